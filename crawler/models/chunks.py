@@ -1,0 +1,90 @@
+"""A job chunk: one slice of a crawl job."""
+
+from typing import Any, Self
+
+from django.db import models
+
+from jobs.queue.items import (
+    WorkItem,
+    WorkItemQuerySet,
+    queue_constraints,
+    queue_indexes,
+    work_constraints,
+)
+from pixsim.core.db.indexes import NamedIndex
+
+
+class JobChunkQuerySet(WorkItemQuerySet):
+    def pending_of_job(self, job_id: int) -> Self:
+        """Pending chunks of a job by priority, then age."""
+        return self.pending().filter(job_id=job_id).order_by("-priority", "created_at")
+
+
+class JobChunk(WorkItem):
+    """One slice of a crawl job: fill image indices [start, end) of that job."""
+
+    job = models.ForeignKey(
+        "crawler.CrawlJob",
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="chunks",
+    )
+    chunk_index = models.IntegerField()
+    image_range = models.JSONField(help_text='{"start": s, "end": e}: indices s to e-1.')
+
+    objects = JobChunkQuerySet.as_manager()
+
+    class Meta:
+        db_table = "job_chunks"
+        indexes = [
+            # The five of the older system, a contract.
+            NamedIndex(fields=["job"], name="ix_job_chunks_job_id"),
+            NamedIndex(fields=["status"], name="ix_job_chunks_status"),
+            NamedIndex(fields=["job", "status"], name="ix_job_chunks_job_status"),
+            NamedIndex(fields=["priority", "created_at"], name="ix_job_chunks_priority_created"),
+            NamedIndex(fields=["task_id"], name="ix_job_chunks_task_id"),
+            *queue_indexes("job_chunks"),
+        ]
+        constraints = [
+            *work_constraints("job_chunks"),
+            *queue_constraints("job_chunks"),
+            models.UniqueConstraint(fields=["job", "chunk_index"], name="uq_job_chunks_job_index"),
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.chunk_index} of job {self.job_id}"
+
+    # Properties
+
+    @property
+    def start(self) -> int:
+        return int(self.image_range["start"])
+
+    @property
+    def end(self) -> int:
+        return int(self.image_range["end"])
+
+    @property
+    def size(self) -> int:
+        return max(0, self.end - self.start)
+
+    def clean_fields(self, exclude: Any = None) -> None:
+        super().clean_fields(exclude)
+        if not exclude or "image_range" not in exclude:
+            _check_range(self.image_range)
+
+
+def _check_range(value: Any) -> None:
+    from django.core.exceptions import ValidationError
+
+    ok = (
+        isinstance(value, dict)
+        and isinstance(value.get("start"), int)
+        and isinstance(value.get("end"), int)
+        and 0 <= value["start"] < value["end"]
+    )
+    if not ok:
+        raise ValidationError(
+            {"image_range": 'Must be {"start": s, "end": e} with whole numbers 0 <= s < e.'}
+        )

@@ -1,0 +1,37 @@
+"""A project: a named place for an owner's crawl jobs."""
+
+from django.db import models
+
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+COMMAND_LINE_PROJECT = "Command line"
+
+
+class Project(models.Model):
+    name = models.CharField(max_length=100)
+    description = models.TextField(null=True, blank=True)
+    owner = models.ForeignKey(
+        "accounts.Profile",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        db_column="user_id",
+        db_constraint=False,
+        db_index=False,
+        related_name="projects",
+        help_text="Empty: the system itself.",
+    )
+    status = models.CharField(max_length=20, default="active")
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+
+    class Meta:
+        db_table = "projects"
+        indexes = [
+            # A person's projects, and the cascade when a profile goes.
+            NamedIndex(fields=["owner"], name="ix_projects_user_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

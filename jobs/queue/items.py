@@ -1,0 +1,164 @@
+"""The row that is work: columns, constraints and indexes every kind of work item shares."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import F, Q
+
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+MIN_PRIORITY, DEFAULT_PRIORITY, MAX_PRIORITY = 0, 5, 10
+MAX_RETRIES = 3
+
+
+class Status(models.TextChoices):
+    PENDING = "pending", "pending"
+    PROCESSING = "processing", "processing"
+    COMPLETED = "completed", "completed"
+    FAILED = "failed", "failed"
+
+
+class WorkItemQuerySet(models.QuerySet[Any]):
+    def pending(self) -> Self:
+        return self.filter(status=Status.PENDING)
+
+    def ready(self) -> Self:
+        """Admitted and waiting for a worker, in the order in which they are claimed."""
+        return self.filter(status=Status.PENDING, ready_at__isnull=False).order_by(
+            "-priority", "ready_at", "id"
+        )
+
+    def most_urgent(self) -> Self:
+        """Everything pending: higher priority first, then older."""
+        return self.pending().order_by("-priority", "created_at")
+
+    def retryable(self) -> Self:
+        """Failed by something outside the queue with retries left."""
+        return self.filter(status=Status.FAILED, retry_count__lt=MAX_RETRIES)
+
+
+class WorkItem(models.Model):
+    """A row that workers claim, process under a lease and finish once.
+
+    The columns' meaning is the queue's protocol (docs/architecture.md): a row may be claimed
+    when it is pending and `ready_at` is set; `ready_at` stays set while it is processing and is
+    cleared with a terminal state, so that "occupies its owner's window" is `ready_at IS NOT NULL`.
+    """
+
+    status = models.CharField(max_length=20, choices=Status, db_default=Status.PENDING.value)
+    priority = models.IntegerField(
+        db_default=DEFAULT_PRIORITY, help_text="0 to 10; higher is more urgent."
+    )
+    owner = models.ForeignKey(
+        "accounts.Profile",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        db_constraint=False,  # the constraint is named and cascades in the database: a migration adds it
+        db_index=False,  # the window and waiting indexes begin with it
+        related_name="+",
+        help_text="Whose window counts. Empty: the system itself, without a window.",
+    )
+    held = models.BooleanField(
+        db_default=False,
+        help_text="Not eligible: its job is paused or cancelled, or its time has not come.",
+    )
+    ready_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Set: may be claimed, and its place among equals. Empty: waits for its owner's window.",
+    )
+    available_at = models.DateTimeField(
+        null=True, blank=True, help_text="Not before this time (backoff, schedule)."
+    )
+    lease_id = models.BigIntegerField(
+        null=True, blank=True, help_text="Fencing token, new at every claim."
+    )
+    lease_expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Renewed by the worker's heartbeat; passed: rescued."
+    )
+    retry_count = models.IntegerField(db_default=0)
+    error_message = models.TextField(null=True, blank=True)
+    task_id = models.CharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="The Celery task that holds, or last held, the row.",
+    )
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+
+    objects = WorkItemQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    # Properties
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in (Status.COMPLETED, Status.FAILED)
+
+
+def queue_indexes(table: str) -> list[models.Index]:
+    """The indexes that the queue's statements need on `table`, and why."""
+    return [
+        # The claim: exactly its order and its condition.
+        NamedIndex(
+            F("priority").desc(),
+            F("ready_at"),
+            F("id"),
+            name=f"ix_{table}_claim",
+            condition=Q(status="pending", ready_at__isnull=False),
+        ),
+        # Admission: an owner's best waiting item; also the skip scan over owners who wait.
+        NamedIndex(
+            F("owner"),
+            F("priority").desc(),
+            F("created_at"),
+            F("id"),
+            name=f"ix_{table}_waiting",
+            condition=Q(status="pending", ready_at__isnull=True, held=False),
+        ),
+        # How many items of an owner are ready or processing.
+        NamedIndex(
+            fields=["owner"],
+            name=f"ix_{table}_window",
+            condition=Q(owner__isnull=False, ready_at__isnull=False),
+        ),
+        # Items whose time has come.
+        NamedIndex(
+            fields=["available_at"],
+            name=f"ix_{table}_available",
+            condition=Q(held=True, available_at__isnull=False),
+        ),
+    ]
+
+
+def queue_constraints(table: str) -> list[models.CheckConstraint]:
+    """Constraints on `table` beyond those of the older systems."""
+    return [
+        models.CheckConstraint(
+            name=f"ck_{table}_held_not_ready",
+            condition=Q(held=False) | Q(ready_at__isnull=True),
+        ),
+    ]
+
+
+def work_constraints(table: str) -> list[models.CheckConstraint]:
+    """The three checks that `job_chunks` has had from the beginning, for any work table."""
+    return [
+        models.CheckConstraint(
+            name=f"ck_{table}_status_valid", condition=Q(status__in=Status.values)
+        ),
+        models.CheckConstraint(
+            name=f"ck_{table}_priority_range",
+            condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
+        ),
+        models.CheckConstraint(
+            name=f"ck_{table}_retry_count_positive", condition=Q(retry_count__gte=0)
+        ),
+    ]
