@@ -1,14 +1,53 @@
-"""Settings. Placeholder until the embedded default is in place."""
+"""Settings, read from the environment, then `.env`, then, in development only, embedded defaults.
 
+Every variable is described in `.env.example`. Nothing is imported here that does not install on
+Windows, and importing this module starts no service.
+"""
+
+import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from pixsim.environment import (
+    broker_options,
+    kept_secret,
+    load_env_file,
+    new_credentials_key,
+    new_secret_key,
+    required,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+load_env_file(Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env"))
 env = environ.Env()
-DEBUG = True
-SECRET_KEY = "dev"
-ALLOWED_HOSTS = ["*"]
+
+# Django answers no foreign host while ALLOWED_HOSTS is empty, so a site that others can reach never
+# runs in debug mode because somebody forgot to turn it off.
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+DEBUG = env.bool("DEBUG", default=not ALLOWED_HOSTS)
+
+# What this installation keeps on its own disk: development secrets, blobs, embedded services.
+PIXSIM_HOME = Path(env.str("PIXSIM_HOME", default="") or BASE_DIR / ".pixsim").resolve()
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+CREDENTIALS_KEYS = env.list("CREDENTIALS_KEYS", default=[])
+if DEBUG:
+    SECRET_KEY = SECRET_KEY or kept_secret(PIXSIM_HOME / "secret_key", new_secret_key)
+    CREDENTIALS_KEYS = CREDENTIALS_KEYS or [
+        kept_secret(PIXSIM_HOME / "credentials_keys", new_credentials_key)
+    ]
+else:
+    required("ALLOWED_HOSTS", ALLOWED_HOSTS, hint="It names the hosts of the site, by commas.")
+    required("SECRET_KEY", SECRET_KEY, hint="It signs sessions: 50 random characters or more.")
+    required(
+        "CREDENTIALS_KEYS",
+        CREDENTIALS_KEYS,
+        hint="It encrypts provider credentials: Fernet keys by commas, the newest first.",
+    )
+
 INSTALLED_APPS = [
     "accounts",
     "providers",
@@ -29,8 +68,13 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+if not DEBUG:
+    MIDDLEWARE.insert(1, "whitenoise.middleware.WhiteNoiseMiddleware")
 ROOT_URLCONF = "pixsim.urls"
+ASGI_APPLICATION = "pixsim.asgi.application"
+WSGI_APPLICATION = "pixsim.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -44,8 +88,147 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": env.db_url("DATABASE_URL")}
-USE_TZ = True
+
+if env.str("DATABASE_URL", default=""):
+    DATABASES = {"default": env.db_url("DATABASE_URL")}
+else:
+    required("DATABASE_URL", DEBUG, hint="It names the PostgreSQL database of the site.")
+    raise ImproperlyConfigured("Set DATABASE_URL.")
+if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise ImproperlyConfigured(
+        "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name"
+    )
+# Persistent connections do not fit ASGI, where requests wander between threads.
+DATABASES["default"].setdefault("CONN_MAX_AGE", env.int("DATABASE_CONN_MAX_AGE", default=0))
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"]["OPTIONS"] = {
+    "application_name": "pixsim",
+    "connect_timeout": 10,
+    **DATABASES["default"].get("OPTIONS", {}),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or "redis://127.0.0.1:6379/0"
+CELERY_BROKER_TRANSPORT_OPTIONS = broker_options(CELERY_BROKER_URL)
+CELERY_BROKER_CONNECTION_TIMEOUT = 0.3
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A message is a doorbell; when it cannot be sent now, the sweeper finds the work within a second.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+AUTH_USER_MODEL = "auth.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not DEBUG)
+# One hour, so that a mistake with certificates heals; raise it to a year once all is well.
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0 if DEBUG else 3600)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=True)
+SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=True)
+if env.bool("BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
 STATIC_URL = "static/"
-CELERY_BROKER_URL = env("CELERY_BROKER_URL", default="redis://127.0.0.1:6379/0")
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or BASE_DIR / "staticfiles")
+_blob_url = urlsplit(env.str("PIXSIM_STORAGE_URL", default=""))
+if _blob_url.scheme not in ("", "s3"):
+    raise ImproperlyConfigured("PIXSIM_STORAGE_URL must look like s3://bucket/prefix")
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(PIXSIM_HOME / "media")},
+    },
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage",
+    },
+    "blobs": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": _blob_url.netloc,
+            "location": _blob_url.path.strip("/"),
+            "endpoint_url": env.str("AWS_S3_ENDPOINT_URL", default="") or None,
+            # A blob's name is the hash of its bytes, so writing it again changes nothing.
+            "file_overwrite": True,
+        },
+    }
+    if _blob_url.scheme
+    else {
+        "BACKEND": "pixsim.core.blobs.BlobStorage",
+        "OPTIONS": {
+            "location": env.str("PIXSIM_BLOBS", default="") or str(PIXSIM_HOME / "blobs"),
+        },
+    },
+}
+PIXSIM_BLOB_STORAGE = "blobs"
+
+CRAWL_USER_AGENT = env.str(
+    "CRAWL_USER_AGENT",
+    default="PixSim/0.1 (+https://pixsim.example/crawler; crawler@pixsim.example)",
+)
+CRAWL_ALLOWED_PRIVATE = env.list("CRAWL_ALLOWED_PRIVATE", default=[])
+CRAWL_ALLOWED_PORTS = env.list("CRAWL_ALLOWED_PORTS", cast=int, default=[80, 443])
+CRAWL_FOLDER_ROOTS = env.list("CRAWL_FOLDER_ROOTS", default=["/"] if DEBUG else [])
+CRAWL_HONOUR_ROBOTS = env.bool("CRAWL_HONOUR_ROBOTS", default=True)
+CRAWL_MAX_BYTES = env.int("CRAWL_MAX_BYTES", default=20 * 1024**2)
+CRAWL_MAX_PIXELS = env.int("CRAWL_MAX_PIXELS", default=50_000_000)
+CRAWL_MIN_SIDE = env.int("CRAWL_MIN_SIDE", default=32)
+CRAWL_MAX_ASPECT = env.float("CRAWL_MAX_ASPECT", default=20.0)
+CRAWL_NEAR_DUPLICATE_DISTANCE = env.int("CRAWL_NEAR_DUPLICATE_DISTANCE", default=3)
+CRAWL_CONNECT_TIMEOUT = env.float("CRAWL_CONNECT_TIMEOUT", default=10.0)
+CRAWL_READ_TIMEOUT = env.float("CRAWL_READ_TIMEOUT", default=15.0)
+CRAWL_TOTAL_TIMEOUT = env.float("CRAWL_TOTAL_TIMEOUT", default=60.0)
+CRAWL_MIN_BYTES_PER_SECOND = env.int("CRAWL_MIN_BYTES_PER_SECOND", default=1000)
+CRAWL_MAX_REDIRECTS = env.int("CRAWL_MAX_REDIRECTS", default=5)
+CRAWL_IN_FLIGHT_BYTES = env.int("CRAWL_IN_FLIGHT_BYTES", default=128 * 1024**2)
+CRAWL_HOST_CONCURRENCY = env.int("CRAWL_HOST_CONCURRENCY", default=4)
+CRAWL_HOST_RATE = env.float("CRAWL_HOST_RATE", default=10.0)
+CRAWL_HOST_LIMITS = {
+    "upload.wikimedia.org": {"concurrency": 2},
+    **env.json("CRAWL_HOST_LIMITS", default={}),
+}
+
+QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=30)
+QUEUE_STALL_SECONDS = env.int("QUEUE_STALL_SECONDS", default=120)
+QUEUE_SLICE_SECONDS = env.int("QUEUE_SLICE_SECONDS", default=30)
+QUEUE_ORDER = env.str("QUEUE_ORDER", default="fair")
+if QUEUE_ORDER not in ("fair", "fifo"):
+    raise ImproperlyConfigured("QUEUE_ORDER must be fair or fifo")
+TIERS = env.json("TIERS", default={})
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": "pixsim.logs.RedactingFormatter",
+            "format": "{asctime} {levelname:7} {name}: {message}",
+            "style": "{",
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
+    "loggers": {
+        # Its own handlers would print each line a second time, and unredacted.
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+    },
+}

@@ -1,0 +1,120 @@
+"""Where settings come from: the environment, then `.env`, then what PIXSIM_HOME keeps.
+
+Used by `pixsim.settings` alone, so nothing here may import Django's settings.
+"""
+
+import base64
+import os
+import secrets
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+
+class _DotEnv(environ.Env):
+    """A reader that keeps the file's values apart from the process environment."""
+
+    ENVIRON: ClassVar[dict[str, str]] = {}
+
+
+def load_env_file(path: Path) -> None:
+    """Fill what the environment leaves unset, or empty, from the file `path`, if there is one.
+
+    Warns when both set DATABASE_URL and differ: older documentation says that `.env` decides.
+    """
+    if not path.is_file():
+        return
+    _DotEnv.read_env(path, overwrite=True)
+    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
+    if ours and theirs and ours != theirs:
+        warnings.warn(
+            f"DATABASE_URL is set in the environment ({describe_url(ours)}) and differs in {path} "
+            f"({describe_url(theirs)}). The environment is used; remove one of the two.",
+            stacklevel=2,
+        )
+    for name, value in _DotEnv.ENVIRON.items():
+        if not os.environ.get(name):
+            os.environ[name] = value
+
+
+def describe_url(url: str) -> str:
+    """The host and path of a URL, without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def required(name: str, value: Any, *, hint: str) -> Any:
+    """`value`, refused when it is empty: production has no default for it."""
+    if not value:
+        raise ImproperlyConfigured(
+            f"{name} is not set, and DEBUG is off. {hint} Set it in the environment or in .env "
+            f"(see .env.example)."
+        )
+    return value
+
+
+def kept_secret(path: Path, make: Callable[[], str]) -> str:
+    """The secret kept in the file `path` (mode 0600), made at first use.
+
+    Of two processes that make it at once one wins, and both use the winner's.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.{os.getpid()}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(make())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The development secret {path} cannot be read or made ({error.strerror}). Set "
+            f"{path.name.upper()} in the environment, or PIXSIM_HOME to a folder of your own."
+        ) from error
+
+
+def new_secret_key() -> str:
+    """A new value for SECRET_KEY."""
+    return secrets.token_urlsafe(50)
+
+
+def new_credentials_key() -> str:
+    """A new Fernet key, as `cryptography.fernet.Fernet.generate_key` makes it."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def broker_options(url: str) -> dict[str, Any]:
+    """Celery's transport options for a broker URL, which alone chooses the broker.
+
+    Connecting gives up fast, since a doorbell that cannot ring must not hold up a request; workers
+    retry for ever by themselves.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "filesystem":
+        folder = Path(urlsplit(url).path)
+        folders = {"data_folder_in": folder / "queue", "processed_folder": folder / "done"}
+        for each in folders.values():
+            each.mkdir(parents=True, exist_ok=True)
+        return {
+            "data_folder_in": str(folders["data_folder_in"]),
+            # One folder for both directions: what a client sends is what a worker reads.
+            "data_folder_out": str(folders["data_folder_in"]),
+            "processed_folder": str(folders["processed_folder"]),
+            "control_folder": str(folder / "control"),
+            "store_processed": False,
+            "polling_interval": 0.02,
+        }
+    if scheme.startswith("redis"):
+        return {"socket_connect_timeout": 0.3, "socket_keepalive": True, "max_retries": 1}
+    return {"max_retries": 1, "connect_timeout": 0.3}

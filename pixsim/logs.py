@@ -1,0 +1,29 @@
+"""How log lines look: one readable line, without secrets."""
+
+import logging
+import re
+
+# scheme://user:password@host, and name=value or "name": "value" of what is secret by its name.
+_URL_PASSWORD = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(?=@)", re.IGNORECASE)
+_NAMED_SECRET = re.compile(
+    r"(?P<before>\b(?:[\w-]*(?:password|passwd|secret|token|api_?key|credentials))['\"]?\s*[=:]\s*['\"]?)"
+    r"(?P<value>[^\s'\",;&)}\]]+)",
+    re.IGNORECASE,
+)
+_AUTHORIZATION = re.compile(
+    r"(?P<before>\bauthorization['\"]?\s*[=:]\s*['\"]?(?:\w+ )?)[^\s'\",]+", re.IGNORECASE
+)
+
+
+def redact(text: str) -> str:
+    """`text` with `***` for the passwords of URLs and the values of secret-looking names."""
+    for pattern in (_URL_PASSWORD, _AUTHORIZATION, _NAMED_SECRET):
+        text = pattern.sub(r"\g<before>***", text)
+    return text
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record, its arguments and its traceback, and then hides the secrets in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
