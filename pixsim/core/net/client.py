@@ -1,0 +1,346 @@
+"""The one way in which PixSim asks a stranger's server for something."""
+
+import asyncio
+import errno
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from django.conf import settings
+from yarl import URL
+
+from pixsim.core.net.addresses import AddressPolicy
+from pixsim.core.net.errors import FetchError, Reason
+from pixsim.core.net.limits import Limits
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+READ_BUFFER_BYTES = 256 * 1024
+IDLE_CONNECTION_SECONDS = 30
+DNS_CACHE_SECONDS = 300
+DNS_CACHE_HOSTS = 10_000
+MAX_URL_CHARACTERS = 8_000
+
+# No system call reports it, and both aiohappyeyeballs and aiohttp keep it while they wrap errors.
+BLOCKED_ERRNO = -7001
+
+# c-ares: ARES_ENODATA and ARES_ENOTFOUND.
+UNKNOWN_NAME_ARES = (1, 4)
+
+# Characters that RFC 3986 lets stand as they are. Such a URL is sent exactly as it was given:
+# signed addresses break when somebody normalises their percent signs.
+SENDABLE_URL = re.compile(r"(?:[!#$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+HOST_NAME = re.compile(r"(?=.{1,254}$)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+
+OnHeaders = Callable[[str, int, Mapping[str, str]], None]
+OnBytes = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete 2xx answer: the final address, its headers (any case) and the body as received."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """Fetches over a pool of kept connections; an async context manager of one event loop.
+
+    Every connection, also of a redirect or to a literal address, passes `policy` with the final
+    IP address just before the socket is made. No proxy, no cookies, no decompression, no
+    credentials from the URL; certificates are verified. `resolver` replaces the system's
+    name servers.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: AddressPolicy | None = None,
+        user_agent: str | None = None,
+        limits: Limits | None = None,
+        connections: int = 256,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._policy = policy or AddressPolicy.from_settings()
+        self._user_agent = user_agent or settings.CRAWL_USER_AGENT
+        self._limits = limits or Limits.from_settings()
+        self._connections = connections
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._resolver is None:
+            self._resolver = _system_resolver(self._limits.connect_timeout)
+        connector = aiohttp.TCPConnector(
+            socket_factory=self._open_socket,
+            resolver=self._resolver,
+            limit=self._connections,
+            ttl_dns_cache=DNS_CACHE_SECONDS,
+            dns_cache_max_size=DNS_CACHE_HOSTS,
+            keepalive_timeout=IDLE_CONNECTION_SECONDS,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BUFFER_BYTES,
+            headers={
+                "User-Agent": self._user_agent,
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+            },
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        limits: Limits | None = None,
+        headers: Mapping[str, str] | None = None,
+        on_headers: OnHeaders | None = None,
+        on_bytes: OnBytes | None = None,
+    ) -> Response:
+        """GET `url` and return its complete body.
+
+        `headers` are sent to the origin of `url` only, never to where it redirects elsewhere.
+        `on_headers(url, status, headers)` is called for every answer, redirects and errors
+        included, before its body is read; `on_bytes(n)` whenever n more bytes of the body came.
+        What they raise ends the fetch and passes through.
+
+        Raises FetchError for anything but a 2xx answer within the limits.
+        """
+        limits = limits or self._limits
+        target = parse_url(url)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=limits.connect_timeout, sock_read=limits.read_timeout
+        )
+        if self._session is None:
+            raise RuntimeError("Client.fetch needs `async with Client() as client`")
+        try:
+            async with asyncio.timeout(limits.total_timeout):
+                for _ in range(limits.max_redirects + 1):
+                    async with self._session.get(
+                        target, headers=headers, timeout=timeout, allow_redirects=False
+                    ) as answer:
+                        if on_headers is not None:
+                            on_headers(str(target), answer.status, answer.headers)
+                        if answer.status not in REDIRECTS:
+                            return await _complete(answer, target, limits, on_bytes)
+                        destination = _redirect_target(answer, target)
+                    if destination.origin() != target.origin():
+                        headers = None
+                    target = destination
+        except (aiohttp.ClientError, OSError, UnicodeError) as exc:
+            raise _fetch_error(exc, target, limits) from exc
+        raise FetchError(
+            Reason.TOO_MANY_REDIRECTS, f"more than {limits.max_redirects} redirects from {url}"
+        )
+
+    def _open_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """Make the socket for one connection attempt, or refuse its final address."""
+        family, kind, protocol, _, (ip, port, *_) = address
+        if refusal := self._policy.refusal(ip, port):
+            raise _Refused(BLOCKED_ERRNO, refusal)
+        return socket.socket(family, kind, protocol)
+
+
+class _Refused(OSError):
+    """An address that the policy refuses; an OSError, so that the host's next address is tried."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def fetch(
+    url: str, *, limits: Limits | None = None, policy: AddressPolicy | None = None
+) -> Response:
+    """Fetch one address outside any event loop. Raises FetchError like `Client.fetch`."""
+
+    async def run() -> Response:
+        async with Client(policy=policy, limits=limits, connections=1) as client:
+            return await client.fetch(url)
+
+    return asyncio.run(run())
+
+
+def parse_url(url: str) -> URL:
+    """The address to ask, without user and password.
+
+    Raises FetchError(bad_url) unless it is a sound absolute http or https URL.
+    """
+    url = url.strip()
+    if CONTROL_CHARACTERS.search(url):
+        raise _bad_url(url, "control characters")
+    if len(url) > MAX_URL_CHARACTERS:
+        raise _bad_url(url, f"longer than {MAX_URL_CHARACTERS} characters")
+    try:
+        parsed = URL(url, encoded=SENDABLE_URL.fullmatch(url) is not None)
+    except ValueError as exc:
+        raise _bad_url(url, str(exc)) from exc
+    if parsed.scheme not in ("http", "https"):
+        raise _bad_url(url, "only http and https are fetched")
+    host = parsed.raw_host
+    if not host or not (":" in host or HOST_NAME.fullmatch(host)):
+        raise _bad_url(url, "no valid host name")
+    if parsed.raw_user is not None or parsed.raw_password is not None:
+        parsed = parsed.with_user(None)
+    return parsed.with_fragment(None) if parsed.raw_fragment else parsed
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Seconds from a Retry-After header, given as seconds or as a date; None if not in future."""
+    if not value:
+        return None
+    try:
+        seconds = float(int(value))
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    return seconds if seconds > 0 else None
+
+
+async def _complete(
+    answer: aiohttp.ClientResponse, target: URL, limits: Limits, on_bytes: OnBytes | None
+) -> Response:
+    """Read the body of a 2xx answer, counting what really arrives."""
+    if not 200 <= answer.status < 300:
+        raise _status_error(answer)
+    if (answer.content_length or 0) > limits.max_bytes:
+        raise _too_large(limits)
+    now = asyncio.get_running_loop().time
+    began, grace = now(), limits.read_timeout / 3
+    chunks: list[bytes] = []
+    received = 0
+    while chunk := await answer.content.readany():
+        chunks.append(chunk)
+        received += len(chunk)
+        if received > limits.max_bytes:
+            raise _too_large(limits)
+        if on_bytes is not None:
+            on_bytes(len(chunk))
+        elapsed = now() - began
+        if elapsed > grace and received < elapsed * limits.min_bytes_per_second:
+            raise FetchError(
+                Reason.TOO_SLOW,
+                f"{received} bytes in {elapsed:.1f} s, "
+                f"below {limits.min_bytes_per_second:g} bytes per second",
+                answer.status,
+            )
+    return Response(str(target), answer.status, answer.headers, b"".join(chunks))
+
+
+def _redirect_target(answer: aiohttp.ClientResponse, target: URL) -> URL:
+    location = answer.headers.get("Location", "").strip()
+    if not location:
+        raise FetchError(Reason.HTTP_4XX, "a redirect without Location", answer.status)
+    if CONTROL_CHARACTERS.search(location):
+        raise _bad_url(location, "control characters in a redirect")
+    try:
+        joined = target.join(URL(location, encoded=SENDABLE_URL.fullmatch(location) is not None))
+    except ValueError as exc:
+        raise _bad_url(location, str(exc)) from exc
+    return parse_url(str(joined))
+
+
+def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
+    status = answer.status
+    detail = f"HTTP {status} {answer.reason or ''}".rstrip()
+    if status in (429, 503):
+        wait = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC))
+        return FetchError(Reason.THROTTLED, detail, status, wait)
+    if status >= 500:
+        return FetchError(Reason.HTTP_5XX, detail, status)
+    return FetchError(Reason.HTTP_4XX, detail, status, retryable=status in (408, 425))
+
+
+def _fetch_error(exc: Exception, target: URL, limits: Limits) -> FetchError:
+    """What a library's error means. The order matters: the classes inherit from each other."""
+    host = target.raw_host
+    match exc:
+        case aiohttp.ConnectionTimeoutError():
+            return FetchError(
+                Reason.TIMEOUT, f"{host}: no connection within {limits.connect_timeout:g} s"
+            )
+        case aiohttp.SocketTimeoutError():
+            return FetchError(Reason.TIMEOUT, f"{host}: silent for {limits.read_timeout:g} s")
+        case TimeoutError():
+            return FetchError(
+                Reason.TIMEOUT, f"{host}: not finished within {limits.total_timeout:g} s"
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return FetchError(
+                Reason.DNS,
+                f"{host}: {exc.os_error.strerror or exc.os_error}",
+                retryable=not _is_unknown_name(exc.os_error),
+            )
+        case aiohttp.ClientSSLError():
+            return FetchError(Reason.TLS, f"{host}: {exc}")
+        case aiohttp.ClientConnectorError() if exc.os_error.errno == BLOCKED_ERRNO:
+            return FetchError(Reason.BLOCKED_ADDRESS, f"{host}: {exc.os_error.strerror}")
+        case aiohttp.InvalidURL() | UnicodeError():
+            return _bad_url(str(target), str(exc))
+        case aiohttp.ClientConnectorError():
+            return FetchError(Reason.CONNECT, f"{host}: {_words(exc.os_error)}")
+        case aiohttp.ClientResponseError():
+            return FetchError(Reason.CONNECT, f"{host}: not a sound HTTP answer: {exc.message}")
+        case aiohttp.ClientPayloadError():
+            return FetchError(Reason.CONNECT, f"{host}: the body broke off: {exc}")
+        case _:
+            return FetchError(Reason.CONNECT, f"{host}: {exc or type(exc).__name__}")
+
+
+def _is_unknown_name(error: OSError) -> bool:
+    """Whether the name servers answered that there is no such name or no address for it."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_NONAME
+    cause = error.__cause__
+    return cause is not None and bool(cause.args) and cause.args[0] in UNKNOWN_NAME_ARES
+
+
+def _words(error: OSError) -> str:
+    known = errno.errorcode.get(error.errno or 0)
+    return f"{error.strerror or error} ({known})" if known else str(error)
+
+
+def _bad_url(url: str, why: str) -> FetchError:
+    return FetchError(Reason.BAD_URL, f"{url[:200]!r}: {why}")
+
+
+def _too_large(limits: Limits) -> FetchError:
+    return FetchError(Reason.TOO_LARGE, f"more than {limits.max_bytes} bytes")
+
+
+def _system_resolver(seconds: float) -> AbstractResolver:
+    """c-ares where it is installed; it gives up after `seconds` for two tries together."""
+    try:
+        return aiohttp.AsyncResolver(timeout=seconds / 2, tries=2)
+    except RuntimeError:
+        return aiohttp.ThreadedResolver()

@@ -1,0 +1,34 @@
+"""What one fetch may cost."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from django.conf import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one fetch, redirects included. Times are seconds.
+
+    `connect_timeout` is per address tried, `read_timeout` the longest silence, and
+    `min_bytes_per_second` the slowest average of a body; it is judged only after a third of
+    `read_timeout`, so that one lost packet ends nothing.
+    """
+
+    max_bytes: int
+    connect_timeout: float
+    read_timeout: float
+    total_timeout: float
+    min_bytes_per_second: float
+    max_redirects: int
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        return cls(
+            max_bytes=settings.CRAWL_MAX_BYTES,
+            connect_timeout=settings.CRAWL_CONNECT_TIMEOUT,
+            read_timeout=settings.CRAWL_READ_TIMEOUT,
+            total_timeout=settings.CRAWL_TOTAL_TIMEOUT,
+            min_bytes_per_second=settings.CRAWL_MIN_BYTES_PER_SECOND,
+            max_redirects=settings.CRAWL_MAX_REDIRECTS,
+        )
