@@ -1,0 +1,56 @@
+"""A profile for every user that exists.
+
+A profile without a log-in and with exactly the user's e-mail becomes that user's: at this point
+nobody can have signed up to claim it. Other users get a new profile, with the fallback e-mail
+`user<id>@users.invalid` when theirs is empty or belongs to another profile; of several users with
+one e-mail the oldest gets it.
+
+Lock: rows only, one transaction per 1,000 users; stopped midway, it goes on where it was. Back:
+nothing is removed, since the profiles may own work by now; going forward again finds them by
+e-mail.
+"""
+
+from typing import Any
+
+from django.db import migrations
+
+BATCH = 1000
+
+# The users of one batch that have no profile, under the e-mail that the pass gives them.
+FILL = """
+INSERT INTO profiles (id, email, full_name, role, user_id)
+SELECT DISTINCT ON (email) gen_random_uuid(), email, full_name, role, id
+  FROM (SELECT id, {email} AS email,
+               NULLIF(left(btrim(first_name || ' ' || last_name), 100), '') AS full_name,
+               CASE WHEN is_superuser THEN 'admin' ELSE 'user' END AS role
+          FROM auth_user AS u
+         WHERE id > %(after)s AND id <= %(upto)s AND {condition}
+           AND NOT EXISTS (SELECT FROM profiles WHERE user_id = u.id)) AS missing
+ ORDER BY email, id
+    ON CONFLICT (email) DO UPDATE SET user_id = EXCLUDED.user_id WHERE profiles.user_id IS NULL
+"""
+PASSES = (
+    FILL.format(email="email", condition="email <> '' AND email NOT LIKE '%%@users.invalid'"),
+    FILL.format(email="'user' || id || '@users.invalid'", condition="true"),
+)
+
+
+def fill(apps: Any, schema_editor: Any) -> None:
+    users = apps.get_model("auth", "User").objects.order_by("pk").values_list("pk", flat=True)
+    after = 0
+    while batch := list(users.filter(pk__gt=after)[:BATCH]):
+        with schema_editor.connection.cursor() as cursor:
+            for statement in PASSES:
+                cursor.execute(statement, {"after": after, "upto": batch[-1]})
+        after = batch[-1]
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [
+        ("accounts", "0003_profile_user"),
+        ("auth", "0012_alter_user_first_name_max_length"),
+    ]
+
+    operations = [migrations.RunPython(fill, migrations.RunPython.noop)]

@@ -1,0 +1,38 @@
+"""The activity log: who did what to which thing."""
+
+from django.db import models
+
+from accounts.models.profiles import Profile
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+
+class ActivityLog(models.Model):
+    """One line of the log. Append-only; written by `accounts.activity.record`."""
+
+    user = models.ForeignKey(
+        Profile,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="activity",
+        help_text="Who did it. Empty: the system, or a profile that is gone.",
+    )
+    action = models.TextField()
+    resource_type = models.CharField(max_length=50, null=True)
+    resource_id = models.CharField(max_length=50, null=True)
+    metadata = models.JSONField(db_column="metadata_", null=True)
+    timestamp = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    # Ours from here on.
+    request_id = models.CharField(max_length=64, null=True)
+
+    class Meta:
+        db_table = "activity_logs"
+        indexes = [
+            # A person's activity, newest first, and the foreign key of a profile that is deleted.
+            NamedIndex(fields=["user", "timestamp"], name="ix_activity_logs_user_timestamp"),
+        ]
+
+    def __str__(self) -> str:
+        return self.action

@@ -1,0 +1,133 @@
+"""What a person is told, and how they want to be told."""
+
+import uuid
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models import F, Q
+
+from accounts.models.profiles import Profile
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+
+class NotificationType(models.TextChoices):
+    SUCCESS = "success", "success"
+    INFO = "info", "info"
+    WARNING = "warning", "warning"
+    ERROR = "error", "error"
+
+
+class NotificationCategory(models.TextChoices):
+    CRAWL_JOB = "crawl_job", "crawl job"
+    PAYMENT = "payment", "payment"
+    SYSTEM = "system", "system"
+    SECURITY = "security", "security"
+    DATASET = "dataset", "dataset"
+    PROJECT = "project", "project"
+
+
+class Notification(models.Model):
+    """One message to one person."""
+
+    user = models.ForeignKey(
+        Profile,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="notifications",
+    )
+    title = models.CharField(max_length=255)
+    message = models.TextField()
+    type = models.CharField(max_length=50, choices=NotificationType)
+    category = models.CharField(max_length=50, choices=NotificationCategory, null=True, blank=True)
+    icon = models.CharField(max_length=50, null=True, blank=True)
+    color = models.CharField(max_length=20, null=True, blank=True)
+    action_url = models.TextField(null=True, blank=True)
+    action_label = models.CharField(max_length=100, null=True, blank=True)
+    is_read = models.BooleanField(db_default=False)
+    read_at = models.DateTimeField(null=True, blank=True)
+    metadata = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+
+    class Meta:
+        db_table = "notifications"
+        # The indexes of the older system, a contract.
+        indexes = [
+            NamedIndex(fields=["category"], name="ix_notifications_category"),
+            NamedIndex(fields=["created_at"], name="ix_notifications_created_at"),
+            NamedIndex(fields=["is_read"], name="ix_notifications_is_read"),
+            NamedIndex(fields=["type"], name="ix_notifications_type"),
+            NamedIndex(fields=["user", "created_at"], name="ix_notifications_user_created"),
+            NamedIndex(fields=["user"], name="ix_notifications_user_id"),
+            NamedIndex(
+                fields=["user", "is_read"],
+                name="ix_notifications_user_unread",
+                condition=Q(is_read=models.Value(False)),
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="ck_notifications_category_valid",
+                condition=Q(category__in=NotificationCategory.values) | Q(category__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="ck_notifications_type_valid", condition=Q(type__in=NotificationType.values)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class DigestFrequency(models.TextChoices):
+    REALTIME = "realtime", "at once"
+    DAILY = "daily", "daily"
+    WEEKLY = "weekly", "weekly"
+    NEVER = "never", "never"
+
+
+class NotificationPreferences(models.Model):
+    """How one person wants to be told; without a row the defaults hold."""
+
+    id = models.UUIDField(
+        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
+    )
+    user = models.ForeignKey(
+        Profile,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="notification_preferences",
+    )
+    email_enabled = models.BooleanField(db_default=True)
+    push_enabled = models.BooleanField(db_default=False)
+    sms_enabled = models.BooleanField(db_default=False)
+    crawl_jobs_enabled = models.BooleanField(db_default=True)
+    datasets_enabled = models.BooleanField(db_default=True)
+    billing_enabled = models.BooleanField(db_default=True)
+    security_enabled = models.BooleanField(db_default=True)
+    marketing_enabled = models.BooleanField(db_default=False)
+    product_updates_enabled = models.BooleanField(db_default=True)
+    digest_frequency = models.CharField(
+        max_length=20, choices=DigestFrequency, db_default=DigestFrequency.DAILY.value
+    )
+    quiet_hours_start = models.TimeField(null=True, blank=True)
+    quiet_hours_end = models.TimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+
+    class Meta:
+        db_table = "notification_preferences"
+        verbose_name_plural = "notification preferences"
+        constraints = [
+            # As an expression it is a unique index, as in the older system, not a constraint.
+            models.UniqueConstraint(F("user"), name="ix_notification_preferences_user_id"),
+            models.CheckConstraint(
+                name="ck_notification_preferences_digest_frequency_valid",
+                condition=Q(digest_frequency__in=DigestFrequency.values),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"preferences of {self.user_id}"
