@@ -1,7 +1,5 @@
 """Database expressions for column defaults."""
 
-from typing import Any
-
 from django.db import models
 
 
@@ -13,4 +11,4 @@ class TransactionNow(models.Func):
     """
 
     template = "now()"
-    output_field: models.Field[Any, Any] = models.DateTimeField()
+    output_field = models.DateTimeField()

@@ -1,0 +1,67 @@
+"""Admission: the one rule behind quotas, fairness, pause, cancel and scheduling.
+
+An owner's window is how many of their items may be ready or processing at once. Finishing admits
+the next ones by itself (`statements`); this is the exact form, for everything else.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from accounts import tiers
+from jobs.queue import statements
+from jobs.queue.kinds import Kind
+from jobs.queue.transitions import window_params
+
+NOBODY = UUID(int=0)
+
+
+def admit(kind: Kind, owner: UUID) -> int:
+    """Make the owner's best items, as many as their window has room for, ready; how many are new.
+
+    Ready items that better ones displace go back to waiting; items being processed stay. Locks
+    the owner's profile, so it may be called at any time, by anyone, at once.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statements.LOCK_OWNER, {"owner": owner})
+        row = cursor.fetchone()
+        if row is None:
+            return 0
+        params = {"owner": owner, "window": tiers.windows().get(row[0], 0)}
+        cursor.execute(kind.sql(statements.WITHDRAW), params)
+        cursor.execute(kind.sql(statements.GRANT), params)
+        return len(cursor.fetchall())
+
+
+def admit_all(kind: Kind, owners: Iterable[UUID | None]) -> int:
+    """Admit for several owners, in key order so that two callers cannot deadlock."""
+    return sum(admit(kind, owner) for owner in sorted({o for o in owners if o is not None}))
+
+
+def adopt(kind: Kind, *, item_id: int | None = None, limit: int = 1000) -> int:
+    """Take in rows that were inserted or revived by hand, all or the one named; how many."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(kind.sql(statements.ADOPT), {"id": item_id, "limit": limit})
+        rows = cursor.fetchall()
+    admit_all(kind, (owner for _id, owner in rows))
+    return len(rows)
+
+
+def release(kind: Kind, *, limit: int = 1000) -> int:
+    """Let in the items whose time has come; how many."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(kind.sql(statements.RELEASE), {"limit": limit})
+        rows = cursor.fetchall()
+    admit_all(kind, (owner for _id, owner in rows))
+    return len(rows)
+
+
+def unsettled_owners(kind: Kind, *, after: UUID = NOBODY, limit: int = 200) -> list[UUID]:
+    """Owners, by key, whose window has room, is overfull, or holds the wrong items."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            kind.sql(statements.UNSETTLED_OWNERS),
+            {"after": after, "limit": limit, **window_params()},
+        )
+        return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,13 @@
+"""What can go wrong with a work item."""
+
+
+class QueueError(Exception):
+    """Base of the queue's own errors."""
+
+
+class LeaseLost(QueueError):
+    """Somebody else holds the item now, or it has ended: drop what you have, write nothing."""
+
+
+class Unrecoverable(QueueError):
+    """Trying again cannot help; the item ends as failed with this message."""

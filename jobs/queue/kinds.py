@@ -1,0 +1,97 @@
+"""A kind of work: which table its items stand in, and what is done with one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from jobs.queue.items import WorkItem
+
+if TYPE_CHECKING:
+    from jobs.queue.work import Ending, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An item that has left its window: what became of it."""
+
+    id: int
+    status: str
+    parent_id: int | None
+
+
+class Kind:
+    """What the queue must know of one kind of work item.
+
+    The SQL fragments may refer to the item's row as `item`.
+    """
+
+    name: ClassVar[str]
+    model: ClassVar[type[WorkItem]]
+
+    parent_sql: ClassVar[str] = "NULL::int"
+    """Column that says to whom the item's counters belong."""
+
+    owner_sql: ClassVar[str] = "item.owner_id"
+    """Whose an item is that was inserted by hand without an owner."""
+
+    runnable_sql: ClassVar[str] = "TRUE"
+    """False while the item's job is paused or has ended: then it stays held."""
+
+    rescuable_sql: ClassVar[str] = "TRUE"
+    """False for processing items that need no lease."""
+
+    def perform(self, work: Work) -> Ending:
+        """Do one item. An exception is a failed attempt (see `drain`)."""
+        raise NotImplementedError
+
+    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+        """Change the parents' counters, in the transaction in which the items left.
+
+        Parents are locked by id after all item rows: the lock order that holds everywhere.
+        """
+
+    def tidy(self) -> None:
+        """Repair what belongs to this kind alone; called by the sweeper every second."""
+
+    @property
+    def table(self) -> str:
+        return self.model._meta.db_table
+
+    def sql(self, statement: str) -> str:
+        return _render(self, statement)
+
+
+@cache
+def _render(kind: Kind, statement: str) -> str:
+    place = "created_at"
+    if settings.QUEUE_ORDER != "fifo":
+        # What is admitted at its creation keeps its age; what had to wait queues up behind, so
+        # owners share in proportion to their windows.
+        place = "CASE WHEN created_at = now() THEN created_at ELSE clock_timestamp() END"
+    return statement.format(
+        table=kind.table,
+        parent=kind.parent_sql,
+        owner=kind.owner_sql,
+        runnable=kind.runnable_sql,
+        rescuable=kind.rescuable_sql,
+        place=place,
+    )
+
+
+@cache
+def all_kinds() -> tuple[Kind, ...]:
+    """The kinds that `settings.QUEUE_KINDS` names, in the order in which a drain serves them."""
+    return tuple(import_string(path)() for path in settings.QUEUE_KINDS)
+
+
+def kind_named(name: str) -> Kind:
+    for kind in all_kinds():
+        if kind.name == name:
+            return kind
+    raise LookupError(f"There is no kind of work named {name!r}.")

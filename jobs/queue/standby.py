@@ -1,0 +1,43 @@
+"""Working without a broker: processes beside a worker's pool that drain without being rung."""
+
+import os
+import subprocess
+import sys
+
+STOP_SECONDS = 10
+
+
+class Standby:
+    """Starts up to `size` processes `manage.py queue drain`.
+
+    Each ends by itself when it has found nothing to do, or when its standard input closes: so
+    none outlives the worker that started it, however that ends.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Bring the number of running processes up to the size."""
+        self._processes = [process for process in self._processes if process.poll() is None]
+        while len(self._processes) < self._size:
+            self._processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "django", "queue", "drain", "--while-stdin-open"],
+                    stdin=subprocess.PIPE,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                )
+            )
+
+    def stop(self) -> None:
+        for process in self._processes:
+            if process.stdin:
+                process.stdin.close()
+        for process in self._processes:
+            try:
+                process.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes = []

@@ -1,0 +1,293 @@
+"""Every state change of a work item, as one statement each.
+
+`{table}` is the kind's table; `{owner}`, `{parent}`, `{runnable}` and `{place}` are fragments of
+the kind (see `kinds.Kind`). A condition names the old state, so the number of rows that come back
+says who won. Picked rows stand in `id = ANY(ARRAY(SELECT ...))`: with a join the planner scans the
+table.
+
+States in the vocabulary of the statements:
+    ready      pending, admitted: `ready_at` is set
+    waiting    pending, not held, not admitted
+    occupying  ready or processing: `ready_at` is set
+"""
+
+CREATE_LEASE_SEQUENCE = "CREATE SEQUENCE IF NOT EXISTS work_lease_id_seq"
+
+# The most urgent ready items, under one new lease.
+CLAIM = """
+UPDATE {table} SET
+    status = 'processing',
+    lease_id = (SELECT nextval('work_lease_id_seq')),
+    lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
+    task_id = %(task_id)s,
+    started_at = now(),
+    updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE status = 'pending' AND ready_at IS NOT NULL
+    ORDER BY priority DESC, ready_at, id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED))
+RETURNING id, lease_id, priority, ready_at
+"""
+
+# One named item, if it is ready.
+CLAIM_ONE = """
+UPDATE {table} SET
+    status = 'processing',
+    lease_id = nextval('work_lease_id_seq'),
+    lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
+    task_id = %(task_id)s,
+    started_at = now(),
+    updated_at = now()
+WHERE id = %(id)s AND status = 'pending' AND ready_at IS NOT NULL
+RETURNING id, lease_id, priority, ready_at
+"""
+
+# Heartbeat. Rows that do not come back were lost.
+RENEW = """
+UPDATE {table} SET lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
+WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
+RETURNING id, lease_id
+"""
+
+# The fence: held until commit, so that what is written with it belongs to the lease.
+LOCK_LEASE = """
+SELECT 1 FROM {table}
+WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
+FOR NO KEY UPDATE
+"""
+
+# Not begun, or stopped on request: back to its old place, without a retry.
+GIVE_BACK = """
+UPDATE {table} SET
+    status = 'pending', lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
+    updated_at = now()
+WHERE id = ANY(%(ids)s) AND lease_id = %(lease)s AND status = 'processing'
+RETURNING id
+"""
+
+# Items leave the window; the owners' next ones enter it, in the same statement. No owner is
+# locked and nothing is waited for: the rows to admit are skipped when somebody holds them (the
+# sweeper repairs that). `least(...)` keeps a window that has shrunk from being filled again.
+_ADMIT_NEXT = """
+, room AS (
+    SELECT gone.owner_id, least(
+        count(*),
+        count(*)
+          + coalesce((%(windows)s::jsonb ->> (
+                SELECT user_tier FROM profiles WHERE profiles.id = gone.owner_id))::int, 0)
+          - (SELECT count(*) FROM {table} used
+             WHERE used.owner_id = gone.owner_id AND used.ready_at IS NOT NULL)
+    ) AS free
+    FROM gone WHERE gone.owner_id IS NOT NULL GROUP BY gone.owner_id
+), admitted AS (
+    UPDATE {table} SET ready_at = {place}
+    WHERE id = ANY(ARRAY(
+        SELECT best.id FROM room CROSS JOIN LATERAL (
+            SELECT id FROM {table}
+            WHERE owner_id = room.owner_id
+              AND status = 'pending' AND ready_at IS NULL AND NOT held
+            ORDER BY priority DESC, created_at, id
+            LIMIT greatest(0, room.free)
+            FOR UPDATE SKIP LOCKED) best))
+    RETURNING id
+)
+SELECT gone.id, gone.status, gone.parent_id, (SELECT count(*) FROM admitted) FROM gone
+"""
+
+COMPLETE = (
+    """
+WITH gone AS (
+    UPDATE {table} SET
+        status = 'completed', ready_at = NULL, lease_id = NULL, lease_expires_at = NULL,
+        error_message = NULL, finished_at = now(), updated_at = now()
+    WHERE id = ANY(%(ids)s) AND lease_id = %(lease)s AND status = 'processing'
+    RETURNING id, status, owner_id, {parent} AS parent_id
+)"""
+    + _ADMIT_NEXT
+)
+
+# A failed attempt: back to pending after a backoff, or failed when no retry is left. `failed`
+# always leaves retry_count at its limit, so the documented query for failed items with retries
+# left finds only what something outside the queue has failed.
+_FAILED_ATTEMPT = """
+        status = CASE WHEN {final} THEN 'failed' ELSE 'pending' END,
+        retry_count = least(CASE WHEN {final} THEN %(max_retries)s ELSE retry_count + 1 END,
+                            %(max_retries)s),
+        held = NOT ({final}),
+        available_at = CASE WHEN {final} THEN NULL ELSE
+            now() + make_interval(secs => %(backoff_seconds)s * power(2, retry_count)
+                                          * (0.5 + random())) END,
+        finished_at = CASE WHEN {final} THEN now() END,
+        ready_at = NULL, lease_id = NULL, lease_expires_at = NULL, updated_at = now(),
+"""
+
+FAIL = (
+    """
+WITH gone AS (
+    UPDATE {table} SET"""
+    + _FAILED_ATTEMPT.replace("{final}", "(%(permanent)s OR retry_count >= %(max_retries)s)")
+    + """
+        error_message = %(error)s
+    WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
+    RETURNING id, status, owner_id, {parent} AS parent_id
+)"""
+    + _ADMIT_NEXT
+)
+
+# A worker died or stalled. Counts as a retry, so that an item that kills workers ends as failed.
+RESCUE = (
+    """
+WITH gone AS (
+    UPDATE {table} SET"""
+    + _FAILED_ATTEMPT.replace("{final}", "(retry_count >= %(max_retries)s)")
+    + """
+        error_message = 'The worker that held this (task ' || coalesce(task_id, 'unknown')
+            || ') died or stalled: its lease ended '
+            || coalesce('at ' || lease_expires_at::text, 'without a heartbeat') || '.'
+    WHERE id = ANY(ARRAY(
+        SELECT id FROM {table}
+        WHERE status = 'processing'
+          AND (lease_expires_at IS NULL OR lease_expires_at < now())
+          AND ({rescuable})
+        ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    RETURNING id, status, owner_id, {parent} AS parent_id
+)"""
+    + _ADMIT_NEXT
+)
+
+# Waits for something else (candidates, a slot): no retry, and its place in the window is free.
+WAIT = (
+    """
+WITH gone AS (
+    UPDATE {table} SET
+        status = 'pending', held = TRUE,
+        available_at = now() + make_interval(secs => %(seconds)s),
+        ready_at = NULL, lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
+        updated_at = now()
+    WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
+    RETURNING id, status, owner_id, {parent} AS parent_id
+)"""
+    + _ADMIT_NEXT
+)
+
+# The time of these has come. Without an owner they are ready at their old place; with one they
+# wait for the window.
+RELEASE = """
+UPDATE {table} SET
+    held = FALSE, available_at = NULL,
+    ready_at = CASE WHEN owner_id IS NULL THEN created_at END,
+    updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table} item
+    WHERE held AND available_at IS NOT NULL AND available_at <= now()
+      AND status = 'pending' AND ({runnable})
+    ORDER BY available_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING id, owner_id
+"""
+
+# Rows that somebody inserted or revived by hand: they know no owner and were never admitted.
+ADOPT = """
+UPDATE {table} item SET
+    owner_id = ({owner}),
+    held = NOT ({runnable}),
+    ready_at = CASE WHEN ({owner}) IS NULL AND ({runnable}) THEN created_at END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
+      AND (%(id)s::bigint IS NULL OR id = %(id)s)
+    ORDER BY priority DESC, created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING id, owner_id
+"""
+
+LOCK_OWNER = "SELECT user_tier FROM profiles WHERE id = %(owner)s FOR NO KEY UPDATE"
+
+# Exact admission, step 1: ready items that better waiting ones displace, or that a smaller window
+# has no room for. Ready items that stay are never locked. A claim that comes between wins.
+WITHDRAW = """
+UPDATE {table} SET ready_at = NULL
+WHERE id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, is_ready, row_number() OVER (
+            ORDER BY priority DESC, is_ready DESC, ready_at, created_at, id) AS place
+        FROM (
+            (SELECT id, priority, ready_at, created_at, TRUE AS is_ready FROM {table}
+             WHERE owner_id = %(owner)s AND ready_at IS NOT NULL AND status = 'pending')
+            UNION ALL
+            (SELECT id, priority, NULL, created_at, FALSE FROM {table}
+             WHERE owner_id = %(owner)s
+               AND status = 'pending' AND ready_at IS NULL AND NOT held
+             ORDER BY priority DESC, created_at, id LIMIT %(window)s)
+        ) eligible
+    ) ranked
+    WHERE is_ready AND place > %(window)s - (
+        SELECT count(*) FROM {table}
+        WHERE owner_id = %(owner)s AND ready_at IS NOT NULL AND status = 'processing')))
+  AND status = 'pending' AND ready_at IS NOT NULL
+RETURNING id
+"""
+
+# Exact admission, step 2, a statement of its own so that it sees what was claimed meanwhile.
+GRANT = """
+UPDATE {table} SET ready_at = {place}
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE owner_id = %(owner)s AND status = 'pending' AND ready_at IS NULL AND NOT held
+    ORDER BY priority DESC, created_at, id
+    LIMIT greatest(0, %(window)s - (
+        SELECT count(*) FROM {table} WHERE owner_id = %(owner)s AND ready_at IS NOT NULL))
+    FOR UPDATE SKIP LOCKED))
+RETURNING id
+"""
+
+# Owners whose window is not what it should be: a skip scan over those who have anything waiting
+# or ready, never a DISTINCT over the backlog.
+UNSETTLED_OWNERS = """
+WITH RECURSIVE waiting AS (
+    (SELECT owner_id FROM {table}
+     WHERE status = 'pending' AND ready_at IS NULL AND NOT held AND owner_id > %(after)s
+     ORDER BY owner_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT owner_id FROM {table}
+            WHERE status = 'pending' AND ready_at IS NULL AND NOT held
+              AND owner_id > waiting.owner_id
+            ORDER BY owner_id LIMIT 1)
+    FROM waiting WHERE waiting.owner_id IS NOT NULL
+), occupying AS (
+    (SELECT owner_id FROM {table}
+     WHERE ready_at IS NOT NULL AND owner_id IS NOT NULL AND owner_id > %(after)s
+     ORDER BY owner_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT owner_id FROM {table}
+            WHERE ready_at IS NOT NULL AND owner_id IS NOT NULL
+              AND owner_id > occupying.owner_id
+            ORDER BY owner_id LIMIT 1)
+    FROM occupying WHERE occupying.owner_id IS NOT NULL
+), owners AS (
+    SELECT owner_id FROM waiting WHERE owner_id IS NOT NULL
+    UNION SELECT owner_id FROM occupying WHERE owner_id IS NOT NULL
+), state AS (
+    SELECT owners.owner_id,
+        coalesce((%(windows)s::jsonb ->> profiles.user_tier)::int, 0) AS size,
+        (SELECT count(*) FROM {table} used
+         WHERE used.owner_id = owners.owner_id AND used.ready_at IS NOT NULL) AS used,
+        (SELECT priority FROM {table} best
+         WHERE best.owner_id = owners.owner_id
+           AND best.status = 'pending' AND best.ready_at IS NULL AND NOT best.held
+         ORDER BY priority DESC, created_at, id LIMIT 1) AS best_waiting,
+        (SELECT min(priority) FROM {table} worst
+         WHERE worst.owner_id = owners.owner_id AND worst.ready_at IS NOT NULL
+           AND worst.status = 'pending') AS worst_ready
+    FROM owners JOIN profiles ON profiles.id = owners.owner_id
+)
+SELECT owner_id FROM state
+WHERE (best_waiting IS NOT NULL AND used < size)
+   OR (worst_ready IS NOT NULL AND used > size)
+   OR best_waiting > worst_ready
+ORDER BY owner_id LIMIT %(limit)s
+"""
+
+ANY_READY = """
+SELECT EXISTS (SELECT 1 FROM {table} WHERE status = 'pending' AND ready_at IS NOT NULL)
+"""

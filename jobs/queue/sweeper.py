@@ -1,0 +1,108 @@
+"""The sweeper: every second it lets in what is due, rescues what was lost, and repairs windows.
+
+Every worker's parent process runs one in a thread; an advisory lock makes one of all active. It
+is the reason why losing every message costs a second, and why edits by hand have their effect.
+"""
+
+import logging
+import threading
+import time
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from jobs.queue import admission, doorbell, transitions, workplace
+from jobs.queue.admission import NOBODY
+from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.standby import Standby
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 1.0
+LOCK_KEY = 0x7078_7371  # "pxsq", the sweeper's among this database's advisory locks
+OWNERS_SECONDS = 0.3
+"""How long one sweep spends on owners; it goes on from there at the next."""
+STANDBY_AFTER_SECONDS = 2.0
+"""Ready work that nobody of this worker takes for so long means that no ring comes through."""
+
+
+class Sweeper:
+    """The periodic thread of one worker."""
+
+    def __init__(self, standby: Standby) -> None:
+        self._standby = standby
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="queue-sweeper", daemon=True)
+        self._next_owner: dict[Kind, UUID] = {}
+        self._neglected_since: float | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        self._standby.stop()
+
+    def sweep(self) -> None:
+        """One round over all kinds, whoever else sweeps."""
+        for kind in all_kinds():
+            admission.adopt(kind)
+            admission.release(kind)
+            transitions.rescue(kind)
+            self._settle_owners(kind)
+            kind.tidy()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(PERIOD_SECONDS):
+                self._round()
+        finally:
+            connection.close()
+
+    def _round(self) -> None:
+        try:
+            if self._is_the_active_one():
+                self.sweep()
+            self._wake_this_worker()
+        except DatabaseError as error:
+            logger.warning("The sweep could not be finished, trying again: %s", error)
+            connection.close()
+        except Exception:
+            logger.exception("The sweep failed")
+
+    def _is_the_active_one(self) -> bool:
+        """Take or keep the lock; it belongs to this thread's connection and ends with it."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+                " AND objid = %(key)s AND classid = 0 AND pid = pg_backend_pid() AND granted)"
+                " OR pg_try_advisory_lock(%(key)s)",
+                {"key": LOCK_KEY},
+            )
+            return bool(cursor.fetchone()[0])
+
+    def _settle_owners(self, kind: Kind) -> None:
+        ends = time.monotonic() + OWNERS_SECONDS
+        owners = admission.unsettled_owners(kind, after=self._next_owner.pop(kind, NOBODY))
+        for owner in owners:
+            if time.monotonic() > ends:
+                self._next_owner[kind] = owner
+                return
+            admission.admit(kind, owner)
+
+    def _wake_this_worker(self) -> None:
+        """Ring for idle processes while work is ready; if that does not help, work locally."""
+        if not any(transitions.any_ready(kind) for kind in all_kinds()):
+            self._neglected_since = None
+            return
+        if workplace.idle_processes():
+            doorbell.ring()
+        if workplace.anyone_draining() or workplace.stop_requested():
+            self._neglected_since = None
+            return
+        now = time.monotonic()
+        self._neglected_since = self._neglected_since or now
+        if now - self._neglected_since >= STANDBY_AFTER_SECONDS:
+            self._standby.start()

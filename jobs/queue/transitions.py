@@ -1,0 +1,133 @@
+"""The verbs of a work item: claim, complete, fail, wait, give back, rescue.
+
+Each is one short transaction of its own, or joins the caller's, so that results and the end of
+the item commit together.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from accounts import tiers
+from jobs.queue import statements
+from jobs.queue.items import MAX_RETRIES
+from jobs.queue.kinds import Kind, Left
+from jobs.queue.work import Work
+
+MAX_ERROR_LENGTH = 4000
+
+
+def claim(kind: Kind, *, limit: int, task_id: str) -> list[Work]:
+    """Up to `limit` of the most urgent ready items, most urgent first, under one new lease."""
+    return _claim(kind, statements.CLAIM, {"limit": limit, "task_id": task_id})
+
+
+def claim_one(kind: Kind, *, item_id: int, task_id: str) -> Work | None:
+    """The named item, if it is ready; None if it is not."""
+    works = _claim(kind, statements.CLAIM_ONE, {"id": item_id, "task_id": task_id})
+    return works[0] if works else None
+
+
+def complete(works: Sequence[Work]) -> set[int]:
+    """End items of one kind and one lease as completed; the ids that were still ours."""
+    first = works[0]
+    return _leave(
+        first.kind,
+        statements.COMPLETE,
+        {"ids": [work.id for work in works], "lease": first.lease},
+    )
+
+
+def fail(work: Work, *, error: str, permanent: bool = False) -> bool:
+    """Record a failed attempt: back to pending after a backoff, or failed when no retry is left.
+
+    False if the lease was lost; nothing is written then.
+    """
+    params = {
+        "id": work.id,
+        "lease": work.lease,
+        # PostgreSQL's text cannot hold NUL, and an error message must never fail to be stored.
+        "error": error.replace("\x00", "\\0")[:MAX_ERROR_LENGTH],
+        "permanent": permanent,
+        **_retry_params(),
+    }
+    return bool(_leave(work.kind, statements.FAIL, params))
+
+
+def wait(work: Work, *, seconds: float) -> bool:
+    """Give the item back until `seconds` from now, without a retry. False if the lease was lost."""
+    params = {"id": work.id, "lease": work.lease, "seconds": seconds}
+    return bool(_leave(work.kind, statements.WAIT, params))
+
+
+def give_back(works: Sequence[Work]) -> int:
+    """Put items of one kind and one lease back in their old place; how many were still ours."""
+    if not works:
+        return 0
+    first = works[0]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            first.kind.sql(statements.GIVE_BACK),
+            {"ids": [work.id for work in works], "lease": first.lease},
+        )
+        return len(cursor.fetchall())
+
+
+def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
+    """Take items from workers that died or stalled; each counts as a failed attempt."""
+    return _leave(kind, statements.RESCUE, {"limit": limit, **_retry_params()})
+
+
+def renew(kind: Kind, works: Sequence[Work]) -> None:
+    """Prolong the leases of `works`; those that are lost are marked so."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            kind.sql(statements.RENEW),
+            {
+                "ids": [work.id for work in works],
+                "leases": list({work.lease for work in works}),
+                "lease_seconds": settings.QUEUE_LEASE_SECONDS,
+            },
+        )
+        held = set(cursor.fetchall())
+    for work in works:
+        if (work.id, work.lease) not in held:
+            work.lost = True
+
+
+def any_ready(kind: Kind) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(kind.sql(statements.ANY_READY))
+        return bool(cursor.fetchone()[0])
+
+
+def window_params() -> dict[str, str]:
+    """Each tier's window, for statements that look a window up."""
+    return {"windows": json.dumps(tiers.windows())}
+
+
+def _claim(kind: Kind, statement: str, params: dict[str, Any]) -> list[Work]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            kind.sql(statement), {**params, "lease_seconds": settings.QUEUE_LEASE_SECONDS}
+        )
+        rows = cursor.fetchall()
+    rows.sort(key=lambda row: (-row[2], row[3], row[0]))
+    return [Work(kind, item_id, lease) for item_id, lease, _priority, _ready_at in rows]
+
+
+def _leave(kind: Kind, statement: str, params: dict[str, Any]) -> set[int]:
+    """Run a statement by which items leave their window, and count it for their parents."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(kind.sql(statement), {**params, **window_params()})
+        left = [Left(row[0], row[1], row[2]) for row in cursor.fetchall()]
+        if left:
+            kind.record_left(cursor, left)
+    return {item.id for item in left}
+
+
+def _retry_params() -> dict[str, Any]:
+    return {"max_retries": MAX_RETRIES, "backoff_seconds": settings.QUEUE_BACKOFF_SECONDS}

@@ -1,0 +1,71 @@
+"""One claimed item in a worker's hands, and how it can end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from django.db import connection
+
+from jobs.queue import workplace
+from jobs.queue.errors import LeaseLost
+from jobs.queue.items import WorkItem
+from jobs.queue.kinds import Kind
+from jobs.queue.statements import LOCK_LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Done; the item ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now: back to pending, not before `seconds` from now, without a retry."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Stopped on request: back to pending at once, what is done is kept."""
+
+
+Ending = Completed | Wait | GiveBack
+
+
+@dataclass(eq=False)
+class Work:
+    """A claimed item: its lease, and the signals between it and the heartbeat."""
+
+    kind: Kind
+    id: int
+    lease: int
+    slice_ends: float = float("inf")
+    last_progress: float = field(default_factory=time.monotonic)
+    lost: bool = False
+
+    @cached_property
+    def item(self) -> WorkItem:
+        return self.kind.model._default_manager.get(pk=self.id)
+
+    def progress(self) -> None:
+        """Say that the work goes on; without it for the stall limit, the lease is not renewed."""
+        self.last_progress = time.monotonic()
+
+    def should_stop(self) -> bool:
+        """Whether to give back at the next checkpoint: the worker stops, or the lease is lost."""
+        return self.lost or workplace.stop_requested()
+
+    def lock_lease(self, cursor: Any = None) -> None:
+        """Make sure, until the open transaction ends, that this item is still ours.
+
+        Raises LeaseLost if it is not; the caller must write nothing then.
+        """
+        cursor = cursor or connection.cursor()
+        cursor.execute(self.kind.sql(LOCK_LEASE), {"id": self.id, "lease": self.lease})
+        if cursor.fetchone() is None:
+            self.lost = True
+            raise LeaseLost(f"{self.kind.name} {self.id}: lease {self.lease} is no longer held.")

@@ -1,0 +1,71 @@
+"""What the processes of one worker know of each other: stop requests, and who is draining.
+
+Celery tells only the parent that it must stop, and a warm shutdown waits for whole tasks. So
+this module's memory, made when the parent imports it, is shared with all that it forks. Plain
+cells, no lock: a process killed while it holds a lock would stop all others.
+"""
+
+import ctypes
+import mmap
+import os
+import signal
+from types import FrameType
+
+MAX_CHILDREN = 1024
+
+_STOP, _POOL_SIZE, _FIRST_SLOT = 0, 1, 2
+_memory = mmap.mmap(-1, (_FIRST_SLOT + MAX_CHILDREN) * ctypes.sizeof(ctypes.c_int32))
+_cells = (ctypes.c_int32 * (_FIRST_SLOT + MAX_CHILDREN)).from_buffer(_memory)
+_stop_this_process = False
+
+
+def request_stop() -> None:
+    """Ask this process, and all that were forked from it, to finish or give back."""
+    _cells[_STOP] = 1
+
+
+def stop_requested() -> bool:
+    return _stop_this_process or _cells[_STOP] != 0
+
+
+def open_workplace(*, pool_size: int) -> None:
+    """A worker begins: forget earlier requests. Call it in the parent, before it forks."""
+    global _stop_this_process
+    _stop_this_process = False
+    _cells[_STOP] = 0
+    _cells[_POOL_SIZE] = pool_size
+
+
+def set_draining(draining: bool) -> None:
+    """Note whether this process is draining."""
+    _cells[_FIRST_SLOT + os.getpid() % MAX_CHILDREN] = os.getpid() if draining else 0
+
+
+def idle_processes() -> int:
+    """How many of the worker's processes are not draining."""
+    draining = sum(1 for pid in _cells[_FIRST_SLOT:] if pid and _alive(pid))
+    return max(0, _cells[_POOL_SIZE] - draining)
+
+
+def anyone_draining() -> bool:
+    return any(pid and _alive(pid) for pid in _cells[_FIRST_SLOT:])
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM to this process alone mean: finish or give back."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        global _stop_this_process
+        _stop_this_process = True
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,14 @@
+"""Celery entry points of the queue."""
+
+from typing import Any
+
+from celery import shared_task
+
+from jobs.queue import doorbell
+from jobs.queue.drain import drain
+
+
+@shared_task(name=doorbell.DRAIN_TASK, bind=True, ignore_result=True)
+def drain_queue(self: Any) -> int:
+    """Answer the doorbell; the number of items finished."""
+    return drain(task_id=self.request.id)
