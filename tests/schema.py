@@ -1,4 +1,4 @@
-"""What a table looks like in PostgreSQL's catalogue, in the words of the older schemas' document."""
+"""What a table looks like in the catalogue, in the words of the older schemas' document."""
 
 import re
 from dataclasses import dataclass, field
