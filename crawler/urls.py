@@ -1,0 +1,204 @@
+"""Addresses in one spelling, so that the same picture is asked for once.
+
+`canonical` writes an http(s) address as RFC 3986 and browsers agree on it. Two addresses with the
+same canonical form name the same resource; the reverse cannot be known without fetching.
+"""
+
+import ipaddress
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urljoin
+
+import idna
+
+from crawler.errors import BadUrl
+
+MAX_LENGTH = 4096
+DEFAULT_PORTS = {"http": 80, "https": 443}
+PICTURE_SUFFIXES = frozenset(
+    {
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jxl",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
+
+_PARTS = re.compile(
+    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
+    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#.*)?",
+    re.DOTALL,
+)
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:]*))(?::(?P<port>\d*))?")
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_EDGES = "".join(map(chr, range(0x21)))
+_NEWLINES_AND_TABS = {ord("\t"): None, ord("\r"): None, ord("\n"): None}
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+# Matches what must change: an escape (its spelling may), or a byte that may not stand bare.
+_IN_PATH = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
+_IN_QUERY = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?-]")
+# Parameters that say where a visitor came from, never which picture is meant.
+_TRACKING = re.compile(r"(utm_[^=]*|fbclid|gclid|dclid|msclkid)(=|$)", re.IGNORECASE)
+
+
+def canonical(url: str) -> str:
+    """The one spelling of an http(s) address.
+
+    Scheme and host in lower case, IDNA host, no default port, user info, fragment, dot segments or
+    tracking parameters; escapes in upper case and only where needed. Idempotent.
+    Raises BadUrl, and nothing else, for what is no http(s) address.
+    """
+    url = _tidy(url)
+    if len(url) > MAX_LENGTH:
+        raise BadUrl(f"the address is {len(url)} characters long; at most {MAX_LENGTH} are taken")
+    if bad := _CONTROL.search(url):
+        raise BadUrl(f"the address contains the control character U+{ord(bad[0]):04X}")
+    parts = _PARTS.fullmatch(url)
+    if parts is None or not parts["scheme"]:
+        raise BadUrl("the address does not start with http:// or https://")
+    scheme = parts["scheme"].lower()
+    if scheme not in DEFAULT_PORTS:
+        raise BadUrl(f"only http and https are fetched, not {scheme[:20]!r}")
+    host, port = _host_and_port(parts["authority"] or "")
+    netloc = host if port in (None, DEFAULT_PORTS[scheme]) else f"{host}:{port}"
+    path = _without_dot_segments(_escaped(parts["path"], _IN_PATH)) or "/"
+    query = _without_tracking(_escaped(parts["query"] or "", _IN_QUERY))
+    return f"{scheme}://{netloc}{path}{'?' if query else ''}{query}"
+
+
+def join(base: str, reference: str) -> str:
+    """The canonical address that `reference` means in a document at `base`. Raises BadUrl."""
+    try:
+        return canonical(urljoin(base, _tidy(reference)))
+    except BadUrl:
+        raise
+    except ValueError as error:  # urljoin parses the host and complains about brackets
+        raise BadUrl(f"the address cannot be read: {error}") from None
+
+
+def url_key(canonical_url: str) -> bytes:
+    """sha256 (32 bytes) of a canonical address: what makes a candidate unique in its job."""
+    return sha256(canonical_url.encode()).digest()
+
+
+def host_of(canonical_url: str) -> str:
+    """The host name or address, without port and brackets; empty for file addresses."""
+    netloc = canonical_url.split("/", 3)[2]
+    return netloc.rpartition("]")[0][1:] if netloc.startswith("[") else netloc.partition(":")[0]
+
+
+def origin_of(canonical_url: str) -> str:
+    """Scheme, host and port: what one robots.txt speaks for."""
+    return "/".join(canonical_url.split("/", 3)[:3])
+
+
+def has_picture_suffix(canonical_url: str) -> bool:
+    """Whether the path ends like a picture file. A hint: servers may answer with anything."""
+    path = canonical_url.partition("?")[0]
+    return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+
+
+def file_url(path: Path) -> str:
+    """The file:// address of an absolute path, whatever bytes its name has."""
+    return "file://" + quote_from_bytes(os.fsencode(path))
+
+
+def path_of(url: str) -> Path:
+    """The path a file:///… address means. Raises BadUrl for other addresses."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() != "file" or not rest.startswith("/"):
+        raise BadUrl("a file address starts with file:/// and an absolute path")
+    raw = unquote_to_bytes(rest)
+    if b"\0" in raw:
+        raise BadUrl("a path cannot contain U+0000")
+    return Path(os.fsdecode(raw))
+
+
+def _tidy(url: str) -> str:
+    """As browsers do: no white space around, no line breaks inside, backslashes are slashes."""
+    url = url.strip(_EDGES).translate(_NEWLINES_AND_TABS)
+    end = min((i for i in (url.find("?"), url.find("#")) if i >= 0), default=len(url))
+    return url[:end].replace("\\", "/") + url[end:]
+
+
+def _host_and_port(authority: str) -> tuple[str, int | None]:
+    match = _HOST_AND_PORT.fullmatch(authority.rpartition("@")[2])
+    if match is None:
+        raise BadUrl("the host or port cannot be read")
+    port = int(match["port"]) if match["port"] and len(match["port"]) <= 5 else None
+    if port is not None and not 1 <= port <= 65535 or len(match["port"] or "") > 5:
+        raise BadUrl(f"there is no port {match['port'][:20]}")
+    if match["ipv6"] is None:
+        return _host(match["host"]), port
+    try:
+        return f"[{ipaddress.IPv6Address(match['ipv6'])}]", port
+    except ValueError:
+        raise BadUrl("the host is no IPv6 address") from None
+
+
+def _host(raw: str) -> str:
+    if not raw:
+        raise BadUrl("the address names no host")
+    try:
+        host = unquote_to_bytes(raw).decode() if "%" in raw else raw
+        if not host.isascii():
+            host = idna.encode(host[:1000], uts46=True).decode()
+    except UnicodeError:  # idna's errors are UnicodeErrors too
+        raise BadUrl("the host is no valid international name") from None
+    host = host.lower().removesuffix(".")
+    labels = host.split(".")
+    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        raise BadUrl("the host is no valid name")
+    if _NUMBER.fullmatch(labels[-1]):
+        # Resolvers read 0x7f.1 or 2130706433 as addresses; only the plain spelling is taken.
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise BadUrl("the host is no IPv4 address in its plain spelling") from None
+    return host
+
+
+def _escaped(text: str, pattern: re.Pattern[bytes]) -> str:
+    try:
+        return pattern.sub(_spell, text.encode()).decode("ascii")
+    except UnicodeEncodeError:
+        raise BadUrl("the address contains half of a surrogate pair") from None
+
+
+def _spell(match: re.Match[bytes]) -> bytes:
+    byte = int(match[1], 16) if match[1] else match[0][0]
+    return bytes([byte]) if byte in _UNRESERVED else b"%%%02X" % byte
+
+
+def _without_dot_segments(path: str) -> str:
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _without_tracking(query: str) -> str:
+    return "&".join(part for part in query.split("&") if not _TRACKING.match(part))
