@@ -1,0 +1,212 @@
+"""People and their records in the admin."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.models import (
+    ActivityLog,
+    ApiKey,
+    CreditAccount,
+    CreditTransaction,
+    Notification,
+    NotificationPreferences,
+    Profile,
+    TierName,
+    UsageMetrics,
+)
+from accounts.services import change_tier
+from accounts.tiers import tier_of
+
+
+@dataclass(frozen=True)
+class ProfileColumn:
+    """A column that a higher layer adds to the list of profiles, such as work in the window.
+
+    `values` gets the ids of one page and answers with one query.
+    """
+
+    name: str
+    title: str
+    values: Callable[[Sequence[UUID]], Mapping[UUID, str]]
+
+
+PROFILE_COLUMNS: list[ProfileColumn] = []
+
+
+class ProfileChangeList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        profiles = list(self.result_list)
+        for column in PROFILE_COLUMNS:
+            values = column.values([profile.pk for profile in profiles])
+            for profile in profiles:
+                setattr(profile, f"column_{column.name}", values.get(profile.pk, ""))
+        self.result_list = profiles
+
+
+@admin.register(Profile)
+class ProfileAdmin(admin.ModelAdmin):
+    """Made and kept up to date with the log-in; what is edited here is the tier."""
+
+    list_display = ["email", "full_name", "user_tier", "window", "limits", "user", "created_at"]
+    list_filter = ["user_tier"]
+    list_select_related = ["user"]
+    search_fields = ["email", "full_name"]
+    ordering = ["email"]
+    show_full_result_count = False
+    fields = [
+        "email",
+        "full_name",
+        "user",
+        "role",
+        "user_tier",
+        "window",
+        "limits",
+        "avatar_url",
+        "created_at",
+        "updated_at",
+    ]
+    readonly_fields = [
+        "email",
+        "full_name",
+        "user",
+        "role",
+        "window",
+        "limits",
+        "created_at",
+        "updated_at",
+    ]
+
+    @admin.display(description="window")
+    def window(self, profile: Profile) -> int:
+        return tier_of(profile).window
+
+    @admin.display(description="limits")
+    def limits(self, profile: Profile) -> str:
+        tier = tier_of(profile)
+        return (
+            f"{tier.concurrent_jobs} jobs at once, {tier.jobs_per_day} a day, "
+            f"{tier.images_per_job} images each, {tier.projects} projects, "
+            f"priority up to {tier.highest_priority}"
+        )
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [*self.list_display, *map(_shown, PROFILE_COLUMNS)]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ProfileChangeList
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        if self.has_change_permission(request):
+            for tier in TierName.values:
+                name = f"change_tier_to_{tier.lower()}"
+                actions[name] = (_tier_action(tier), name, f"Change tier to {tier}")
+        return actions
+
+    def save_model(self, request: HttpRequest, obj: Profile, form: Any, change: bool) -> None:
+        if "user_tier" in form.changed_data:
+            change_tier(profile=obj, tier=obj.user_tier, actor=_actor(request))
+        obj.save(update_fields=["avatar_url", "updated_at"])
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
+        return False
+
+
+def _shown(column: ProfileColumn) -> Callable[[Profile], str]:
+    def show(profile: Profile) -> str:
+        return str(getattr(profile, f"column_{column.name}"))
+
+    show.__name__ = column.name
+    return admin.display(description=column.title)(show)
+
+
+def _tier_action(tier: str) -> Callable[[ProfileAdmin, HttpRequest, QuerySet[Profile]], None]:
+    def act(model_admin: ProfileAdmin, request: HttpRequest, queryset: QuerySet[Profile]) -> None:
+        actor = _actor(request)
+        changed = sum(change_tier(profile=profile, tier=tier, actor=actor) for profile in queryset)
+        model_admin.message_user(
+            request, f"{changed} changed to {tier}, {len(queryset) - changed} had it already."
+        )
+
+    return act
+
+
+def _actor(request: HttpRequest) -> Profile | None:
+    return Profile.objects.filter(user_id=request.user.pk).first()
+
+
+class RecordAdmin(admin.ModelAdmin):
+    """Rows that the system writes and people only read."""
+
+    list_select_related = ["user"]
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(ActivityLog)
+class ActivityLogAdmin(RecordAdmin):
+    list_display = ["timestamp", "user", "action", "resource_type", "resource_id", "metadata"]
+    search_fields = ["=resource_id", "=request_id", "=action", "user__email"]
+    ordering = ["-id"]
+
+
+@admin.register(CreditAccount)
+class CreditAccountAdmin(RecordAdmin):
+    list_display = ["user", "current_balance", "monthly_usage", "monthly_limit"]
+    search_fields = ["user__email"]
+
+
+@admin.register(CreditTransaction)
+class CreditTransactionAdmin(RecordAdmin):
+    list_display = ["created_at", "user", "type", "amount", "balance_after", "status"]
+    list_filter = ["type", "status"]
+    search_fields = ["user__email"]
+    ordering = ["-created_at", "-id"]
+
+
+@admin.register(Notification)
+class NotificationAdmin(RecordAdmin):
+    list_display = ["created_at", "user", "type", "category", "title", "is_read"]
+    list_filter = ["type", "category", "is_read"]
+    search_fields = ["user__email"]
+    ordering = ["-created_at", "-id"]
+
+
+@admin.register(NotificationPreferences)
+class NotificationPreferencesAdmin(RecordAdmin):
+    list_display = ["user", "email_enabled", "digest_frequency"]
+    search_fields = ["user__email"]
+
+
+@admin.register(UsageMetrics)
+class UsageMetricsAdmin(RecordAdmin):
+    list_display = ["metric_date", "user", "images_processed", "storage_used_gb", "api_calls"]
+    search_fields = ["user__email"]
+    ordering = ["-metric_date", "-id"]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(RecordAdmin):
+    list_display = ["name", "user", "key_prefix", "status", "last_used_at", "expires_at"]
+    list_filter = ["status"]
+    search_fields = ["name", "=key_prefix", "user__email"]
+    exclude = ["key_hash"]

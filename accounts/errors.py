@@ -1,0 +1,60 @@
+"""What accounts refuse."""
+
+from datetime import datetime
+
+
+class AccountsError(Exception):
+    """Base of this app's errors."""
+
+
+class LimitExceeded(AccountsError):
+    """A tier does not allow that much.
+
+    `limit` is the field of the tier, `use` what counts already, `wanted` what was asked on top,
+    `allowed` the most there may be, `resets_at` when `use` begins at zero again (None: when
+    something ends or is removed).
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: str,
+        tier: str,
+        allowed: int,
+        use: int,
+        wanted: int,
+        resets_at: datetime | None = None,
+    ) -> None:
+        self.limit = limit
+        self.tier = tier
+        self.allowed = allowed
+        self.use = use
+        self.wanted = wanted
+        self.resets_at = resets_at
+        super().__init__(self._message())
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """The refusal as plain values, for an API answer."""
+        return {
+            "limit": self.limit,
+            "tier": self.tier,
+            "allowed": self.allowed,
+            "use": self.use,
+            "wanted": self.wanted,
+            "resets_at": self.resets_at.isoformat() if self.resets_at else None,
+            "message": str(self),
+            "next": self._next_step(),
+        }
+
+    def _message(self) -> str:
+        return (
+            f"{self.limit}: tier {self.tier} allows {self.allowed}, {self.use} in use, "
+            f"{self.wanted} more asked for. {self._next_step()}"
+        )
+
+    def _next_step(self) -> str:
+        if self.wanted > self.allowed:
+            return f"Ask for at most {self.allowed}, or for a higher tier."
+        if self.resets_at:
+            return f"Wait until {self.resets_at:%Y-%m-%d %H:%M %Z}, or ask for a higher tier."
+        return "Finish or remove something first, or ask for a higher tier."
