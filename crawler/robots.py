@@ -1,0 +1,278 @@
+"""What a site says about crawlers: robots.txt (RFC 9309) and the opt-out signals in answers.
+
+Two kinds of no are kept apart by their words, since people read them in the outcome of a
+candidate: "robots.txt …" is the crawler's exclusion, anything else names the signal by which the
+site reserves its pictures (`Content-Signal: ai-train=no`, `X-Robots-Tag: noai` …).
+"""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, Self
+
+from django.conf import settings
+
+from crawler.urls import origin_of
+
+if TYPE_CHECKING:
+    from protego import Protego
+
+    from pixsim.core.net import FetchError, Limits, Response
+
+KEPT_SECONDS = 24 * 3600.0
+UNREACHABLE_KEPT_SECONDS = 300.0
+# RFC 9309 asks for at least 500 KiB to be parsed; a file beyond the second bound is not read.
+PARSED_BYTES = 500 * 1024
+MAX_BYTES = 5 * 1024**2
+MAX_ORIGINS = 10_000
+MAX_DELAY_SECONDS = 300.0
+
+# Directives of robots meta tags and X-Robots-Tag that exclude a picture from a dataset.
+EXCLUDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+# Uses named in Content-Usage and Content-Signal that a dataset is.
+DATASET_USES = frozenset(
+    {"train-ai", "train-genai", "genai", "ai", "tdm", "bots", "ai-train", "all"}
+)
+
+_AGENT_PREFIX = re.compile(r"([a-z][a-z0-9_*-]*|\*)\s*:\s*(.*)", re.DOTALL)
+_DIRECTIVES_WITH_VALUE = frozenset(
+    {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+)
+_ROBOTS_LINE = re.compile(r"\s*([A-Za-z -]+?)\s*:\s*(.*?)\s*(?:#.*)?")
+
+
+class Fetcher(Protocol):
+    """What we need of `pixsim.core.net.Client`."""
+
+    async def fetch(self, url: str, *, limits: "Limits | None" = None) -> "Response": ...
+
+
+def product_token(user_agent: str) -> str:
+    """The name by which sites address us: "pixsim" for "PixSim/0.1 (+https://…)"."""
+    return re.split(r"[/\s]", user_agent.strip(), maxsplit=1)[0].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one robots.txt, or its absence, means for us until `expires` (monotonic seconds)."""
+
+    expires: float
+    protego: "Protego | None" = None
+    signals: "Protego | None" = None
+    signal: str = ""
+    unreachable: str = ""
+
+    @classmethod
+    def parse(cls, body: bytes, *, expires: float) -> Self:
+        from protego import Protego
+
+        if len(body) > PARSED_BYTES:
+            body = body[: body.rfind(b"\n", 0, PARSED_BYTES) + 1]
+        text = body.decode("utf-8-sig", "replace")
+        signals, signal = _signal_rules(text)
+        return cls(
+            expires=expires,
+            protego=Protego.parse(text),
+            signals=Protego.parse(signals) if signal else None,
+            signal=signal,
+        )
+
+    def judge(self, url: str, token: str) -> tuple[bool, str]:
+        if self.unreachable:
+            return False, f"robots.txt does not answer: {self.unreachable}"
+        if self.protego is not None and not self.protego.can_fetch(url, token):
+            return False, f"robots.txt disallows {token}"
+        if self.signals is not None and not self.signals.can_fetch(url, token):
+            return False, f"{self.signal} (robots.txt)"
+        return True, ""
+
+    def delay(self, token: str) -> float:
+        if self.protego is None:
+            return 0.0
+        rate = self.protego.request_rate(token)
+        between = rate.seconds / rate.requests if rate else 0.0
+        return min(MAX_DELAY_SECONDS, max(self.protego.crawl_delay(token) or 0.0, between))
+
+
+class Robots:
+    """The robots.txt of many sites, kept for at most a day, each fetched once at a time.
+
+    For one event loop. With CRAWL_HONOUR_ROBOTS off everything is allowed and nothing is fetched.
+    """
+
+    def __init__(
+        self,
+        user_agent: str | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.token = product_token(user_agent or settings.CRAWL_USER_AGENT)
+        self._clock = clock
+        self._kept: OrderedDict[str, Rules] = OrderedDict()
+        self._asked: dict[str, asyncio.Task[Rules]] = {}
+
+    async def allowed(self, client: Fetcher, url: str) -> tuple[bool, str]:
+        """Whether a canonical URL may be fetched, else why not.
+
+        An absent robots.txt (4xx) allows all. One that does not answer (5xx, 429, no connection)
+        disallows for now: see `retry_in`.
+        """
+        if not settings.CRAWL_HONOUR_ROBOTS:
+            return True, ""
+        rules = await self._rules(client, origin_of(url))
+        return rules.judge(url, self.token)
+
+    def delay(self, url: str) -> float:
+        """Seconds that the site asks us to leave between requests, 0 if it names none.
+
+        From Crawl-delay and Request-rate, at most MAX_DELAY_SECONDS. Known after `allowed`.
+        """
+        rules = self._kept.get(origin_of(url))
+        return rules.delay(self.token) if rules and settings.CRAWL_HONOUR_ROBOTS else 0.0
+
+    def retry_in(self, url: str) -> float | None:
+        """Seconds until a robots.txt that did not answer is asked again; None if it answered."""
+        rules = self._kept.get(origin_of(url))
+        if rules is None or not rules.unreachable:
+            return None
+        return max(0.0, rules.expires - self._clock())
+
+    async def _rules(self, client: Fetcher, origin: str) -> Rules:
+        rules = self._kept.get(origin)
+        if rules is not None and rules.expires > self._clock():
+            self._kept.move_to_end(origin)
+            return rules
+        task = self._asked.get(origin)
+        if task is None:
+            task = asyncio.create_task(self._ask(client, origin))
+            self._asked[origin] = task
+            task.add_done_callback(lambda _: self._asked.pop(origin, None))
+        # Whoever waits may be cancelled; the others still want the answer.
+        return await asyncio.shield(task)
+
+    async def _ask(self, client: Fetcher, origin: str) -> Rules:
+        rules = await read_rules(client.fetch, origin, now=self._clock)
+        self._kept[origin] = rules
+        while len(self._kept) > MAX_ORIGINS:
+            self._kept.popitem(last=False)
+        return rules
+
+
+async def read_rules(
+    fetch: Callable[..., Awaitable["Response"]], origin: str, *, now: Callable[[], float]
+) -> Rules:
+    """Fetch and parse the robots.txt of an origin. Never raises for what the site answers."""
+    from pixsim.core.net import FetchError, Limits
+
+    limits = replace(Limits.from_settings(), max_bytes=MAX_BYTES, max_redirects=5)
+    try:
+        response = await fetch(f"{origin}/robots.txt", limits=limits)
+    except FetchError as error:
+        if _means_absent(error):
+            return Rules(expires=now() + KEPT_SECONDS)
+        if _ends_the_fetch_too(error):
+            return Rules(expires=now() + UNREACHABLE_KEPT_SECONDS)
+        kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
+        return Rules(expires=now() + kept, unreachable=str(error)[:200])
+    return Rules.parse(response.body, expires=now() + KEPT_SECONDS)
+
+
+def _means_absent(error: "FetchError") -> bool:
+    """4xx and endless redirects are no robots.txt (RFC 9309, 2.3.1). 429 asks for patience."""
+    if error.reason == "too_many_redirects":
+        return True
+    return error.status is not None and 400 <= error.status < 500 and error.status != 429
+
+
+def _ends_the_fetch_too(error: "FetchError") -> bool:
+    """The site cannot be reached at all: the fetch says so better than a word about robots.txt."""
+    hopeless = ("blocked_address", "dns", "tls", "bad_url")
+    return error.reason in hopeless and not error.retryable
+
+
+def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
+    """The signal in an answer's headers that keeps a picture out of datasets, or None.
+
+    Honoured: X-Robots-Tag (noai, noimageai, noindex, noimageindex, none; without prefix or with
+    ours), TDM-Reservation: 1, Content-Usage and Content-Signal that deny training.
+    """
+    excluded = EXCLUDING & robots_directives(header_values(headers, "x-robots-tag"), user_agent_token)
+    if excluded:
+        return f"X-Robots-Tag: {min(excluded)}"
+    if any(value.strip() == "1" for value in header_values(headers, "tdm-reservation")):
+        return "TDM-Reservation: 1"
+    for name in ("Content-Usage", "Content-Signal"):
+        for value in header_values(headers, name.lower()):
+            if denied := denied_use(value):
+                return f"{name}: {denied}"
+    return None
+
+
+def robots_directives(values: Iterable[str], user_agent_token: str) -> set[str]:
+    """The directives of X-Robots-Tag values (or a robots meta tag) that are meant for us.
+
+    In `otherbot: noai, noindex` the prefix covers the rest of the value, or up to the next one.
+    """
+    ours = product_token(user_agent_token)
+    meant: set[str] = set()
+    for value in values:
+        for_us = True
+        for part in value.lower().split(","):
+            directive = part.strip()
+            prefixed = _AGENT_PREFIX.fullmatch(directive)
+            if prefixed and prefixed[1] not in _DIRECTIVES_WITH_VALUE:
+                for_us = prefixed[1] in (ours, "*")
+                directive = prefixed[2].strip()
+            if for_us and directive:
+                meant.add(directive)
+    return meant
+
+
+def denied_use(preferences: str) -> str | None:
+    """The first preference, as in `train-ai=n, search=y`, that denies making datasets."""
+    for part in preferences.lower().split(","):
+        use, _, value = part.partition(";")[0].partition("=")
+        if use.strip() in DATASET_USES and value.strip() in ("n", "no", "?0"):
+            return f"{use.strip()}={value.strip()}"
+    return None
+
+
+def header_values(headers: Mapping[str, str], name: str) -> list[str]:
+    """All values of a header, whatever its case; multi-valued mappings keep theirs apart."""
+    return [value for key, value in headers.items() if key.lower() == name]
+
+
+def _signal_rules(text: str) -> tuple[str, str]:
+    """Content-Usage and Content-Signal lines as Allow and Disallow rules, and the first denial.
+
+    Both stand in robots.txt groups and, with a path, follow its matching; so its parser judges.
+    """
+    lines: list[str] = []
+    first = ""
+    for line in text.splitlines():
+        match = _ROBOTS_LINE.fullmatch(line)
+        if match is None:
+            continue
+        field, value = match[1].lower(), match[2]
+        if field == "user-agent":
+            lines.append(f"User-agent: {value}")
+        elif field in ("content-usage", "content-signal"):
+            path, preferences = _path_and_preferences(value)
+            if denied := denied_use(preferences):
+                lines.append(f"Disallow: {path}")
+                first = first or f"{match[1]}: {denied}"
+            elif path != "/":
+                lines.append(f"Allow: {path}")
+        else:
+            lines.append("Other: line")  # it still ends a list of user agents
+    return "\n".join(lines), first
+
+
+def _path_and_preferences(value: str) -> tuple[str, str]:
+    if not value.startswith("/"):
+        return "/", value
+    path, _, preferences = value.partition(" ")
+    return path, preferences
