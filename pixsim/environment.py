@@ -105,7 +105,12 @@ def broker_options(url: str) -> dict[str, Any]:
         folder = Path(urlsplit(url).path)
         folders = {"data_folder_in": folder / "queue", "processed_folder": folder / "done"}
         for each in folders.values():
-            each.mkdir(parents=True, exist_ok=True)
+            try:
+                each.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ImproperlyConfigured(
+                    f"The folder {each} of CELERY_BROKER_URL cannot be made ({error.strerror})."
+                ) from error
         return {
             "data_folder_in": str(folders["data_folder_in"]),
             # One folder for both directions: what a client sends is what a worker reads.

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pixsim.embedded.defaults import embedded_defaults
 from pixsim.environment import (
     broker_options,
     kept_secret,
@@ -89,26 +90,42 @@ TEMPLATES = [
     }
 ]
 
-if env.str("DATABASE_URL", default=""):
-    DATABASES = {"default": env.db_url("DATABASE_URL")}
-else:
-    required("DATABASE_URL", DEBUG, hint="It names the PostgreSQL database of the site.")
-    raise ImproperlyConfigured("Set DATABASE_URL.")
-if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+DATABASE_URL = env.str("DATABASE_URL", default="")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+# The services of this machine that stand in for what no URL names: "postgres", "redis".
+EMBEDDED_SERVICES: list[str] = []
+EMBEDDED_IDLE_SECONDS = env.float("EMBEDDED_IDLE_SECONDS", default=60.0)
+if DEBUG and not (DATABASE_URL and CELERY_BROKER_URL):
+    DATABASE_URL, CELERY_BROKER_URL, EMBEDDED_SERVICES = embedded_defaults(
+        PIXSIM_HOME, database_url=DATABASE_URL, broker_url=CELERY_BROKER_URL
+    )
+required("DATABASE_URL", DATABASE_URL, hint="It names the PostgreSQL database of the site.")
+CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
+
+_database = environ.Env.db_url_config(DATABASE_URL)
+if _database["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured(
         "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name"
     )
-# Persistent connections do not fit ASGI, where requests wander between threads.
-DATABASES["default"].setdefault("CONN_MAX_AGE", env.int("DATABASE_CONN_MAX_AGE", default=0))
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-DATABASES["default"]["OPTIONS"] = {
-    "application_name": "pixsim",
-    "connect_timeout": 10,
-    **DATABASES["default"].get("OPTIONS", {}),
+# A socket's folder as in postgres://user@/name?host=/folder.
+_database["HOST"] = _database.get("OPTIONS", {}).pop("host", "") or _database["HOST"]
+if "postgres" in EMBEDDED_SERVICES:
+    _database["ENGINE"] = "pixsim.embedded.backend"
+DATABASES = {
+    "default": {
+        # Persistent connections do not fit ASGI, where requests wander between threads.
+        "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=0),
+        "CONN_HEALTH_CHECKS": True,
+        **_database,
+        "OPTIONS": {
+            "application_name": "pixsim",
+            "connect_timeout": 10,
+            **_database.get("OPTIONS", {}),
+        },
+    }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or "redis://127.0.0.1:6379/0"
 CELERY_BROKER_TRANSPORT_OPTIONS = broker_options(CELERY_BROKER_URL)
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.3
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -212,6 +229,10 @@ QUEUE_SLICE_SECONDS = env.int("QUEUE_SLICE_SECONDS", default=30)
 QUEUE_ORDER = env.str("QUEUE_ORDER", default="fair")
 if QUEUE_ORDER not in ("fair", "fifo"):
     raise ImproperlyConfigured("QUEUE_ORDER must be fair or fifo")
+# A failed item is tried again after about this time, and after twice as long each further time.
+QUEUE_BACKOFF_SECONDS = env.float("QUEUE_BACKOFF_SECONDS", default=2.0)
+# The kinds of work a worker serves, in this order.
+QUEUE_KINDS = ["crawler.work.DiscoveryKind", "crawler.work.ChunkKind"]
 TIERS = env.json("TIERS", default={})
 
 LOGGING = {

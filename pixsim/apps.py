@@ -1,0 +1,22 @@
+"""The project as a Django app: its commands and checks, and the embedded broker for workers."""
+
+from typing import Any
+
+from celery.signals import worker_init
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class PixsimConfig(AppConfig):
+    name = "pixsim"
+
+    def ready(self) -> None:
+        if settings.EMBEDDED_SERVICES:
+            worker_init.connect(_need_services, dispatch_uid="pixsim.embedded")
+
+
+def _need_services(**_: Any) -> None:
+    """A worker connects to its broker before it asks for any row, so it cannot wait for that."""
+    from pixsim.embedded import client  # POSIX only, like the services
+
+    client.need(*settings.EMBEDDED_SERVICES)

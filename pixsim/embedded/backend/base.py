@@ -1,0 +1,15 @@
+"""The backend that has the embedded PostgreSQL started before it connects."""
+
+from typing import Any
+
+from django.db.backends.postgresql import base
+
+from pixsim.embedded import client
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Starts nothing until something connects, so commands without a database stay quick."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        client.need("postgres")
+        return super().get_new_connection(conn_params)

