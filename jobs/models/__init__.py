@@ -1,0 +1,16 @@
+"""Generations: jobs, the workspaces they are kept in, and the assets they make."""
+
+from jobs.models.assets import Asset, ContentDomain, MediaType, SyncStatus
+from jobs.models.jobs import Job, JobStatus, OperationType
+from jobs.models.workspaces import Workspace
+
+__all__ = [
+    "Asset",
+    "ContentDomain",
+    "Job",
+    "JobStatus",
+    "MediaType",
+    "OperationType",
+    "SyncStatus",
+    "Workspace",
+]

@@ -1,0 +1,145 @@
+"""An asset: a media file that a job made or a person brought."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+
+class MediaType(models.TextChoices):
+    VIDEO = "video", "video"
+    IMAGE = "image", "image"
+    AUDIO = "audio", "audio"
+    MODEL_3D = "model_3d", "3D model"
+
+
+class ContentDomain(models.TextChoices):
+    GENERAL = "general", "general"
+    ADULT = "adult", "adult"
+    MEDICAL = "medical", "medical"
+    SPORTS = "sports", "sports"
+    FASHION = "fashion", "fashion"
+    EDUCATION = "education", "education"
+
+
+class SyncStatus(models.TextChoices):
+    """Where the file is."""
+
+    REMOTE = "remote", "at the provider"
+    DOWNLOADING = "downloading", "downloading"
+    DOWNLOADED = "downloaded", "here"
+    ERROR = "error", "error"
+
+
+class Asset(models.Model):
+    """A media file: what it is, whose, where it is kept, and where it came from."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="assets",
+    )
+    sha256 = models.CharField(max_length=64, null=True, blank=True)
+    media_type = models.CharField(max_length=20, choices=MediaType)
+    provider_id = models.CharField(max_length=64)
+    provider_asset_id = models.CharField(max_length=128)
+    provider_account = models.ForeignKey(
+        "providers.ProviderAccount",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="assets",
+    )
+    provider_uploads = models.JSONField(
+        null=True, blank=True, help_text="The file's id at other providers, by provider."
+    )
+    remote_url = models.CharField()
+    thumbnail_url = models.CharField(null=True, blank=True)
+    local_path = models.CharField(max_length=512, null=True, blank=True)
+    mime_type = models.CharField(max_length=64, null=True, blank=True)
+    width = models.IntegerField(null=True, blank=True)
+    height = models.IntegerField(null=True, blank=True)
+    duration_sec = models.FloatField(null=True, blank=True)
+    file_size_bytes = models.BigIntegerField(null=True, blank=True)
+    fps = models.FloatField(null=True, blank=True)
+    image_hash = models.CharField(max_length=64, null=True, blank=True)
+    phash64 = models.BigIntegerField(
+        null=True, blank=True, help_text="64-bit perceptual hash, as signed integer."
+    )
+    description = models.CharField(null=True, blank=True)
+    tags = models.JSONField(null=True, blank=True)
+    style_tags = models.JSONField(null=True, blank=True)
+    content_domain = models.CharField(
+        max_length=20, choices=ContentDomain, db_default=ContentDomain.GENERAL.value
+    )
+    content_category = models.CharField(max_length=64, null=True, blank=True)
+    content_taxonomy = models.JSONField(null=True, blank=True)
+    content_rating = models.CharField(max_length=32, db_default="general")
+    age_restricted = models.BooleanField(db_default=False)
+    searchable = models.BooleanField(db_default=True)
+    original_source_url = models.CharField(null=True, blank=True)
+    upload_method = models.CharField(max_length=32, null=True, blank=True)
+    media_metadata = models.JSONField(null=True, blank=True)
+    sync_status = models.CharField(
+        max_length=20, choices=SyncStatus, db_default=SyncStatus.REMOTE.value
+    )
+    source_job = models.ForeignKey(
+        "jobs.Job",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="made_assets",
+    )
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    downloaded_at = models.DateTimeField(null=True, blank=True)
+    last_accessed_at = models.DateTimeField(db_default=TransactionNow())
+
+    class Meta:
+        db_table = "assets"
+        indexes = [
+            NamedIndex(
+                fields=["provider_id", "provider_asset_id"], name="idx_asset_provider_lookup"
+            ),
+            NamedIndex(fields=["sync_status", "media_type"], name="idx_asset_sync_media"),
+            NamedIndex(fields=["user", "created_at"], name="idx_asset_user_created"),
+            NamedIndex(fields=["age_restricted"], name="ix_assets_age_restricted"),
+            NamedIndex(fields=["content_category"], name="ix_assets_content_category"),
+            NamedIndex(fields=["content_domain"], name="ix_assets_content_domain"),
+            NamedIndex(fields=["content_rating"], name="ix_assets_content_rating"),
+            NamedIndex(fields=["created_at"], name="ix_assets_created_at"),
+            NamedIndex(fields=["image_hash"], name="ix_assets_image_hash"),
+            NamedIndex(fields=["last_accessed_at"], name="ix_assets_last_accessed_at"),
+            NamedIndex(fields=["phash64"], name="ix_assets_phash64"),
+            NamedIndex(fields=["provider_account"], name="ix_assets_provider_account_id"),
+            NamedIndex(fields=["provider_asset_id"], name="ix_assets_provider_asset_id"),
+            NamedIndex(fields=["provider_id"], name="ix_assets_provider_id"),
+            NamedIndex(fields=["searchable"], name="ix_assets_searchable"),
+            NamedIndex(fields=["source_job"], name="ix_assets_source_job_id"),
+            NamedIndex(fields=["sync_status"], name="ix_assets_sync_status"),
+            NamedIndex(fields=["user"], name="ix_assets_user_id"),
+        ]
+        constraints = [
+            # An expression makes it a unique index and no constraint, as the older system has it.
+            models.UniqueConstraint(F("sha256"), name="ix_assets_sha256"),
+            models.CheckConstraint(
+                name="ck_assets_media_type_valid", condition=Q(media_type__in=MediaType.values)
+            ),
+            models.CheckConstraint(
+                name="ck_assets_content_domain_valid",
+                condition=Q(content_domain__in=ContentDomain.values),
+            ),
+            models.CheckConstraint(
+                name="ck_assets_sync_status_valid", condition=Q(sync_status__in=SyncStatus.values)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.description or f"{self.media_type} {self.pk}"

@@ -1,0 +1,117 @@
+"""A job: one generation that somebody asked for."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q, Value
+
+from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+
+class OperationType(models.TextChoices):
+    TEXT_TO_IMAGE = "text_to_image", "text to image"
+    IMAGE_TO_IMAGE = "image_to_image", "image to image"
+    TEXT_TO_VIDEO = "text_to_video", "text to video"
+    IMAGE_TO_VIDEO = "image_to_video", "image to video"
+    VIDEO_EXTEND = "video_extend", "extend a video"
+    VIDEO_TRANSITION = "video_transition", "video transition"
+    FUSION = "fusion", "fusion"
+    SONG = "song", "song"
+
+
+class JobStatus(models.TextChoices):
+    PENDING = "pending", "pending"
+    PROCESSING = "processing", "processing"
+    COMPLETED = "completed", "completed"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+class Job(models.Model):
+    """One generation: an operation at a provider with its parameters."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="jobs",
+    )
+    operation_type = models.CharField(max_length=32, choices=OperationType)
+    provider_id = models.CharField(max_length=50)
+    workspace = models.ForeignKey(
+        "jobs.Workspace",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="jobs",
+    )
+    name = models.CharField(max_length=255, null=True, blank=True)
+    description = models.CharField(null=True, blank=True)
+    priority = models.IntegerField(
+        db_default=DEFAULT_PRIORITY, help_text="0 to 10; higher is more urgent."
+    )
+    scheduled_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")
+    parent_job = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="children",
+    )
+    status = models.CharField(max_length=20, choices=JobStatus, db_default=JobStatus.PENDING.value)
+    error_message = models.CharField(null=True, blank=True)
+    retry_count = models.IntegerField(db_default=0)
+    asset = models.ForeignKey(
+        "jobs.Asset",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        help_text="What it made.",
+    )
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    params = models.JSONField(db_default=Value({}, models.JSONField()), blank=True)
+
+    class Meta:
+        db_table = "jobs"
+        indexes = [
+            NamedIndex(fields=["priority", "created_at"], name="idx_job_priority_created"),
+            NamedIndex(fields=["status", "created_at"], name="idx_job_status_created"),
+            NamedIndex(fields=["user", "status", "created_at"], name="idx_job_user_status_created"),
+            NamedIndex(fields=["workspace", "created_at"], name="idx_job_workspace"),
+            NamedIndex(fields=["asset"], name="ix_jobs_asset_id"),
+            NamedIndex(fields=["created_at"], name="ix_jobs_created_at"),
+            NamedIndex(fields=["parent_job"], name="ix_jobs_parent_job_id"),
+            NamedIndex(fields=["priority"], name="ix_jobs_priority"),
+            NamedIndex(fields=["provider_id"], name="ix_jobs_provider_id"),
+            NamedIndex(fields=["scheduled_at"], name="ix_jobs_scheduled_at"),
+            NamedIndex(fields=["status"], name="ix_jobs_status"),
+            NamedIndex(fields=["user"], name="ix_jobs_user_id"),
+            NamedIndex(fields=["workspace"], name="ix_jobs_workspace_id"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="ck_jobs_operation_type_valid",
+                condition=Q(operation_type__in=OperationType.values),
+            ),
+            models.CheckConstraint(
+                name="ck_jobs_status_valid", condition=Q(status__in=JobStatus.values)
+            ),
+            models.CheckConstraint(
+                name="ck_jobs_priority_range",
+                condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"job {self.pk}"

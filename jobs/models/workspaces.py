@@ -1,0 +1,52 @@
+"""A place where a person keeps jobs that belong together."""
+
+from django.conf import settings
+from django.db import models
+
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+
+class Workspace(models.Model):
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="workspaces",
+    )
+    name = models.CharField(max_length=255)
+    description = models.CharField(null=True, blank=True)
+    color = models.CharField(max_length=7, null=True, blank=True)
+    icon = models.CharField(max_length=50, null=True, blank=True)
+    parent_workspace = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="children",
+    )
+    tags = models.JSONField(null=True, blank=True)
+    is_archived = models.BooleanField(db_default=False)
+    is_template = models.BooleanField(db_default=False)
+    is_public = models.BooleanField(db_default=False)
+    total_jobs = models.IntegerField(db_default=0)
+    total_assets = models.IntegerField(db_default=0)
+    total_scenes = models.IntegerField(db_default=0)
+    settings = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+    last_activity_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "workspaces"
+        indexes = [
+            NamedIndex(fields=["is_archived"], name="ix_workspaces_is_archived"),
+            NamedIndex(fields=["parent_workspace"], name="ix_workspaces_parent_workspace_id"),
+            NamedIndex(fields=["user"], name="ix_workspaces_user_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

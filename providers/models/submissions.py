@@ -1,0 +1,93 @@
+"""What was sent to a provider, and what came back."""
+
+from django.db import models
+from django.db.models import Q
+
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+from providers.models.accounts import ProviderAccount
+
+
+class SubmissionStatus(models.TextChoices):
+    PENDING = "pending", "pending"
+    ACCEPTED = "accepted", "accepted"
+    SUCCEEDED = "succeeded", "succeeded"
+    FAILED = "failed", "failed"
+    FILTERED = "filtered", "filtered"
+    CANCELLED = "cancelled", "cancelled"
+    TIMED_OUT = "timed_out", "timed out"
+    UNKNOWN = "unknown", "unknown"
+
+
+class AccountSource(models.TextChoices):
+    """How we know which account made a submission."""
+
+    RECORDED = "recorded", "recorded"
+    BACKFILL = "backfill", "guessed by the backfill"
+
+
+class ProviderSubmission(models.Model):
+    """One attempt of a job at a provider, by one account."""
+
+    job = models.ForeignKey(
+        "jobs.Job",
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="submissions",
+    )
+    provider_id = models.CharField(max_length=50)
+    payload = models.JSONField(null=True, blank=True)
+    response = models.JSONField(null=True, blank=True)
+    provider_job_id = models.CharField(max_length=200, null=True, blank=True)
+    retry_attempt = models.IntegerField(db_default=0, help_text="0 is the first attempt.")
+    previous_submission = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    submitted_at = models.DateTimeField(db_default=TransactionNow())
+    responded_at = models.DateTimeField(null=True, blank=True)
+    duration_ms = models.IntegerField(null=True, blank=True, help_text="Milliseconds.")
+    status = models.CharField(
+        max_length=20, choices=SubmissionStatus, db_default=SubmissionStatus.PENDING.value
+    )
+    account = models.ForeignKey(
+        ProviderAccount,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="submissions",
+    )
+    account_source = models.CharField(
+        max_length=20, choices=AccountSource, db_default=AccountSource.RECORDED.value
+    )
+
+    class Meta:
+        db_table = "provider_submissions"
+        indexes = [
+            NamedIndex(fields=["job", "retry_attempt"], name="idx_submission_job_attempt"),
+            NamedIndex(
+                fields=["provider_id", "provider_job_id"], name="idx_submission_provider_job"
+            ),
+            NamedIndex(fields=["status", "submitted_at"], name="idx_submission_status_submitted"),
+            NamedIndex(fields=["account"], name="ix_provider_submissions_account_id"),
+            NamedIndex(fields=["job"], name="ix_provider_submissions_job_id"),
+            NamedIndex(fields=["provider_id"], name="ix_provider_submissions_provider_id"),
+            NamedIndex(fields=["provider_job_id"], name="ix_provider_submissions_provider_job_id"),
+            NamedIndex(fields=["status"], name="ix_provider_submissions_status"),
+            NamedIndex(fields=["submitted_at"], name="ix_provider_submissions_submitted_at"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="ck_provider_submissions_account_source_valid",
+                condition=Q(account_source__in=AccountSource.values),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.retry_attempt} of job {self.job_id} at {self.provider_id}"
