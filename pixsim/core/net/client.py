@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
@@ -200,12 +201,15 @@ def parse_url(url: str) -> URL:
         raise _bad_url(url, f"longer than {MAX_URL_CHARACTERS} characters")
     try:
         parsed = URL(url, encoded=SENDABLE_URL.fullmatch(url) is not None)
+        # yarl reads user, host and port only when asked, and raises then.
+        host, _ = parsed.raw_host or "", parsed.port
+        if ":" in host:
+            ip_address(host.partition("%")[0])
     except ValueError as exc:
         raise _bad_url(url, str(exc)) from exc
     if parsed.scheme not in ("http", "https"):
         raise _bad_url(url, "only http and https are fetched")
-    host = parsed.raw_host
-    if not host or not (":" in host or HOST_NAME.fullmatch(host)):
+    if not (":" in host or HOST_NAME.fullmatch(host)):
         raise _bad_url(url, "no valid host name")
     if parsed.raw_user is not None or parsed.raw_password is not None:
         parsed = parsed.with_user(None)
