@@ -348,7 +348,7 @@ def test_a_compressed_body_is_not_unpacked(run) -> None:
     assert run(scenario()).body == bomb
 
 
-def test_bytes_after_the_announced_length_do_not_become_the_next_answer(run) -> None:
+def test_bytes_sent_along_with_an_answer_beyond_its_length_are_not_the_next_one(run) -> None:
     smuggled = OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
 
     async def scenario() -> list[bytes]:
