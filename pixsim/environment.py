@@ -94,11 +94,11 @@ def new_credentials_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
-def broker_options(url: str) -> dict[str, Any]:
+def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
     """Celery's transport options for a broker URL, which alone chooses the broker.
 
-    Connecting gives up fast, since a doorbell that cannot ring must not hold up a request; workers
-    retry for ever by themselves.
+    A broker that does not answer within `timeout` seconds is given up at once, since a doorbell
+    that cannot ring must not hold up a request; workers come back for ever by themselves.
     """
     scheme = urlsplit(url).scheme
     if scheme == "filesystem":
@@ -120,6 +120,7 @@ def broker_options(url: str) -> dict[str, Any]:
             "store_processed": False,
             "polling_interval": 0.02,
         }
+    once = {"max_retries": 0, "interval_start": 0}
     if scheme.startswith("redis"):
-        return {"socket_connect_timeout": 0.3, "socket_keepalive": True, "max_retries": 1}
-    return {"max_retries": 1, "connect_timeout": 0.3}
+        return {"socket_connect_timeout": timeout, "socket_timeout": timeout, **once}
+    return once

@@ -71,7 +71,14 @@ def stop(*, force: bool = False) -> dict[str, Any] | None:
         return answer
 
 
+def data_folder() -> Path:
+    """Where the servers keep their data."""
+    return _place().data
+
+
 def _place() -> Place:
+    if os.name == "nt":
+        raise EmbeddedServiceError("The embedded services run on Linux and macOS only.")
     try:
         return place_for(settings.PIXSIM_HOME)
     except PlaceError as error:

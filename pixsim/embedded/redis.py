@@ -40,13 +40,15 @@ class Redis(Server):
         return [str(tree / binary.name), *words]
 
     def ready(self) -> bool:
-        return self._say("PING").startswith(b"+PONG")
+        answer = self._say("INFO server")
+        self.version = answer.partition("redis_version:")[2].partition("\r")[0]
+        return bool(self.version)
 
     def _stop_orphan(self) -> None:
         """Stop a server that a killed keeper left behind."""
         self._say("SHUTDOWN NOSAVE")
 
-    def _say(self, command: str) -> bytes:
+    def _say(self, command: str) -> str:
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
@@ -54,8 +56,8 @@ class Redis(Server):
             connection.settimeout(1)
             connection.connect(str(self.place.sockets / SOCKET_NAME))
             connection.sendall(f"{command}\r\n".encode())
-            return connection.recv(64)
-        return b""
+            return connection.recv(4096).decode()
+        return ""
 
 
 def find_redis() -> Path | None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_the_keeper,
+                preexec_fn=partial(end_with_parent, signal.SIGINT),
                 start_new_session=True,
                 **_as_service_user(self.place),
             )
@@ -118,6 +119,16 @@ def reachable_copy(place: Place, tree: Path, *, name: str) -> Path:
     return copy
 
 
+def end_with_parent(number: signal.Signals) -> None:
+    """For a child before its exec: on Linux, get signal `number` when the parent dies.
+
+    Elsewhere a killed keeper leaves its servers running until the next start stops them.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
+
+
 def tail(path: Path) -> str:
     """The last lines of a log, indented."""
     try:
@@ -137,10 +148,3 @@ def _as_service_user(place: Place) -> dict[str, Any]:
         user, group = ids_of(place.user)
         options |= {"user": user, "group": group, "extra_groups": []}
     return options
-
-
-def _end_with_the_keeper() -> None:
-    """On Linux the kernel stops the server when the keeper is killed; elsewhere the next start."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
