@@ -104,7 +104,7 @@ class ProfileAdmin(admin.ModelAdmin):
         return ProfileChangeList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
+        actions: dict[str, Any] = {**super().get_actions(request)}
         if self.has_change_permission(request):
             for tier in TierName.values:
                 name = f"change_tier_to_{tier.lower()}"
@@ -143,7 +143,7 @@ def _tier_action(tier: str) -> Callable[[ProfileAdmin, HttpRequest, QuerySet[Pro
 
 
 def _actor(request: HttpRequest) -> Profile | None:
-    return Profile.objects.filter(user_id=request.user.pk).first()
+    return getattr(request.user, "profile", None)
 
 
 class RecordAdmin(admin.ModelAdmin):

@@ -22,9 +22,10 @@ def create_profile_for_user(*, user: User) -> Profile:
         if profile := Profile.objects.filter(user=user).first():
             return profile
         # On any conflict nothing is written: either another process made this user's profile just
-        # now, or the e-mail is taken and the next one is tried.
+        # now, or the e-mail is taken and the next one is tried. By `user_id`, since giving `user`
+        # would leave the row that was not written behind as `user.profile`.
         Profile.objects.bulk_create(
-            [Profile(user=user, email=email, full_name=_full_name(user), role=_role(user))],
+            [Profile(user_id=user.pk, email=email, full_name=_full_name(user), role=_role(user))],
             ignore_conflicts=True,
         )
     return Profile.objects.get(user=user)

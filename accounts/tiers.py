@@ -213,6 +213,6 @@ def _overridden(tier: Tier, values: Any) -> Tier:
 
 
 def _feature_set(value: Any) -> frozenset[str]:
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list | frozenset) or not all(isinstance(n, str) for n in value):
         raise ValueError(f"features must be a list of names, not {value!r}")
     return frozenset(value)

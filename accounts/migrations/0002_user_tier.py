@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 choices=[(tier, tier) for tier in TIERS],
                 db_default="FREE",
+                default="FREE",
                 max_length=20,
                 verbose_name="tier",
             ),

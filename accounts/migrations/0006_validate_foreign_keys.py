@@ -23,9 +23,13 @@ KEYS = (
     ("activity_logs", "user_id", "profiles"),
 )
 DANGLING = """
-SELECT count(*), (array_agg(r.id::text ORDER BY r.id))[1:5]
-  FROM {table} AS r
- WHERE {column} IS NOT NULL AND NOT EXISTS (SELECT FROM {to} AS t WHERE t.id = r.{column})
+WITH dangling AS MATERIALIZED (
+    SELECT r.id FROM {table} AS r
+     WHERE {column} IS NOT NULL AND NOT EXISTS (SELECT FROM {to} AS t WHERE t.id = r.{column}))
+SELECT count(*),
+       (SELECT string_agg(id::text, ', ')
+          FROM (SELECT id FROM dangling ORDER BY id LIMIT 5) AS first)
+  FROM dangling
 """
 
 

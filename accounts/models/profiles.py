@@ -47,7 +47,11 @@ class Profile(models.Model):
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
     user_tier = models.CharField(
-        "tier", max_length=20, choices=TierName, db_default=TierName.FREE.value
+        "tier",
+        max_length=20,
+        choices=TierName,
+        default=TierName.FREE,
+        db_default=TierName.FREE.value,
     )
     # Ours from here on.
     user = models.OneToOneField(

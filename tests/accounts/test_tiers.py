@@ -1,0 +1,135 @@
+"""The one table of tiers and its one check."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+from accounts.errors import LimitExceeded
+from accounts.models import Profile, TierName
+from accounts.tiers import TABLE, all_tiers, feature_allowed, require, tier_of, windows
+
+FREE = Profile(email="f@x.org", user_tier="FREE")
+PRO = Profile(email="p@x.org", user_tier="PRO")
+
+
+@pytest.fixture(autouse=True)
+def production(settings: Any) -> None:
+    settings.DEBUG = False
+    settings.TIERS = {}
+
+
+def test_every_tier_of_the_database_is_in_the_table() -> None:
+    assert list(all_tiers()) == TierName.values
+    assert windows() == {"FREE": 2, "PRO": 6, "ENTERPRISE": 20}
+    assert [
+        (t.concurrent_jobs, t.images_per_job, t.jobs_per_day, t.projects, t.members)
+        for t in all_tiers().values()
+    ] == [(1, 100, 3, 3, 1), (3, 1_000, 20, 10, 5), (10, 10_000, 1_000, 100, 50)]
+
+
+def test_what_fits_is_allowed_and_one_more_is_refused() -> None:
+    require(FREE, "jobs_per_day", 2)
+    require(FREE, "images_per_job", 0, 100)
+    with pytest.raises(LimitExceeded):
+        require(FREE, "jobs_per_day", 3)
+    with pytest.raises(LimitExceeded):
+        require(FREE, "images_per_job", 0, 101)
+
+
+def test_a_refusal_names_the_limit_the_use_when_it_resets_and_the_next_step() -> None:
+    midnight = datetime(2030, 1, 2, tzinfo=UTC)
+    with pytest.raises(LimitExceeded) as refused:
+        require(FREE, "jobs_per_day", 3, resets_at=midnight)
+    assert str(refused.value) == (
+        "jobs_per_day: tier FREE allows 3, 3 in use, 1 more asked for. "
+        "Wait until 2030-01-02 00:00 UTC, or ask for a higher tier."
+    )
+    assert refused.value.as_dict() == {
+        "limit": "jobs_per_day",
+        "tier": "FREE",
+        "allowed": 3,
+        "use": 3,
+        "wanted": 1,
+        "resets_at": "2030-01-02T00:00:00+00:00",
+        "message": str(refused.value),
+        "next": "Wait until 2030-01-02 00:00 UTC, or ask for a higher tier.",
+    }
+    with pytest.raises(LimitExceeded, match="Ask for at most 100, or for a higher tier"):
+        require(FREE, "images_per_job", 0, 500, resets_at=midnight)
+    with pytest.raises(LimitExceeded, match="Finish or remove something first"):
+        require(FREE, "projects", 3)
+
+
+def test_the_system_has_no_limits() -> None:
+    require(None, "images_per_job", 0, 10**9)
+    assert feature_allowed(None, "api")
+
+
+def test_features_belong_to_tiers() -> None:
+    assert not feature_allowed(FREE, "api")
+    assert feature_allowed(PRO, "api")
+
+
+def test_a_limit_or_feature_nobody_declared_is_an_error_and_not_a_pass() -> None:
+    for profile in (FREE, None):
+        with pytest.raises(ValueError, match="no limit 'job_per_day'"):
+            require(profile, "job_per_day", 0)
+        with pytest.raises(ValueError, match="no feature 'fly'"):
+            feature_allowed(profile, "fly")
+
+
+def test_a_tier_outside_the_table_may_do_nothing() -> None:
+    with pytest.raises(KeyError):
+        require(Profile(user_tier="GOLD"), "jobs_per_day", 0)
+
+
+def test_settings_override_single_fields(settings: Any) -> None:
+    settings.TIERS = {"FREE": {"window": 4, "features": ["api"]}}
+    assert all_tiers()["FREE"] == replace(TABLE["FREE"], window=4, features=frozenset({"api"}))
+    assert all_tiers()["PRO"] == TABLE["PRO"]
+    assert run_checks() == []
+
+
+def test_in_development_limits_are_generous_and_settings_still_decide(settings: Any) -> None:
+    settings.DEBUG = True
+    settings.TIERS = {"FREE": {"jobs_per_day": 1}}
+    require(FREE, "images_per_job", 0, 100_000)
+    assert tier_of(FREE).jobs_per_day == 1
+    assert all(
+        getattr(all_tiers()[name], limit) >= getattr(tier, limit)
+        for name, tier in TABLE.items()
+        for limit in ("concurrent_jobs", "images_per_job", "projects", "highest_priority")
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "must map tier names"),
+        ({"GOLD": {}}, "no tier 'GOLD'"),
+        ({"FREE": 3}, "must map fields"),
+        ({"FREE": {"windw": 3}}, r"unknown fields \['windw'\]"),
+        ({"FREE": {"name": "x"}}, r"unknown fields \['name'\]"),
+        ({"FREE": {"window": 0}}, "window must be at least 1"),
+        ({"FREE": {"projects": -1}}, "projects must be a whole number from 0 up, not -1"),
+        ({"FREE": {"projects": "9"}}, "not '9'"),
+        ({"FREE": {"projects": True}}, "not True"),
+        ({"FREE": {"highest_priority": 11}}, "<= 10"),
+        ({"FREE": {"default_priority": 6}}, "default_priority 6 <= highest_priority 5"),
+        ({"FREE": {"features": ["fly"]}}, "unknown features"),
+        ({"FREE": {"features": "api"}}, "must be a list"),
+        ({"FREE": {"features": 3}}, "must be a list"),
+    ],
+)
+def test_wrong_settings_fail_the_system_check_and_are_never_used(
+    settings: Any, overrides: Any, message: str
+) -> None:
+    settings.TIERS = overrides
+    errors = [error for error in run_checks() if error.id == "accounts.E001"]
+    assert len(errors) == 1
+    with pytest.raises(ImproperlyConfigured, match=message):
+        tier_of(PRO)
