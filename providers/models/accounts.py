@@ -108,6 +108,17 @@ class ProviderAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.nickname or self.email} ({self.provider_id})"
 
+    # Properties
+
+    @property
+    def stored_credentials(self) -> list[str]:
+        """Names of the secrets that are set; no key is needed to tell."""
+        return [
+            field.name
+            for field in self._meta.concrete_fields
+            if isinstance(field, EncryptedTextField) and field.is_set(self)
+        ]
+
 
 class ProviderCredit(models.Model):
     """How much of one kind of credit an account has."""

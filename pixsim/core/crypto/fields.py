@@ -10,7 +10,6 @@ from typing import Any
 from django.core.exceptions import FieldError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.expressions import Expression
 from django.db.models.query_utils import DeferredAttribute
 from django.views.decorators.debug import sensitive_variables
 
@@ -36,6 +35,8 @@ class DecryptingAttribute(DeferredAttribute):
     saved like any other.
     """
 
+    field: "EncryptedTextField"
+
     @sensitive_variables()
     def __get__(self, instance: models.Model | None, cls: type[models.Model] | None = None) -> Any:
         if instance is None:
@@ -45,6 +46,10 @@ class DecryptingAttribute(DeferredAttribute):
             value = self.field.decrypted(value)
             instance.__dict__[self.field.attname] = value
         return value
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        # With __set__ this is a data descriptor: reads come here before the instance's dict.
+        instance.__dict__[self.field.attname] = value
 
 
 class EncryptedTextField(models.TextField):
@@ -91,8 +96,8 @@ class EncryptedTextField(models.TextField):
 
     @sensitive_variables()
     def get_prep_value(self, value: Any) -> Any:
-        if value is None or isinstance(value, Expression):
-            return value
+        if value is None:
+            return None
         if isinstance(value, Ciphertext):
             return value.token
         return cipher.encrypt(self.dumps(value))
@@ -111,7 +116,7 @@ class EncryptedTextField(models.TextField):
             f"{self._place} is encrypted and cannot be looked up; only __isnull is possible."
         )
 
-    def formfield(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def formfield(self, **kwargs: Any) -> None:
         return None
 
     def _raw(self, instance: models.Model) -> Any:

@@ -1,0 +1,52 @@
+"""Generations in the admin: what was asked for and what came of it, to read."""
+
+from django.contrib import admin
+
+from accounts.admin import RecordAdmin
+from jobs.models import Asset, Job, Workspace
+from providers.admin import ProviderFilter
+
+
+@admin.register(Job)
+class JobAdmin(RecordAdmin):
+    list_display = [
+        "id",
+        "name",
+        "operation_type",
+        "provider_id",
+        "status",
+        "priority",
+        "user",
+        "retry_count",
+        "created_at",
+        "completed_at",
+    ]
+    list_filter = ["status", "operation_type", ProviderFilter]
+    search_fields = ["user__username__exact"]
+    search_help_text = "A user's name."
+    ordering = ["-id"]
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(RecordAdmin):
+    list_display = ["id", "name", "user", "is_archived", "is_public", "last_activity_at"]
+    list_filter = ["is_archived"]
+    search_fields = ["name", "user__username__exact"]
+    ordering = ["-id"]
+
+
+@admin.register(Asset)
+class AssetAdmin(RecordAdmin):
+    list_display = [
+        "id",
+        "media_type",
+        "provider_id",
+        "user",
+        "sync_status",
+        "file_size_bytes",
+        "created_at",
+    ]
+    list_filter = ["media_type", "sync_status", "content_domain", ProviderFilter]
+    search_fields = ["sha256__exact", "provider_asset_id__exact"]
+    search_help_text = "The file's sha256, or the provider's id of it."
+    ordering = ["-id"]
