@@ -33,3 +33,19 @@ class SourceUnavailable(CrawlError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class JobRefused(CrawlError):
+    """A crawl job that cannot be as it was asked for; `field` names what to correct."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(field, message)
+        self.field = field
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class WrongState(CrawlError):
+    """A job that is not in the state that was asked of it. Nothing was changed."""

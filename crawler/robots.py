@@ -199,7 +199,9 @@ def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
     Honoured: X-Robots-Tag (noai, noimageai, noindex, noimageindex, none; without prefix or with
     ours), TDM-Reservation: 1, Content-Usage and Content-Signal that deny training.
     """
-    excluded = EXCLUDING & robots_directives(header_values(headers, "x-robots-tag"), user_agent_token)
+    excluded = EXCLUDING & robots_directives(
+        header_values(headers, "x-robots-tag"), user_agent_token
+    )
     if excluded:
         return f"X-Robots-Tag: {min(excluded)}"
     if any(value.strip() == "1" for value in header_values(headers, "tdm-reservation")):

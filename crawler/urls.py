@@ -141,7 +141,7 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
     if match is None:
         raise BadUrl("the host or port cannot be read")
     port = int(match["port"]) if match["port"] and len(match["port"]) <= 5 else None
-    if port is not None and not 1 <= port <= 65535 or len(match["port"] or "") > 5:
+    if (port is not None and not 1 <= port <= 65535) or len(match["port"] or "") > 5:
         raise BadUrl(f"there is no port {match['port'][:20]}")
     if match["ipv6"] is None:
         return _host(match["host"]), port

@@ -49,7 +49,9 @@ class Image(models.Model):
     image_index = models.IntegerField(null=True)
     label = models.CharField(max_length=100, db_default="")
     sha256 = models.CharField(max_length=64, null=True)
-    phash = models.BigIntegerField(null=True, help_text="64-bit perceptual hash, as signed integer.")
+    phash = models.BigIntegerField(
+        null=True, help_text="64-bit perceptual hash, as signed integer."
+    )
     near_duplicate_of = models.ForeignKey(
         "self",
         null=True,
@@ -95,7 +97,9 @@ class Image(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["crawl_job", "sha256"], name="uq_images_job_sha256"),
-            models.UniqueConstraint(fields=["crawl_job", "image_index"], name="uq_images_job_index"),
+            models.UniqueConstraint(
+                fields=["crawl_job", "image_index"], name="uq_images_job_index"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -140,8 +140,8 @@ def _perform(kind: Kind, work: Work) -> bool:
     match ending:
         case Completed():
             return True
-        case Wait(seconds):
-            transitions.wait(work, seconds=seconds)
+        case Wait(seconds, reason):
+            transitions.wait(work, seconds=seconds, reason=reason)
         case GiveBack():
             transitions.give_back([work])
     return False

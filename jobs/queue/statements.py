@@ -11,8 +11,6 @@ States in the vocabulary of the statements:
     occupying  ready or processing: `ready_at` is set
 """
 
-CREATE_LEASE_SEQUENCE = "CREATE SEQUENCE IF NOT EXISTS work_lease_id_seq"
-
 # The most urgent ready items, under one new lease.
 CLAIM = """
 UPDATE {table} SET
@@ -163,7 +161,8 @@ WAIT = (
 WITH gone AS (
     UPDATE {table} SET
         status = 'pending', held = TRUE,
-        available_at = now() + make_interval(secs => %(seconds)s),
+        available_at = now() + make_interval(secs => %(seconds)s::float8),
+        error_message = %(reason)s,
         ready_at = NULL, lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
         updated_at = now()
     WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'

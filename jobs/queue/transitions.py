@@ -57,9 +57,12 @@ def fail(work: Work, *, error: str, permanent: bool = False) -> bool:
     return bool(_leave(work.kind, statements.FAIL, params))
 
 
-def wait(work: Work, *, seconds: float) -> bool:
-    """Give the item back until `seconds` from now, without a retry. False if the lease was lost."""
-    params = {"id": work.id, "lease": work.lease, "seconds": seconds}
+def wait(work: Work, *, seconds: float | None, reason: str | None = None) -> bool:
+    """Give the item back until `seconds` from now (None: until resumed), without a retry.
+
+    False if the lease was lost.
+    """
+    params = {"id": work.id, "lease": work.lease, "seconds": seconds, "reason": reason}
     return bool(_leave(work.kind, statements.WAIT, params))
 
 

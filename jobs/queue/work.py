@@ -23,9 +23,13 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do now: back to pending, not before `seconds` from now, without a retry."""
+    """Nothing to do now: back to pending without a retry, and the reason for people to see.
 
-    seconds: float
+    Not before `seconds` from now; None: held until its job is resumed.
+    """
+
+    seconds: float | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

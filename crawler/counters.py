@@ -1,0 +1,82 @@
+"""The counters of a crawl job: changed by what changed, always as the last row of a transaction.
+
+`queue check` proves them equal to the rows.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.queue.items import Status
+from jobs.queue.kinds import Left
+
+ADD_IMAGES = """
+UPDATE crawl_jobs SET
+    total_images = total_images + %(found)s,
+    downloaded_images = downloaded_images + %(downloaded)s,
+    valid_images = valid_images + %(valid)s,
+    progress = CASE WHEN max_images > 0
+        THEN least(100, (100::bigint * (valid_images + %(valid)s) / max_images)::int) ELSE 100 END,
+    outcomes = (
+        SELECT coalesce(jsonb_object_agg(name, coalesce((outcomes ->> name)::int, 0)
+                                             + coalesce((%(outcomes)s::jsonb ->> name)::int, 0)), '{}')
+        FROM jsonb_object_keys(outcomes || %(outcomes)s::jsonb) AS name),
+    updated_at = now()
+WHERE id = %(job)s
+"""
+
+# A job ends once, when its last chunk does: failed if all chunks failed.
+ADD_CHUNKS = """
+UPDATE crawl_jobs SET
+    completed_chunks = completed_chunks + %(completed)s,
+    failed_chunks = failed_chunks + %(failed)s,
+    active_chunks = active_chunks - %(completed)s - %(failed)s,
+    status = CASE
+        WHEN status NOT IN ('pending', 'running', 'paused') THEN status
+        WHEN completed_chunks + failed_chunks + %(completed)s + %(failed)s < total_chunks THEN status
+        WHEN completed_chunks + %(completed)s = 0 THEN 'failed'
+        ELSE 'completed' END,
+    completed_at = CASE
+        WHEN status IN ('pending', 'running', 'paused')
+         AND completed_chunks + failed_chunks + %(completed)s + %(failed)s >= total_chunks
+        THEN now() ELSE completed_at END,
+    updated_at = now()
+WHERE id = %(job)s
+RETURNING status
+"""
+
+
+def add_images(
+    cursor: Any,
+    job_id: int,
+    *,
+    found: int = 0,
+    downloaded: int = 0,
+    valid: int = 0,
+    outcomes: Mapping[str, int] | None = None,
+) -> None:
+    """Count candidates found, pictures downloaded, images stored and outcomes of a job."""
+    params = {
+        "job": job_id,
+        "found": found,
+        "downloaded": downloaded,
+        "valid": valid,
+        "outcomes": json.dumps(outcomes or {}),
+    }
+    cursor.execute(ADD_IMAGES, params)
+
+
+def add_chunks(cursor: Any, left: Sequence[Left]) -> list[int]:
+    """Count chunks that have ended, job by job in key order; the jobs that ended with them."""
+    ended: dict[int, list[int]] = {}
+    for item in left:
+        if item.parent_id is not None and item.status in (Status.COMPLETED, Status.FAILED):
+            ended.setdefault(item.parent_id, [0, 0])[item.status == Status.FAILED] += 1
+    finished = []
+    for job_id in sorted(ended):
+        completed, failed = ended[job_id]
+        cursor.execute(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
+        row = cursor.fetchone()
+        if row and row[0] in ("completed", "failed"):
+            finished.append(job_id)
+    return finished

@@ -1,0 +1,158 @@
+"""Discovery: reading a source's next entries into candidates.
+
+The source's cursor advances in the transaction that inserts the candidates it stands for, so
+neither a killed worker nor a second delivery loses or repeats an entry.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import cast
+
+from django.db import connection, transaction
+
+from crawler import counters, sources
+from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
+from crawler.models import CrawlJob, CrawlSource, Outcome
+from crawler.sources import Found, Page
+from crawler.urls import host_of, url_key
+from jobs.queue.errors import Unrecoverable
+from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+
+PAGE_SIZE = 1000
+ENOUGH_WAITING = 3000
+"""Discovery rests while so many candidates of its job are open."""
+REST_SECONDS = 5.0
+MAX_UNAVAILABLE_SECONDS = 60.0
+
+COUNT_OPEN = """
+SELECT count(*) FROM (
+    SELECT 1 FROM candidates WHERE job_id = %s AND outcome IS NULL AND chunk_id IS NULL LIMIT %s
+) open
+"""
+
+ADD_CANDIDATES = """
+INSERT INTO candidates (job_id, url, url_key, host, label, provenance)
+SELECT %(job)s, found.* FROM unnest(
+    %(urls)s::text[], %(keys)s::bytea[], %(hosts)s::text[], %(labels)s::text[],
+    %(provenances)s::jsonb[]) AS found
+ON CONFLICT (job_id, url_key) DO NOTHING
+"""
+
+ADVANCE = """
+UPDATE crawl_sources SET
+    cursor = %(cursor)s::jsonb, found = found + %(found)s, rejected = rejected + %(rejected)s,
+    error_message = coalesce(%(rejection)s, error_message), updated_at = now()
+WHERE id = %(id)s
+"""
+
+# Chunks of the job that wait for candidates need not wait any longer.
+WAKE_CHUNKS = """
+UPDATE job_chunks SET available_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM job_chunks
+    WHERE job_id = %s AND status = 'pending' AND held AND available_at > now() AND retry_count = 0
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+"""
+
+
+def advance(work: Work) -> Ending:
+    """Read on until the source is exhausted, or enough candidates wait."""
+    source = cast(CrawlSource, work.item)
+    reader = _reader(source)
+    while not work.should_stop():
+        if not CrawlJob.objects.filter(
+            pk=source.job_id, status__in=["pending", "running"]
+        ).exists():
+            return Wait(None, "The job is not running.")
+        if _open_candidates(source.job_id) >= ENOUGH_WAITING:
+            return Wait(REST_SECONDS)
+        try:
+            page = reader.read(source.cursor, limit=PAGE_SIZE)
+        except SourceRefused as error:
+            raise Unrecoverable(str(error)) from error
+        except SourceUnavailable as error:
+            if error.retry_after:
+                return Wait(min(error.retry_after, MAX_UNAVAILABLE_SECONDS), str(error))
+            raise
+        work.progress()
+        _record(work, source, page)
+        if page.cursor is None:
+            return Completed()
+        source.cursor = page.cursor
+    return GiveBack()
+
+
+def wake(job_id: int) -> None:
+    """A chunk has found too few candidates: discovery that rests may go on now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE crawl_sources SET available_at = now() WHERE job_id = %s"
+            " AND status = 'pending' AND held AND available_at > now() AND retry_count = 0",
+            [job_id],
+        )
+
+
+def is_finished(job_id: int) -> bool:
+    """Whether nothing more will be found for the job."""
+    return not CrawlSource.objects.filter(
+        job_id=job_id, status__in=["pending", "processing"]
+    ).exists()
+
+
+def _reader(source: CrawlSource) -> sources.Source:
+    try:
+        return sources.build(source.kind, source.location, source.options, source.label)
+    except CrawlError as error:
+        raise Unrecoverable(str(error)) from error
+
+
+def _open_candidates(job_id: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_OPEN, [job_id, ENOUGH_WAITING])
+        return int(cursor.fetchone()[0])
+
+
+def _record(work: Work, source: CrawlSource, page: Page) -> None:
+    """Insert what was found and move the bookmark, if the source is still ours."""
+    rejection = "; ".join(f"{entry}: {why}" for entry, why in page.rejected[:3]) or None
+    with transaction.atomic(), connection.cursor() as cursor:
+        work.lock_lease(cursor)
+        inserted = _insert(cursor, source, page.found)
+        cursor.execute(
+            ADVANCE,
+            {
+                "id": source.pk,
+                "cursor": None if page.cursor is None else json.dumps(page.cursor),
+                "found": inserted,
+                "rejected": len(page.rejected),
+                "rejection": rejection and f"Rejected {len(page.rejected)} entries: {rejection}",
+            },
+        )
+        if inserted:
+            cursor.execute(WAKE_CHUNKS, [source.job_id])
+        duplicates = len(page.found) - inserted
+        counters.add_images(
+            cursor,
+            source.job_id,
+            found=inserted,
+            outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
+        )
+
+
+def _insert(cursor: object, source: CrawlSource, found: Sequence[Found]) -> int:
+    if not found:
+        return 0
+    cursor.execute(  # type: ignore[attr-defined]
+        ADD_CANDIDATES,
+        {
+            "job": source.job_id,
+            "urls": [one.url for one in found],
+            "keys": [url_key(one.url) for one in found],
+            "hosts": [host_of(one.url) for one in found],
+            "labels": [one.label or source.label for one in found],
+            "provenances": [
+                json.dumps(one.provenance) if one.provenance else None for one in found
+            ],
+        },
+    )
+    return int(cursor.rowcount)  # type: ignore[attr-defined]

@@ -1,0 +1,215 @@
+"""Filling a chunk: candidates become images in the chunk's indices.
+
+Candidates are fetched outside any transaction; their bytes are stored before their row. What is
+done is recorded in batches (`recording`), each under the chunk's lease, so a worker that has lost
+its lease writes nothing, and one that dies leaves only candidates to be taken up again.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django.db import connection, transaction
+
+from crawler import discovery, recording
+from crawler.fetch import Engine, Picture, Refused, Rules, Task
+from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
+from jobs.queue.errors import Unrecoverable
+from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+
+BATCH = 200
+"""Results are recorded when so many wait, or after BATCH_SECONDS."""
+BATCH_SECONDS = 0.5
+IMPATIENT_SECONDS = 2.0
+"""When nothing has come for so long, more candidates are tried beside the slow ones."""
+CANDIDATES_WAIT_SECONDS = 0.5
+SOURCE_WAIT_SECONDS = 60.0
+
+# A window of open candidates in the order they were found, taken in turns over their hosts.
+CLAIM_CANDIDATES = """
+WITH window_ AS MATERIALIZED (
+    SELECT id, host FROM candidates
+    WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
+      AND (not_before IS NULL OR not_before <= now())
+    ORDER BY id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
+), picked AS (
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY host ORDER BY id) AS turn FROM window_
+    ) ranked ORDER BY turn, id LIMIT %(limit)s
+)
+UPDATE candidates SET chunk_id = %(chunk)s
+WHERE id = ANY(ARRAY(SELECT id FROM picked))
+RETURNING id, url, host, label, provenance::text, tries
+"""
+
+LET_GO = """
+UPDATE candidates SET chunk_id = NULL WHERE chunk_id = ANY(%s) AND outcome IS NULL
+"""
+
+# What the job still has beyond this chunk: NULL if nothing is open or in flight anywhere,
+# else the seconds until the next open candidate may be tried.
+NEXT_CANDIDATE = """
+SELECT least(
+    (SELECT coalesce(min(greatest(0, extract(epoch FROM not_before - now()))), 0)
+     FROM candidates WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
+     HAVING count(*) > 0),
+    (SELECT 1.0 FROM candidates
+     WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NOT NULL LIMIT 1))
+"""
+
+
+def fill(work: Work) -> Ending:
+    """Fill what is free of a claimed chunk's indices."""
+    return _Filling(work).run()
+
+
+def let_go(cursor: Any, chunk_ids: Sequence[int]) -> None:
+    """Give the candidates that these chunks hold back to their job."""
+    cursor.execute(LET_GO, [list(chunk_ids)])
+
+
+class _Filling:
+    """One worker's attempt at one chunk."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.chunk = cast(JobChunk, work.item)
+        self.job = self.chunk.job
+        self.results: list[Picture | Refused] = []
+        self.recorded_at = self.heard_at = time.monotonic()
+        self.exhausted = False
+
+    def run(self) -> Ending:
+        if not self.job.is_open or self.job.status == "paused":
+            return Wait(None, f"The job is {self.job.status}.")
+        if not CrawlSource.objects.filter(job_id=self.job.pk).exists():
+            return Wait(
+                SOURCE_WAIT_SECONDS, f"Crawl job {self.job.pk} has no source yet: add one to it."
+            )
+        self._begin()
+        self.session = Engine.shared().session(self._rules())
+        try:
+            return self._run()
+        finally:
+            self.session.cancel()
+
+    def _begin(self) -> None:
+        """Take up the chunk where it is: under the lease, drop an earlier holder's candidates."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            self.work.lock_lease(cursor)
+            let_go(cursor, [self.chunk.pk])
+            cursor.execute(
+                "UPDATE crawl_jobs SET status = 'running', started_at = coalesce(started_at, now()),"
+                " updated_at = now() WHERE id = %s AND status = 'pending'",
+                [self.job.pk],
+            )
+        taken = set(
+            Image.objects.filter(
+                crawl_job_id=self.job.pk,
+                image_index__gte=self.chunk.start,
+                image_index__lt=self.chunk.end,
+            ).values_list("image_index", flat=True)
+        )
+        self.free = [i for i in range(self.chunk.start, self.chunk.end) if i not in taken]
+
+    def _rules(self) -> Rules:
+        try:
+            return Rules.from_options(self.job.options)
+        except ValueError as error:
+            raise Unrecoverable(f"options: {error}") from error
+
+    def _run(self) -> Ending:
+        while self.free:
+            if self.work.should_stop():
+                return self._stop(GiveBack())
+            self._order()
+            if self.session.in_flight:
+                self._collect()
+            if self._record_is_due():
+                self._record()
+                if not self._job_goes_on():
+                    return self._stop(Wait(None, "The job is not running."))
+            elif not self.session.in_flight and not self.results and self.exhausted:
+                return self._out_of_candidates()
+        return Completed()
+
+    def _order(self) -> None:
+        """Have as many candidates in flight as there are indices to fill, more when they are slow."""
+        wanted = len(self.free) - sum(isinstance(one, Picture) for one in self.results)
+        if self.session.in_flight and time.monotonic() - self.heard_at > IMPATIENT_SECONDS:
+            wanted *= 2
+        wanted -= self.session.in_flight
+        if wanted <= 0:
+            return
+        tasks = _claim_candidates(self.chunk, limit=min(wanted, BATCH))
+        self.exhausted = not tasks
+        if tasks:
+            self.session.submit(tasks)
+            self.work.progress()
+
+    def _collect(self) -> None:
+        results = self.session.collect(timeout=0.1)
+        if results:
+            self.results.extend(results)
+            self.heard_at = time.monotonic()
+            self.work.progress()
+
+    def _record_is_due(self) -> bool:
+        if not self.results:
+            return False
+        pictures = sum(isinstance(one, Picture) for one in self.results)
+        return (
+            not self.session.in_flight
+            or pictures >= len(self.free)
+            or len(self.results) >= BATCH
+            or time.monotonic() - self.recorded_at > BATCH_SECONDS
+        )
+
+    def _record(self) -> None:
+        used = recording.record(self.work, chunk=self.chunk, results=self.results, free=self.free)
+        self.free = [index for index in self.free if index not in used]
+        self.results = []
+        self.recorded_at = time.monotonic()
+
+    def _stop(self, ending: Ending) -> Ending:
+        """Keep what is done, give the rest of the candidates back."""
+        self.session.cancel()
+        if self.results:
+            self._record()
+        with transaction.atomic(), connection.cursor() as cursor:
+            self.work.lock_lease(cursor)
+            let_go(cursor, [self.chunk.pk])
+        return ending
+
+    def _job_goes_on(self) -> bool:
+        return CrawlJob.objects.filter(pk=self.job.pk, status="running").exists()
+
+    def _out_of_candidates(self) -> Ending:
+        """Completed short if nothing can come any more, else wait for what may."""
+        # In this order: a source that finishes in between leaves its candidates to be seen.
+        finished = discovery.is_finished(self.job.pk)
+        with connection.cursor() as cursor:
+            cursor.execute(NEXT_CANDIDATE, {"job": self.job.pk})
+            seconds = cursor.fetchone()[0]
+        if seconds is None and finished:
+            self._blame_unread_sources()
+            return Completed()
+        if not finished:
+            discovery.wake(self.job.pk)
+            seconds = CANDIDATES_WAIT_SECONDS
+        return Wait(
+            min(max(float(seconds), CANDIDATES_WAIT_SECONDS), 5.0), "Waiting for candidates."
+        )
+
+    def _blame_unread_sources(self) -> None:
+        """A job whose sources gave nothing because they could not be read has failed."""
+        failed = CrawlSource.objects.filter(job_id=self.job.pk, status="failed").first()
+        if failed and not self.job.candidates.exists():
+            raise Unrecoverable(f"Source {failed}: {failed.error_message}")
+
+
+def _claim_candidates(chunk: JobChunk, *, limit: int) -> list[Task]:
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM_CANDIDATES, {"job": chunk.job_id, "chunk": chunk.pk, "limit": limit})
+        rows = cursor.fetchall()
+    return [Task(*row[:4], recording.parse_provenance(row[4]), row[5]) for row in sorted(rows)]

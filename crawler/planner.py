@@ -1,0 +1,14 @@
+"""The planner: a job's [0, max_images) as contiguous chunks, without gap or overlap."""
+
+from collections.abc import Iterator
+
+
+def chunk_ranges(max_images: int, chunk_size: int) -> Iterator[tuple[int, int]]:
+    """Split [0, max_images) into half-open ranges of `chunk_size`; the last may be smaller.
+
+    Deterministic, so planning twice plans the same.
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    for start in range(0, max_images, chunk_size):
+        yield start, min(start + chunk_size, max_images)

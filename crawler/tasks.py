@@ -1,0 +1,13 @@
+"""Celery entry points of the crawler."""
+
+from typing import Any
+
+from celery import shared_task
+
+from crawler import services
+
+
+@shared_task(bind=True, ignore_result=True)
+def process_chunk(self: Any, chunk_id: int) -> bool:
+    """Claim and fill one named chunk if it may run now; whether it did."""
+    return services.process_chunk(chunk_id=chunk_id, task_id=self.request.id or "by hand")

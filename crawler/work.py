@@ -1,0 +1,52 @@
+"""The crawler's kinds of work: discovery reads sources, chunks are filled with images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from crawler import counters, discovery, filling, services
+from crawler.models import CrawlSource, JobChunk
+from jobs.queue.kinds import Kind, Left
+from jobs.queue.work import Ending, Work
+
+_JOB_IS_OPEN = """EXISTS (
+    SELECT 1 FROM crawl_jobs job
+    WHERE job.id = item.job_id AND job.status IN ('pending', 'running'))"""
+
+_OWNER_OF_JOB = """SELECT project.user_id FROM crawl_jobs job
+    JOIN projects project ON project.id = job.project_id WHERE job.id = item.job_id"""
+
+
+class DiscoveryKind(Kind):
+    """Finds candidates: advances one source of a job."""
+
+    name = "discovery"
+    model = CrawlSource
+    runnable_sql = _JOB_IS_OPEN
+    owner_sql = _OWNER_OF_JOB
+
+    def perform(self, work: Work) -> Ending:
+        return discovery.advance(work)
+
+    def tidy(self) -> None:
+        services.plan_waiting_jobs()
+
+
+class ChunkKind(Kind):
+    """Fills one slice of a crawl job with images."""
+
+    name = "chunk"
+    model = JobChunk
+    parent_sql = "job_id"
+    runnable_sql = _JOB_IS_OPEN
+    owner_sql = _OWNER_OF_JOB
+
+    def perform(self, work: Work) -> Ending:
+        return filling.fill(work)
+
+    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+        filling.let_go(cursor, [item.id for item in left])
+        for job_id in counters.add_chunks(cursor, left):
+            services.close_ended_job(cursor, job_id)
+
+    def tidy(self) -> None:
+        services.close_surplus()

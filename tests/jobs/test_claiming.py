@@ -1,0 +1,195 @@
+"""Claiming, ending, retrying and rescuing work items."""
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+
+from crawler.models import JobChunk
+from jobs.queue import admission, transitions
+from jobs.queue.drain import drain
+from jobs.queue.errors import LeaseLost, Unrecoverable
+from jobs.queue.items import MAX_RETRIES
+from jobs.queue.work import Completed, GiveBack, Wait
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def claim(kind, limit=1):
+    return transitions.claim(kind, limit=limit, task_id="t")
+
+
+def ready(chunk_ids):
+    JobChunk.objects.filter(pk__in=chunk_ids).update(ready_at=F("created_at"))
+
+
+def test_a_plain_row_is_adopted_claimed_and_completed(kind, make_job, make_chunks):
+    job = make_job()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO job_chunks (job_id, chunk_index, image_range)"
+            " VALUES (%s, 0, '{\"start\": 0, \"end\": 10}')",
+            [job.pk],
+        )
+    type(job).objects.filter(pk=job.pk).update(total_chunks=1, active_chunks=1)
+
+    admission.adopt(kind)
+    drain(task_id="task-1")
+
+    chunk = JobChunk.objects.get(job=job)
+    job.refresh_from_db()
+    assert (chunk.status, chunk.task_id, chunk.ready_at, chunk.lease_id) == (
+        "completed", "task-1", None, None,
+    )
+    assert chunk.finished_at is not None
+    assert (job.status, job.completed_chunks, job.active_chunks) == ("completed", 1, 0)
+
+
+def test_more_urgent_work_is_claimed_first_then_older(kind, make_job, make_chunks):
+    job = make_job()
+    low = make_chunks(job, 2, priority=0)
+    high = make_chunks(job, 2, priority=10)
+    middle = make_chunks(job, 1, priority=5)
+    ready(low + high + middle)
+
+    claimed = [work.id for _ in range(5) for work in claim(kind)]
+
+    assert claimed == high + middle + low
+
+
+def test_two_claims_never_take_the_same_row(kind, make_job, make_chunks):
+    ready(make_chunks(make_job(), 10))
+
+    first, second = claim(kind, 6), claim(kind, 6)
+
+    assert len(first) == 6
+    assert len(second) == 4
+    assert not {work.id for work in first} & {work.id for work in second}
+    assert first[0].lease != second[0].lease
+
+
+def test_a_stale_lease_writes_nothing(kind, make_job, make_chunks):
+    job = make_job()
+    ready(make_chunks(job, 1))
+    [stale] = claim(kind)
+    JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
+    transitions.rescue(kind)
+    JobChunk.objects.update(held=False, available_at=None, ready_at=F("created_at"))
+    [fresh] = claim(kind)
+
+    assert transitions.complete([stale]) == set()
+    assert transitions.fail(stale, error="late") is False
+    assert transitions.wait(stale, seconds=1) is False
+    assert transitions.give_back([stale]) == 0
+    with pytest.raises(LeaseLost):
+        stale.lock_lease()
+
+    chunk = JobChunk.objects.get()
+    assert (chunk.status, chunk.lease_id) == ("processing", fresh.lease)
+    assert transitions.complete([fresh]) == {fresh.id}
+
+
+def test_a_failing_item_is_retried_with_growing_pauses_and_then_fails_for_good(
+    kind, make_job, make_chunks
+):
+    job = make_job()
+    ready(make_chunks(job, 1))
+
+    def broken(work):
+        raise OSError("no route\x00")
+
+    kind.action = broken
+    pauses = []
+    for _ in range(MAX_RETRIES):
+        drain(task_id="t")
+        chunk = JobChunk.objects.get()
+        assert (chunk.status, chunk.held, chunk.ready_at) == ("pending", True, None)
+        assert "no route" in chunk.error_message
+        pauses.append((chunk.available_at - chunk.updated_at).total_seconds())
+        JobChunk.objects.update(available_at=timezone.now())
+        admission.release(kind)
+    drain(task_id="t")
+
+    chunk = JobChunk.objects.get()
+    job.refresh_from_db()
+    assert (chunk.status, chunk.retry_count) == ("failed", MAX_RETRIES)
+    assert (job.status, job.failed_chunks) == ("failed", 1)
+    for number, pause in enumerate(pauses):
+        assert 2 * 2**number * 0.5 <= pause <= 2 * 2**number * 1.5
+    assert not JobChunk.objects.retryable().exists()
+
+
+def test_an_unrecoverable_item_fails_at_once_and_is_not_offered_for_retry(
+    kind, make_job, make_chunks
+):
+    def refuse(work):
+        raise Unrecoverable("not a list")
+
+    kind.action = refuse
+    ready(make_chunks(make_job(), 1))
+
+    drain(task_id="t")
+
+    chunk = JobChunk.objects.get()
+    assert (chunk.status, chunk.error_message) == ("failed", "not a list")
+    assert not JobChunk.objects.retryable().exists()
+
+
+def test_waiting_and_giving_back_cost_no_retry(kind, make_job, make_chunks):
+    ready(make_chunks(make_job(), 2))
+    first, second = claim(kind, 2)
+
+    transitions.wait(first, seconds=60, reason="for candidates")
+    transitions.give_back([second])
+
+    waiting, given = JobChunk.objects.order_by("pk")
+    assert (waiting.held, waiting.ready_at, waiting.retry_count) == (True, None, 0)
+    assert waiting.error_message == "for candidates"
+    assert (given.status, given.lease_id, given.retry_count) == ("pending", None, 0)
+    assert [work.id for work in claim(kind, 5)] == [given.pk]
+
+
+def test_a_dead_workers_item_is_rescued_and_one_that_kills_workers_ends_as_failed(
+    kind, make_job, make_chunks
+):
+    job = make_job()
+    ready(make_chunks(job, 1))
+    for _ in range(MAX_RETRIES + 1):
+        assert len(claim(kind)) == 1
+        JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
+        assert len(transitions.rescue(kind)) == 1
+        JobChunk.objects.filter(held=True).update(available_at=timezone.now())
+        admission.release(kind)
+
+    chunk = JobChunk.objects.get()
+    job.refresh_from_db()
+    assert chunk.status == "failed"
+    assert "died or stalled" in chunk.error_message
+    assert job.status == "failed"
+
+
+def test_a_job_with_some_failed_chunks_is_completed(kind, make_job, make_chunks):
+    job = make_job()
+    ready(make_chunks(job, 3))
+
+    def sometimes(work):
+        if len(kind.performed) == 1:
+            raise Unrecoverable("first")
+        return Completed()
+
+    kind.action = sometimes
+    drain(task_id="t")
+
+    job.refresh_from_db()
+    assert (job.status, job.completed_chunks, job.failed_chunks) == ("completed", 2, 1)
+
+
+def test_endings_of_perform_are_obeyed(kind, make_job, make_chunks):
+    ready(make_chunks(make_job(), 3))
+    endings = iter([Wait(None, "paused"), Completed(), GiveBack(), Completed()])
+    kind.action = lambda work: next(endings)
+
+    drain(task_id="t")
+
+    statuses = list(JobChunk.objects.order_by("pk").values_list("status", "held"))
+    assert statuses == [("pending", True), ("completed", False), ("completed", False)]
