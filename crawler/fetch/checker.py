@@ -1,0 +1,202 @@
+"""The checker: a thread that has fetched files examined, and hashes and stores the good ones."""
+
+from __future__ import annotations
+
+import os
+import queue
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage, storages
+
+from crawler.fetch.decoder import GOOD, Verdict
+from crawler.fetch.decoding import Decoder, DecoderUnavailable
+from crawler.fetch.sessions import EngineFailed, Result, Session, StorageFull
+from crawler.fetch.tasks import Picture, Refused
+from pixsim.core import blobs
+
+if TYPE_CHECKING:
+    from crawler.fetch.engine import Item
+
+BATCH_PICTURES = 32
+BATCH_BYTES = 1024**2
+REMOTE_STORE_THREADS = 16
+SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif"}
+
+
+class Checker(threading.Thread):
+    """Takes items with a body (or a local address) and delivers results to their sessions.
+
+    `on_done` is called from this thread with the items whose bytes are needed no longer. While
+    the decoder works on one batch, the good pictures of the batch before are stored.
+    """
+
+    def __init__(self, on_done: Callable[[list[Item]], None]) -> None:
+        super().__init__(name="pixsim-checker", daemon=True)
+        self.decoder = Decoder(max_pixels=settings.CRAWL_MAX_PIXELS)
+        self._on_done = on_done
+        self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._good: list[tuple[Item, Verdict]] = []
+        # A disk is faster than handing over to a thread; a bucket is far away.
+        is_local = isinstance(storages["blobs"], FileSystemStorage)
+        self._pool = None if is_local else ThreadPoolExecutor(REMOTE_STORE_THREADS, "pixsim-store")
+        self._roots = [os.path.realpath(root) for root in settings.CRAWL_FOLDER_ROOTS]
+
+    # From other threads
+
+    def put(self, item: Item) -> None:
+        self._inbox.put(item)
+
+    def close(self) -> None:
+        """End the thread, when it has done what waits, and the decoder."""
+        self._inbox.put(None)
+        self.join()
+        self.decoder.close()
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    # The thread
+
+    def run(self) -> None:
+        while (batch := self._next_batch(wait=not self._good)) is not None:
+            try:
+                self._examine(batch)
+            except Exception as error:
+                _fail(batch, EngineFailed(f"The checker failed: {error!r}"))
+                self._on_done(batch)
+        self._store_good()
+
+    def _next_batch(self, *, wait: bool) -> list[Item] | None:
+        """What is waiting, at most a batch; without `wait` perhaps nothing. None ends the thread."""
+        batch: list[Item] = []
+        size = 0
+        while len(batch) < BATCH_PICTURES and size < BATCH_BYTES:
+            try:
+                item = self._inbox.get(block=wait and not batch)
+            except queue.Empty:
+                break
+            if item is None:
+                self._inbox.put(None)  # Seen again when the batch is done.
+                return batch or None
+            if self._is_ready(item):
+                batch.append(item)
+                size += len(item.body)
+        return batch
+
+    def _is_ready(self, item: Item) -> bool:
+        """Whether the item has a body to examine. A local file is read now."""
+        refused = None
+        if not item.session.cancelled:
+            if item.body:
+                return True
+            refused = self._read(item)
+            if refused is None:
+                return True
+            item.session.deliver([refused])
+        self._on_done([item])
+        return False
+
+    def _read(self, item: Item) -> Refused | None:
+        """Read a file:// address into the item, or say why not."""
+        task, most = item.task, item.session.rules.max_bytes
+        try:
+            path = self._allowed_path(task.url)
+            if path is None:
+                return Refused(task, "blocked_address", "outside CRAWL_FOLDER_ROOTS")
+            # The path is resolved: a link that appears in its place now is not followed, and
+            # opening a pipe must not wait.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return Refused(task, "not_an_image", "not a regular file")
+                item.body = file.read(most + 1)
+        except (OSError, ValueError) as error:
+            return Refused(task, "http_4xx", f"cannot read the file: {error}")
+        if len(item.body) > most:
+            return Refused(task, "too_large", f"more than {most} bytes")
+        if not item.body:
+            return Refused(task, "not_an_image", "empty")
+        item.retrieved_at = datetime.now(UTC)
+        return None
+
+    def _allowed_path(self, url: str) -> str | None:
+        """The resolved path of a file:// address, or None if it is outside the folders allowed."""
+        parts = urlsplit(url)
+        path = os.path.realpath(unquote(parts.path))
+        inside = any(os.path.commonpath([root, path]) == root for root in self._roots)
+        return path if inside and parts.netloc in ("", "localhost") else None
+
+    def _examine(self, batch: list[Item]) -> None:
+        pictures = [(item.body, item.session.checks) for item in batch]
+        try:
+            verdicts = self.decoder.examine(pictures, meanwhile=self._store_good) if batch else []
+        except DecoderUnavailable as error:
+            _fail(batch, EngineFailed(str(error)))
+            self._on_done(batch)
+            return
+        self._store_good()  # Not done yet if the decoder did not come to it.
+        refused: list[tuple[Item, Result]] = []
+        for item, verdict in zip(batch, verdicts, strict=True):
+            if verdict.outcome == GOOD:
+                self._good.append((item, verdict))
+            else:
+                refused.append((item, Refused(item.task, verdict.outcome, verdict.detail)))
+        self._finish(refused)
+
+    def _store_good(self) -> None:
+        good, self._good = self._good, []
+        results = self._pool.map(self._store, good) if self._pool else map(self._store, good)
+        self._finish([(item, result) for (item, _), result in zip(good, results, strict=True)])
+
+    def _store(self, pair: tuple[Item, Verdict]) -> Picture | None:
+        """Store one picture; None if that failed and its session knows."""
+        item, verdict = pair
+        if item.session.cancelled:
+            return None
+        digest = sha256(item.body).hexdigest()
+        suffix = SUFFIXES.get(verdict.format, f".{verdict.format}")
+        try:
+            key = blobs.put(item.body, suffix=suffix, sha256=digest)
+        except blobs.BlobStorageFull as error:
+            item.session.fail(StorageFull(str(error)))
+            return None
+        except Exception as error:
+            item.session.fail(EngineFailed(str(error)))
+            return None
+        return Picture(
+            task=item.task,
+            url=item.url,
+            sha256=digest,
+            phash=verdict.phash,
+            width=verdict.width,
+            height=verdict.height,
+            format=verdict.format,
+            file_size=len(item.body),
+            key=key,
+            retrieved_at=item.retrieved_at,
+        )
+
+    def _finish(self, finished: Iterable[tuple[Item, Result | None]]) -> None:
+        """Deliver each session's results at once, and let go of the bytes."""
+        by_session: dict[Session, list[Result]] = {}
+        done = []
+        for item, result in finished:
+            done.append(item)
+            if result is not None:
+                by_session.setdefault(item.session, []).append(result)
+        for session, results in by_session.items():
+            session.deliver(results)
+        if done:
+            self._on_done(done)
+
+
+def _fail(batch: Iterable[Item], failure: EngineFailed) -> None:
+    for session in {item.session for item in batch}:
+        session.fail(failure)

@@ -1,0 +1,474 @@
+"""The engine: one per worker process, kept for its life.
+
+    caller's thread     Session.submit -> ... -> Session.collect, commits to the database
+    loop thread         schedules by host, fetches (this module)
+    checker thread      feeds the decoder, hashes, stores (checker.py)
+    decoder process     decodes (decoder.py)
+
+Threads wake each other once per batch where they can; that is where the speed comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import ClassVar
+from urllib.parse import urljoin
+
+from django.conf import settings
+
+from crawler.errors import BadUrl
+from crawler.fetch.checker import Checker
+from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Trouble
+from crawler.fetch.sessions import EngineFailed, Session
+from crawler.fetch.tasks import Refused, Rules, Task
+from crawler.robots import Robots, opted_out
+from pixsim.core.net import Client, FetchError, Limits, Reason, Response
+
+MAX_FETCHES = 128
+MAX_HOSTS = 10_000
+SHARES = 4  # A host may hold one of so many parts of CRAWL_IN_FLIGHT_BYTES.
+START_SECONDS = 30.0
+NEVER = datetime.min.replace(tzinfo=UTC)
+RETRY_SECONDS = 5.0
+WAITS_ITS_TURN = "its turn at this host comes later"
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# These mean that the host did not answer, whatever was asked for.
+HOST_FAILURES = frozenset({Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT})
+OUT_OF_REACH = HOST_FAILURES | {Reason.THROTTLED, Reason.BLOCKED_ADDRESS}
+# An address that no redirect may lead to (a scheme of its own, no host) is one we do not go to.
+OUTCOMES = {Reason.BAD_URL: "blocked_address"}
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A task on its way through the engine."""
+
+    session: Session
+    task: Task
+    url: str
+    host: Host | None = None
+    fetching: asyncio.Task[None] | None = None
+    needed_bytes: int = 0
+    held_bytes: int = 0
+    body: bytes = b""
+    retrieved_at: datetime = NEVER
+
+
+class Engine:
+    """Fetches, checks and stores pictures, in threads of its own.
+
+    Use `shared()`; sessions one after another find its connections, robots.txt files and what it
+    knows about hosts still warm. Settings: the CRAWL_ ones, read when the engine is made.
+    """
+
+    _shared: ClassVar[Engine | None] = None
+    _shared_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    # Factories
+
+    @classmethod
+    def shared(cls) -> Engine:
+        """This process's engine, made when first asked for. A forked child makes its own."""
+        engine = cls._shared
+        if engine is None or not engine.is_usable:
+            with cls._shared_lock:
+                engine = cls._shared
+                if engine is None or not engine.is_usable:
+                    engine = cls._shared = cls()
+        return engine
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._limits = HostLimits.from_settings()
+        self._budget = settings.CRAWL_IN_FLIGHT_BYTES
+        self._hosts: dict[str, Host] = {}
+        self._queued: deque[Host] = deque()
+        self._running: set[Item] = set()
+        self._held = 0
+        self._retry_seconds = getattr(settings, "CRAWL_RETRY_SECONDS", RETRY_SECONDS)
+        self._stop = asyncio.Event()
+        self._started: threading.Event = threading.Event()
+        self._failure: BaseException | None = None
+        self._checker = Checker(self._done_from_checker)
+        self._thread = threading.Thread(target=self._run, name="pixsim-fetch", daemon=True)
+        self._thread.start()
+        if not self._started.wait(START_SECONDS) or self._failure is not None:
+            raise EngineFailed(f"The fetch engine does not start: {self._failure!r}")
+        self._checker.start()
+
+    # From the caller's thread
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the engine runs, in this process."""
+        return self._pid == os.getpid() and self._thread.is_alive()
+
+    @property
+    def decoder_pid(self) -> int | None:
+        """The decoder's process id, or None before it was needed."""
+        return self._checker.decoder.pid
+
+    def session(self, rules: Rules) -> Session:
+        return Session(self, rules)
+
+    def close(self) -> None:
+        """End the threads and the decoder. Unfinished sessions get no further results."""
+        if self.is_usable:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+            self._checker.close()
+            self._loop.close()
+
+    # From a session
+
+    def take(self, session: Session, remote: list[Task], local: list[Task]) -> None:
+        for task in local:
+            self._checker.put(Item(session, task, task.url))
+        if remote:
+            items = [Item(session, task, task.url) for task in remote]
+            self._loop.call_soon_threadsafe(self._enqueue, items)
+
+    def drop(self, session: Session) -> None:
+        self._loop.call_soon_threadsafe(self._drop, session)
+
+    # The loop thread
+
+    def _run(self) -> None:
+        try:
+            self._loop = _new_event_loop()
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._serve())
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        async with Client(connections=2 * MAX_FETCHES) as client:
+            self._client = client
+            self._robots = Robots()
+            self._robots_client = _RobotsClient(client)
+            self._started.set()
+            await self._stop.wait()
+            fetches = [item.fetching for item in self._running if item.fetching is not None]
+            for fetch in fetches:
+                fetch.cancel()
+            await asyncio.gather(*fetches, return_exceptions=True)
+
+    def _enqueue(self, items: list[Item]) -> None:
+        hosts = set()
+        for item in items:
+            host = self._host(item.task.host)
+            item.host = host
+            host.waiting.append(item)
+            hosts.add(host)
+        for host in hosts:
+            self._offer(host)
+        self._start_fetches()
+
+    def _drop(self, session: Session) -> None:
+        for host in self._hosts.values():
+            if host.waiting:
+                host.waiting = deque(item for item in host.waiting if item.session is not session)
+        for item in self._running:
+            if item.session is session and item.fetching is not None:
+                item.fetching.cancel()
+
+    def _host(self, name: str) -> Host:
+        host = self._hosts.get(name)
+        if host is None:
+            if len(self._hosts) >= MAX_HOSTS:
+                self._forget_idle_hosts()
+            host = self._hosts[name] = self._limits.host(name)
+        return host
+
+    def _forget_idle_hosts(self) -> None:
+        now = self._loop.time()
+        for name, host in [*self._hosts.items()]:
+            if host.is_idle(now):
+                del self._hosts[name]
+
+    def _offer(self, host: Host) -> None:
+        """Queue the host if it may start a request, or wake up when it may."""
+        now = self._loop.time()
+        for item, seconds in host.impatient(now):
+            self._give_back(item, host, seconds)
+        if not host.waiting or host.is_queued or not host.has_slot:
+            return
+        if wait := host.wait(now):
+            if not host.has_timer:
+                host.has_timer = True
+                self._loop.call_later(wait, self._wake, host)
+        else:
+            host.is_queued = True
+            self._queued.append(host)
+
+    def _wake(self, host: Host) -> None:
+        host.has_timer = False
+        self._offer(host)
+        self._start_fetches()
+
+    def _give_back(self, item: Item, host: Host, seconds: float) -> None:
+        """Return a task that would wait too long for its host."""
+        trouble = host.trouble if host.rest(self._loop.time()) else None
+        if trouble is None:
+            waits = Refused(item.task, Reason.THROTTLED.value, WAITS_ITS_TURN, seconds, tried=False)
+            item.session.deliver([waits])
+            return
+        retry_after = _spread(seconds) if trouble.may_pass else None
+        detail = f"its host rests for {seconds:.0f} s: {trouble.detail}"
+        item.session.deliver(
+            [Refused(item.task, trouble.outcome, detail, retry_after, host.answers_for_all)]
+        )
+
+    def _start_fetches(self) -> None:
+        """Start requests, one per host in turn, while there is room."""
+        while self._queued and len(self._running) < MAX_FETCHES and not self._stop.is_set():
+            host = self._queued[0]
+            needed = self._estimate(host)
+            if not self._has_room(needed):
+                return
+            self._queued.popleft()
+            host.is_queued = False
+            if host.waiting and self._has_share(host, needed):
+                self._start(host.waiting.popleft(), host, needed)
+                self._offer(host)
+
+    def _start(self, item: Item, host: Host, needed: int) -> None:
+        host.start(self._loop.time())
+        self._running.add(item)
+        self._hold(item, host, needed)
+        # The item keeps the task alive, from the task's first step on.
+        self._loop.create_task(self._process(item, host))
+
+    def _estimate(self, host: Host) -> int:
+        """The bytes to hold for the host's next item before its answer says more."""
+        if not host.waiting:
+            return 0
+        item = host.waiting[0]
+        expected = item.needed_bytes or int(max(UNKNOWN_BYTES, 1.5 * host.typical_bytes))
+        return min(expected, item.session.limits.max_bytes)
+
+    # Bytes in flight: reserved before a fetch, corrected by what the answer announces, let go
+    # when the picture is stored. Nobody waits with an answer open: one that does not fit is ended
+    # and asked for again when there is room.
+
+    def _has_room(self, more: int, mine: int = 0) -> bool:
+        return self._held + more <= self._budget or self._held == mine
+
+    def _has_share(self, host: Host, more: int, mine: int = 0) -> bool:
+        """A slow host must not hold everybody's memory."""
+        return host.held_bytes + more <= self._budget // SHARES or host.held_bytes == mine
+
+    def _hold(self, item: Item, host: Host, size: int) -> None:
+        self._held += size - item.held_bytes
+        host.held_bytes += size - item.held_bytes
+        item.held_bytes = size
+
+    def _grow(self, item: Item, host: Host, size: int, ask_for: int) -> None:
+        """Hold `size` bytes for the item. Raises _NoRoom, to be tried again with `ask_for`."""
+        more = size - item.held_bytes
+        if more <= 0:
+            return
+        if not (
+            self._has_room(more, item.held_bytes) and self._has_share(host, more, item.held_bytes)
+        ):
+            raise _NoRoom(ask_for)
+        self._hold(item, host, size)
+
+    def _done_from_checker(self, items: list[Item]) -> None:
+        remote = [item for item in items if item.host is not None]
+        if remote:
+            self._loop.call_soon_threadsafe(self._let_go, remote)
+
+    def _let_go(self, items: list[Item]) -> None:
+        hosts = set()
+        for item in items:
+            assert item.host is not None  # noqa: S101 - for the type checker
+            hosts.add(item.host)
+            self._hold(item, item.host, 0)
+            item.body = b""
+        for host in hosts:
+            self._offer(host)
+        self._start_fetches()
+
+    # One item
+
+    async def _process(self, item: Item, host: Host) -> None:
+        """Fetch the item and pass it on, or deliver why not. Never raises."""
+        item.fetching = asyncio.current_task()
+        refused: Refused | None = None
+        try:
+            if item.session.cancelled or self._stop.is_set():
+                raise asyncio.CancelledError
+            response = await self._fetch(item, host)
+            item.url, item.body = response.url, response.body
+            item.retrieved_at = datetime.now(UTC)
+            host.succeeded(len(response.body))
+            if not response.body:
+                refused = Refused(item.task, "not_an_image", "an empty answer")
+        except _Excluded as excluded:
+            host.succeeded()
+            refused = Refused(item.task, *excluded.args)
+        except FetchError as error:
+            refused = self._refusal(item.task, host, error)
+        except _NoRoom as no_room:
+            item.needed_bytes = no_room.needed
+            if not item.session.cancelled:
+                host.waiting.appendleft(item)
+        except asyncio.CancelledError:
+            pass  # The session was cancelled and has its task back.
+        except Exception as error:
+            item.session.fail(EngineFailed(f"Fetching {item.task.url} failed: {error!r}"))
+        host.active -= 1
+        self._running.discard(item)
+        if item.body:
+            self._hold(item, host, len(item.body))
+            self._checker.put(item)
+        else:
+            self._hold(item, host, 0)
+        if refused is not None:
+            item.session.deliver([refused])
+        self._offer(host)
+        self._start_fetches()
+
+    async def _fetch(self, item: Item, host: Host) -> Response:
+        """The answer, with robots.txt asked before each address that a redirect leads to."""
+        session, url = item.session, item.task.url
+        honour, limits = session.rules.honour_robots, session.limits
+        received = 0
+        is_announced = False
+
+        def on_headers(at: str, status: int, headers: Mapping[str, str]) -> None:
+            nonlocal is_announced
+            if honour and status in REDIRECTS and headers.get("Location"):
+                raise _Moved(_join(at, headers["Location"]))
+            if not 200 <= status < 300:
+                return
+            if honour and (signal := opted_out(headers, self._robots.token)):
+                raise _Excluded("opted_out", signal)
+            if (length := headers.get("Content-Length", "")).isdecimal():
+                size = min(int(length), limits.max_bytes)
+                self._grow(item, host, size, size)
+                is_announced = True
+
+        def on_bytes(count: int) -> None:
+            nonlocal received
+            received += count
+            if not is_announced and received > item.held_bytes:
+                self._grow(item, host, 2 * received, limits.max_bytes)
+
+        ends_at = self._loop.time() + limits.total_timeout
+        for _ in range(limits.max_redirects + 1):
+            if honour:
+                await self._ask_robots(url, host)
+            try:
+                return await self._client.fetch(
+                    url, limits=limits, on_headers=on_headers, on_bytes=on_bytes
+                )
+            except _Moved as moved:
+                url = moved.url
+                left = max(0.1, ends_at - self._loop.time())
+                limits = replace(limits, total_timeout=left)
+        raise FetchError(
+            Reason.TOO_MANY_REDIRECTS,
+            f"more than {limits.max_redirects} redirects from {item.task.url}",
+        )
+
+    async def _ask_robots(self, url: str, host: Host) -> None:
+        """Raises _Excluded if the site does not want us there, FetchError if it is out of reach."""
+        try:
+            allowed, reason = await self._robots.allowed(self._robots_client, url)
+        except BadUrl as error:
+            raise FetchError(Reason.BAD_URL, str(error)) from error
+        except _OutOfReach as out_of_reach:
+            raise out_of_reach.error from out_of_reach
+        if not allowed:
+            raise _Excluded("robots", reason, self._robots.retry_in(url))
+        host.slow_down(self._robots.delay(url))
+
+    def _refusal(self, task: Task, host: Host, error: FetchError) -> Refused:
+        """What a failed fetch means for its task and its host."""
+        now = self._loop.time()
+        if error.reason is Reason.THROTTLED:
+            rest = host.asked_for_patience(now, error.retry_after, error.detail)
+            return Refused(task, error.reason.value, error.detail, _spread(rest))
+        outcome = OUTCOMES.get(error.reason, error.reason.value)
+        if error.reason in HOST_FAILURES and error.status is None:
+            host.failed(now, Trouble(outcome, error.detail, error.retryable))
+        elif error.status is not None:
+            host.succeeded()
+        retry_after = None
+        if error.retryable:
+            retry_after = _spread(self._retry_seconds * 3**task.tries)
+        return Refused(task, outcome, error.detail, retry_after)
+
+
+class _RobotsClient:
+    """Fetches robots.txt. A host that cannot be reached fails as such, and is not remembered as
+    one whose robots.txt does not answer."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def fetch(self, url: str, *, limits: Limits | None = None) -> Response:
+        try:
+            return await self._client.fetch(url, limits=limits)
+        except FetchError as error:
+            if error.reason in OUT_OF_REACH:
+                raise _OutOfReach(error) from error
+            raise
+
+
+class _OutOfReach(Exception):
+    def __init__(self, error: FetchError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Moved(Exception):
+    """A redirect, before it is followed."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+class _Excluded(Exception):
+    """The site does not want us to have this. Arguments: outcome, detail, retry_after."""
+
+
+class _NoRoom(Exception):
+    """The answer is larger than what may be held now."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(needed)
+        self.needed = needed
+
+
+def _spread(seconds: float) -> float:
+    """Up to a fifth more, so that what waits for the same moment does not come back at once."""
+    return seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise FetchError(Reason.BAD_URL, f"{location[:200]!r}: {error}") from error
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -1,0 +1,186 @@
+"""Hosts: how many requests at once and how often, and what a host in trouble is spared."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from django.conf import settings
+
+from pixsim.core.net import AddressPolicy
+
+if TYPE_CHECKING:
+    from crawler.fetch.engine import Item
+
+# A host of the operator's own: CRAWL_ALLOWED_PRIVATE names its address.
+OWN_CONCURRENCY = 64
+
+RECOVERY = 0.05  # What each success gives back of a halved concurrency.
+FIRST_REST = 5.0  # Seconds of the first rest without a Retry-After; each further one is doubled.
+LONGEST_REST = 600.0
+LONGEST_RETRY_AFTER = 3600.0
+FAILURES_BEFORE_REST = 3
+
+# Rests and turns longer than this are not waited for in the engine.
+PATIENCE_WITH_REST = 3.0
+PATIENCE_WITH_TURN = 30.0
+
+UNKNOWN_BYTES = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """The operator's limits, per worker process.
+
+    CRAWL_HOST_LIMITS by name comes first. An IP address that CRAWL_ALLOWED_PRIVATE opens (or
+    `localhost`, if it opens loopback) is the operator's own machine: OWN_CONCURRENCY requests at
+    once, no rate. Every other host has CRAWL_HOST_CONCURRENCY and CRAWL_HOST_RATE.
+    """
+
+    concurrency: int
+    rate: float
+    by_name: Mapping[str, Mapping[str, Any]]
+    policy: AddressPolicy
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        return cls(
+            concurrency=settings.CRAWL_HOST_CONCURRENCY,
+            rate=settings.CRAWL_HOST_RATE,
+            by_name=settings.CRAWL_HOST_LIMITS,
+            policy=AddressPolicy.from_settings(),
+        )
+
+    def host(self, name: str) -> Host:
+        own = self._is_own(name)
+        named = self.by_name.get(name, {})
+        rate = named.get("rate", 0 if own else self.rate)
+        return Host(
+            name,
+            most=named.get("concurrency", OWN_CONCURRENCY if own else self.concurrency),
+            gap=1 / rate if rate else 0.0,
+        )
+
+    def _is_own(self, name: str) -> bool:
+        host = "127.0.0.1" if name.partition(":")[0] == "localhost" else name
+        bare = host.strip("[]") if host.count(":") > 1 else host.partition(":")[0]
+        try:
+            address = ip_address(bare)
+        except ValueError:
+            return False
+        return any(address in allowance.network for allowance in self.policy.allowances)
+
+
+class Trouble(NamedTuple):
+    """Why a host rests, in the words of an outcome, and whether waiting may help."""
+
+    outcome: str
+    detail: str
+    may_pass: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """One server, as far as we know it. Times are seconds of the event loop's clock."""
+
+    name: str
+    most: int
+    gap: float
+    allowed: float = 0.0
+    active: int = 0
+    next_start: float = 0.0
+    rests_until: float = 0.0
+    failures: int = 0
+    trouble: Trouble | None = None
+    held_bytes: int = 0
+    typical_bytes: float = UNKNOWN_BYTES
+    waiting: deque[Item] = field(default_factory=deque)
+    is_queued: bool = False
+    has_timer: bool = False
+
+    def __post_init__(self) -> None:
+        self.allowed = float(self.most)
+
+    # Mutators
+
+    def start(self, now: float) -> None:
+        """Count a request that starts now."""
+        self.active += 1
+        self.next_start = max(now, self.next_start) + self.gap
+
+    def succeeded(self, size: int | None = None) -> None:
+        """The host answered, with a file of `size` bytes if it is one."""
+        self.failures = 0
+        self.allowed = min(float(self.most), self.allowed + RECOVERY)
+        if size is not None:
+            self.typical_bytes += (size - self.typical_bytes) * 0.2
+
+    def asked_for_patience(self, now: float, retry_after: float | None, detail: str) -> float:
+        """429 or 503: rest, and halve the concurrency once per rest. Returns the rest in seconds."""
+        if self.rest(now) <= 0:
+            self.failures += 1
+            self.allowed = max(1.0, self.allowed / 2)
+        if retry_after is None:
+            seconds = min(LONGEST_REST, FIRST_REST * 2 ** (self.failures - 1))
+        else:
+            seconds = min(LONGEST_RETRY_AFTER, retry_after)
+        return self._rest(now, seconds, Trouble("throttled", detail))
+
+    def failed(self, now: float, trouble: Trouble) -> None:
+        """No connection or no answer. Some of them in a row, and the host rests."""
+        if self.rest(now) > 0:
+            return
+        self.failures += 1
+        beyond = self.failures - FAILURES_BEFORE_REST
+        if beyond >= 0:
+            self._rest(now, min(LONGEST_REST, FIRST_REST * 2**beyond), trouble)
+
+    def _rest(self, now: float, seconds: float, trouble: Trouble) -> float:
+        self.rests_until = max(self.rests_until, now + seconds)
+        self.trouble = trouble
+        return self.rests_until - now
+
+    def slow_down(self, gap: float) -> None:
+        """The site's robots.txt asks for `gap` seconds between requests."""
+        if gap > self.gap:
+            self.next_start += gap - self.gap
+            self.gap = gap
+
+    # Queries
+
+    def rest(self, now: float) -> float:
+        """Seconds that the host still rests."""
+        return max(0.0, self.rests_until - now)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next request may start, not counting the requests under way."""
+        return max(0.0, self.next_start - now, self.rests_until - now)
+
+    def is_idle(self, now: float) -> bool:
+        """Whether nothing would be lost but a halved concurrency if the host were forgotten."""
+        busy = self.waiting or self.active or self.held_bytes or self.is_queued or self.has_timer
+        return not busy and self.wait(now) == 0
+
+    @property
+    def has_slot(self) -> bool:
+        return self.active < int(self.allowed)
+
+    @property
+    def answers_for_all(self) -> bool:
+        """Whether the host failed so often in a row that its trouble counts as a try of each task."""
+        return self.failures >= FAILURES_BEFORE_REST
+
+    def impatient(self, now: float) -> Iterable[tuple[Item, float]]:
+        """Take out the waiting items that would wait too long, with their seconds to wait."""
+        rest = self.rest(now)
+        if rest > PATIENCE_WITH_REST:
+            kept = 0
+        elif self.gap:
+            kept = max(1, int((PATIENCE_WITH_TURN - self.wait(now)) / self.gap))
+        else:
+            return
+        for position in range(len(self.waiting) - 1, kept - 1, -1):
+            yield self.waiting.pop(), self.wait(now) + position * self.gap

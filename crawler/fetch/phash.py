@@ -1,0 +1,83 @@
+"""Perceptual hashes: 64 bits that stay nearly the same when a picture is resized or recompressed.
+
+A hash is a signed 64-bit integer, as PostgreSQL's bigint keeps it. Near duplicates differ in few
+bits. They are found through four 16-bit bands: two hashes within distance d differ in at most
+d // 4 bits in at least one band, so looking up all band values within that radius misses nothing.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GRID = 32  # The picture is averaged down to GRID x GRID cells ...
+KEPT = 8  # ... of whose cosine transform the KEPT x KEPT lowest frequencies make the hash.
+BAND_SHIFTS = (48, 32, 16, 0)
+
+# Standard deviation of the low frequencies, in grey levels. Below it a picture is a plain surface
+# whose bits are compression noise: it has no hash, or all white pictures would be duplicates.
+FLAT = 2.0
+
+
+def phash(grey: NDArray[np.uint8]) -> int | None:
+    """The hash of a grey picture (rows x columns), or None for a flat one."""
+    import numpy as np
+
+    height, width = grey.shape
+    cosines = _low_frequencies(height) @ grey.astype(np.float32) @ _low_frequencies(width).T
+    values = cosines.ravel()
+    if float(np.linalg.norm(values[1:])) < FLAT * GRID:
+        return None
+    middle = np.sort(values)
+    median = (middle[31] + middle[32]) / 2
+    return int.from_bytes(np.packbits(values > median).tobytes(), "big", signed=True)
+
+
+def distance(first: int, second: int) -> int:
+    """The number of bits in which two hashes differ, 0 to 64."""
+    return ((first ^ second) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
+
+
+def bands(value: int) -> list[int]:
+    """The four 16-bit bands of a hash, as the database computes them: (hash >> shift) & 65535."""
+    return [(value >> shift) & 0xFFFF for shift in BAND_SHIFTS]
+
+
+def probes(value: int, within: int) -> list[list[int]]:
+    """For each band the values to look up so that every hash at distance <= `within` is found."""
+    masks = _masks(within // len(BAND_SHIFTS))
+    return [[band ^ mask for mask in masks] for band in bands(value)]
+
+
+@lru_cache
+def _masks(radius: int) -> tuple[int, ...]:
+    """All 16-bit masks with at most `radius` bits set."""
+    return tuple(
+        sum(1 << bit for bit in chosen)
+        for count in range(radius + 1)
+        for chosen in combinations(range(16), count)
+    )
+
+
+@lru_cache(maxsize=512)
+def _low_frequencies(size: int) -> NDArray[np.float32]:
+    """A KEPT x size matrix: average `size` samples down to GRID cells, then their cosine transform.
+
+    Averaging and transform are both linear, so one small product per side does the work of a
+    resize and a transform.
+    """
+    import numpy as np
+
+    edges = np.arange(GRID + 1) * (size / GRID)
+    samples = np.arange(size)
+    overlap = np.minimum(edges[1:, None], samples + 1) - np.maximum(edges[:-1, None], samples)
+    average = np.clip(overlap, 0, None) * (GRID / size)
+    frequency = np.arange(KEPT)[:, None]
+    cosine = np.cos(np.pi * frequency * (2 * np.arange(GRID) + 1) / (2 * GRID))
+    cosine *= np.sqrt(np.where(frequency == 0, 1, 2) / GRID)
+    return (cosine @ average).astype(np.float32)
