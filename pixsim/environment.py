@@ -66,7 +66,7 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
     try:
         if not path.exists():
             path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-            draft = path.with_name(f"{path.name}.{os.getpid()}")
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(make())

@@ -4,7 +4,9 @@ import logging
 import re
 
 # scheme://user:password@host, and name=value or "name": "value" of what is secret by its name.
-_URL_PASSWORD = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(?=@)", re.IGNORECASE)
+_URL_PASSWORD = re.compile(
+    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s'\"]+(?=@)", re.IGNORECASE
+)
 _NAMED_SECRET = re.compile(
     r"(?P<before>\b(?:[\w-]*(?:password|passwd|secret|token|api_?key|credentials))['\"]?\s*[=:]\s*['\"]?)"
     r"(?P<value>[^\s'\",;&)}\]]+)",

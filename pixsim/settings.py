@@ -180,7 +180,7 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage",
     },
     "blobs": {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "pixsim.core.blobs.s3.S3BlobStorage",
         "OPTIONS": {
             "bucket_name": _blob_url.netloc,
             "location": _blob_url.path.strip("/"),

@@ -116,11 +116,12 @@ def _start_keeper(place: Place) -> None:
     except PlaceError as error:
         raise EmbeddedServiceError(str(error)) from error
     words = [place.folder, place.run, place.user or "", settings.EMBEDDED_IDLE_SECONDS]
-    project = Path(__file__).resolve().parents[2]
+    project = str(Path(__file__).resolve().parents[2])
+    paths = filter(None, [project, os.environ.get("PYTHONPATH")])
     started = subprocess.run(
         [sys.executable, "-m", "pixsim.embedded.keeper", *map(str, words)],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

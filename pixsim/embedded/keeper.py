@@ -41,6 +41,7 @@ class Keeper:
             server.name: server for server in (Postgres(place), Redis(place))
         }
         self._clients: set[socket.socket] = set()
+        self._wanted: set[str] = set()
         self._idle_since = time.monotonic()
         self._listener = listener
         self._selector = selectors.DefaultSelector()
@@ -56,11 +57,11 @@ class Keeper:
                         self._selector.register(connection, selectors.EVENT_READ)
                     elif isinstance(key.fileobj, socket.socket):
                         self._serve(key.fileobj)
+                self._revive()
         finally:
             self._listener.close()
             self.place.keeper_socket.unlink(missing_ok=True)
-            for server in self.servers.values():
-                server.stop()
+            self._stop_servers()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -80,6 +81,7 @@ class Keeper:
                 try:
                     for name in request["services"]:
                         self.servers[name].start()
+                        self._wanted.add(name)
                 except (ServerError, OSError) as error:
                     return {"error": str(error)}
                 if wish == "need":
@@ -89,8 +91,7 @@ class Keeper:
                 self._forget_the_dead()
                 if self._clients and not request.get("force"):
                     return {"error": "in use", **self._status()}
-                for server in self.servers.values():
-                    server.stop()
+                self._stop_servers()
                 self.stopping = True
         return self._status()
 
@@ -106,6 +107,20 @@ class Keeper:
                 if server.alive
             },
         }
+
+    def _revive(self) -> None:
+        """Start again what died; once, or until a client asks again if that fails."""
+        for name in sorted(self._wanted):
+            if not self.stopping and not self.servers[name].alive:
+                try:
+                    self.servers[name].start()
+                except (ServerError, OSError) as error:
+                    self._wanted.discard(name)
+                    sys.stderr.write(f"{error}\n")
+
+    def _stop_servers(self) -> None:
+        for server in self.servers.values():
+            server.stop()
 
     def _unused(self) -> bool:
         if self._clients or self.kept:

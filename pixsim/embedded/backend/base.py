@@ -1,7 +1,8 @@
-"""The backend that has the embedded PostgreSQL started before it connects."""
+"""The backend that has the embedded services started before it connects."""
 
 from typing import Any
 
+from django.conf import settings
 from django.db.backends.postgresql import base
 
 from pixsim.embedded import client
@@ -11,5 +12,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Starts nothing until something connects, so commands without a database stay quick."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        client.need("postgres")
+        client.need(*settings.EMBEDDED_SERVICES)
         return super().get_new_connection(conn_params)

@@ -1,0 +1,193 @@
+import json
+import logging
+import socket
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pixsim.environment import kept_secret, new_credentials_key
+from pixsim.logs import RedactingFormatter
+from tests.pixsim.support import PRODUCTION, environment, manage, run_python
+
+SHOW = """
+import json
+from django.conf import settings as s
+print(json.dumps({
+    "debug": s.DEBUG, "database": s.DATABASES["default"], "secret_key": s.SECRET_KEY,
+    "credentials_keys": s.CREDENTIALS_KEYS, "storage": s.STORAGES["blobs"], "broker":
+    s.CELERY_BROKER_URL, "embedded": s.EMBEDDED_SERVICES,
+}))
+"""
+RING = """
+import time
+from pixsim import celery_app
+def ring():
+    start = time.monotonic()
+    try:
+        celery_app.send_task("jobs.drain", retry=False)
+    except Exception:
+        return time.monotonic() - start
+    raise SystemExit("The message was sent.")
+print(max(ring() for _ in range(3)))
+"""
+
+
+def settings_of(home: Path, **variables: str) -> dict:
+    done = run_python(SHOW, environment(home, **variables))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "SECRET_KEY", "CREDENTIALS_KEYS", "ALLOWED_HOSTS"]
+)
+def test_production_refuses_to_start_without_what_it_needs(tmp_path: Path, name: str) -> None:
+    done = manage("check", env=environment(tmp_path, **{**PRODUCTION, name: ""}))
+
+    assert done.returncode == 1
+    assert f"{name} is not set, and DEBUG is off" in done.stderr
+    assert ".env.example" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_deploy_is_clean_with_production_settings(tmp_path: Path) -> None:
+    done = manage(
+        "check", "--deploy", "--fail-level", "WARNING", env=environment(tmp_path, **PRODUCTION)
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "no issues (0 silenced)" in done.stdout
+
+
+def test_naming_hosts_turns_debug_off(tmp_path: Path) -> None:
+    production = {name: value for name, value in PRODUCTION.items() if name != "DEBUG"}
+
+    assert settings_of(tmp_path, **production)["debug"] is False
+    assert settings_of(tmp_path, DATABASE_URL=PRODUCTION["DATABASE_URL"])["debug"] is True
+
+
+def test_development_makes_its_secrets_once_and_keeps_them_to_itself(tmp_path: Path) -> None:
+    home = tmp_path / "new" / "home"
+
+    first, second = settings_of(home), settings_of(home)
+
+    assert first["secret_key"] == second["secret_key"] != ""
+    assert first["credentials_keys"] == second["credentials_keys"] != []
+    modes = [stat.S_IMODE(file.stat().st_mode) for file in home.iterdir() if file.is_file()]
+    assert modes == [0o600, 0o600]
+
+
+def test_processes_that_make_a_secret_at_once_agree_on_it(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / str(number)
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(kept_secret, path, new_credentials_key) for _ in range(4)]
+        assert len({each.result() for each in made}) == 1
+
+
+def test_reading_the_settings_starts_no_service_and_makes_no_folder_for_one(tmp_path: Path) -> None:
+    shown = settings_of(tmp_path)
+
+    assert shown["embedded"][0] == "postgres"
+    assert not (tmp_path / "embedded").exists()
+
+
+def test_the_env_file_fills_what_the_environment_leaves_open(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("DATABASE_URL=postgres://a:b@db.example/shop\nDEBUG=true\n")
+
+    shown = settings_of(tmp_path, PIXSIM_ENV_FILE=str(tmp_path / "env"), DATABASE_URL="")
+
+    assert (shown["database"]["HOST"], shown["database"]["NAME"]) == ("db.example", "shop")
+    assert "postgres" not in shown["embedded"]
+
+
+def test_the_environment_wins_over_the_env_file_with_a_warning_that_shows_no_password(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "env").write_text("DATABASE_URL=postgres://u:hidden1@db.example/old?passfile=x\n")
+    variables = environment(
+        tmp_path,
+        PIXSIM_ENV_FILE=str(tmp_path / "env"),
+        DATABASE_URL="postgres://u:hidden2@127.0.0.1:5432/new",
+    )
+
+    done = run_python(SHOW, variables)
+
+    assert json.loads(done.stdout)["database"]["NAME"] == "new"
+    assert "DATABASE_URL is set in the environment (postgres://…@127.0.0.1:5432/new)" in done.stderr
+    assert "(postgres://…@db.example/old)" in done.stderr
+    assert "hidden" not in done.stderr
+
+
+def test_an_env_file_that_says_the_same_is_no_reason_to_warn(tmp_path: Path) -> None:
+    url = "postgres://u:p@127.0.0.1:5432/new"
+    (tmp_path / "env").write_text(f"DATABASE_URL={url}\n")
+
+    done = run_python(
+        SHOW, environment(tmp_path, PIXSIM_ENV_FILE=str(tmp_path / "env"), DATABASE_URL=url)
+    )
+
+    assert done.stderr == ""
+
+
+def test_a_database_that_is_not_postgresql_is_refused(tmp_path: Path) -> None:
+    done = manage("check", env=environment(tmp_path, DATABASE_URL="sqlite:///db.sqlite3"))
+
+    assert "DATABASE_URL must name a PostgreSQL database" in done.stderr
+
+
+def test_a_socket_folder_in_the_database_url_is_the_host(tmp_path: Path) -> None:
+    shown = settings_of(tmp_path, DATABASE_URL="postgres://u@/name?host=/run/pg&sslmode=disable")
+
+    assert shown["database"]["HOST"] == "/run/pg"
+    assert shown["database"]["OPTIONS"]["sslmode"] == "disable"
+
+
+def test_a_storage_url_puts_blobs_into_its_bucket(tmp_path: Path) -> None:
+    shown = settings_of(tmp_path, PIXSIM_STORAGE_URL="s3://pictures/crawled/here")
+
+    assert "s3" in shown["storage"]["BACKEND"]
+    assert shown["storage"]["OPTIONS"]["bucket_name"] == "pictures"
+    assert shown["storage"]["OPTIONS"]["location"] == "crawled/here"
+
+
+def test_a_filesystem_broker_gets_its_folders(tmp_path: Path) -> None:
+    settings_of(tmp_path, CELERY_BROKER_URL=f"filesystem://{tmp_path}/bell")
+
+    assert (tmp_path / "bell" / "queue").is_dir()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+@pytest.mark.parametrize("answering", ["refusing", "hanging"])
+def test_ringing_a_dead_broker_fails_within_half_a_second(
+    tmp_path: Path, scheme: str, answering: str
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if answering == "hanging":
+            listener.listen()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+
+        done = run_python(RING, environment(tmp_path, CELERY_BROKER_URL=url))
+
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("no answer from redis://:pa55@host:6379/0", "no answer from redis://:***@host:6379/0"),
+        ("postgres://u:p@ss/w@h/db is down", "postgres://u:***@h/db is down"),
+        ("{'api_key': 'abc', 'size': 3}", "{'api_key': '***', 'size': 3}"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("GET /?token=abc&page=2", "GET /?token=***&page=2"),
+        ("https://example.org/a:b@c.jpg stored", "https://example.org/a:b@c.jpg stored"),
+    ],
+)
+def test_logs_show_no_secrets(line: str, shown: str) -> None:
+    record = logging.LogRecord("pixsim", logging.INFO, __file__, 1, "%s", (line,), None)
+
+    assert RedactingFormatter("%(message)s").format(record) == shown
