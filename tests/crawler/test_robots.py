@@ -134,7 +134,11 @@ def test_with_robots_off_nothing_is_asked(site: Site, settings) -> None:
     ("text", "path", "signal"),
     [
         ("User-agent: *\nContent-Signal: search=yes,ai-train=no\nAllow: /", "/a", "ai-train=no"),
-        ("User-Agent: *\nContent-Usage: train-ai=n\nContent-Signal: search=yes", "/a", "train-ai=n"),
+        (
+            "User-Agent: *\nContent-Usage: train-ai=n\nContent-Signal: search=yes",
+            "/a",
+            "train-ai=n",
+        ),
         ("User-agent: *\nContent-Usage: /art train-ai=n\n", "/art/1", "train-ai=n"),
         ("User-agent: *\nContent-Usage: /art train-ai=n\n", "/photos", None),
         ("User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /ok train-ai=y", "/ok/1", None),

@@ -1,0 +1,167 @@
+"""What an HTML page shows and links to."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from crawler.errors import BadUrl
+from crawler.robots import EXCLUDING, robots_directives
+from crawler.sources.base import Rejected, clean, rejection
+from crawler.urls import has_picture_suffix, join
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborNode
+
+# Where pages put the address of a picture that is loaded when it scrolls into view.
+LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
+LAZY_SOURCES = ("data-src", "data-original", "data-lazy-src", "data-lazy")
+META_PICTURES = "meta[property='og:image'], meta[property='og:image:url'], meta[name='og:image']"
+
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.I)
+_HEADER_CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_:.-]+)", re.I)
+_NO_ADDRESS = ("data:", "blob:", "about:", "javascript:")
+_SRCSET_URL = re.compile(r"[\s,]*(\S+)")
+_DESCRIPTOR = re.compile(r"(\d+(?:\.\d+)?)([wx])")
+
+
+class HtmlPage:
+    """A parsed page. Addresses are canonical and resolved against its <base>."""
+
+    def __init__(self, body: bytes, content_type: str, url: str) -> None:
+        from selectolax.lexbor import LexborHTMLParser
+
+        self._tree = LexborHTMLParser(decoded(body, content_type))
+        self._base = url
+        base = self._tree.css_first("base[href]")
+        if base is not None:
+            try:
+                self._base = join(url, _attribute(base, "href"))
+            except BadUrl:
+                self._base = url
+
+    def pictures(self) -> tuple[dict[str, str], list[Rejected]]:
+        """The title of each picture by its address, in the order of the page; broken addresses.
+
+        Of several sizes of one picture the largest is taken.
+        """
+        titles: dict[str, str] = {}
+        rejected: list[Rejected] = []
+        for address, title in self._picture_addresses():
+            if address.strip().lower().startswith(_NO_ADDRESS):
+                continue
+            try:
+                url = join(self._base, address)
+            except BadUrl as error:
+                rejected.append(rejection(address, error))
+                continue
+            titles[url] = titles.get(url) or clean(title)
+        return titles, rejected
+
+    def links(self) -> list[str]:
+        """Where the page's links lead, each once, without those marked nofollow."""
+        found: dict[str, None] = {}
+        for anchor in self._anchors():
+            try:
+                found[join(self._base, _attribute(anchor, "href"))] = None
+            except BadUrl:
+                continue
+        return list(found)
+
+    def directives(self, token: str) -> set[str]:
+        """The directives of robots meta tags that are meant for us."""
+        return robots_directives(self._meta("robots", token), token)
+
+    def opted_out(self, token: str) -> str | None:
+        """The meta tag that keeps the page's pictures out of datasets, or None."""
+        if excluded := EXCLUDING & self.directives(token):
+            return f"meta robots: {min(excluded)}"
+        if any(content.strip() == "1" for content in self._meta("tdm-reservation")):
+            return "meta tdm-reservation: 1"
+        return None
+
+    def _meta(self, *names: str) -> list[str]:
+        tags = self._tree.css("meta[name][content]")
+        return [_attribute(t, "content") for t in tags if _attribute(t, "name").lower() in names]
+
+    def _picture_addresses(self) -> Iterator[tuple[str, str]]:
+        heading = self._tree.css_first("title")
+        title = heading.text() if heading is not None else ""
+        for tag in self._tree.css(META_PICTURES):
+            yield _attribute(tag, "content"), title
+        for tag in self._tree.css("link[rel~='image_src']"):
+            yield _attribute(tag, "href"), title
+        for image in self._tree.css("img"):
+            address = _largest(image)
+            if address:
+                yield address, _attribute(image, "alt") or _attribute(image, "title")
+        for anchor in self._anchors():
+            address = _attribute(anchor, "href")
+            if has_picture_suffix(address.partition("#")[0].strip()):
+                inside = anchor.css_first("img[alt]")
+                alt = _attribute(inside, "alt") if inside is not None else ""
+                yield address, alt or anchor.text()
+
+    def _anchors(self) -> Iterator["LexborNode"]:
+        for anchor in self._tree.css("a[href], area[href]"):
+            if "nofollow" not in _attribute(anchor, "rel").lower().split():
+                yield anchor
+
+
+def decoded(body: bytes, content_type: str) -> str:
+    """The text of a page: by byte order mark, header, meta tag, else UTF-8; never fails."""
+    named = _HEADER_CHARSET.search(content_type)
+    meta = _META_CHARSET.search(body[:4096])
+    encoding = named[1] if named else meta[1].decode() if meta else "utf-8"
+    if body.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
+    elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    try:
+        return body.decode(encoding, "replace")
+    except (LookupError, ValueError):
+        return body.decode("utf-8", "replace")
+
+
+def srcset(value: str) -> list[tuple[str, float, float]]:
+    """The addresses of a srcset with their width and density (0 and 1 where not given).
+
+    As browsers read it: an address ends at white space, so it may contain commas.
+    """
+    found: list[tuple[str, float, float]] = []
+    place = 0
+    while match := _SRCSET_URL.match(value, place):
+        url, place = match[1], match.end()
+        descriptors = ""
+        if url.endswith(","):
+            url = url.rstrip(",")
+        else:
+            end = value.find(",", place)
+            descriptors = value[place : end if end >= 0 else len(value)]
+            place += len(descriptors)
+        sizes = {unit: float(number) for number, unit in _DESCRIPTOR.findall(descriptors)}
+        if url:
+            found.append((url, sizes.get("w", 0.0), sizes.get("x", 1.0)))
+    return found
+
+
+def _largest(image: "LexborNode") -> str:
+    """The address of the largest rendering of an <img>, with the <source>s of its <picture>."""
+    sources = [_lazy(image, LAZY_SOURCES, "src")]
+    choices = srcset(_lazy(image, LAZY_SRCSETS, "srcset"))
+    parent = image.parent
+    if parent is not None and parent.tag == "picture":
+        for source in parent.css("source"):
+            choices += srcset(_lazy(source, LAZY_SRCSETS, "srcset"))
+    # The plain source comes first: it wins against renderings that do not claim to be larger.
+    choices = [(url, 0.0, 1.0) for url in sources if url] + choices
+    return max(choices, key=lambda choice: choice[1:])[0] if choices else ""
+
+
+def _lazy(node: "LexborNode", lazy: tuple[str, ...], plain: str) -> str:
+    """The address a page means: the lazy attribute if there is one, else what is shown meanwhile."""
+    return next(filter(None, (_attribute(node, name) for name in lazy)), _attribute(node, plain))
+
+
+def _attribute(node: "LexborNode", name: str) -> str:
+    return node.attributes.get(name) or ""

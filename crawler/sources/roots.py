@@ -1,0 +1,40 @@
+"""Which files of this machine sources may name: those inside CRAWL_FOLDER_ROOTS."""
+
+from pathlib import Path
+
+from django.conf import settings
+
+from crawler.errors import BadUrl, SourceRefused
+from crawler.urls import path_of
+
+
+def inside_roots(path: Path) -> bool:
+    """Whether an absolute path, with all links followed, lies in a folder that may be read."""
+    resolved = path.resolve()
+    return any(
+        resolved.is_relative_to(Path(root).resolve()) for root in settings.CRAWL_FOLDER_ROOTS
+    )
+
+
+def local_path(location: str) -> Path:
+    """The resolved path of a location given as an absolute path or a file:/// address.
+
+    Raises SourceRefused for others, and for what lies outside the roots before it is looked at.
+    """
+    try:
+        path = path_of(location) if location[:7].lower() == "file://" else Path(location)
+    except BadUrl as error:
+        raise SourceRefused("location", str(error)) from None
+    if "\0" in location or not path.is_absolute():
+        raise SourceRefused("location", f"{location!r:.200} is not an absolute path")
+    if not inside_roots(path):
+        roots = ", ".join(map(str, settings.CRAWL_FOLDER_ROOTS))
+        raise SourceRefused(
+            "location",
+            f"{path} is outside the folders that may be read ({roots}); an operator can add its "
+            "folder to CRAWL_FOLDER_ROOTS"
+            if roots
+            else "no local folders may be read here; an operator can name some in "
+            "CRAWL_FOLDER_ROOTS",
+        )
+    return path.resolve()

@@ -1,0 +1,128 @@
+"""Entries of a sitemap or sitemap index, as its bytes come in."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+MAX_BYTES = 50 * 1024**2
+MAX_ELEMENT_CHARACTERS = 8192
+BLOCK_BYTES = 64 * 1024
+GZIP_MAGIC = b"\x1f\x8b"
+
+# (parent, element) → which of our fields its text is. Prefixes are dropped: sites mix them up.
+FIELDS = {
+    ("sitemap", "loc"): "sitemap",
+    ("url", "loc"): "page",
+    ("image", "loc"): "image",
+    ("image", "title"): "title",
+    ("image", "caption"): "caption",
+    ("image", "license"): "licence_url",
+}
+
+
+class BrokenXml(Exception):
+    """XML that cannot be read further, or that asks for what we do not do."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A child sitemap, or a page with the fields of its pictures; addresses as written."""
+
+    sitemap: str = ""
+    page: str = ""
+    images: list[dict[str, str]] = field(default_factory=list)
+
+
+def entries(body: bytes) -> Iterator[Entry]:
+    """The entries in order, one block at a time. Raises BrokenXml where the document breaks off."""
+    reader = _Reader()
+    for block in _unpacked(body):
+        yield from reader.feed(block)
+    yield from reader.feed(b"", final=True)
+
+
+class _Reader:
+    """expat with our handlers. Declared entities are refused: they are how XML bombs are built."""
+
+    def __init__(self) -> None:
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        self._parser.EntityDeclHandler = self._entity
+        self._open: list[str] = []
+        self._entry = Entry()
+        self._text: list[str] | None = None
+        self._done: list[Entry] = []
+
+    def feed(self, block: bytes, *, final: bool = False) -> Iterator[Entry]:
+        error: BrokenXml | None = None
+        try:
+            self._parser.Parse(block, final)
+        except expat.ExpatError as broken:
+            error = BrokenXml(f"its XML breaks off: {broken}")
+        except BrokenXml as refused:
+            error = refused
+        done, self._done = self._done, []
+        yield from done
+        if error is not None:
+            raise error
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        name = tag.rpartition(":")[2]
+        if not self._open and name not in ("urlset", "sitemapindex"):
+            raise BrokenXml(f"it is no sitemap: it begins with <{name[:50]}>")
+        if name in ("url", "sitemap"):
+            self._entry = Entry()
+        elif name == "image":
+            self._entry.images.append({})
+        parent = self._open[-1] if self._open else ""
+        self._text = [] if (parent, name) in FIELDS else None
+        self._open.append(name)
+
+    def _end(self, tag: str) -> None:
+        name = self._open.pop()
+        parent = self._open[-1] if self._open else ""
+        if self._text is not None:
+            self._set(FIELDS[parent, name], "".join(self._text).strip())
+            self._text = None
+        elif name in ("url", "sitemap") and len(self._open) == 1:
+            self._done.append(self._entry)
+
+    def _set(self, field: str, text: str) -> None:
+        if field == "sitemap":
+            self._entry.sitemap = text
+        elif field == "page":
+            self._entry.page = text
+        elif self._entry.images:
+            self._entry.images[-1][field] = text
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None and sum(map(len, self._text)) < MAX_ELEMENT_CHARACTERS:
+            self._text.append(text)
+
+    def _entity(self, *declaration: object) -> None:
+        raise BrokenXml("it declares XML entities, which are not read")
+
+
+def _unpacked(body: bytes) -> Iterator[bytes]:
+    """The document in blocks, unpacked if it is gzip, at most MAX_BYTES of it."""
+    if not body.startswith(GZIP_MAGIC):
+        yield from (body[i : i + BLOCK_BYTES] for i in range(0, len(body), BLOCK_BYTES))
+        return
+    unzip = zlib.decompressobj(wbits=31)
+    total = 0
+    try:
+        while not unzip.eof:
+            block = unzip.decompress(body, BLOCK_BYTES)
+            body = unzip.unconsumed_tail
+            if not block and not body:
+                raise BrokenXml("its gzip data breaks off")
+            total += len(block)
+            if total > MAX_BYTES:
+                raise BrokenXml(f"it is larger than {MAX_BYTES // 1024**2} MiB unpacked")
+            yield block
+    except zlib.error as error:
+        raise BrokenXml(f"its gzip data is damaged: {error}") from None

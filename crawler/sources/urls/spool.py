@@ -1,0 +1,218 @@
+"""Lists as plain files: downloaded, unpacked or recoded once, kept in PIXSIM_HOME/cache/lists.
+
+A plain file can be read again from any byte, which is what makes ten million rows resumable.
+"""
+
+import asyncio
+import codecs
+import gzip
+import os
+import re
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+
+from crawler.errors import SourceRefused, SourceUnavailable
+from crawler.sources.web import source_error
+
+MAX_LIST_BYTES = 4 * 1024**3
+PART_BYTES = 16 * 1024**2
+# A server that sends no parts must send everything at once, and that passes through memory.
+MAX_UNDIVIDED_BYTES = 128 * 1024**2
+KEPT_SECONDS = 3 * 24 * 3600
+BLOCK_BYTES = 1024**2
+SAMPLE_BYTES = 256 * 1024
+GZIP_MAGIC = b"\x1f\x8b"
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+def kept(key: str) -> Path | None:
+    """The file kept under a content key, if this machine still has it."""
+    path = _folder() / key
+    with suppress(FileNotFoundError):
+        os.utime(path)
+        return path
+    return None
+
+
+def download(url: str) -> tuple[Path, str]:
+    """Fetch a list and keep it; its path and content key.
+
+    In parts where the server can, else at once up to MAX_UNDIVIDED_BYTES.
+    Raises SourceRefused or SourceUnavailable.
+    """
+    with _new_file() as file:
+        asyncio.run(_download(url, file))
+        file.seek(0)
+        digest = sha256()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+        return _keep(file, digest.hexdigest()), digest.hexdigest()
+
+
+def sample(path: Path) -> bytes:
+    """The first bytes of a list, unpacked. Raises SourceRefused when it cannot be read."""
+    try:
+        return next(_unpacked(path, SAMPLE_BYTES), b"")
+    except OSError as error:
+        raise SourceRefused("location", f"{path} cannot be read: {error.strerror}") from None
+
+
+def plain(path: Path, *, recode_from: str | None) -> Path:
+    """A file of the same text that is not packed and, if asked, recoded to UTF-8 with \\n.
+
+    `path` itself if it is that already. Raises SourceRefused for damaged data.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+        stat = os.fstat(file.fileno())
+    if not packed and recode_from is None:
+        return path
+    origin = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{recode_from}"
+    key = sha256(os.fsencode(origin)).hexdigest()
+    known = kept(key)
+    if known is not None:
+        return known
+    with _new_file() as file:
+        blocks = _unpacked(path, BLOCK_BYTES)
+        for block in _recoded(blocks, recode_from) if recode_from else blocks:
+            _write(file, block)
+        return _keep(file, key)
+
+
+def recode(blob: bytes, encoding: str) -> bytes:
+    """A sample in UTF-8 with \\n, without what its cut end left of a character."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    return _one_newline(decoder.decode(blob)).encode()
+
+
+async def _download(url: str, file: IO[bytes]) -> None:
+    from pixsim.core.net import Client, FetchError, Limits
+
+    limits = replace(Limits.from_settings(), max_bytes=MAX_UNDIVIDED_BYTES)
+    validator: dict[str, str] = {}
+    begin, total = 0, 1
+    async with Client(limits=limits) as client:
+        while begin < total:
+            wanted = {"Range": f"bytes={begin}-{begin + PART_BYTES - 1}", **validator}
+            try:
+                answer = await client.fetch(url, headers=wanted)
+            except FetchError as error:
+                raise source_error(error, url) from error
+            if answer.status != 206:
+                if begin:
+                    raise SourceUnavailable(f"{url} changed while it was being downloaded")
+                _write(file, answer.body)
+                return
+            first, last, total = _content_range(answer.headers.get("Content-Range", ""), url)
+            if first != begin or last - first + 1 != len(answer.body):
+                raise SourceUnavailable(f"{url} answered with a part that was not asked for")
+            _write(file, answer.body)
+            begin = last + 1
+            if strong := _strong_validator(answer.headers.get("ETag"), answer.headers):
+                validator = {"If-Range": strong}
+
+
+def _content_range(value: str, url: str) -> tuple[int, int, int]:
+    match = _CONTENT_RANGE.fullmatch(value.strip())
+    if match is None:
+        raise SourceUnavailable(f"{url} answered with a part it does not name ({value[:50]!r})")
+    first, last, total = map(int, match.groups())
+    if total > MAX_LIST_BYTES:
+        raise _too_long()
+    return first, last, total
+
+
+def _strong_validator(etag: str | None, headers: Mapping[str, str]) -> str | None:
+    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+
+
+def _unpacked(path: Path, size: int) -> Iterator[bytes]:
+    with path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        file: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+        try:
+            while block := file.read(size):
+                yield block
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise SourceRefused("location", f"its gzip data is damaged: {error}") from None
+
+
+def _recoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    done, held = 0, ""
+    for block in blocks:
+        try:
+            text = held + decoder.decode(block)
+        except UnicodeDecodeError as error:
+            raise SourceRefused(
+                "options.encoding", f"not valid {encoding} near byte {done + error.start}"
+            ) from None
+        done += len(block)
+        # A carriage return at the end may belong to a line feed that is still to come.
+        held = "\r" if text.endswith("\r") else ""
+        yield _one_newline(text.removesuffix("\r")).encode()
+    yield held.replace("\r", "\n").encode()
+
+
+def _one_newline(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _folder() -> Path:
+    folder = Path(settings.PIXSIM_HOME) / "cache" / "lists"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _new_file() -> Iterator[IO[bytes]]:
+    """A file in the cache that is gone afterwards unless it was kept. Sweeps what is old."""
+    try:
+        _sweep()
+        with tempfile.NamedTemporaryFile(dir=_folder(), suffix=".part", delete=False) as file:
+            try:
+                yield file.file
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(file.name)
+    except OSError as error:
+        raise SourceUnavailable(f"the list cannot be kept in {_folder()}: {error}") from error
+
+
+def _write(file: IO[bytes], block: bytes) -> None:
+    if file.tell() + len(block) > MAX_LIST_BYTES:
+        raise _too_long()
+    file.write(block)
+
+
+def _too_long() -> SourceRefused:
+    return SourceRefused(
+        "location", f"more than {MAX_LIST_BYTES // 1024**3} GiB unpacked; split the list"
+    )
+
+
+def _keep(file: IO[bytes], key: str) -> Path:
+    file.flush()
+    path = _folder() / key
+    os.replace(file.name, path)
+    return path
+
+
+def _sweep() -> None:
+    """Remove lists that nobody read for KEPT_SECONDS; they can be made again."""
+    oldest = time.time() - KEPT_SECONDS
+    for path in _folder().iterdir():
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

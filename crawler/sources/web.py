@@ -1,0 +1,117 @@
+"""How sources read documents of strangers' sites: robots.txt first, at the site's pace."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from crawler.errors import BadUrl, CrawlError, SourceRefused, SourceUnavailable
+from crawler.robots import Robots
+from crawler.urls import canonical, host_of, origin_of
+
+if TYPE_CHECKING:
+    from pixsim.core.net import Client, FetchError, Response
+
+# Longer waits are left to whoever reads the source.
+MAX_SLEEP_SECONDS = 1.0
+
+
+class NotAllowed(CrawlError):
+    """A document that its site does not let us read. The message is the site's signal."""
+
+
+class Web:
+    """Documents for one source, one after the other.
+
+    Two requests to a host are at least its Crawl-delay, or what CRAWL_HOST_RATE says, apart.
+    Not for use inside a running event loop.
+    """
+
+    def __init__(self) -> None:
+        self._robots = Robots()
+        self._asked_at: dict[str, float] = {}
+
+    @property
+    def token(self) -> str:
+        """The name by which sites address us."""
+        return self._robots.token
+
+    def get(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response":
+        """Fetch the document that a source is about, at a canonical URL.
+
+        Raises SourceRefused or, if it may succeed later, SourceUnavailable.
+        """
+        from pixsim.core.net import FetchError
+
+        try:
+            return self._get(url, max_bytes, ask_robots)
+        except FetchError as error:
+            raise source_error(error, url) from error
+        except NotAllowed as error:
+            raise SourceRefused("location", f"{url} may not be read: {error}") from error
+
+    def get_part(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response | str":
+        """Fetch a document that the source can do without: the answer, or why there is none.
+
+        Raises SourceUnavailable when the host asks us to wait.
+        """
+        from pixsim.core.net import FetchError, Reason
+
+        try:
+            return self._get(url, max_bytes, ask_robots)
+        except FetchError as error:
+            if error.reason == Reason.THROTTLED:
+                raise source_error(error, url) from error
+            return str(error)
+        except NotAllowed as error:
+            return str(error)
+
+    def wait_for(self, url: str) -> float:
+        """Seconds until this host may be asked again."""
+        between = max(self._robots.delay(url), 1.0 / settings.CRAWL_HOST_RATE)
+        return max(0.0, self._asked_at.get(host_of(url), 0.0) + between - time.monotonic())
+
+    def _get(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
+        time.sleep(min(self.wait_for(url), MAX_SLEEP_SECONDS))
+        try:
+            return asyncio.run(self._fetch(url, max_bytes, ask_robots))
+        finally:
+            self._asked_at[host_of(url)] = time.monotonic()
+
+    async def _fetch(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
+        from pixsim.core.net import Client, Limits
+
+        async with Client(limits=replace(Limits.from_settings(), max_bytes=max_bytes)) as client:
+            if ask_robots:
+                await self._ask_robots(client, url)
+            response = await client.fetch(url)
+            if ask_robots and response.url != url:
+                await self._ask_robots(client, final_url(response))
+            return response
+
+    async def _ask_robots(self, client: "Client", url: str) -> None:
+        allowed, why = await self._robots.allowed(client, url)
+        wait = self._robots.retry_in(url)
+        if not allowed and wait is not None:
+            raise SourceUnavailable(f"{origin_of(url)}: {why}", retry_after=wait)
+        if not allowed:
+            raise NotAllowed(why)
+
+
+def final_url(response: "Response") -> str:
+    """The canonical URL of a document after redirects. Raises NotAllowed for an odd one."""
+    try:
+        return canonical(response.url)
+    except BadUrl as error:
+        raise NotAllowed(f"it redirects to an unusable address: {error}") from None
+
+
+def source_error(error: "FetchError", url: str) -> SourceRefused | SourceUnavailable:
+    """What a failed fetch of a source's own document means for the source."""
+    if error.retryable:
+        return SourceUnavailable(
+            f"{url} does not answer: {error.detail}", retry_after=error.retry_after
+        )
+    return SourceRefused("location", f"{url} cannot be read: {error.detail}")
