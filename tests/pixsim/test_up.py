@@ -1,0 +1,106 @@
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pixsim.support import (
+    PROJECT,
+    environment,
+    processes_of,
+    short_home,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.workers,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    with short_home() as folder:
+        yield folder
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start_up(home: Path, port: int, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "manage.py", "up", "--port", str(port), "--concurrency", "1"]
+    return subprocess.Popen(
+        [*command, *words],
+        env=environment(home, EMBEDDED_IDLE_SECONDS="1"),
+        cwd=PROJECT,
+        stdout=(home / "up.log").open("w"),
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def said(home: Path, *words: str) -> bool:
+    """Whether one line of the output has all the words."""
+    lines = (home / "up.log").read_text().splitlines()
+    return any(all(word in line for word in words) for line in lines)
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_up_serves_the_site_and_runs_a_worker_until_it_is_told_to_stop(
+    home: Path, port: int, ending: signal.Signals
+) -> None:
+    process = start_up(home, port, "--migrate")
+    wait_until(lambda: said(home, "worker |", "ready"), seconds=60)
+    wait_until(lambda: said(home, "web    |", "Starting development server"))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/admin/login/", timeout=20) as answer:
+        assert answer.status == 200
+    started = children(process)
+
+    process.send_signal(ending)
+
+    assert process.wait(timeout=30) == 0
+    assert gone(started)
+    assert not said(home, "Traceback")
+    wait_until(lambda: not processes_of(home))
+
+
+def test_up_ends_with_an_error_when_one_of_the_two_ends(home: Path, port: int) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+
+        process = start_up(home, port)
+
+        assert process.wait(timeout=60) == 1
+    assert said(home, "web    |", "already in use")
+    assert said(home, "Ended by itself: web (exit code 1)")
+    wait_until(lambda: not processes_of(home))
+
+
+def test_a_killed_up_takes_its_processes_along(home: Path, port: int) -> None:
+    process = start_up(home, port)
+    wait_until(lambda: said(home, "worker |", "ready"), seconds=60)
+    started = children(process)
+
+    process.kill()
+    process.wait()
+
+    wait_until(lambda: gone(started))
+    wait_until(lambda: not processes_of(home))
