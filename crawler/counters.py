@@ -18,9 +18,11 @@ UPDATE crawl_jobs SET
     progress = CASE WHEN max_images > 0
         THEN least(100, (100::bigint * (valid_images + %(valid)s) / max_images)::int) ELSE 100 END,
     outcomes = (
-        SELECT coalesce(jsonb_object_agg(name, coalesce((outcomes ->> name)::int, 0)
-                                             + coalesce((%(outcomes)s::jsonb ->> name)::int, 0)), '{}')
-        FROM jsonb_object_keys(outcomes || %(outcomes)s::jsonb) AS name),
+        SELECT coalesce(jsonb_object_agg(name, count), '{}') FROM (
+            SELECT name, coalesce((outcomes ->> name)::int, 0)
+                       + coalesce((%(outcomes)s::jsonb ->> name)::int, 0) AS count
+            FROM jsonb_object_keys(outcomes || %(outcomes)s::jsonb) AS name
+        ) added WHERE count <> 0),
     updated_at = now()
 WHERE id = %(job)s
 """
@@ -44,6 +46,27 @@ UPDATE crawl_jobs SET
 WHERE id = %(job)s
 RETURNING status
 """
+
+# From the rows themselves. The job is locked by an earlier statement, so whoever is about to
+# count a chunk that this one sees as open does so afterwards, on top.
+RECOUNT_CHUNKS = """
+UPDATE crawl_jobs SET
+    total_chunks = counted.total, completed_chunks = counted.completed,
+    failed_chunks = counted.failed,
+    active_chunks = counted.total - counted.completed - counted.failed, updated_at = now()
+FROM (
+    SELECT count(*) AS total,
+        count(*) FILTER (WHERE status = 'completed') AS completed,
+        count(*) FILTER (WHERE status = 'failed') AS failed
+    FROM job_chunks WHERE job_id = %(job)s
+) counted
+WHERE id = %(job)s
+"""
+
+
+def recount_chunks(cursor: Any, job_id: int) -> None:
+    """Set the chunk counters of a job, which the caller has locked, to what the rows say."""
+    cursor.execute(RECOUNT_CHUNKS, {"job": job_id})
 
 
 def add_images(

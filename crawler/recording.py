@@ -34,7 +34,7 @@ KNOWN_HASHES = "SELECT sha256 FROM images WHERE crawl_job_id = %(job)s AND sha25
 
 # For each probed picture the first image within the distance, by any of the four bands.
 SIMILAR = """
-SELECT probe.place, similar.id FROM unnest(
+SELECT probe.place, match.id FROM unnest(
     %(places)s::int[], %(phashes)s::bigint[],
     %(band0)s::text[], %(band1)s::text[], %(band2)s::text[], %(band3)s::text[]
 ) AS probe (place, phash, band0, band1, band2, band3)
@@ -57,8 +57,8 @@ CROSS JOIN LATERAL (
             AND ((phash >> 0) & 65535) = ANY(probe.band3::bigint[])
     ) near
     WHERE bit_count((near.phash # probe.phash)::bit(64)) <= %(distance)s
-) similar
-WHERE similar.id IS NOT NULL
+) match
+WHERE match.id IS NOT NULL
 """
 
 STORE = """

@@ -48,14 +48,19 @@ WHERE id = ANY(ARRAY(
     ORDER BY id LIMIT %(limit)s FOR UPDATE))
 """
 
+# Failed chunks, and completed ones that are short of images. Without owner and place, like rows
+# revived by hand: adoption does the rest.
 REVIVE = """
-UPDATE job_chunks SET
+UPDATE job_chunks chunk SET
     status = 'pending', retry_count = 0, error_message = NULL, finished_at = NULL,
-    held = FALSE, available_at = NULL, updated_at = now(),
-    ready_at = CASE WHEN owner_id IS NULL THEN created_at END
+    held = FALSE, available_at = NULL, ready_at = NULL, owner_id = NULL, updated_at = now()
 WHERE id = ANY(ARRAY(
-    SELECT id FROM job_chunks WHERE job_id = %(job)s AND status = 'failed'
-    ORDER BY id LIMIT %(limit)s FOR UPDATE))
+    SELECT id FROM job_chunks
+    WHERE job_id = %(job)s AND (status = 'failed' OR status = 'completed' AND (
+        SELECT count(*) FROM images
+        WHERE images.chunk_id = job_chunks.id AND image_index IS NOT NULL
+    ) < (image_range ->> 'end')::int - (image_range ->> 'start')::int)
+    ORDER BY id FOR UPDATE))
 """
 
 REPRIORITISE = """
@@ -88,14 +93,26 @@ SELECT job_id FROM open JOIN crawl_jobs ON crawl_jobs.id = open.job_id
 WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 """
 
-END_SOURCES = """
+# An ended job's discovery rests; a job that is opened again goes on where it stopped.
+HOLD_SOURCES = """
 UPDATE crawl_sources SET
-    status = 'completed', ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
-    lease_expires_at = NULL, finished_at = now(), updated_at = now()
+    status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
+    lease_expires_at = NULL, updated_at = now()
 WHERE id = ANY(ARRAY(
     SELECT id FROM crawl_sources WHERE job_id = %(job)s AND status IN ('pending', 'processing')
     ORDER BY id FOR UPDATE SKIP LOCKED))
 """
+
+REOPEN_SOURCES = """
+UPDATE crawl_sources SET
+    status = 'pending', held = FALSE, available_at = NULL, ready_at = NULL, owner_id = NULL,
+    retry_count = 0, error_message = NULL, finished_at = NULL, updated_at = now()
+WHERE job_id = %(job)s AND (status = 'failed' OR status = 'pending' AND held)
+"""
+
+REOPEN_SURPLUS = (
+    "UPDATE candidates SET outcome = NULL WHERE job_id = %(job)s AND outcome = 'surplus'"
+)
 
 SAY_WHY = """
 UPDATE crawl_jobs SET error_message = coalesce(
@@ -289,38 +306,49 @@ def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
 
 
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
-    """Give the job's failed chunks a new start; how many there were.
+    """Give chunks that failed or ended short a new start; how many there were.
 
-    Raises WrongState if the job was cancelled or has no failed chunk.
+    Sources that could not be read are read again, and discovery goes on where it stopped. Raises
+    WrongState if the job was cancelled or has no such chunk.
     """
-    revived = 0
     with transaction.atomic(), connection.cursor() as cursor:
-        # The rows first, then the job: the queue's lock order.
-        cursor.execute(REVIVE, {"job": job_id, "limit": MAX_IMAGES})
+        cursor.execute(REVIVE, {"job": job_id})
         revived = cursor.rowcount
-        changed = (
-            CrawlJob.objects.filter(pk=job_id)
-            .exclude(status=JobStatus.CANCELLED)
-            .filter(failed_chunks__gte=revived)
-            .update(
-                status=JobStatus.RUNNING,
-                completed_at=None,
-                failed_chunks=F("failed_chunks") - revived,
-                active_chunks=F("active_chunks") + revived,
-                updated_at=datetime.now(UTC),
-            )
-        )
-        if not revived or not changed:
-            transaction.set_rollback(True)
-    if not revived or not changed:
+        if revived:
+            take_in_chunks(cursor, job_id)
         job = _get(job_id)
-        raise WrongState(f"Crawl job {job_id} is {job.status} and has no failed chunk to retry.")
-    CrawlSource.objects.filter(job_id=job_id, status=Status.FAILED).update(
-        status=Status.PENDING, retry_count=0, error_message=None, finished_at=None
-    )
-    activity.record(actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived)
-    _admit_owner_of(job_id)
+        if not revived or not job.is_open:
+            transaction.set_rollback(True)
+        else:
+            activity.record(
+                actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived
+            )
+    if not revived or not job.is_open:
+        raise WrongState(
+            f"Crawl job {job_id} is {_get(job_id).status} and has nothing to try again."
+        )
+    for kind in _kinds():
+        admission.adopt(kind)
+    doorbell.ring_on_commit()
     return revived
+
+
+def take_in_chunks(cursor: Any, job_id: int) -> None:
+    """Chunks were added or revived: count them, and open the job again if it had completed.
+
+    A cancelled job stays so.
+    """
+    job = CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
+    if job is None:
+        return
+    counters.recount_chunks(cursor, job_id)
+    if job.status not in (JobStatus.COMPLETED, JobStatus.FAILED):
+        return
+    job.status, job.completed_at, job.error_message = JobStatus.RUNNING, None, None
+    job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
+    cursor.execute(REOPEN_SOURCES, {"job": job_id})
+    cursor.execute(REOPEN_SURPLUS, {"job": job_id})
+    counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -cursor.rowcount})
 
 
 def change_priority(*, job_id: int, priority: int, actor: Profile | None = None) -> None:
@@ -352,7 +380,7 @@ def process_chunk(*, chunk_id: int, task_id: str) -> bool:
 
 def close_ended_job(cursor: Any, job_id: int) -> None:
     """What an ended job no longer needs, in the transaction that ended it."""
-    cursor.execute(END_SOURCES, {"job": job_id})
+    cursor.execute(HOLD_SOURCES, {"job": job_id})
     cursor.execute(SAY_WHY, {"job": job_id})
     _close_surplus(cursor, job_id)
 

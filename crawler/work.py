@@ -48,5 +48,9 @@ class ChunkKind(Kind):
         for job_id in counters.add_chunks(cursor, left):
             services.close_ended_job(cursor, job_id)
 
+    def expect_strangers(self, cursor: Any, parents: Sequence[int]) -> None:
+        for job_id in parents:
+            services.take_in_chunks(cursor, job_id)
+
     def tidy(self) -> None:
         services.close_surplus()

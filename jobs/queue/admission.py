@@ -42,7 +42,12 @@ def admit_all(kind: Kind, owners: Iterable[UUID | None]) -> int:
 def adopt(kind: Kind, *, item_id: int | None = None, limit: int = 1000) -> int:
     """Take in rows that were inserted or revived by hand, all or the one named; how many."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(kind.sql(statements.ADOPT), {"id": item_id, "limit": limit})
+        cursor.execute(kind.sql(statements.STRANGERS), {"id": item_id, "limit": limit})
+        strangers = cursor.fetchall()
+        if not strangers:
+            return 0
+        kind.expect_strangers(cursor, sorted({parent for _id, parent in strangers if parent}))
+        cursor.execute(kind.sql(statements.ADOPT), {"ids": [row[0] for row in strangers]})
         rows = cursor.fetchall()
     admit_all(kind, (owner for _id, owner in rows))
     return len(rows)

@@ -56,6 +56,12 @@ class Kind:
         Parents are locked by id after all item rows: the lock order that holds everywhere.
         """
 
+    def expect_strangers(self, cursor: Any, parents: Sequence[int]) -> None:
+        """Rows were inserted or revived by hand under these parents: make the parents ready for it.
+
+        Their own rows are not locked by the caller; waiting for them here is safe.
+        """
+
     def tidy(self) -> None:
         """Repair what belongs to this kind alone; called by the sweeper every second."""
 

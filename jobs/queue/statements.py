@@ -26,7 +26,7 @@ WHERE id = ANY(ARRAY(
     ORDER BY priority DESC, ready_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED))
-RETURNING id, lease_id, priority, ready_at
+RETURNING id, lease_id, priority, extract(epoch FROM ready_at)::float8
 """
 
 # One named item, if it is ready.
@@ -39,7 +39,7 @@ UPDATE {table} SET
     started_at = now(),
     updated_at = now()
 WHERE id = %(id)s AND status = 'pending' AND ready_at IS NOT NULL
-RETURNING id, lease_id, priority, ready_at
+RETURNING id, lease_id, priority, extract(epoch FROM ready_at)::float8
 """
 
 # Heartbeat. Rows that do not come back were lost.
@@ -187,6 +187,13 @@ RETURNING id, owner_id
 """
 
 # Rows that somebody inserted or revived by hand: they know no owner and were never admitted.
+STRANGERS = """
+SELECT id, {parent} FROM {table}
+WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
+  AND (%(id)s::bigint IS NULL OR id = %(id)s)
+ORDER BY priority DESC, created_at, id LIMIT %(limit)s
+"""
+
 ADOPT = """
 UPDATE {table} item SET
     owner_id = ({owner}),
@@ -194,9 +201,9 @@ UPDATE {table} item SET
     ready_at = CASE WHEN ({owner}) IS NULL AND ({runnable}) THEN created_at END
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
-    WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
-      AND (%(id)s::bigint IS NULL OR id = %(id)s)
-    ORDER BY priority DESC, created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    WHERE id = ANY(%(ids)s)
+      AND owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
+    ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, owner_id
 """
 

@@ -1,0 +1,162 @@
+"""A whole installation for tests about failures: its own PostgreSQL, Redis and workers.
+
+Everything in it may be killed. The servers are the embedded ones, driven directly.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+from pixsim.embedded.places import place_for
+from pixsim.embedded.postgres import Postgres
+from pixsim.embedded.redis import SOCKET_NAME, Redis, find_redis
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class World:
+    """Use as a context manager; on leaving, everything it started is gone."""
+
+    def __init__(self, *, broker: str = "redis", **environment: str) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="pixsim-", dir="/tmp"))
+        self.home.chmod(0o711)
+        self.place = place_for(self.home)
+        self.place.prepare()
+        self.postgres = Postgres(self.place)
+        self.redis = Redis(self.place)
+        self.broker = broker
+        self.environment = environment
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "World":
+        self.postgres.start()
+        if self.broker == "redis":
+            self.redis.start()
+        self.manage("migrate", "--verbosity=0")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for process in self._processes:
+            self.kill(process)
+        self.redis.stop()
+        self.postgres.stop()
+        for folder in {self.home, self.place.folder, self.place.run}:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def database_url(self) -> str:
+        return f"postgresql://pixsim@/pixsim?host={self.place.sockets}"
+
+    @property
+    def broker_url(self) -> str:
+        if self.broker == "redis":
+            return f"redis+socket://{self.place.sockets / SOCKET_NAME}"
+        if self.broker == "filesystem":
+            return f"filesystem://{self.home / 'broker'}"
+        return self.broker
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "PIXSIM_HOME": str(self.home),
+            "PIXSIM_ENV_FILE": str(self.home / "no.env"),
+            "DATABASE_URL": self.database_url,
+            "CELERY_BROKER_URL": self.broker_url,
+            "CRAWL_ALLOWED_PRIVATE": "127.0.0.0/8",
+            "QUEUE_LEASE_SECONDS": "3",
+            "QUEUE_BACKOFF_SECONDS": "0.3",
+            **self.environment,
+        }
+
+    def manage(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=PROJECT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def start_worker(self, *, concurrency: int = 2) -> subprocess.Popen[bytes]:
+        """A real Celery worker, started as the README says."""
+        log = (self.home / "worker.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "pixsim", "worker", f"-c{concurrency}"],
+            cwd=PROJECT,
+            env=self.env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        self._processes.append(process)
+        return process
+
+    def log(self) -> str:
+        return (self.home / "worker.log").read_text(errors="replace")
+
+    def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            cursor = connection.execute(query, params)
+            return cursor.fetchall() if cursor.description else []
+
+    def wait_until(self, condition: Callable[[], Any], *, seconds: float, what: str) -> None:
+        """Return when `condition` holds. A database that is away meanwhile is no failure."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                if condition():
+                    return
+            assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.log()[-6000:]}"
+            time.sleep(0.1)
+
+    def crawl(self, *words: str) -> int:
+        """Create a crawl job on the command line; its id."""
+        done = self.manage("crawl", "--json", *words, check=False)
+        assert done.returncode in (0, 3), done.stdout + done.stderr
+        return int(json.loads(done.stdout)["job"])
+
+    def family(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """A worker's parent and all its descendants."""
+        try:
+            parent = psutil.Process(process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL a worker and what belongs to it, all at once."""
+        for member in self.family(process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+
+    def flush_redis(self) -> None:
+        binary = find_redis()
+        assert binary is not None
+        subprocess.run(
+            [binary.with_name("redis-cli"), "-s", self.place.sockets / SOCKET_NAME, "FLUSHALL"],
+            capture_output=True,
+            check=False,
+        )
+
+
+def has_redis() -> bool:
+    return find_redis() is not None
