@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ import pytest
 
 from pixsim.environment import kept_secret, new_credentials_key
 from pixsim.logs import RedactingFormatter
-from tests.pixsim.support import PRODUCTION, environment, manage, run_python
+from tests.pixsim.support import PRODUCTION, PROJECT, environment, manage, run_python
 
 SHOW = """
 import json
@@ -191,3 +192,25 @@ def test_logs_show_no_secrets(line: str, shown: str) -> None:
     record = logging.LogRecord("pixsim", logging.INFO, __file__, 1, "%s", (line,), None)
 
     assert RedactingFormatter("%(message)s").format(record) == shown
+
+
+def test_every_variable_is_described_in_the_example_file() -> None:
+    settings = (PROJECT / "pixsim" / "settings.py").read_text()
+    example = (PROJECT / ".env.example").read_text()
+
+    read = re.findall(r"env(?:iron)?(?:\.\w+)?\(\s*\"(\w+)\"", settings)
+
+    assert len(read) > 40
+    assert [name for name in read if not re.search(rf"^#?{name}=", example, re.M)] == []
+
+
+def test_the_example_file_filled_in_runs_production(tmp_path: Path) -> None:
+    example = (PROJECT / ".env.example").read_text()
+    for name in ("SECRET_KEY", "CREDENTIALS_KEYS"):
+        example = example.replace(f"\n{name}=\n", f"\n{name}={PRODUCTION[name]}\n")
+    (tmp_path / "env").write_text(example)
+
+    shown = settings_of(tmp_path, PIXSIM_ENV_FILE=str(tmp_path / "env"))
+
+    assert shown["debug"] is False
+    assert shown["database"]["NAME"] == "pixsim"
