@@ -1,0 +1,80 @@
+"""A zip archive whose bytes depend on its content alone."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+CHECKSUMS = "checksums.sha256"
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+_UNIX, _PLAIN_FILE = 3, 0o100644 << 16
+
+
+class Archive:
+    """Stores files uncompressed, since pictures do not shrink and compressors differ, in the order
+    in which they are added, all with the same time and permissions; the checksum of each goes to
+    the file CHECKSUMS, as `sha256sum --check` reads it.
+
+    Text that grows while pictures are added is spooled beside the archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._stack = ExitStack()
+        self._folder = path.parent
+        self._zip = self._stack.enter_context(
+            zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
+        )
+        self._checksums = self.spool()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if error is None:
+                self._checksums.flush()
+                self._copy(CHECKSUMS, self._checksums)
+
+    def spool(self) -> IO[bytes]:
+        """A nameless file for what will be added later; it goes with the archive."""
+        return self._stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
+
+    def add(self, name: str, data: bytes) -> str:
+        """Store a file; the hex sha256 of its bytes."""
+        self._zip.writestr(_entry(name, len(data)), data)
+        return self._note(name, hashlib.sha256(data).hexdigest())
+
+    def add_spool(self, name: str, spool: IO[bytes]) -> str:
+        """Store what was spooled; the hex sha256 of its bytes."""
+        spool.seek(0)
+        digest = hashlib.file_digest(spool, "sha256").hexdigest()  # type: ignore[arg-type]
+        self._copy(name, spool)
+        return self._note(name, digest)
+
+    def _copy(self, name: str, spool: IO[bytes]) -> None:
+        size = spool.seek(0, os.SEEK_END)
+        spool.seek(0)
+        with self._zip.open(_entry(name, size), "w") as target:
+            shutil.copyfileobj(spool, target)
+
+    def _note(self, name: str, digest: str) -> str:
+        self._checksums.write(f"{digest}  {name}\n".encode())
+        return digest
+
+
+def _entry(name: str, size: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EARLIEST)
+    entry.create_system = _UNIX  # the same on every system
+    entry.external_attr = _PLAIN_FILE
+    entry.file_size = size  # tells zipfile beforehand whether the long form is needed
+    return entry

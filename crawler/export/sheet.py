@@ -1,0 +1,92 @@
+"""A contact sheet: small pictures of a dataset, grouped by class label."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.db.models import Count
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont, ImageOps
+
+from crawler.errors import WrongState
+from crawler.export.errors import ExportFailed
+from crawler.export.layout import default_label
+from crawler.export.publishing import written_aside
+from crawler.models import CrawlJob, Image
+from pixsim.core import blobs
+from pixsim.core.blobs.keys import is_key
+
+SIDE, GAP, HEADING = 128, 8, 32
+"""Pixels: a thumbnail's square, the space around it, a label's line."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+PAPER, INK, MISSING = "white", "#202020", "#d0d0d0"
+
+Group = tuple[str, Sequence[Image]]
+
+
+def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64) -> Path:
+    """Draw a job's images, at most about `limit`, shared by its labels, to the PNG file `path`.
+
+    A picture whose file is missing or unreadable is a grey square. Raises WrongState if there is no
+    such job, ExportFailed if it has no images or `path` cannot be written.
+    """
+    job = CrawlJob.objects.filter(pk=job_id).first()
+    if job is None:
+        raise WrongState(f"There is no crawl job {job_id}.")
+    groups = _groups(job, limit)
+    if not groups:
+        raise ExportFailed(f"Crawl job {job_id} has no images to show.")
+    sheet = _draw(groups, columns)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as aside:
+            sheet.save(aside, "PNG", optimize=True)
+    except OSError as error:
+        raise ExportFailed(f"{path} was not written: {error.strerror or error}.") from error
+    return path
+
+
+def _groups(job: CrawlJob, limit: int) -> list[Group]:
+    """Each label's heading and its first images."""
+    images = Image.objects.filter(crawl_job=job).in_dataset()
+    counts = list(images.values_list("label").annotate(images=Count("id")).order_by("label"))
+    counts = counts[: max(1, limit)]
+    return [
+        (
+            f"{label or default_label(job)} · {count:,}",
+            list(images.filter(label=label).order_by("image_index", "id")[: limit // len(counts)]),
+        )
+        for label, count in counts
+    ]
+
+
+def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
+    step = SIDE + GAP
+    rows = [-(-len(images) // columns) for _heading, images in groups]
+    size = (columns * step + GAP, sum(HEADING + count * step for count in rows) + GAP)
+    sheet = Pillow.new("RGB", size, PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    top = 0
+    for (heading, images), count in zip(groups, rows, strict=True):
+        pen.text((GAP, top + HEADING // 4), heading, fill=INK, font=font)
+        top += HEADING
+        for place, image in enumerate(images):
+            thumbnail = _thumbnail(image)
+            left = GAP + place % columns * step + (SIDE - thumbnail.width) // 2
+            above = top + place // columns * step + (SIDE - thumbnail.height) // 2
+            sheet.paste(thumbnail, (left, above))
+        top += count * step
+    return sheet
+
+
+def _thumbnail(image: Image) -> Pillow.Image:
+    try:
+        if is_key(image.storage_url or ""):
+            with blobs.open_blob(image.storage_url or "") as file:
+                stored = Pillow.open(file, formats=FORMATS)
+                stored.draft("RGB", (2 * SIDE, 2 * SIDE))
+                thumbnail = ImageOps.exif_transpose(stored).convert("RGB")
+                thumbnail.thumbnail((SIDE, SIDE))
+                return thumbnail
+    except (OSError, ValueError, Pillow.DecompressionBombError):
+        pass  # drawn as missing
+    return Pillow.new("RGB", (SIDE, SIDE), MISSING)
