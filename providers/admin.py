@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import PROTECT, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from accounts.admin import RecordAdmin
@@ -132,7 +133,7 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     def activate(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
         self._set_status(request, queryset, AccountStatus.ACTIVE)
 
-    @sensitive_post_parameters()
+    @method_decorator(sensitive_post_parameters())
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
         return super().changeform_view(*args, **kwargs)
 

@@ -17,7 +17,7 @@ FILL = """
     FROM (
         SELECT provider_id, min(id) AS account_id FROM provider_accounts GROUP BY provider_id
     ) AS first
-    WHERE submission.id BETWEEN %s AND %s AND account_id IS NULL
+    WHERE submission.id BETWEEN %s AND %s AND submission.account_id IS NULL
         AND first.provider_id = submission.provider_id
 """
 

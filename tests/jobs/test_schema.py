@@ -26,7 +26,7 @@ def test_file_sizes_survive_the_way_back_and_a_large_one_stops_it(
 ) -> None:
     small = asset(user, file_size_bytes=2**31 - 1)
     large = asset(user, file_size_bytes=2**31)
-    with pytest.raises(DataError, match="out of range"), transaction.atomic():
+    with pytest.raises(DataError, match="out of range"):
         migrate("jobs", "0003_defaults")
     Asset.objects.filter(pk=large.pk).delete()
     migrate("jobs", "0003_defaults")
