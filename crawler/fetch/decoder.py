@@ -154,7 +154,10 @@ def _grey_jpeg(data: bytes, kind: str, checks: Checks) -> Look:
             data, "GRAY", min_height=GRID, min_width=GRID, min_factor=1, strict=True
         )
     except ValueError as error:
-        raise _broken(error) from error
+        if "memory" in str(error).lower():
+            raise MemoryError from error
+        _check_container(data, kind)
+        raise Refusal("corrupt", str(error)) from error
     return (width, height), grey[:, :, 0]
 
 
@@ -233,7 +236,7 @@ def _grey_of_deep(values: NDArray[Any]) -> NDArray[np.uint8]:
 def _broken(error: Exception) -> Refusal:
     """Truncated or corrupt, by what the library says."""
     words = str(error) or type(error).__name__
-    is_cut = re.search("truncated|premature end of jpeg file|not enough|eof", words, re.IGNORECASE)
+    is_cut = re.search("truncated|not enough|eof", words, re.IGNORECASE)
     return Refusal("truncated" if is_cut else "corrupt", words)
 
 
@@ -245,8 +248,9 @@ def _check_container(data: bytes, kind: str) -> None:
     """Raise Refusal if the file ends before its container says, or a checksum is wrong."""
     match kind:
         case "jpeg":
-            if b"\xff\xda" not in data:
-                raise Refusal("truncated", "ends before the picture data")
+            # An end of image before the last scan is that of an embedded preview.
+            if data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
+                raise Refusal("truncated", "no end of the picture")
         case "png":
             _check_png(data)
         case "gif":
