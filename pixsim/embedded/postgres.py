@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ class Postgres(Server):
     can reach that socket. The data folder names the major version, which its files depend on."""
 
     name = "postgres"
-    stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+    stop_signals = ("SIGINT", "SIGQUIT", "SIGKILL")
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)

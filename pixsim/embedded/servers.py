@@ -26,8 +26,8 @@ class Server:
     name: str
     start_seconds = 120
     """A database that crashed under load replays its log first."""
-    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGKILL)
-    """Tried in this order, ten seconds each."""
+    stop_signals: tuple[str, ...] = ("SIGTERM", "SIGKILL")
+    """Tried in this order, ten seconds each. Names, since Windows must be able to import this."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -61,10 +61,10 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server, gently first."""
-        for number in self.stop_signals:
+        for name in self.stop_signals:
             if self._process is None or self._process.poll() is not None:
                 break
-            self._process.send_signal(number)
+            self._process.send_signal(signal.Signals[name])
             try:
                 self._process.wait(10)
             except subprocess.TimeoutExpired:

@@ -3,6 +3,8 @@ import logging
 import re
 import socket
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +34,13 @@ def ring():
         return time.monotonic() - start
     raise SystemExit("The message was sent.")
 print(max(ring() for _ in range(3)))
+"""
+WITHOUT_POSIX = """
+import os, signal, socket, sys
+import celery.app.base, celery.signals, django.core.management, psycopg  # know Windows by themselves
+for module in ("fcntl", "pwd", "grp", "resource", "termios", "uvloop", "cv2", "pyarrow"):
+    sys.modules[module] = None
+del signal.SIGKILL, signal.SIGQUIT, socket.AF_UNIX, os.fork, os.register_at_fork
 """
 
 
@@ -192,6 +201,27 @@ def test_logs_show_no_secrets(line: str, shown: str) -> None:
     record = logging.LogRecord("pixsim", logging.INFO, __file__, 1, "%s", (line,), None)
 
     assert RedactingFormatter("%(message)s").format(record) == shown
+
+
+def test_settings_models_and_admin_load_without_what_only_posix_has(tmp_path: Path) -> None:
+    variables = environment(
+        tmp_path, DATABASE_URL="postgres://u@h/d", CELERY_BROKER_URL="redis://127.0.0.1:1/0"
+    )
+    load = (
+        WITHOUT_POSIX
+        + "import django; django.setup(); import pixsim.urls, pixsim.embedded.defaults"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", load],
+        env={**variables, "DJANGO_SETTINGS_MODULE": "pixsim.settings"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_variable_is_described_in_the_example_file() -> None:

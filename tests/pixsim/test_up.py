@@ -1,16 +1,20 @@
+import http.client
+import re
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pixsim.embedded.places import place_for
 from tests.pixsim.support import (
+    PRODUCTION,
     PROJECT,
     environment,
+    manage,
     processes_of,
     short_home,
     wait_until,
@@ -35,11 +39,11 @@ def port() -> int:
         return free.getsockname()[1]
 
 
-def start_up(home: Path, port: int, *words: str) -> subprocess.Popen[str]:
+def start_up(home: Path, port: int, *words: str, **variables: str) -> subprocess.Popen[str]:
     command = [sys.executable, "manage.py", "up", "--port", str(port), "--concurrency", "1"]
     return subprocess.Popen(
         [*command, *words],
-        env=environment(home, EMBEDDED_IDLE_SECONDS="1"),
+        env=environment(home, EMBEDDED_IDLE_SECONDS="1", **variables),
         cwd=PROJECT,
         stdout=(home / "up.log").open("w"),
         stderr=subprocess.STDOUT,
@@ -69,8 +73,7 @@ def test_up_serves_the_site_and_runs_a_worker_until_it_is_told_to_stop(
     process = start_up(home, port, "--migrate")
     wait_until(lambda: said(home, "worker |", "ready"), seconds=60)
     wait_until(lambda: said(home, "web    |", "Starting development server"))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/admin/login/", timeout=20) as answer:
-        assert answer.status == 200
+    assert fetch(port, "/admin/login/", {"Host": "localhost"}).status == 200
     started = children(process)
 
     process.send_signal(ending)
@@ -104,3 +107,38 @@ def test_a_killed_up_takes_its_processes_along(home: Path, port: int) -> None:
 
     wait_until(lambda: gone(started))
     wait_until(lambda: not processes_of(home))
+
+
+def test_up_in_production_serves_the_site_and_its_static_files(home: Path, port: int) -> None:
+    services = manage("services", "start", env=environment(home))
+    assert services.returncode == 0, services.stderr
+    sockets = place_for(home).sockets
+    production = {
+        **PRODUCTION,
+        "DATABASE_URL": f"postgres://pixsim@/pixsim?host={sockets}",
+        "CELERY_BROKER_URL": f"redis+socket://{sockets}/redis.sock",
+        "BEHIND_TLS_PROXY": "true",
+        "STATIC_ROOT": str(home / "static"),
+    }
+    assert manage("collectstatic", env=environment(home, **production)).returncode == 0
+    process = start_up(home, port, "--migrate", **production)
+    wait_until(lambda: said(home, "web    |", "Application startup complete"), seconds=60)
+
+    page = fetch(port, "/admin/login/", {"X-Forwarded-Proto": "https"})
+    (style,) = re.findall(r'href="(/static/admin/css/base\.\w+\.css)"', page.read().decode())
+    sheet = fetch(port, style, {"X-Forwarded-Proto": "https"})
+    plain = fetch(port, "/admin/login/", {})
+
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    manage("services", "stop", "--force", env=environment(home))
+    assert (page.status, sheet.status) == (200, 200)
+    assert page.headers["Strict-Transport-Security"].startswith("max-age=3600")
+    assert (plain.status, plain.headers["Location"]) == (301, "https://pixsim.example/admin/login/")
+
+
+def fetch(port: int, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """One answer, redirects not followed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path, headers={"Host": "pixsim.example", **headers})
+    return connection.getresponse()
