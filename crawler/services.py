@@ -24,12 +24,21 @@ from crawler.models.projects import COMMAND_LINE_PROJECT
 from crawler.planner import chunk_ranges
 from jobs.queue import admission, doorbell
 from jobs.queue.drain import perform_one
-from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY, Status
+from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import Kind, kind_named
 
 DEFAULT_CHUNK_SIZE = 50
 MAX_IMAGES = 10_000_000
 BATCH = 5000
+
+# Without an owner a chunk is ready at once, at the place of its age.
+ADD_CHUNKS = """
+INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, owner_id, ready_at)
+SELECT %(job)s, place - 1, jsonb_build_object('start', first, 'end', last), %(priority)s,
+    %(owner)s::uuid, CASE WHEN %(owner)s::uuid IS NULL THEN now() END
+FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first, last, place)
+ON CONFLICT (job_id, chunk_index) DO NOTHING
+"""
 
 # Pause and cancel: pending items leave the queue, batch by batch.
 HOLD = """
@@ -252,26 +261,17 @@ def plan_job(*, job_id: int) -> int:
         if job is None:
             return 0
         owner_id = job.project.owner_id
-        chunks = [
-            JobChunk(
-                job=job,
-                chunk_index=index,
-                image_range={"start": start, "end": end},
-                priority=job.priority,
-                owner_id=owner_id,
-            )
-            for index, (start, end) in enumerate(chunk_ranges(job.max_images, job.chunk_size))
-        ]
-        JobChunk.objects.bulk_create(chunks, batch_size=BATCH, ignore_conflicts=True)
-        CrawlSource.objects.filter(job=job).update(priority=job.priority, owner_id=owner_id)
-        total = JobChunk.objects.filter(job=job).count()
-        CrawlJob.objects.filter(pk=job.pk).update(
-            total_chunks=total, active_chunks=total, updated_at=datetime.now(UTC)
+        planned = _add_chunks(job, owner_id)
+        CrawlSource.objects.filter(job=job).update(
+            priority=job.priority,
+            owner_id=owner_id,
+            ready_at=F("created_at") if owner_id is None else None,
         )
         for kind in _kinds():
-            _let_in(kind, job_id=job.pk, owner_id=owner_id)
+            if owner_id is not None:
+                admission.admit(kind, owner_id)
         doorbell.ring_on_commit()
-    return len(chunks)
+    return planned
 
 
 def plan_waiting_jobs() -> None:
@@ -405,13 +405,21 @@ def _kinds() -> tuple[Kind, ...]:
     return kind_named("discovery"), kind_named("chunk")
 
 
-def _let_in(kind: Kind, *, job_id: int, owner_id: UUID | None) -> None:
-    if owner_id is None:
-        kind.model._default_manager.filter(
-            job_id=job_id, status=Status.PENDING, held=False, ready_at=None
-        ).update(ready_at=F("created_at"))
-    else:
-        admission.admit(kind, owner_id)
+def _add_chunks(job: CrawlJob, owner_id: UUID | None) -> int:
+    starts, ends = zip(*chunk_ranges(job.max_images, job.chunk_size), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ADD_CHUNKS,
+            {
+                "job": job.pk,
+                "priority": job.priority,
+                "owner": owner_id,
+                "starts": list(starts),
+                "ends": list(ends),
+            },
+        )
+        counters.recount_chunks(cursor, job.pk)
+    return len(starts)
 
 
 def _admit_owner_of(job_id: int) -> None:
