@@ -1,0 +1,256 @@
+"""`manage.py crawl`: accept a crawl job, and on request wait for it and export its dataset."""
+
+import json
+import os
+import sys
+from argparse import ArgumentParser
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, OperationalError, ProgrammingError, transaction
+
+from accounts import tiers
+from accounts.errors import LimitExceeded
+from accounts.models import Profile
+from crawler import services, sources
+from crawler.errors import CrawlError, JobRefused, SourceRefused
+from crawler.export import export_job
+from crawler.fetch import Rules
+from crawler.management import reports
+from crawler.management.watching import display_on, wait_for_job
+from crawler.models import CrawlJob, Project, SourceKind
+
+# Options of sources that have a flag of their own.
+SOURCE_FLAGS = (
+    "url_column",
+    "label_column",
+    "encoding",
+    "follow_links",
+    "follow_pages",
+    "max_pages",
+)
+# What a refusal calls a field, and the flag to correct.
+FLAGS = {
+    "kind": "source",
+    "location": "from",
+    "images_per_job": "max-images",
+    "highest_priority": "priority",
+    "concurrent_jobs": "owner",
+    "jobs_per_day": "owner",
+    "projects": "project",
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Crawl images into a dataset. The job is accepted and workers do it; with --wait this "
+        "command stays until it has ended. Exit code 0: complete (or accepted, without --wait), "
+        "3: ended short, failed or still running after --timeout, 2: wrong usage."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--source", required=True, choices=SourceKind.values, help="kind of source")
+        add(
+            "--from",
+            required=True,
+            dest="location",
+            metavar="PLACE",
+            help="folder or list of URLs (a path), sitemap or page (a URL)",
+        )
+        add("--max-images", required=True, type=int, help="how many distinct images to collect")
+        add("--label", default="", help="class label of what is found")
+        add("--priority", type=int, help="0 to 10, higher is more urgent")
+        add("--owner", metavar="EMAIL", help="whose job it is; without, the system's own")
+        add("--project", metavar="NAME", help="the owner's project; made if there is none")
+        add("--name", help="name of the job and of the exported archive")
+        add("--chunk-size", type=int, default=services.DEFAULT_CHUNK_SIZE, help="images per chunk")
+        add("--url-column", help="urls: the column with the addresses")
+        add("--label-column", help="urls: the column with the class labels")
+        add("--encoding", help="urls: the encoding of the list")
+        add("--follow-links", action="store_true", default=None, help="page: read linked pages too")
+        add("--follow-pages", action="store_true", default=None, help="sitemap: read its pages")
+        add("--max-pages", type=int, help="page: how many pages to read at most")
+        add(
+            "--option",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="another option of the source, or a limit of this crawl: "
+            + ", ".join(field.name for field in fields(Rules)),
+        )
+        add("--wait", action="store_true", help="stay until the job has ended")
+        add("--timeout", type=float, metavar="SECONDS", help="wait at most so long")
+        add("--export", type=Path, metavar="DIR", help="wait, then write the dataset there")
+        add("--json", action="store_true", help="print one object")
+
+    def handle(self, **options: Any) -> None:
+        folder: Path | None = options["export"]
+        if folder is not None:
+            _check_writable(folder)
+        job = _accept(options)
+        if not options["wait"] and folder is None:
+            self._print_accepted(job, options["json"])
+            return
+        export, failure = None, ""
+        try:
+            with display_on(self.stderr, quiet=options["verbosity"] == 0) as display:
+                job = wait_for_job(job.pk, display=display, timeout=options["timeout"])
+            if folder is not None and not job.is_open:
+                export = export_job(job_id=job.pk, folder=folder).path
+        except KeyboardInterrupt:
+            self._interrupted(job, options["json"])
+        except (CrawlError, OperationalError) as error:
+            failure = str(error)
+        self._print_ended(job, export, options["json"])
+        if failure:
+            self.stderr.write(failure)
+        sys.exit(reports.NOT_COMPLETE if failure else reports.exit_code(job))
+
+    def _print_accepted(self, job: CrawlJob, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(reports.as_json(job))
+        else:
+            self.stdout.write(
+                f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
+                f"{job.total_chunks:,} chunks. See how it goes with: "
+                f"manage.py crawl-job {job.pk} status"
+            )
+
+    def _print_ended(self, job: CrawlJob, export: Path | None, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(reports.as_json(job, export=export))
+            return
+        self.stdout.write(reports.sentence(job))
+        if outcomes := reports.outcome_table(job):
+            self.stdout.write(outcomes)
+        if job.is_open:
+            self.stdout.write(f"It goes on. See it with: manage.py crawl-job {job.pk} status")
+        if export:
+            self.stdout.write(f"Exported to {export}")
+
+    def _interrupted(self, job: CrawlJob, as_json: bool) -> None:
+        with suppress(DatabaseError, CrawlJob.DoesNotExist):
+            job.refresh_from_db()
+        if as_json:
+            self.stdout.write(reports.as_json(job))
+        going_on = " The job goes on in the workers." if job.is_open else ""
+        self.stderr.write(
+            f"Stopped waiting. {job.valid_images:,} of {job.max_images:,} images of crawl job "
+            f"{job.pk} are kept.{going_on} See it, end it or export it with: manage.py crawl-job "
+            f"{job.pk} status|cancel|export",
+            style_func=str,
+        )
+        sys.exit(reports.INTERRUPTED)
+
+
+def _accept(options: dict[str, Any]) -> CrawlJob:
+    """The job, created. Every refusal names the flag to correct, and nothing is created then."""
+    kind, label = options["source"], options["label"].strip()
+    location = _location(kind, options["location"])
+    source_options, rules = _split_options(kind, options)
+    try:
+        with transaction.atomic():
+            owner = _owner(options["owner"])
+            return services.create_crawl_job(
+                owner=owner,
+                name=options["name"] or label or f"{kind} {Path(location).name}",
+                max_images=options["max_images"],
+                source_specs=[services.SourceSpec(kind, location, label, source_options)],
+                keywords=[label] if label else [],
+                priority=options["priority"],
+                project=_project(owner, options["project"]),
+                options=rules,
+                chunk_size=options["chunk_size"],
+            )
+    except (JobRefused, SourceRefused) as error:
+        raise _wrong(_flag(error.field), error.message) from error
+    except LimitExceeded as error:
+        raise _wrong(_flag(error.limit), str(error)) from error
+    except OperationalError as error:
+        raise CommandError(f"The database does not answer; no job was created. {error}") from error
+    except ProgrammingError as error:
+        raise CommandError(f"No job was created. Run manage.py migrate first. {error}") from error
+
+
+def _wrong(flag: str, message: str) -> CommandError:
+    return CommandError(f"{flag}: {message}", returncode=reports.WRONG_USAGE)
+
+
+def _flag(field: str) -> str:
+    name = field.removeprefix("options.")
+    if name != field and name not in SOURCE_FLAGS:
+        return f"option {name}"
+    return FLAGS.get(name, name.replace("_", "-"))
+
+
+def _location(kind: str, location: str) -> str:
+    """Paths as the workers can find them: absolute."""
+    if "://" in location or not location.strip() or kind not in ("folder", "urls"):
+        return location
+    return os.path.abspath(os.path.expanduser(location))
+
+
+def _split_options(kind: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of the source, and limits of the crawl."""
+    types = sources.KINDS[kind].option_types
+    of_source = {name: options[name] for name in SOURCE_FLAGS if options[name] is not None}
+    rules = {}
+    for text in options["option"]:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise _wrong("option", f"must be NAME=VALUE, not {text!r}")
+        if name in types:
+            of_source[name] = value if types[name] is str else _value(value)
+        else:
+            rules[name] = _rule_value(name, value)
+    return of_source, rules
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _rule_value(name: str, text: str) -> Any:
+    is_list = any(
+        field.name == name and isinstance(field.default, tuple) for field in fields(Rules)
+    )
+    return [one.strip() for one in text.split(",")] if is_list else _value(text)
+
+
+def _owner(email: str | None) -> Profile | None:
+    if email is None:
+        return None
+    owner = Profile.objects.filter(email=email).first()
+    if owner is None:
+        raise _wrong("owner", f"nobody has the e-mail {email!r} here; people are in the admin")
+    return owner
+
+
+def _project(owner: Profile | None, name: str | None) -> Project | None:
+    if not name:
+        return None
+    if owner is not None:
+        Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
+    project = Project.objects.filter(owner=owner, name=name).order_by("id").first()
+    if project is None:
+        tiers.require(owner, "projects", Project.objects.filter(owner=owner).count())
+        project = Project.objects.create(owner=owner, name=name)
+    return project
+
+
+def _check_writable(folder: Path) -> None:
+    """Say before the crawl that its export cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _wrong("export", f"{folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise _wrong("export", f"{folder} cannot be written to")
