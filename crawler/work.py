@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from crawler import counters, discovery, filling, services
+from crawler import checks, counters, discovery, filling, maintain, services
 from crawler.models import CrawlSource, JobChunk
+from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
+from jobs.queue.maintain import Chore
 from jobs.queue.work import Ending, Work
 
 _JOB_IS_OPEN = """EXISTS (
@@ -54,3 +56,12 @@ class ChunkKind(Kind):
 
     def tidy(self) -> None:
         services.close_surplus()
+
+    def invariants(self) -> Sequence[Invariant]:
+        return checks.CHUNK_INVARIANTS
+
+    def hot_tables(self) -> Sequence[str]:
+        return maintain.HOT_TABLES
+
+    def chores(self) -> Sequence[Chore]:
+        return maintain.chores()

@@ -13,6 +13,8 @@ from django.utils.module_loading import import_string
 from jobs.queue.items import WorkItem
 
 if TYPE_CHECKING:
+    from jobs.queue.check import Invariant
+    from jobs.queue.maintain import Chore
     from jobs.queue.work import Ending, Work
 
 
@@ -64,6 +66,18 @@ class Kind:
 
     def tidy(self) -> None:
         """Repair what belongs to this kind alone; called by the sweeper every second."""
+
+    def invariants(self) -> Sequence[Invariant]:
+        """What `queue check` proves of this kind beyond the queue's own invariants."""
+        return ()
+
+    def hot_tables(self) -> Sequence[str]:
+        """The tables that `queue maintain` vacuums: those whose rows change while work is done."""
+        return (self.table,)
+
+    def chores(self) -> Sequence[Chore]:
+        """What `queue maintain` does for this kind beyond its tables."""
+        return ()
 
     @property
     def table(self) -> str:

@@ -1,0 +1,399 @@
+"""The figures operators watch: what waits, what runs, how fast it goes, and what is stuck."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from jobs.queue.kinds import Kind
+
+EXACT_UP_TO = 50_000
+"""More rows than this are not counted one by one: the planner's estimate has to do."""
+SAMPLE_SIZE = 20_000
+"""Rates and times are those of at most so many items, the latest that finished within an hour."""
+SAMPLE_SECONDS = 3600
+RATE_MINUTES = (1, 5, 60)
+MAX_OWNERS = 200
+"""Owners who wait are looked at one by one, up to so many."""
+MAX_STUCK = 20
+
+STATES = ("ready", "waiting", "held", "scheduled", "processing", "completed", "failed")
+
+READY = "status = 'pending' AND ready_at IS NOT NULL"
+WAITING = "status = 'pending' AND ready_at IS NULL AND NOT held"
+SCHEDULED = "status = 'pending' AND held AND available_at IS NOT NULL"
+OF_STATUS = "status = '{status}'"
+
+COUNT = "SELECT count(*) FROM (SELECT 1 FROM {table} WHERE [condition] LIMIT %(limit)s) counted"
+
+ESTIMATE = "EXPLAIN (FORMAT JSON) SELECT 1 FROM {table} WHERE [condition]"
+
+ESTIMATED_ROWS = (
+    "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %(name)s::regclass"
+)
+
+# The first entry of each priority's stretch of the claim index.
+READY_AGES = """
+SELECT priority, extract(epoch FROM now() - first.ready_at)::float8
+FROM generate_series(0, 10) AS priority
+CROSS JOIN LATERAL (
+    SELECT ready_at FROM {table} item
+    WHERE item.status = 'pending' AND item.ready_at IS NOT NULL AND item.priority = priority.priority
+    ORDER BY ready_at LIMIT 1) AS first
+ORDER BY priority DESC
+"""
+
+# A skip scan over the owners who wait, then the first entry of each of their priorities.
+WAITING_AGE = """
+WITH RECURSIVE owners AS (
+    (SELECT owner_id, 1 AS place FROM {table}
+     WHERE status = 'pending' AND ready_at IS NULL AND NOT held AND owner_id IS NOT NULL
+     ORDER BY owner_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT owner_id FROM {table}
+            WHERE status = 'pending' AND ready_at IS NULL AND NOT held
+              AND owner_id > owners.owner_id
+            ORDER BY owner_id LIMIT 1), place + 1
+    FROM owners WHERE owner_id IS NOT NULL AND place < %(owners)s
+)
+SELECT count(DISTINCT owners.owner_id),
+       extract(epoch FROM now() - min(first.created_at))::float8
+FROM owners CROSS JOIN generate_series(0, 10) AS priority
+CROSS JOIN LATERAL (
+    SELECT created_at FROM {table} item
+    WHERE item.owner_id = owners.owner_id AND item.priority = priority.priority
+      AND item.status = 'pending' AND item.ready_at IS NULL AND NOT item.held
+    ORDER BY created_at LIMIT 1) AS first
+"""
+
+PROCESSING_AGE = """
+SELECT extract(epoch FROM now() - min(started_at))::float8
+FROM {table} WHERE status = 'processing'
+"""
+
+RECENT = """
+WITH latest AS MATERIALIZED (
+    SELECT status, retry_count, finished_at,
+           extract(epoch FROM now() - finished_at)::float8 AS age,
+           extract(epoch FROM finished_at - started_at)::float8 AS seconds
+    FROM {table}
+    WHERE finished_at > now() - make_interval(secs => %(seconds)s)
+      AND status IN ('completed', 'failed')
+    ORDER BY finished_at DESC LIMIT %(limit)s
+)
+SELECT count(*), count(*) FILTER (WHERE status = 'failed'), max(age),
+       ARRAY(SELECT (SELECT count(*) FROM latest WHERE age <= 60 * minutes)
+             FROM unnest(%(minutes)s::int[]) WITH ORDINALITY AS rate (minutes, place)
+             ORDER BY place),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
+       max(seconds),
+       (SELECT jsonb_object_agg(retry_count, items)
+        FROM (SELECT retry_count, count(*) AS items FROM latest GROUP BY 1) AS counted)
+FROM latest
+"""
+
+RETRYING = """
+SELECT retry_count, count(*) FROM (
+    SELECT retry_count FROM {table}
+    WHERE held AND available_at IS NOT NULL AND status = 'pending' AND retry_count > 0
+    LIMIT %(limit)s) AS scheduled
+GROUP BY retry_count ORDER BY retry_count
+"""
+
+TIERS = """
+SELECT coalesce(profiles.user_tier, 'system'), count(*)
+FROM {table} item [sample] LEFT JOIN profiles ON profiles.id = item.owner_id
+WHERE item.status IN ('pending', 'processing')
+GROUP BY 1 ORDER BY 1
+"""
+
+STUCK = """
+SELECT id, task_id, retry_count, lease_expires_at,
+       extract(epoch FROM now() - lease_expires_at)::float8, count(*) OVER ()
+FROM {table} item
+WHERE status = 'processing' AND ({rescuable})
+  AND (lease_expires_at IS NULL OR lease_expires_at < now())
+ORDER BY lease_expires_at NULLS FIRST, id LIMIT %(limit)s
+"""
+
+INDEXES = """
+SELECT indexrelname, idx_scan, idx_tup_read, pg_relation_size(indexrelid)
+FROM pg_stat_user_indexes WHERE relid = %(table)s::regclass
+ORDER BY idx_scan DESC, indexrelname
+"""
+
+TABLE = """
+SELECT n_live_tup, n_dead_tup, pg_table_size(relid), pg_indexes_size(relid),
+       greatest(last_vacuum, last_autovacuum), greatest(last_analyze, last_autoanalyze)
+FROM pg_stat_user_tables WHERE relid = %(table)s::regclass
+"""
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of items; not `exact` means estimated, to be read as "about"."""
+
+    number: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.number:,}" if self.exact else f"about {self.number:,}"
+
+
+@dataclass(frozen=True)
+class Ages:
+    """In seconds; None where there is nothing of the sort."""
+
+    ready: float | None
+    """Of the item that has been ready for longest."""
+    ready_by_priority: dict[int, float]
+    """The same for each priority that has ready items."""
+    waiting: float | None
+    """Since its creation, of the oldest item that waits for its owner's window."""
+    processing: float | None
+    """Of the attempt that has been going on for longest."""
+
+
+@dataclass(frozen=True)
+class Recent:
+    """What finished within the last hour; of very much, the latest SAMPLE_SIZE items."""
+
+    finished: int
+    per_minute: dict[int, float]
+    """Minutes looked back → items finished per minute."""
+    failed_percent: float | None
+    seconds_p50: float | None
+    """Processing time: from the claim of the last attempt to its end."""
+    seconds_p95: float | None
+    seconds_max: float | None
+    retries: dict[int, int]
+    """Retries that an item had taken when it finished → items."""
+
+
+@dataclass(frozen=True)
+class StuckLease:
+    """An item whose worker has died or stalled, not yet rescued."""
+
+    id: int
+    task_id: str | None
+    retry_count: int
+    lease_expires_at: datetime | None
+    overdue_seconds: float | None
+
+
+@dataclass(frozen=True)
+class IndexUse:
+    """Since the statistics were last reset."""
+
+    name: str
+    scans: int
+    rows_read: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TableState:
+    """Dead rows are what VACUUM has to remove: many, and a late vacuum, mean bloat."""
+
+    live_rows: int
+    dead_rows: int
+    table_bytes: int
+    index_bytes: int
+    vacuumed_at: datetime | None
+    analyzed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class KindStatus:
+    """One kind of work at one moment."""
+
+    kind: str
+    taken_at: datetime
+    counts: dict[str, Count]
+    """For each of STATES. `waiting` waits for its owner's window; `scheduled` for its time; `held`
+    for its job to be resumed."""
+    ages: Ages
+    waiting_owners: int
+    """Owners with waiting items; MAX_OWNERS stands for that many or more."""
+    recent: Recent
+    retrying: dict[int, int]
+    """Retries taken → items that wait for their next attempt."""
+    tiers: dict[str, Count]
+    """Tier of the owner ("system" without one) → items not yet finished."""
+    stuck: list[StuckLease]
+    """The longest overdue, up to MAX_STUCK."""
+    stuck_count: int
+    indexes: list[IndexUse]
+    table: TableState | None
+
+    @property
+    def open(self) -> Count:
+        """Items not yet finished."""
+        counts = [self.counts[state] for state in STATES[:5]]
+        return Count(sum(c.number for c in counts), all(c.exact for c in counts))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, for JSON."""
+        return asdict(self)
+
+
+def snapshot(kind: Kind) -> KindStatus:
+    """The state of one kind of work, from one consistent view of the database.
+
+    Cheap with millions of items, so a page may show it: nothing scans the table.
+    """
+    with one_moment() as cursor:
+        cursor.execute("SELECT now()")
+        taken_at = cursor.fetchone()[0]
+        with _by_index(cursor):
+            counts = _counts(cursor, kind)
+            ages, waiting_owners = _ages(cursor, kind)
+            stuck, stuck_count = _stuck(cursor, kind)
+            retrying = dict(_rows(cursor, kind, RETRYING, limit=EXACT_UP_TO))
+        return KindStatus(
+            kind=kind.name,
+            taken_at=taken_at,
+            counts=counts,
+            ages=ages,
+            waiting_owners=waiting_owners,
+            recent=_recent(cursor, kind),
+            retrying=retrying,
+            tiers=_tiers(cursor, kind, counts),
+            stuck=stuck,
+            stuck_count=stuck_count,
+            indexes=[IndexUse(*row) for row in _rows(cursor, kind, INDEXES, table=kind.table)],
+            table=_table(cursor, kind),
+        )
+
+
+@contextmanager
+def one_moment() -> Iterator[Any]:
+    """A cursor that only reads, and sees the database as it is at one moment.
+
+    Inside a transaction of the caller it sees what that sees.
+    """
+    joins = connection.in_atomic_block
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not joins:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield cursor
+
+
+@contextmanager
+def _by_index(cursor: Any) -> Iterator[None]:
+    """Keep the planner from reading the table for the first few rows of a common status.
+
+    It expects them to be spread evenly, while pending rows stand at the end of millions.
+    """
+    cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
+    yield
+    cursor.execute("SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL jit TO DEFAULT")
+
+
+def _counts(cursor: Any, kind: Kind) -> dict[str, Count]:
+    counts = {
+        "ready": _count(cursor, kind, READY, index=f"ix_{kind.table}_claim"),
+        "waiting": _count(cursor, kind, WAITING, index=f"ix_{kind.table}_waiting"),
+        "scheduled": _count(cursor, kind, SCHEDULED, index=f"ix_{kind.table}_available"),
+    }
+    pending = _count(cursor, kind, OF_STATUS.format(status="pending"))
+    for status in ("processing", "completed", "failed"):
+        counts[status] = _count(cursor, kind, OF_STATUS.format(status=status))
+    # No index tells the held from the other pending items.
+    others = [counts[state] for state in ("ready", "waiting", "scheduled")]
+    counts["held"] = Count(
+        max(0, pending.number - sum(count.number for count in others)),
+        pending.exact and all(count.exact for count in others),
+    )
+    return {state: counts[state] for state in STATES}
+
+
+def _count(cursor: Any, kind: Kind, condition: str, *, index: str | None = None) -> Count:
+    """Exact up to EXACT_UP_TO, else what the planner knows; `index` holds just these rows."""
+    statement = COUNT.replace("[condition]", condition)
+    [[number]] = _rows(cursor, kind, statement, limit=EXACT_UP_TO + 1)
+    if number <= EXACT_UP_TO:
+        return Count(number)
+    if index is not None:
+        [[estimate]] = _rows(cursor, kind, ESTIMATED_ROWS, name=index)
+    else:
+        [[plan]] = _rows(cursor, kind, ESTIMATE.replace("[condition]", condition))
+        estimate = plan[0]["Plan"]["Plan Rows"]
+    return Count(max(number, int(estimate)), exact=False)
+
+
+def _ages(cursor: Any, kind: Kind) -> tuple[Ages, int]:
+    ready = dict(_rows(cursor, kind, READY_AGES))
+    [[waiting_owners, waiting]] = _rows(cursor, kind, WAITING_AGE, owners=MAX_OWNERS)
+    [[processing]] = _rows(cursor, kind, PROCESSING_AGE)
+    ages = Ages(
+        ready=max(ready.values(), default=None),
+        ready_by_priority=ready,
+        waiting=waiting,
+        processing=processing,
+    )
+    return ages, waiting_owners
+
+
+def _recent(cursor: Any, kind: Kind) -> Recent:
+    [[finished, failed, reach, in_time, p50, p95, longest, retries]] = _rows(
+        cursor,
+        kind,
+        RECENT,
+        seconds=SAMPLE_SECONDS,
+        limit=SAMPLE_SIZE,
+        minutes=list(RATE_MINUTES),
+    )
+    return Recent(
+        finished=finished,
+        per_minute={
+            minutes: _per_minute(items, minutes, reach=reach if finished == SAMPLE_SIZE else None)
+            for minutes, items in zip(RATE_MINUTES, in_time, strict=True)
+        },
+        failed_percent=100 * failed / finished if finished else None,
+        seconds_p50=p50,
+        seconds_p95=p95,
+        seconds_max=longest,
+        retries={int(count): items for count, items in sorted((retries or {}).items())},
+    )
+
+
+def _per_minute(items: int, minutes: int, *, reach: float | None) -> float:
+    """`reach` is how many seconds a sample goes back that was cut off at SAMPLE_SIZE."""
+    if reach is not None and reach < 60 * minutes:
+        return items * 60 / max(reach, 0.001)
+    return items / minutes
+
+
+def _tiers(cursor: Any, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Count]:
+    """Exact when all open items were counted, else from a sample of the table's pages."""
+    open_counts = [counts[state] for state in STATES[:5]]
+    total = sum(count.number for count in open_counts)
+    if all(count.exact for count in open_counts):
+        rows = _rows(cursor, kind, TIERS.replace("[sample]", ""))
+        return {tier: Count(number) for tier, number in rows}
+    [[table_rows]] = _rows(cursor, kind, ESTIMATED_ROWS, name=kind.table)
+    percent = min(100.0, 100 * EXACT_UP_TO / max(1, table_rows))
+    statement = TIERS.replace("[sample]", "TABLESAMPLE SYSTEM (%(percent)s)")
+    rows = _rows(cursor, kind, statement, percent=percent)
+    sampled = sum(number for _tier, number in rows) or 1
+    return {tier: Count(round(total * n / sampled), exact=False) for tier, n in rows}
+
+
+def _stuck(cursor: Any, kind: Kind) -> tuple[list[StuckLease], int]:
+    rows = _rows(cursor, kind, STUCK, limit=MAX_STUCK)
+    return [StuckLease(*row[:5]) for row in rows], rows[0][5] if rows else 0
+
+
+def _table(cursor: Any, kind: Kind) -> TableState | None:
+    rows = _rows(cursor, kind, TABLE, table=kind.table)
+    return TableState(*rows[0]) if rows else None
+
+
+def _rows(cursor: Any, kind: Kind, statement: str, **params: Any) -> list[Any]:
+    cursor.execute(kind.sql(statement), params)
+    return cursor.fetchall()
