@@ -4,11 +4,12 @@ from django.contrib import admin
 
 from accounts.admin import RecordAdmin
 from jobs.models import Asset, Job, Workspace
+from pixsim.core.admin.paging import KeysetAdmin
 from providers.admin import ProviderFilter
 
 
 @admin.register(Job)
-class JobAdmin(RecordAdmin):
+class JobAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
         "id",
         "name",
@@ -24,7 +25,6 @@ class JobAdmin(RecordAdmin):
     list_filter = ["status", "operation_type", ProviderFilter]
     search_fields = ["user__username__exact"]
     search_help_text = "A user's name."
-    ordering = ["-id"]
 
 
 @admin.register(Workspace)
@@ -36,7 +36,7 @@ class WorkspaceAdmin(RecordAdmin):
 
 
 @admin.register(Asset)
-class AssetAdmin(RecordAdmin):
+class AssetAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
         "id",
         "media_type",
@@ -49,4 +49,3 @@ class AssetAdmin(RecordAdmin):
     list_filter = ["media_type", "sync_status", "content_domain", ProviderFilter]
     search_fields = ["sha256__exact", "provider_asset_id__exact"]
     search_help_text = "The file's sha256, or the provider's id of it."
-    ordering = ["-id"]

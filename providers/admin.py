@@ -11,6 +11,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from accounts.admin import RecordAdmin
+from pixsim.core.admin.paging import KeysetAdmin
 from providers.models import AccountStatus, ProviderAccount, ProviderCredit, ProviderSubmission
 
 CREDENTIALS = ["password", "jwt_token", "api_key", "api_key_paid", "cookies"]
@@ -163,7 +164,7 @@ def _history(account: ProviderAccount) -> list[str]:
 
 
 @admin.register(ProviderSubmission)
-class ProviderSubmissionAdmin(RecordAdmin):
+class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
         "id",
         "submitted_at",
@@ -178,7 +179,6 @@ class ProviderSubmissionAdmin(RecordAdmin):
     ]
     list_filter = ["status", "account_source", ProviderFilter]
     list_select_related = ["account"]
-    ordering = ["-id"]
     search_fields = ["provider_job_id__exact"]
     search_help_text = "A job's number, or the provider's own id of it."
 
