@@ -1,0 +1,219 @@
+"""The form of a crawl job and its sources: what it refuses, on the field to correct."""
+
+from dataclasses import fields
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.db.models import Max
+from django.forms.models import BaseInlineFormSet
+
+from accounts import tiers
+from accounts.errors import LimitExceeded
+from crawler import services, sources
+from crawler.admin.fields import MAX_LABEL, LabelsField, OptionsField
+from crawler.errors import CrawlError, JobRefused, SourceRefused
+from crawler.fetch.tasks import Rules
+from crawler.models import CrawlJob, CrawlSource, JobChunk, SourceKind
+from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY, Status
+
+# The form's field for each limit of a tier.
+LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
+LIST_SUFFIXES = {".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+MAX_CHUNKS_AT_ONCE = 5000
+"""A job of more chunks is planned by the workers, not while somebody waits for the page."""
+
+
+def guess_kind(location: str) -> str:
+    """The kind of source that a path or an address looks like."""
+    parts = urlsplit(location.strip())
+    is_web = parts.scheme.lower() in ("http", "https")
+    path = PurePosixPath(parts.path if is_web else location.strip())
+    name = path.with_suffix("") if path.suffix == ".gz" else path
+    if name.suffix.lower() in LIST_SUFFIXES:
+        return SourceKind.URLS
+    if not is_web:
+        return SourceKind.FOLDER
+    if name.suffix.lower() == ".xml" or "sitemap" in name.name.lower():
+        return SourceKind.SITEMAP
+    return SourceKind.PAGE
+
+
+class CrawlJobForm(forms.ModelForm):
+    """A new job is checked as `services.create_crawl_job` checks it."""
+
+    keywords = LabelsField(
+        required=False,
+        widget=forms.TextInput(attrs={"size": 80}),
+        help_text="Class labels, separated by commas. A single one is given to sources without a "
+        "label of their own.",
+    )
+    priority = forms.IntegerField(
+        required=False,
+        min_value=MIN_PRIORITY,
+        max_value=MAX_PRIORITY,
+        help_text=f"{MIN_PRIORITY} to {MAX_PRIORITY}, higher is more urgent. Empty: what the "
+        "owner's tier has.",
+    )
+    options = OptionsField(
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
+        help_text="Limits and checks as a JSON object; empty means the defaults. "
+        f"There are {', '.join(field.name for field in fields(Rules))}. "
+        'Example: {"min_side": 256, "formats": ["jpeg", "png"]}.',
+    )
+
+    class Meta:
+        model = CrawlJob
+        fields = ["name", "project", "keywords", "max_images", "priority", "chunk_size", "options"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None and "project" in self.fields:
+            self.fields["project"].required = False
+            self.fields[
+                "project"
+            ].help_text = (
+                'Whose job it is: the project\'s owner. Empty: the system, in project "Admin".'
+            )
+            self.fields["max_images"].initial = 100
+            self.fields["max_images"].help_text = "How many distinct images to collect."
+            self.fields["chunk_size"].initial = services.DEFAULT_CHUNK_SIZE
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors:
+            return values
+        if values.get("priority") is None:
+            values["priority"] = self._default_priority(values)
+        try:
+            services.check_job(
+                max_images=values.get("max_images", self.instance.max_images),
+                priority=values["priority"],
+                chunk_size=values.get("chunk_size", self.instance.chunk_size),
+                options=values.get("options", self.instance.options),
+            )
+            if self.instance.pk is None:
+                services.check_limits(
+                    owner=_owner(values),
+                    max_images=values["max_images"],
+                    priority=values["priority"],
+                )
+        except JobRefused as refusal:
+            self.add_error(self._field(refusal.field), refusal.message)
+        except LimitExceeded as refusal:
+            self.add_error(self._field(LIMIT_FIELDS.get(refusal.limit, "project")), str(refusal))
+        return values
+
+    def _default_priority(self, values: dict[str, Any]) -> int:
+        if self.instance.pk is not None:
+            return int(self.instance.priority)
+        owner = _owner(values)
+        return tiers.tier_of(owner).default_priority if owner else DEFAULT_PRIORITY
+
+    def _field(self, name: str) -> str | None:
+        return name if name in self.fields else None
+
+
+class SourceForm(forms.ModelForm):
+    """A source is checked as far as that needs no network."""
+
+    kind = forms.ChoiceField(
+        required=False,
+        choices=[("", "as the location looks"), *SourceKind.choices],
+    )
+    location = forms.CharField(
+        widget=forms.TextInput(
+            attrs={"size": 60, "placeholder": "https://example.org/sitemap.xml or /data/pictures"}
+        ),
+        help_text="A web page, a sitemap, a list of URLs (txt, csv, tsv, jsonl, parquet; also "
+        ".gz) or a folder on the worker's machine.",
+    )
+    options = OptionsField(help_text='Such as {"url_column": "link"}.')
+
+    class Meta:
+        model = CrawlSource
+        fields = ["location", "kind", "label", "options"]
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if "location" not in values:
+            return values
+        values["kind"] = values.get("kind") or guess_kind(values["location"])
+        if self.errors:
+            return values
+        try:
+            sources.build(
+                values["kind"], values["location"], values["options"], values["label"]
+            ).check()
+        except SourceRefused as refusal:
+            self.add_error(self._field(refusal.field), refusal.message)
+        except CrawlError as refusal:
+            self.add_error("location", str(refusal))
+        return values
+
+    def _field(self, name: str) -> str:
+        name = name.partition(".")[0]
+        return name if name in self.fields else "location"
+
+
+class SourceFormSet(BaseInlineFormSet):
+    def clean(self) -> None:
+        super().clean()
+        if any(self.errors) or self.instance.pk is not None:
+            return
+        if not any(form.has_changed() for form in self.forms):
+            raise forms.ValidationError("Add at least one source: where the images come from.")
+
+
+class ChunkForm(forms.ModelForm):
+    """A chunk by hand: what may be changed has its effect on the queue at once."""
+
+    image_range = forms.JSONField(
+        help_text='{"start": s, "end": e}: fill the image indices s to e-1 of the job.'
+    )
+    chunk_index = forms.IntegerField(
+        required=False, min_value=0, help_text="Empty: behind the job's last chunk."
+    )
+
+    class Meta:
+        model = JobChunk
+        fields = ["job", "chunk_index", "image_range", "status", "priority", "owner", "held"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "status" in self.fields:
+            # A claim makes a chunk processing, with a lease; nobody can do that by hand.
+            self.fields["status"].choices = [  # type: ignore[attr-defined]
+                (value, label)
+                for value, label in Status.choices
+                if value in (Status.PENDING, Status.COMPLETED, Status.FAILED, self.instance.status)
+            ]
+        if self.instance.pk is None and "priority" in self.fields:
+            self.fields["priority"].required = False
+            self.fields["priority"].help_text += " Empty: as the job."
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        job = values.get("job")
+        if job is not None and self.instance.pk is None:
+            if job.status == "cancelled":
+                self.add_error("job", "It was cancelled: its chunks do not run.")
+            if values.get("priority") is None:
+                values["priority"] = job.priority
+            if values.get("chunk_index") is None:
+                last = job.chunks.aggregate(last=Max("chunk_index"))["last"]
+                values["chunk_index"] = 0 if last is None else last + 1
+        return values
+
+
+def label_for(job: CrawlJob, source: CrawlSource) -> str:
+    """The source's own label, or the job's if it has just one."""
+    if source.label or len(job.keywords) != 1:
+        return source.label
+    return str(job.keywords[0])[:MAX_LABEL]
+
+
+def _owner(values: dict[str, Any]) -> Any:
+    project = values.get("project")
+    return project.owner if project else None

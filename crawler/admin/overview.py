@@ -1,0 +1,135 @@
+"""What the page of a crawl job shows of it, live: figures, outcomes, chunks, latest images."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from crawler.models import CrawlJob, JobStatus, Outcome
+from jobs.queue.items import Status
+from pixsim.core.admin.display import age, bar, short_time, tone_of
+
+STRIP_LIMIT = 1000
+"""Jobs of more chunks have a bar of their counts instead of a cell for each."""
+THUMBNAILS = 24
+
+GOOD_OUTCOMES = (Outcome.STORED,)
+# Nobody's fault: there was enough already.
+HARMLESS_OUTCOMES = (
+    Outcome.DUPLICATE_URL,
+    Outcome.DUPLICATE,
+    Outcome.NEAR_DUPLICATE,
+    Outcome.SURPLUS,
+)
+
+ALLOWED_VERBS = {
+    JobStatus.PENDING: ("pause", "cancel"),
+    JobStatus.RUNNING: ("pause", "cancel"),
+    JobStatus.PAUSED: ("resume", "cancel"),
+    JobStatus.COMPLETED: ("retry",),
+    JobStatus.FAILED: ("retry",),
+}
+
+
+def overview(job: CrawlJob, *, may_steer: bool) -> dict[str, Any]:
+    """The context of the template `admin/crawler/crawljob/overview.html`."""
+    return {
+        "job": job,
+        "owner": job.project.owner,
+        "tone": tone_of(job.status),
+        "progress": progress_bar(job),
+        "facts": _facts(job),
+        "outcomes": _outcomes(job),
+        "chunks": _chunks(job),
+        "images": list(job.images.order_by("-id")[:THUMBNAILS]),
+        "near_duplicates": job.outcomes.get(Outcome.NEAR_DUPLICATE, 0),
+        "verbs": verbs(job) if may_steer else (),
+    }
+
+
+def verbs(job: CrawlJob) -> tuple[str, ...]:
+    """How the job may be steered now."""
+    allowed = ALLOWED_VERBS.get(JobStatus(job.status), ())
+    if job.status == JobStatus.COMPLETED and not (job.ended_short or job.failed_chunks):
+        return ()
+    return allowed
+
+
+def progress_bar(job: CrawlJob) -> Any:
+    share = job.valid_images / job.max_images if job.max_images > 0 else 1.0
+    words = f"{job.valid_images:,} of {job.max_images:,} images"
+    return bar([(tone_of(job.status), share)], label=words)
+
+
+def _facts(job: CrawlJob) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = [
+        ("Found", f"{job.total_images:,} addresses"),
+        ("Downloaded", f"{job.downloaded_images:,} pictures"),
+        ("Started", age(job.started_at)),
+    ]
+    if job.started_at is None:
+        return facts
+    ended = job.completed_at or timezone.now()
+    seconds = max((ended - job.started_at).total_seconds(), 0.001)
+    rate = job.valid_images / seconds
+    facts.append(("Took" if job.completed_at else "Runs for", short_time(ended - job.started_at)))
+    facts.append(("Rate", f"{rate:,.1f} images/s"))
+    if job.status == JobStatus.RUNNING and rate > 0:
+        # At most a century: beyond that the figure means nothing and overflows.
+        left = min((job.max_images - job.valid_images) / rate, 3e9)
+        facts.append(("Left", f"about {short_time(timedelta(seconds=left))}"))
+    return facts
+
+
+def _outcomes(job: CrawlJob) -> list[dict[str, Any]]:
+    counts = [
+        (name, count)
+        for name, count in job.outcomes.items()
+        if isinstance(count, int) and count > 0
+    ]
+    most = max((count for _name, count in counts), default=1)
+    total = sum(count for _name, count in counts)
+    rows = []
+    for name, count in sorted(counts, key=lambda item: -item[1]):
+        tone = "good" if name in GOOD_OUTCOMES else "quiet" if name in HARMLESS_OUTCOMES else "bad"
+        rows.append(
+            {
+                "name": name,
+                "count": count,
+                "percent": 100 * count / total,
+                "bar": bar([(tone, count / most)], label=f"{name}: {count:,}"),
+            }
+        )
+    return rows
+
+
+def _chunks(job: CrawlJob) -> dict[str, Any]:
+    counts: dict[str, int] = {
+        "completed": job.completed_chunks,
+        "failed": job.failed_chunks,
+        "unfinished": max(job.active_chunks, 0),
+    }
+    if job.total_chunks > STRIP_LIMIT:
+        total = max(job.total_chunks, 1)
+        parts = [
+            ("good", counts["completed"] / total),
+            ("bad", counts["failed"] / total),
+        ]
+        return {"counts": counts, "bar": bar(parts, label=f"{job.total_chunks:,} chunks")}
+    rows = job.chunks.order_by("chunk_index").values_list(
+        "pk", "chunk_index", "status", "held", "retry_count"
+    )
+    cells = [
+        {
+            "id": pk,
+            "state": (state := "held" if held and status == Status.PENDING else status),
+            "tone": tone_of(state),
+            "title": f"chunk {index}: {state}" + (f", retry {retries}" if retries else ""),
+        }
+        for pk, index, status, held, retries in rows
+    ]
+    by_state = {
+        state: sum(cell["state"] == state for cell in cells)
+        for state in ("completed", "processing", "pending", "held", "failed")
+    }
+    return {"counts": {state: n for state, n in by_state.items() if n}, "cells": cells}

@@ -1,0 +1,407 @@
+"""Crawl jobs in the admin: adding, steering, looking at and deleting them."""
+
+import json
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from accounts.models import ActivityLog, Profile
+from crawler.admin.forms import guess_kind
+from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
+from jobs.queue import drain
+from tests.crawler.pictures import jpeg
+
+ADD = reverse("admin:crawler_crawljob_add")
+
+
+@pytest.fixture
+def pictures(tmp_path, settings):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in range(6):
+        (folder / f"{seed}.jpg").write_bytes(jpeg(seed=seed))
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    settings.CRAWL_FOLDER_ROOTS = [str(tmp_path)]
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "blobs": {
+            "BACKEND": "pixsim.core.blobs.BlobStorage",
+            "OPTIONS": {"location": str(tmp_path / "blobs")},
+        },
+    }
+    return folder
+
+
+@pytest.fixture
+def owner(db):
+    user = User.objects.create_user("ada", "ada@example.org")
+    return Profile.objects.get(user=user)
+
+
+def asked(location="", **values):
+    """What the browser sends for the form with one source."""
+    source = {key.removeprefix("source_"): values.pop(key) for key in list(values) if "source_" in key}
+    return {
+        "name": "cats",
+        "project": "",
+        "keywords": "",
+        "max_images": "5",
+        "priority": "",
+        "chunk_size": "2",
+        "options": "{}",
+        **values,
+        "sources-TOTAL_FORMS": "1",
+        "sources-INITIAL_FORMS": "0",
+        "sources-MIN_NUM_FORMS": "0",
+        "sources-MAX_NUM_FORMS": "1000",
+        "sources-0-location": str(location),
+        "sources-0-kind": source.get("kind", ""),
+        "sources-0-label": source.get("label", ""),
+        "sources-0-options": source.get("options", "{}"),
+    }
+
+
+def errors_of(response):
+    """Field → message, of the form and of its first source."""
+    form = response.context["adminform"].form
+    formset = response.context["inline_admin_formsets"][0].formset
+    sources = formset.forms[0].errors if formset.forms else {}
+    return {
+        **{name: errors[0] for name, errors in form.errors.items()},
+        **{f"source {name}": errors[0] for name, errors in sources.items()},
+        **({"sources": formset.non_form_errors()[0]} if formset.non_form_errors() else {}),
+    }
+
+
+# Adding
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_added_in_the_form_is_planned_and_its_chunks_complete(
+    admin_client, pictures
+):
+    response = admin_client.post(ADD, asked(pictures, keywords="cats", priority="7"))
+
+    job = CrawlJob.objects.get()
+    assert response.url == reverse("admin:crawler_crawljob_change", args=[job.pk])
+    assert (job.total_chunks, job.active_chunks, job.priority, job.keywords) == (3, 3, 7, ["cats"])
+    assert list(job.chunks.values_list("priority", flat=True)) == [7, 7, 7]
+    source = job.sources.get()
+    assert (source.kind, source.label) == ("folder", "cats")
+    assert job.project.name == "Admin"
+
+    drain.drain(task_id="t", slice_seconds=20)
+
+    job.refresh_from_db()
+    assert (job.status, job.valid_images, job.completed_chunks) == ("completed", 5, 3)
+    page = admin_client.get(response.url).content.decode()
+    assert "5 of 5 images" in page
+    for image in Image.objects.all():
+        answer = admin_client.get(reverse("admin:crawler_image_picture", args=[image.pk, "small"]))
+        assert answer.status_code == 200
+        assert answer.content.startswith(b"\xff\xd8")
+        assert "private" in answer["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("location", "kind"),
+    [
+        ("/data/pictures", "folder"),
+        ("file:///data/pictures", "folder"),
+        ("/data/list.csv", "urls"),
+        ("/data/list.jsonl.gz", "urls"),
+        ("https://example.org/list.TXT?x=1", "urls"),
+        ("https://example.org/sitemap.xml", "sitemap"),
+        ("https://example.org/sitemap_index.xml.gz", "sitemap"),
+        ("https://example.org/", "page"),
+        ("HTTPS://example.org/cats?view=all", "page"),
+    ],
+)
+def test_the_kind_of_a_source_is_guessed_from_its_location(location, kind):
+    assert guess_kind(location) == kind
+
+
+def test_a_job_of_a_web_address_is_accepted_without_asking_the_network(admin_client, db):
+    admin_client.post(ADD, asked("https://example.org/sitemap.xml"))
+
+    assert CrawlSource.objects.get().kind == "sitemap"
+    assert JobChunk.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("location", "values", "field", "words"),
+    [
+        ("/pictures", {"max_images": "0"}, "max_images", "1"),
+        ("/pictures", {"max_images": "-3"}, "max_images", "1"),
+        ("/pictures", {"max_images": "9" * 40}, "max_images", ""),
+        ("/pictures", {"max_images": "many"}, "max_images", "whole number"),
+        ("/pictures", {"priority": "11"}, "priority", "10"),
+        ("/pictures", {"chunk_size": "0"}, "chunk_size", "1"),
+        ("/pictures", {"options": "{"}, "options", "valid JSON"),
+        ("/pictures", {"options": "[1]"}, "options", "object"),
+        ("/pictures", {"options": "[" * 9000}, "options", ""),
+        ("/pictures", {"options": "1" * 5000}, "options", ""),
+        ("/pictures", {"options": '{"licences": ["\\u0000"]}'}, "options", "stored"),
+        ("/pictures", {"options": '{"max_aspect": NaN}'}, "options", "stored"),
+        ("/pictures", {"options": '{"min_sid": 3}'}, "options", "min_sid"),
+        ("", {}, "sources", "at least one source"),
+        ("relative/path", {}, "source location", "absolute"),
+        ("/etc", {}, "source location", "outside"),
+        ("/pictures/none", {}, "source location", "not a folder"),
+        ("ftp://example.org/list.csv", {}, "source location", ""),
+        ("/pictures", {"source_kind": "disk"}, "source kind", "disk"),
+        ("/pictures", {"source_options": '{"x": 1}'}, "source options", "no such option"),
+        ("/pictures", {"source_label": "l" * 101}, "source label", "100"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_its_field(
+    admin_client, pictures, location, values, field, words
+):
+    location = location.replace("/pictures", str(pictures))
+
+    response = admin_client.post(ADD, asked(location, **values))
+
+    assert response.status_code == 200
+    errors = errors_of(response)
+    assert list(errors) == [field]
+    assert words in errors[field]
+    assert not CrawlJob.objects.exists()
+    assert not Project.objects.exists()
+
+
+def test_a_job_beyond_the_tier_of_the_projects_owner_is_refused(
+    admin_client, pictures, owner, settings
+):
+    settings.TIERS = {"FREE": {"images_per_job": 4, "concurrent_jobs": 1}}
+    project = Project.objects.create(name="Ada's", owner=owner)
+
+    too_many = admin_client.post(ADD, asked(pictures, project=project.pk))
+    fits = admin_client.post(ADD, asked(pictures, project=project.pk, max_images="4"))
+    second = admin_client.post(ADD, asked(pictures, project=project.pk, max_images="4"))
+
+    assert "allows 4" in errors_of(too_many)["max_images"]
+    assert fits.status_code == 302
+    assert "concurrent_jobs" in errors_of(second)["project"]
+    job = CrawlJob.objects.get()
+    assert job.priority == 3, "the tier's own priority"
+    assert set(job.chunks.values_list("owner_id", flat=True)) == {owner.pk}
+    assert job.chunks.filter(ready_at__isnull=False).count() == 2, "the window of FREE"
+
+
+def test_a_job_of_very_many_chunks_is_left_to_the_workers_to_plan(admin_client, pictures):
+    response = admin_client.post(ADD, asked(pictures, max_images="10000", chunk_size="1"))
+
+    assert response.status_code == 302
+    assert not JobChunk.objects.exists()
+    assert CrawlJob.objects.unplanned().count() == 1
+
+
+# Changing and steering
+
+
+@pytest.fixture
+def job(admin_client, pictures):
+    admin_client.post(ADD, asked(pictures))
+    return CrawlJob.objects.get()
+
+
+def change(client, job, **values):
+    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
+    data = {
+        "name": job.name,
+        "keywords": "",
+        "priority": job.priority,
+        "options": "{}",
+        "sources-TOTAL_FORMS": "0",
+        "sources-INITIAL_FORMS": "0",
+        **values,
+    }
+    return client.post(url, data)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_changed_priority_reaches_the_waiting_chunks(admin_client, job):
+    assert change(admin_client, job, priority="9", name="dogs").status_code == 302
+
+    job.refresh_from_db()
+    assert (job.name, job.priority) == ("dogs", 9)
+    assert set(job.chunks.values_list("priority", flat=True)) == {9}
+    assert set(job.sources.values_list("priority", flat=True)) == {9}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_client, job, pictures):
+    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
+    admin_client.get(url)
+    drain.drain(task_id="t", slice_seconds=20)
+
+    change(admin_client, job, name="dogs", **{"options": '{"min_side": 64}'})
+
+    job.refresh_from_db()
+    assert (job.name, job.status, job.valid_images) == ("dogs", "completed", 5), job.outcomes
+    assert job.options == {}, "an ended job's options are fixed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_source_added_to_an_open_job_is_read(admin_client, job, pictures):
+    more = pictures.parent / "more"
+    more.mkdir()
+    data = {
+        "sources-TOTAL_FORMS": "2",
+        "sources-INITIAL_FORMS": "1",
+        "sources-0-id": job.sources.get().pk,
+        "sources-0-job": job.pk,
+        "sources-1-location": str(more),
+        "sources-1-kind": "",
+        "sources-1-label": "",
+        "sources-1-options": "{}",
+        "sources-1-job": job.pk,
+    }
+
+    assert change(admin_client, job, **data).status_code == 302
+
+    assert job.sources.filter(ready_at__isnull=False).count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_is_paused_resumed_and_cancelled_by_its_buttons(admin_client, job):
+    def press(verb):
+        url = reverse("admin:crawler_crawljob_steer", args=[job.pk, verb])
+        return admin_client.post(url, follow=True).content.decode()
+
+    assert "is paused" in press("pause")
+    assert job.chunks.filter(held=True).count() == 3
+    assert "is resumed" in press("resume")
+    assert job.chunks.filter(ready_at__isnull=False).count() == 3
+    assert "is cancelled" in press("cancel")
+    assert "it cannot become" in press("pause")
+    assert ActivityLog.objects.filter(action="crawl_job.paused").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_actions_of_the_list_steer_the_selected_jobs(admin_client, job):
+    url = reverse("admin:crawler_crawljob_changelist")
+
+    def act(action, **values):
+        data = {"action": action, "_selected_action": [job.pk], "index": "0", **values}
+        return admin_client.post(url, data, follow=True).content.decode()
+
+    assert "Choose the priority" in act("change_priority")
+    assert "No action selected" in act("change_priority", priority="11")
+    assert "now with priority 10" in act("change_priority", priority="10")
+    assert set(job.chunks.values_list("priority", flat=True)) == {10}
+    assert "is cancelled" in act("cancel")
+    assert "nothing to try again" in act("retry")
+
+
+def test_deleting_a_job_deletes_everything_under_it(admin_client, job):
+    Candidate.objects.create(job=job, url="https://example.org/a.jpg", url_key=b"k", host="h")
+    url = reverse("admin:crawler_crawljob_delete", args=[job.pk])
+
+    assert "its chunks, sources, candidates and images" in admin_client.get(url).content.decode()
+    admin_client.post(url, {"post": "yes"})
+
+    left = [m.objects.count() for m in (CrawlJob, JobChunk, CrawlSource, Candidate)]
+    assert left == [0, 0, 0, 0]
+
+
+# Looking
+
+
+def test_names_and_addresses_of_strangers_are_shown_as_text(admin_client, job):
+    attack = "<script>alert(1)</script>"
+    CrawlJob.objects.update(
+        name=attack, error_message=attack, outcomes={attack: 3, "stored": 1}, keywords=[attack]
+    )
+    CrawlSource.objects.update(location=f"https://x/{attack}", error_message=attack)
+    JobChunk.objects.update(error_message=attack, task_id=attack)
+    Candidate.objects.create(
+        job=job, url=f"https://x/{attack}", url_key=b"k", host=attack, detail=attack, label=attack
+    )
+    Image.objects.create(
+        crawl_job=job, original_url=f"https://x/{attack}", filename=attack, label=attack
+    )
+
+    for page in (
+        reverse("admin:crawler_crawljob_changelist"),
+        reverse("admin:crawler_crawljob_change", args=[job.pk]),
+        reverse("admin:crawler_jobchunk_changelist"),
+        reverse("admin:crawler_jobchunk_change", args=[job.chunks.first().pk]),
+        reverse("admin:crawler_candidate_changelist"),
+        reverse("admin:crawler_candidate_change", args=[Candidate.objects.get().pk]),
+        reverse("admin:crawler_image_changelist"),
+        reverse("admin:crawler_image_change", args=[Image.objects.get().pk]),
+    ):
+        html = admin_client.get(page).content.decode()
+        assert attack not in html, page
+        assert "&lt;script&gt;" in html, page
+    live = admin_client.get(reverse("admin:crawler_crawljob_overview", args=[job.pk])).json()
+    assert attack not in live["html"]
+
+
+def test_odd_counts_do_not_break_the_page(admin_client, job):
+    CrawlJob.objects.update(
+        max_images=0, valid_images=7, outcomes={"stored": 2**40, "x": "y"}, active_chunks=-2
+    )
+
+    page = admin_client.get(reverse("admin:crawler_crawljob_change", args=[job.pk]))
+
+    assert page.status_code == 200
+
+
+def test_the_pages_need_permission(client, job):
+    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
+    overview = reverse("admin:crawler_crawljob_overview", args=[job.pk])
+    pause = reverse("admin:crawler_crawljob_steer", args=[job.pk, "pause"])
+    image = Image.objects.create(crawl_job=job, original_url="x", filename="x")
+    picture = reverse("admin:crawler_image_picture", args=[image.pk, "small"])
+
+    assert [client.get(page).status_code for page in (url, overview, picture)] == [302] * 3
+    client.force_login(User.objects.create_user("eve"))
+    assert [client.get(page).status_code for page in (url, overview, picture)] == [302] * 3
+    staff = User.objects.create_user("sam", is_staff=True)
+    client.force_login(staff)
+    assert [client.get(page).status_code for page in (url, overview, picture)] == [403] * 3
+    staff.user_permissions.add(Permission.objects.get(codename="view_crawljob"))
+    assert client.get(url).status_code == 200
+    assert json.loads(client.get(overview).content)["live"] is True
+    assert client.post(pause).status_code == 403
+    assert CrawlJob.objects.get().status == "pending"
+
+
+def test_steering_is_never_done_by_following_a_link(admin_client, job):
+    url = reverse("admin:crawler_crawljob_steer", args=[job.pk, "cancel"])
+
+    assert admin_client.get(url).status_code == 405
+    assert CrawlJob.objects.get().status == "pending"
+
+
+def test_a_near_duplicate_is_taken_back_into_the_dataset(admin_client, job):
+    first, second = (
+        Image.objects.create(crawl_job=job, original_url=f"https://x/{n}", filename=f"{n}.jpg")
+        for n in (1, 2)
+    )
+    Image.objects.filter(pk=second.pk).update(near_duplicate_of=first)
+    assert Image.objects.in_dataset().count() == 1
+
+    admin_client.post(
+        reverse("admin:crawler_image_changelist"),
+        {"action": "unmark", "_selected_action": [first.pk, second.pk], "index": "0"},
+    )
+
+    assert Image.objects.in_dataset().count() == 2
+    assert ActivityLog.objects.get(action="images.unmarked_near_duplicate").metadata["changed"] == 1
+
+
+def test_a_picture_that_is_not_there_or_not_one_is_an_empty_frame(admin_client, job, pictures):
+    image = Image.objects.create(
+        crawl_job=job, original_url="x", filename="x", storage_url="aa/bb/" + "0" * 64
+    )
+    url = reverse("admin:crawler_image_picture", args=[image.pk, "small"])
+
+    answer = admin_client.get(url)
+
+    assert (answer.status_code, answer["Content-Type"]) == (404, "image/svg+xml")
+    Image.objects.update(storage_url="../../../etc/passwd")
+    assert admin_client.get(url).status_code == 404
