@@ -1,0 +1,201 @@
+"""The demo's web site on loopback: pages, sitemaps, a robots.txt, and servers in trouble.
+
+    python -m demo.site CACHE_FOLDER
+
+Prints one line of JSON when it can be asked: see `announcement`. Ends with SIGTERM.
+"""
+
+import asyncio
+import csv
+import io
+import json
+import signal
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from demo import answers, catalogue
+from demo.answers import Answer
+from demo.catalogue import HOSTS, Item
+
+ROBOTS = "User-agent: *\nDisallow: /private/\n\nSitemap: {base}/sitemap.xml\n"
+ITEMS_PER_PAGE = 24
+SITEMAP = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
+IMAGES = 'xmlns:image="http://www.google.com/schemas/sitemap-image/1.1"'
+LICENCE = "https://creativecommons.org/publicdomain/zero/1.0/"
+STYLE = (
+    "body{font:16px/1.5 sans-serif;margin:2rem auto;max-width:64rem;background:#14161c;color:#eee}"
+    "a{color:#8ecae6} .all{display:flex;flex-wrap:wrap;gap:.5rem} img{width:10rem;height:7.5rem;"
+    "object-fit:cover;border-radius:.4rem;background:#333}"
+)
+
+Routes = dict[str, Answer]
+
+
+def addresses(ports: Mapping[str, int]) -> dict[str, str]:
+    """The base URL of each server."""
+    return {host: f"http://127.0.0.1:{port}" for host, port in ports.items()}
+
+
+def sources(base: str) -> list[dict[str, Any]]:
+    """The crawl's sources, as crawler.services.SourceSpec has them: one of each kind and more."""
+    follow = {"follow_links": True}
+    columns = {"url_column": "picture", "label_column": "style"}
+    return [
+        {"kind": "sitemap", "location": f"{base}/sitemaps/dunes.xml", "label": "dunes"},
+        {"kind": "sitemap", "location": f"{base}/sitemaps/nebulae.xml", "label": "nebulae"},
+        {"kind": "page", "location": f"{base}/mosaics/1", "label": "mosaics", "options": follow},
+        {"kind": "page", "location": f"{base}/ripples/1", "label": "ripples", "options": follow},
+        {"kind": "urls", "location": f"{base}/lists/bubbles.csv", "options": columns},
+    ]
+
+
+def announcement(items: Sequence[Item], ports: Mapping[str, int]) -> dict[str, Any]:
+    """What a crawl needs to know: `sources`, and what must come of it: `outcomes` and, for the
+    stored pictures, `labels`, each a count by name."""
+    base = addresses(ports)["site"]
+    return {
+        "url": base,
+        "sources": sources(base),
+        "max_bytes": catalogue.MAX_BYTES,
+        "outcomes": Counter(item.outcome for item in items),
+        "labels": Counter(item.label for item in items if item.outcome == "stored"),
+    }
+
+
+def routes(
+    items: Sequence[Item], unlisted: Mapping[str, Answer], ports: Mapping[str, int]
+) -> dict[str, Routes]:
+    """Every server's answers by path and query."""
+    bases = addresses(ports)
+    found: dict[str, Routes] = {host: {} for host in HOSTS}
+    by_label: dict[str, list[tuple[str, Item]]] = {}
+    for item in items:
+        url = item.url or bases[item.host] + item.path
+        by_label.setdefault(item.label, []).append((url, item))
+        if item.answer is not None:
+            found[item.host][item.path] = item.answer
+    site = found["site"]
+    site |= unlisted
+    site["/robots.txt"] = answers.file(ROBOTS.format(base=bases["site"]), "txt")
+    site["/"] = answers.file(_front_page(by_label), "html")
+    site["/sitemap.xml"] = answers.file(
+        _sitemap_index([f"{bases['site']}/sitemaps/{label}.xml" for label in by_label]), "xml"
+    )
+    for label, listed in by_label.items():
+        urls = [url for url, _item in listed]
+        site[f"/sitemaps/{label}.xml"] = answers.file(_sitemap(bases["site"], label, urls), "xml")
+        site[f"/lists/{label}.csv"] = answers.file(_list(label, urls), "csv")
+        for number, page in _gallery(label, urls).items():
+            site[f"/{label}/{number}"] = answers.file(page, "html")
+    return found
+
+
+async def serve(cache: Path) -> None:
+    """Serve until told to end."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    files = catalogue.drawn_pictures(cache)
+    items = catalogue.items(files)
+    tables: dict[str, Routes] = {host: {} for host in HOSTS}
+    runners, ports = [], {}
+    for host in HOSTS:
+        runner = await _start(tables[host])
+        runners.append(runner)
+        ports[host] = runner.addresses[0][1]
+    for host, table in routes(items, catalogue.unlisted(files), ports).items():
+        tables[host].update(table)
+    print(json.dumps(announcement(items, ports)), flush=True)  # noqa: T201
+    await stopped.wait()
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def _start(table: Routes) -> web.AppRunner:
+    """A server on a free port of its own, answering by `table`."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        found = table.get(request.path_qs)
+        return await found(request) if found else web.Response(status=404)
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
+
+
+# Documents
+
+
+def _front_page(labels: Mapping[str, Sequence[object]]) -> str:
+    links = "".join(
+        f'<li><a href="/{label}/1">{label}</a>, {len(listed)} addresses'
+        for label, listed in labels.items()
+    )
+    return _document("The demo's pictures", f"<ul>{links}</ul>")
+
+
+def _gallery(label: str, urls: Sequence[str]) -> dict[int, str]:
+    """The pages of a gallery, each linking to the next."""
+    pages = {}
+    for number, start in enumerate(range(0, len(urls), ITEMS_PER_PAGE), start=1):
+        images = "".join(
+            f'<img src="{escape(url)}" alt="{_title(label, place)}" loading="lazy">'
+            for place, url in enumerate(urls[start : start + ITEMS_PER_PAGE], start=start)
+        )
+        more = f'<a href="/{label}/{number + 1}">More</a> · '
+        if start + ITEMS_PER_PAGE >= len(urls):
+            more = ""
+        home = '<a href="/" rel="nofollow">All galleries</a>'
+        body = f'<div class="all">{images}</div><p>{more}{home}'
+        pages[number] = _document(f"{label.capitalize()}, page {number}", body)
+    return pages
+
+
+def _document(title: str, body: str) -> str:
+    return (
+        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style><h1>{title}</h1>{body}</html>"
+    )
+
+
+def _sitemap_index(locations: Sequence[str]) -> str:
+    entries = "".join(f"<sitemap><loc>{escape(one)}</loc></sitemap>" for one in locations)
+    return f'<?xml version="1.0"?><sitemapindex {SITEMAP}>{entries}</sitemapindex>'
+
+
+def _sitemap(base: str, label: str, urls: Sequence[str]) -> str:
+    images = "".join(
+        f"<image:image><image:loc>{escape(url)}</image:loc>"
+        f"<image:title>{_title(label, place)}</image:title>"
+        f"<image:license>{LICENCE}</image:license></image:image>"
+        for place, url in enumerate(urls)
+    )
+    entry = f"<url><loc>{base}/{label}/1</loc>{images}</url>"
+    return f'<?xml version="1.0"?><urlset {SITEMAP} {IMAGES}>{entry}</urlset>'
+
+
+def _list(label: str, urls: Sequence[str]) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["picture", "style", "title", "creator", "licence_url"])
+    for place, url in enumerate(urls):
+        writer.writerow([url, label, _title(label, place), "PixSim's demo", LICENCE])
+    return table.getvalue()
+
+
+def _title(label: str, place: int) -> str:
+    return f"{label.capitalize()} no. {place + 1}"
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))
