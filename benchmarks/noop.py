@@ -1,5 +1,7 @@
-"""Chunks whose work does nothing: real rows, indexes and counters, no fetching."""
+"""Chunks whose work does nothing, or sleeps: real rows, indexes and counters, no fetching."""
 
+import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +10,13 @@ from crawler.work import ChunkKind
 from jobs.queue.kinds import Left
 from jobs.queue.work import Completed, Ending, Work
 
+SECONDS = float(os.environ.get("NOOP_SECONDS", "0"))
+
 
 class NoopChunks(ChunkKind):
     def perform(self, work: Work) -> Ending:
+        if SECONDS:
+            time.sleep(SECONDS)
         return Completed()
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:

@@ -26,6 +26,7 @@ from jobs.queue import admission, doorbell
 from jobs.queue.drain import perform_one
 from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import Kind, kind_named
+from jobs.queue.sql import fetch
 
 DEFAULT_CHUNK_SIZE = 50
 MAX_IMAGES = 10_000_000
@@ -38,6 +39,22 @@ SELECT %(job)s, place - 1, jsonb_build_object('start', first, 'end', last), %(pr
     %(owner)s::uuid, CASE WHEN %(owner)s::uuid IS NULL THEN now() END
 FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first, last, place)
 ON CONFLICT (job_id, chunk_index) DO NOTHING
+"""
+
+# One more chunk of a job that goes on, counted with it.
+ADD_CHUNK = """
+WITH job AS (
+    UPDATE crawl_jobs SET
+        total_chunks = total_chunks + 1, active_chunks = active_chunks + 1, updated_at = now()
+    WHERE id = %(job)s AND status IN ('pending', 'running')
+    RETURNING id, project_id, priority, total_chunks
+)
+INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, owner_id, ready_at)
+SELECT job.id, job.total_chunks - 1, jsonb_build_object('start', %(start)s::int, 'end', %(end)s::int),
+    coalesce(%(priority)s::int, job.priority), project.user_id,
+    CASE WHEN project.user_id IS NULL THEN now() END
+FROM job JOIN projects project ON project.id = job.project_id
+RETURNING id, owner_id
 """
 
 # Pause and cancel: pending items leave the queue, batch by batch.
@@ -272,6 +289,22 @@ def plan_job(*, job_id: int) -> int:
                 admission.admit(kind, owner_id)
         doorbell.ring_on_commit()
     return planned
+
+
+def add_chunk(*, job_id: int, start: int, end: int, priority: int | None = None) -> int:
+    """Add the chunk [start, end) to a pending or running job; its id.
+
+    Raises WrongState if the job is in another state. The indices may lie beyond `max_images`.
+    """
+    params = {"job": job_id, "start": start, "end": end, "priority": priority}
+    rows = fetch(ADD_CHUNK, params)
+    if not rows:
+        raise WrongState(f"Crawl job {job_id} is {_get(job_id).status}: no chunk can be added.")
+    [(chunk_id, owner_id)] = rows
+    if owner_id is not None:
+        admission.admit(kind_named("chunk"), owner_id)
+    doorbell.ring_on_commit()
+    return int(chunk_id)
 
 
 def plan_waiting_jobs() -> None:

@@ -227,6 +227,8 @@ CRAWL_HOST_LIMITS = {
 
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=30)
 QUEUE_STALL_SECONDS = env.int("QUEUE_STALL_SECONDS", default=120)
+# Turn it off behind a connection pooler that cannot keep prepared statements.
+QUEUE_PREPARE = env.bool("QUEUE_PREPARE", default=True)
 QUEUE_SLICE_SECONDS = env.int("QUEUE_SLICE_SECONDS", default=30)
 QUEUE_ORDER = env.str("QUEUE_ORDER", default="fair")
 if QUEUE_ORDER not in ("fair", "fifo"):

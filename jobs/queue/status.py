@@ -91,7 +91,7 @@ SELECT count(*), count(*) FILTER (WHERE status = 'failed'), max(age),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
        max(seconds),
-       (SELECT jsonb_object_agg(retry_count, items)
+       (SELECT json_object_agg(retry_count, items)
         FROM (SELECT retry_count, count(*) AS items FROM latest GROUP BY 1) AS counted)
 FROM latest
 """

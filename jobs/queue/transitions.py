@@ -15,6 +15,7 @@ from accounts import tiers
 from jobs.queue import statements
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left
+from jobs.queue.sql import fetch
 from jobs.queue.work import Work
 
 MAX_ERROR_LENGTH = 4000
@@ -71,12 +72,8 @@ def give_back(works: Sequence[Work]) -> int:
     if not works:
         return 0
     first = works[0]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            first.kind.sql(statements.GIVE_BACK),
-            {"ids": [work.id for work in works], "lease": first.lease},
-        )
-        return len(cursor.fetchall())
+    params = {"ids": [work.id for work in works], "lease": first.lease}
+    return len(fetch(first.kind.sql(statements.GIVE_BACK), params))
 
 
 def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
@@ -86,25 +83,19 @@ def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
 
 def renew(kind: Kind, works: Sequence[Work]) -> None:
     """Prolong the leases of `works`; those that are lost are marked so."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            kind.sql(statements.RENEW),
-            {
-                "ids": [work.id for work in works],
-                "leases": list({work.lease for work in works}),
-                "lease_seconds": settings.QUEUE_LEASE_SECONDS,
-            },
-        )
-        held = set(cursor.fetchall())
+    params = {
+        "ids": [work.id for work in works],
+        "leases": list({work.lease for work in works}),
+        "lease_seconds": settings.QUEUE_LEASE_SECONDS,
+    }
+    held = set(fetch(kind.sql(statements.RENEW), params))
     for work in works:
         if (work.id, work.lease) not in held:
             work.lost = True
 
 
 def any_ready(kind: Kind) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(kind.sql(statements.ANY_READY))
-        return bool(cursor.fetchone()[0])
+    return bool(fetch(kind.sql(statements.ANY_READY), {})[0][0])
 
 
 def window_params() -> dict[str, str]:
@@ -113,11 +104,7 @@ def window_params() -> dict[str, str]:
 
 
 def _claim(kind: Kind, statement: str, params: dict[str, Any]) -> list[Work]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            kind.sql(statement), {**params, "lease_seconds": settings.QUEUE_LEASE_SECONDS}
-        )
-        rows = cursor.fetchall()
+    rows = fetch(kind.sql(statement), {**params, "lease_seconds": settings.QUEUE_LEASE_SECONDS})
     rows.sort(key=lambda row: (-row[2], row[3], row[0]))
     return [Work(kind, item_id, lease) for item_id, lease, _priority, _ready_at in rows]
 
@@ -125,8 +112,8 @@ def _claim(kind: Kind, statement: str, params: dict[str, Any]) -> list[Work]:
 def _leave(kind: Kind, statement: str, params: dict[str, Any]) -> set[int]:
     """Run a statement by which items leave their window, and count it for their parents."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(kind.sql(statement), {**params, **window_params()})
-        left = [Left(row[0], row[1], row[2]) for row in cursor.fetchall()]
+        rows = fetch(kind.sql(statement), {**params, **window_params()})
+        left = [Left(row[0], row[1], row[2]) for row in rows]
         if left:
             kind.record_left(cursor, left)
     return {item.id for item in left}

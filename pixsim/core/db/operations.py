@@ -50,8 +50,9 @@ class AddForeignKey(Operation):
         q = schema_editor.quote_name
         on_delete = "" if self.on_delete == "NO ACTION" else f" ON DELETE {self.on_delete}"
         schema_editor.execute(
-            f"ALTER TABLE {q(self.table)} ADD CONSTRAINT {q(self.name)} FOREIGN KEY ({q(self.column)}) "
-            f"REFERENCES {q(self.to)} ({q(self.to_column)}){on_delete} NOT VALID"
+            f"ALTER TABLE {q(self.table)} DROP CONSTRAINT IF EXISTS {q(self.name)}, "
+            f"ADD CONSTRAINT {q(self.name)} FOREIGN KEY ({q(self.column)}) REFERENCES "
+            f"{q(self.to)} ({q(self.to_column)}){on_delete} NOT VALID"
         )
         if self.validate:
             schema_editor.execute(
@@ -62,7 +63,9 @@ class AddForeignKey(Operation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
     ) -> None:
         q = schema_editor.quote_name
-        schema_editor.execute(f"ALTER TABLE {q(self.table)} DROP CONSTRAINT {q(self.name)}")
+        schema_editor.execute(
+            f"ALTER TABLE {q(self.table)} DROP CONSTRAINT IF EXISTS {q(self.name)}"
+        )
 
     def describe(self) -> str:
         return f"Add foreign key {self.name} on {self.table}.{self.column}"

@@ -1,0 +1,33 @@
+"""Enqueue chunks as PixSim does; prints the seconds: `single N` or `batch N`."""
+
+import sys
+import time
+
+import django
+
+django.setup()
+
+from crawler import services  # noqa: E402 - after django.setup()
+from crawler.models import CrawlJob, CrawlSource  # noqa: E402
+from jobs.queue import doorbell  # noqa: E402
+
+
+def single(job: CrawlJob, count: int) -> None:
+    for number in range(count):
+        services.add_chunk(job_id=job.pk, start=number, end=number + 1)
+
+
+def batch(job: CrawlJob, count: int) -> None:
+    CrawlJob.objects.filter(pk=job.pk).update(
+        max_images=count, chunk_size=1, total_chunks=0, status="pending"
+    )
+    CrawlSource.objects.create(job=job, kind="urls", location="none")
+    services.plan_job(job_id=job.pk)
+
+
+verb, count = sys.argv[1], int(sys.argv[2])
+job = CrawlJob.objects.get()
+doorbell.ring()
+begun = time.perf_counter()
+{"single": single, "batch": batch}[verb](job, count)
+print(time.perf_counter() - begun)
