@@ -30,7 +30,7 @@ CHUNK_INVARIANTS = tuple(
                 WHERE [planned]
                 WINDOW in_job AS (PARTITION BY job.id ORDER BY chunk_index)
             )
-            SELECT job_id, id AS chunk_id, chunk_index, image_range, expected_start, expected_end,
+            SELECT job_id, id AS chunk_id, chunk_index, image_range::json, expected_start, expected_end,
                 max_images
             FROM placed
             WHERE first IS DISTINCT FROM expected_start OR behind IS DISTINCT FROM expected_end
@@ -82,7 +82,7 @@ CHUNK_INVARIANTS = tuple(
             "A job's histogram of outcomes equals its candidates (duplicate_url, which makes no "
             "candidate, apart).",
             """
-            SELECT job.id AS job_id, job.outcomes, coalesce(actual, jsonb_build_object()) AS rows
+            SELECT job.id AS job_id, job.outcomes::json, coalesce(actual, jsonb_build_object())::json AS rows
             FROM crawl_jobs job LEFT JOIN (
                 SELECT job_id, jsonb_object_agg(outcome, items) AS actual FROM (
                     SELECT job_id, outcome, count(*) AS items FROM candidates
@@ -158,7 +158,7 @@ CHUNK_INVARIANTS = tuple(
             "An image's index lies within the chunk that stored it.",
             """
             SELECT image.id AS image_id, image.crawl_job_id AS job_id, image.image_index,
-                chunk.id AS chunk_id, chunk.job_id AS chunk_job_id, chunk.image_range
+                chunk.id AS chunk_id, chunk.job_id AS chunk_job_id, chunk.image_range::json
             FROM images image JOIN job_chunks chunk ON chunk.id = image.chunk_id
             WHERE chunk.job_id <> image.crawl_job_id
                OR image.image_index < (image_range ->> 'start')::numeric
