@@ -2,6 +2,7 @@
 
     python -m demo.run [HOME_FOLDER] [OUTPUT_FOLDER]    `make demo`
     python -m demo.run --admin [HOME_FOLDER]            `make demo-admin`
+    python -m demo.run --remove [HOME_FOLDER]           part of `make clean`
 
 Everything it needs runs here while it runs: a PostgreSQL, a Redis, a Celery worker, the site. It
 keeps its data in a home of its own and reads neither `.env` nor the variables that configure an
@@ -11,6 +12,7 @@ installation, so it cannot touch one. Exit code 0: the crawl brought exactly wha
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -45,16 +47,17 @@ class DemoFailed(Exception):
 
 
 def main(words: list[str]) -> None:
-    is_admin = "--admin" in words
-    folders = [Path(word).resolve() for word in words if word != "--admin"]
+    folders = [Path(word).resolve() for word in words if not word.startswith("--")]
     home = folders[0] if folders else HOME
     output = folders[1] if len(folders) > 1 else OUTPUT
     isolate(home)
     console = Console(highlight=False)
     try:
         with orderly_end():
-            if is_admin:
+            if "--admin" in words:
                 open_admin(console, home)
+            elif "--remove" in words:
+                remove(home)
             else:
                 sys.exit(0 if run_demo(console, home, output) else 1)
     except DemoFailed as error:
@@ -84,6 +87,21 @@ def open_admin(console: Console, home: Path) -> None:
     console.print(f"Log in as [bold]{USER}[/] with the password [bold]{_password(home)}[/].")
     words = [sys.executable, str(PROJECT / "manage.py"), "up", "--migrate"]
     os.execv(sys.executable, words)  # noqa: S606 - it must hear Ctrl-C itself
+
+
+def remove(home: Path) -> None:
+    """Stop what runs in `home` and remove all that was kept there."""
+    import django
+
+    django.setup()
+    from pixsim.embedded import client
+    from pixsim.embedded.places import place_for
+
+    if home.exists():
+        client.stop(force=True)
+        place = place_for(home)
+        for folder in (place.run, place.folder, home):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_demo(console: Console, home: Path, output: Path) -> bool:
