@@ -38,7 +38,6 @@ INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, owner_id, re
 SELECT %(job)s, place - 1, jsonb_build_object('start', first, 'end', last), %(priority)s,
     %(owner)s::uuid, CASE WHEN %(owner)s::uuid IS NULL THEN now() END
 FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first, last, place)
-ON CONFLICT (job_id, chunk_index) DO NOTHING
 """
 
 # One more chunk of a job that goes on, counted with it.
@@ -275,7 +274,7 @@ def plan_job(*, job_id: int) -> int:
             .filter(pk=job_id, status=JobStatus.PENDING, total_chunks=0)
             .first()
         )
-        if job is None:
+        if job is None or job.chunks.exists():
             return 0
         owner_id = job.project.owner_id
         planned = _add_chunks(job, owner_id)
@@ -440,18 +439,16 @@ def _kinds() -> tuple[Kind, ...]:
 
 def _add_chunks(job: CrawlJob, owner_id: UUID | None) -> int:
     starts, ends = zip(*chunk_ranges(job.max_images, job.chunk_size), strict=True)
+    params = {
+        "job": job.pk,
+        "priority": job.priority,
+        "owner": owner_id,
+        "starts": list(starts),
+        "ends": list(ends),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            ADD_CHUNKS,
-            {
-                "job": job.pk,
-                "priority": job.priority,
-                "owner": owner_id,
-                "starts": list(starts),
-                "ends": list(ends),
-            },
-        )
-        counters.recount_chunks(cursor, job.pk)
+        cursor.execute(ADD_CHUNKS, params)
+        counters.count_new_chunks(cursor, job.pk, len(starts))
     return len(starts)
 
 

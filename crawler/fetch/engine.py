@@ -370,6 +370,10 @@ class Engine:
         for _ in range(limits.max_redirects + 1):
             if honour:
                 await self._ask_robots(url, host)
+            if not host.is_known:
+                host.is_known = True
+                self._offer(host)
+                self._start_fetches()
             try:
                 return await self._client.fetch(
                     url, limits=limits, on_headers=on_headers, on_bytes=on_bytes

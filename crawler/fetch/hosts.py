@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -55,8 +56,9 @@ class HostLimits:
         )
 
     def host(self, name: str) -> Host:
-        own = self._is_own(name)
-        named = self.by_name.get(name, {})
+        bare = _without_port(name)
+        own = self._is_own(bare)
+        named = self.by_name.get(name) or self.by_name.get(bare) or {}
         rate = named.get("rate", 0 if own else self.rate)
         return Host(
             name,
@@ -65,13 +67,18 @@ class HostLimits:
         )
 
     def _is_own(self, name: str) -> bool:
-        host = "127.0.0.1" if name.partition(":")[0] == "localhost" else name
-        bare = host.strip("[]") if host.count(":") > 1 else host.partition(":")[0]
         try:
-            address = ip_address(bare)
+            address = ip_address("127.0.0.1" if name == "localhost" else name)
         except ValueError:
             return False
         return any(address in allowance.network for allowance in self.policy.allowances)
+
+
+def _without_port(name: str) -> str:
+    """`example.org` for `example.org:8080`, `::1` for `[::1]:80` and for `::1`."""
+    if name.count(":") > 1 and not name.startswith("["):
+        return name
+    return urlsplit(f"//{name}").hostname or name
 
 
 class Trouble(NamedTuple):
@@ -90,6 +97,7 @@ class Host:
     most: int
     gap: float
     allowed: float = 0.0
+    is_known: bool = False  # Whether its robots.txt was asked; until then one request at a time.
     active: int = 0
     next_start: float = 0.0
     rests_until: float = 0.0
@@ -166,7 +174,7 @@ class Host:
 
     @property
     def has_slot(self) -> bool:
-        return self.active < int(self.allowed)
+        return self.active < (int(self.allowed) if self.is_known else 1)
 
     @property
     def answers_for_all(self) -> bool:

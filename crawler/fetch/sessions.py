@@ -88,6 +88,7 @@ class Session:
         """
         with self._changed:
             self.cancelled = True
+            self._failure = None
             finished = {result.task.id for result in self._results}
             unfinished = [task for id, task in self._open.items() if id not in finished]
             for task in unfinished:
@@ -107,5 +108,6 @@ class Session:
     def fail(self, failure: EngineFailed) -> None:
         """Let the next `collect` raise."""
         with self._changed:
-            self._failure = self._failure or failure
-            self._changed.notify()
+            if not self.cancelled:
+                self._failure = self._failure or failure
+                self._changed.notify()

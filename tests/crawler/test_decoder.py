@@ -104,7 +104,9 @@ def test_an_animation_is_judged_by_its_first_frame(decoder):
 @pytest.mark.parametrize(
     ("data", "outcome"),
     [
-        pytest.param(b"<!DOCTYPE html><html><body>Not found</body></html>", "not_an_image", id="html"),
+        pytest.param(
+            b"<!DOCTYPE html><html><body>Not found</body></html>", "not_an_image", id="html"
+        ),
         pytest.param(b"", "not_an_image", id="nothing"),
         pytest.param(b'<?xml version="1.0"?><svg xmlns="x"/>', "bad_format", id="svg"),
         pytest.param(encode(FRAMES[0], "EPS"), "bad_format", id="eps"),
