@@ -244,7 +244,8 @@ class KindStatus:
 def snapshot(kind: Kind) -> KindStatus:
     """The state of one kind of work, from one consistent view of the database.
 
-    Cheap with millions of items, so a page may show it: nothing scans the table.
+    Cheap with millions of items, so a page may show it: what is counted and how old it is comes
+    from indexes. Only the last hour's figures read the table where `finished_at` has no index.
     """
     with one_moment() as cursor:
         cursor.execute("SELECT now()")
