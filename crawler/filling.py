@@ -141,7 +141,7 @@ class _Filling:
         wanted -= self.session.in_flight
         if wanted <= 0:
             return
-        tasks = _claim_candidates(self.chunk, limit=min(wanted, BATCH))
+        tasks = _claim_candidates(self.work, self.chunk, limit=min(wanted, BATCH))
         self.exhausted = not tasks
         if tasks:
             self.session.submit(tasks)
@@ -208,8 +208,10 @@ class _Filling:
             raise Unrecoverable(f"Source {failed}: {failed.error_message}")
 
 
-def _claim_candidates(chunk: JobChunk, *, limit: int) -> list[Task]:
-    with connection.cursor() as cursor:
+def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # A worker that lost its chunk unawares must not leave candidates with it for ever.
+        work.lock_lease(cursor)
         cursor.execute(CLAIM_CANDIDATES, {"job": chunk.job_id, "chunk": chunk.pk, "limit": limit})
         rows = cursor.fetchall()
     return [Task(*row[:4], recording.parse_provenance(row[4]), row[5]) for row in sorted(rows)]

@@ -7,12 +7,13 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Profile
-from crawler import counters, recording, services
+from crawler import counters, filling, recording, services
 from crawler.fetch import Picture, Refused, Task
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Outcome
 from crawler.urls import url_key
 from jobs.queue import admission, transitions
 from jobs.queue.check import check
+from jobs.queue.errors import LeaseLost
 from jobs.queue.kinds import all_kinds, kind_named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -222,6 +223,19 @@ def test_a_window_that_shrank_is_allowed_until_the_work_drains(make_owner, make_
         "UPDATE profiles SET updated_at = now() - interval '1 hour'",
     )["window"]
     assert found.rows[0].items() >= {"window": 2, "ready": 0, "processing": 4}.items()
+
+
+def test_a_worker_that_lost_its_chunk_unawares_leaves_no_candidate_in_flight(crawl):
+    chunks = kind_named("chunk")
+    [stale] = transitions.claim(chunks, limit=1, task_id="stale")
+    chunk = stale.item
+    JobChunk.objects.filter(pk=stale.id).update(lease_expires_at="2020-01-01T00:00Z")
+    transitions.rescue(chunks)
+
+    with pytest.raises(LeaseLost):
+        filling._claim_candidates(stale, chunk, limit=5)
+
+    assert broken() == {}
 
 
 def test_rows_of_older_systems_are_taken_as_they_came(make_job, make_chunks):
