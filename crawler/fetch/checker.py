@@ -6,7 +6,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -142,7 +142,7 @@ class Checker(threading.Thread):
             self._on_done(batch)
             return
         self._store_good()  # Not done yet if the decoder did not come to it.
-        refused: list[tuple[Item, Result]] = []
+        refused: list[tuple[Item, Result | EngineFailed | None]] = []
         for item, verdict in zip(batch, verdicts, strict=True):
             if verdict.outcome == GOOD:
                 self._good.append((item, verdict))
@@ -155,8 +155,8 @@ class Checker(threading.Thread):
         results = self._pool.map(self._store, good) if self._pool else map(self._store, good)
         self._finish([(item, result) for (item, _), result in zip(good, results, strict=True)])
 
-    def _store(self, pair: tuple[Item, Verdict]) -> Picture | None:
-        """Store one picture; None if that failed and its session knows."""
+    def _store(self, pair: tuple[Item, Verdict]) -> Picture | EngineFailed | None:
+        """Store one picture, or return why that failed; None if nobody wants it any more."""
         item, verdict = pair
         if item.session.cancelled:
             return None
@@ -165,11 +165,9 @@ class Checker(threading.Thread):
         try:
             key = blobs.put(item.body, suffix=suffix, sha256=digest)
         except blobs.BlobStorageFull as error:
-            item.session.fail(StorageFull(str(error)))
-            return None
+            return StorageFull(str(error))
         except Exception as error:
-            item.session.fail(EngineFailed(str(error)))
-            return None
+            return EngineFailed(str(error))
         return Picture(
             task=item.task,
             url=item.url,
@@ -183,18 +181,19 @@ class Checker(threading.Thread):
             retrieved_at=item.retrieved_at,
         )
 
-    def _finish(self, finished: Iterable[tuple[Item, Result | None]]) -> None:
-        """Deliver each session's results at once, and let go of the bytes."""
+    def _finish(self, finished: Sequence[tuple[Item, Result | EngineFailed | None]]) -> None:
+        """Deliver each session's results at once, then its failure; and let go of the bytes."""
         by_session: dict[Session, list[Result]] = {}
-        done = []
         for item, result in finished:
-            done.append(item)
-            if result is not None:
+            if isinstance(result, Picture | Refused):
                 by_session.setdefault(item.session, []).append(result)
         for session, results in by_session.items():
             session.deliver(results)
-        if done:
-            self._on_done(done)
+        for item, result in finished:
+            if isinstance(result, EngineFailed):
+                item.session.fail(result)
+        if finished:
+            self._on_done([item for item, _ in finished])
 
 
 def _fail(batch: Iterable[Item], failure: EngineFailed) -> None:
