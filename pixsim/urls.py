@@ -3,4 +3,12 @@
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from pixsim import views
+
+urlpatterns = [
+    path("admin/status/", admin.site.admin_view(views.status_page), name="status"),
+    path(
+        "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"
+    ),
+    path("admin/", admin.site.urls),
+]

@@ -228,7 +228,7 @@ class JobChunkAdmin(KeysetAdmin):
             )
             messages.success(request, f"{_chunks(changed)} {words}.")
         if changed < len(ids):
-            messages.info(request, f"{_chunks(len(ids) - changed)} left as they are.")
+            messages.info(request, f"{_chunks(len(ids) - changed)} left as before.")
 
     def _kept_by_the_queue(self) -> list[str]:
         return [

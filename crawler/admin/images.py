@@ -115,7 +115,7 @@ class ImageAdmin(ReadOnlyAdmin):
     @admin.display(description="size")
     def size(self, image: Image) -> str:
         kilobytes = f"{image.file_size / 1000:,.0f} kB" if image.file_size is not None else ""
-        return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {kilobytes}"  # noqa: RUF001
+        return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {kilobytes}"
 
     @admin.display(description="resembles")
     def resembles(self, image: Image) -> SafeString | str:

@@ -3,10 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 
 from crawler.models import CrawlJob, JobStatus, Outcome
 from jobs.queue.items import Status
+from pixsim.core.admin.charts import Row, bars
 from pixsim.core.admin.display import age, bar, short_time, tone_of
 
 STRIP_LIMIT = 1000
@@ -37,6 +41,7 @@ def overview(job: CrawlJob, *, may_steer: bool) -> dict[str, Any]:
         "job": job,
         "owner": job.project.owner,
         "tone": tone_of(job.status),
+        "stored": f"{job.valid_images:,} of {job.max_images:,} images",
         "progress": progress_bar(job),
         "facts": _facts(job),
         "outcomes": _outcomes(job),
@@ -81,26 +86,33 @@ def _facts(job: CrawlJob) -> list[tuple[str, Any]]:
     return facts
 
 
-def _outcomes(job: CrawlJob) -> list[dict[str, Any]]:
+def _outcomes(job: CrawlJob) -> SafeString | str:
+    """The histogram, the most frequent first; each leads to its candidates."""
     counts = [
         (name, count)
         for name, count in job.outcomes.items()
         if isinstance(count, int) and count > 0
     ]
-    most = max((count for _name, count in counts), default=1)
     total = sum(count for _name, count in counts)
-    rows = []
-    for name, count in sorted(counts, key=lambda item: -item[1]):
-        tone = "good" if name in GOOD_OUTCOMES else "quiet" if name in HARMLESS_OUTCOMES else "bad"
-        rows.append(
-            {
-                "name": name,
-                "count": count,
-                "percent": 100 * count / total,
-                "bar": bar([(tone, count / most)], label=f"{name}: {count:,}"),
-            }
+    candidates = reverse("admin:crawler_candidate_changelist")
+    rows = [
+        Row(
+            name,
+            count,
+            f"{count:,}",
+            _tone_of_outcome(name),
+            f"{100 * count / total:.1f} %",
+            f"{candidates}?{urlencode({'q': job.pk, 'outcome__exact': name})}",
         )
-    return rows
+        for name, count in sorted(counts, key=lambda item: -item[1])
+    ]
+    return bars(rows) if rows else ""
+
+
+def _tone_of_outcome(name: str) -> str:
+    if name in GOOD_OUTCOMES:
+        return "good"
+    return "quiet" if name in HARMLESS_OUTCOMES else "bad"
 
 
 def _chunks(job: CrawlJob) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from accounts.models import ActivityLog, Profile
 from crawler.admin.forms import guess_kind
+from crawler.fetch import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
 from jobs.queue import drain
 from tests.crawler.pictures import jpeg
@@ -30,7 +31,15 @@ def pictures(tmp_path, settings):
             "OPTIONS": {"location": str(tmp_path / "blobs")},
         },
     }
-    return folder
+    _close_engine()
+    yield folder
+    _close_engine()
+
+
+def _close_engine():
+    """The process's engine keeps the folders and the storage that it was started with."""
+    if Engine._shared is not None:
+        Engine._shared.close()
 
 
 @pytest.fixture
@@ -41,7 +50,9 @@ def owner(db):
 
 def asked(location="", **values):
     """What the browser sends for the form with one source."""
-    source = {key.removeprefix("source_"): values.pop(key) for key in list(values) if "source_" in key}
+    source = {
+        key.removeprefix("source_"): values.pop(key) for key in list(values) if "source_" in key
+    }
     return {
         "name": "cats",
         "project": "",
@@ -78,9 +89,7 @@ def errors_of(response):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_is_added_in_the_form_is_planned_and_its_chunks_complete(
-    admin_client, pictures
-):
+def test_a_job_that_is_added_in_the_form_is_planned_and_its_chunks_complete(admin_client, pictures):
     response = admin_client.post(ADD, asked(pictures, keywords="cats", priority="7"))
 
     job = CrawlJob.objects.get()
@@ -236,7 +245,7 @@ def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_clie
     admin_client.get(url)
     drain.drain(task_id="t", slice_seconds=20)
 
-    change(admin_client, job, name="dogs", **{"options": '{"min_side": 64}'})
+    change(admin_client, job, name="dogs", options='{"min_side": 64}')
 
     job.refresh_from_db()
     assert (job.name, job.status, job.valid_images) == ("dogs", "completed", 5), job.outcomes

@@ -1,5 +1,6 @@
 /* Keeps elements fresh: <section data-live="url" data-live-seconds="2"> shows the `html` of the
-   JSON at that URL, until the answer says that nothing changes any more (`live` is false). */
+   JSON at that URL, until the answer says that nothing changes any more (`live` is false).
+   <details data-keep="name"> in it stay as open or closed as they are. */
 "use strict";
 for (const element of document.querySelectorAll("[data-live]")) {
   const seconds = Number(element.dataset.liveSeconds) || 5;
@@ -13,7 +14,14 @@ for (const element of document.querySelectorAll("[data-live]")) {
         throw new Error(`HTTP ${answer.status}`);
       }
       const { html, live } = await answer.json();
+      const open = new Map();
+      for (const part of element.querySelectorAll("details[data-keep]")) {
+        open.set(part.dataset.keep, part.open);
+      }
       element.innerHTML = html;
+      for (const part of element.querySelectorAll("details[data-keep]")) {
+        part.open = open.get(part.dataset.keep) ?? part.open;
+      }
       element.classList.remove("px-stale");
       if (!live) {
         return;

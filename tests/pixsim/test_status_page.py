@@ -1,0 +1,136 @@
+"""The status page of the admin."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.urls import reverse
+from django.utils import timezone
+
+from crawler.models import CrawlJob, Image, JobChunk, Project
+from jobs.queue.sweeper import LOCK_KEY
+from pixsim import status
+from pixsim.core.admin.charts import Column, Row, bars, columns, nice_ceiling
+from providers.models import ProviderAccount
+
+PAGE, FIGURES = reverse("status"), reverse("status_figures")
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def job():
+    return CrawlJob.objects.create(
+        project=Project.objects.create(name="p"), name="j", max_images=100, status="running"
+    )
+
+
+def make_chunk(job, **values):
+    index = job.chunks.count()
+    return JobChunk.objects.create(
+        job=job, chunk_index=index, image_range={"start": index, "end": index + 1}, **values
+    )
+
+
+def finished(minutes_ago, seconds, **values):
+    ended = timezone.now() - timedelta(minutes=minutes_ago, seconds=5)
+    return {
+        "status": "completed",
+        "finished_at": ended,
+        "started_at": ended - timedelta(seconds=seconds),
+        **values,
+    }
+
+
+def test_an_empty_system_has_a_page(admin_client):
+    page = admin_client.get(PAGE)
+
+    assert page.status_code == 200
+    html = page.content.decode()
+    assert "No worker runs" in html
+    assert "Nothing waits" in html
+
+
+def test_only_staff_sees_the_figures(client, db):
+    assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [302, 302]
+    client.force_login(User.objects.create_user("eve"))
+    assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [302, 302]
+    client.force_login(User.objects.create_user("sam", is_staff=True))
+    assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [200, 200]
+
+
+def test_the_admins_first_page_leads_to_it(admin_client):
+    assert f'href="{PAGE}"' in admin_client.get(reverse("admin:index")).content.decode()
+
+
+def test_the_page_shows_what_operators_watch(admin_client, job):
+    for ago in (0, 0, 3):
+        make_chunk(job, **finished(ago, 2.0))
+    make_chunk(job, **finished(1, 20.0, status="failed", retry_count=3))
+    make_chunk(job, ready_at=timezone.now() - timedelta(minutes=20), priority=7)
+    stuck = make_chunk(
+        job,
+        status="processing",
+        ready_at=timezone.now(),
+        task_id="<b>lost</b>",
+        lease_expires_at=timezone.now() - timedelta(minutes=3),
+        started_at=timezone.now() - timedelta(minutes=4),
+    )
+    ProviderAccount.objects.create(
+        provider_id="local", email="a@b", cooldown_until=timezone.now() + timedelta(minutes=1)
+    )
+    Image.objects.create(crawl_job=job, original_url="x", filename="x", retrieved_at=timezone.now())
+
+    answer = admin_client.get(FIGURES).json()
+
+    html = answer["html"]
+    assert answer["live"] is True
+    assert "25.0 %" in html, "one of four has failed"
+    assert "the longest 20 s" in html
+    assert "priority 7" in html
+    assert "20 min" in html
+    assert f"#{stuck.pk}" in html
+    assert "&lt;b&gt;lost&lt;/b&gt;" in html
+    assert "<b>lost" not in html
+    assert "3 retries" in html
+    assert "ix_job_chunks_claim" in html
+    assert "1 in the last hour" in html
+    assert "local" in html
+
+
+def test_figures_are_by_the_minute_and_by_how_long_it_took(job):
+    make_chunk(job, **finished(0, 0.02))
+    make_chunk(job, **finished(10, 50))
+    make_chunk(job, **finished(10, 50, status="failed"))
+    make_chunk(job, **finished(70, 1))
+    make_chunk(job, **finished(5, 10_000))
+
+    [found] = [one[1] for one in status.figures().kinds if one[0].kind == "chunk"]
+
+    assert found.minutes[-1] == status.Ended(1, 0)
+    assert found.minutes[-11] == status.Ended(1, 1)
+    assert found.times[1] == status.Ended(1, 0), "above 10 ms, up to 30 ms"
+    assert found.times[-1] == status.Ended(1, 0), "above 300 s"
+    assert sum(e.completed + e.failed for e in found.minutes) == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweeping_worker_is_noticed():
+    assert not status.worker_runs()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        assert status.worker_runs()
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK_KEY])
+    assert not status.worker_runs()
+
+
+def test_charts_take_any_numbers_and_escape_any_words():
+    attack = '"><script>'
+    drawn = columns([Column([("good", 0)], title=attack, label=attack)] * 3, label=attack)
+    drawn += bars([Row(attack, 1e30, attack, note=attack, url="javascript:x")])
+    drawn += columns([], label="") + bars([])
+
+    assert "<script>" not in drawn
+    assert [nice_ceiling(value) for value in (0, 1, 3, 5, 11, 2e6)] == [1, 1, 5, 5, 20, 2e6]
+    assert nice_ceiling(float("inf")) == 1
