@@ -104,11 +104,19 @@ def add_chunks(cursor: Any, left: Sequence[Left]) -> list[int]:
     for item in left:
         if item.parent_id is not None and item.status in (Status.COMPLETED, Status.FAILED):
             ended.setdefault(item.parent_id, [0, 0])[item.status == Status.FAILED] += 1
-    finished = []
-    for job_id in sorted(ended):
-        completed, failed = ended[job_id]
-        cursor.execute(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
-        row = cursor.fetchone()
-        if row and row[0] in ("completed", "failed"):
-            finished.append(job_id)
-    return finished
+    return [
+        job_id
+        for job_id in sorted(ended)
+        if _add_ended(cursor, job_id, completed=ended[job_id][0], failed=ended[job_id][1])
+    ]
+
+
+def end_if_done(cursor: Any, job_id: int) -> bool:
+    """End a job whose counters say that no chunk is left; whether it has ended."""
+    return _add_ended(cursor, job_id, completed=0, failed=0)
+
+
+def _add_ended(cursor: Any, job_id: int, *, completed: int, failed: int) -> bool:
+    cursor.execute(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
+    row = cursor.fetchone()
+    return row is not None and row[0] in ("completed", "failed")

@@ -366,15 +366,21 @@ def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
 
 
 def take_in_chunks(cursor: Any, job_id: int) -> None:
-    """Chunks were added or revived: count them, and open the job again if it had completed.
+    """Chunks were added, revived or ended by hand: count them, and let the job agree with them.
 
-    A cancelled job stays so.
+    One that had ended is opened again, one whose chunks have all ended ends; a cancelled job
+    stays so.
     """
     job = CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
     if job is None:
         return
     counters.recount_chunks(cursor, job_id)
-    if job.status not in (JobStatus.COMPLETED, JobStatus.FAILED):
+    job.refresh_from_db()
+    if job.is_open and job.total_chunks and not job.active_chunks:
+        if counters.end_if_done(cursor, job_id):
+            close_ended_job(cursor, job_id)
+        return
+    if job.status not in (JobStatus.COMPLETED, JobStatus.FAILED) or not job.active_chunks:
         return
     job.status, job.completed_at, job.error_message = JobStatus.RUNNING, None, None
     job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])

@@ -50,7 +50,7 @@ class ChunkKind(Kind):
         for job_id in counters.add_chunks(cursor, left):
             services.close_ended_job(cursor, job_id)
 
-    def expect_strangers(self, cursor: Any, parents: Sequence[int]) -> None:
+    def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
         for job_id in parents:
             services.take_in_chunks(cursor, job_id)
 

@@ -423,4 +423,22 @@ class Migration(migrations.Migration):
                 name="ck_crawl_sources_kind_valid",
             ),
         ),
+        migrations.AddIndex(
+            model_name="crawlsource",
+            index=pixsim.core.db.indexes.NamedIndex(
+                condition=models.Q(
+                    ("finished_at__isnull", True), ("status__in", ["completed", "failed"])
+                ),
+                fields=["id"],
+                name="ix_crawl_sources_unsettled",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="crawlsource",
+            index=pixsim.core.db.indexes.NamedIndex(
+                condition=models.Q(("finished_at__isnull", False)),
+                fields=["finished_at"],
+                name="ix_crawl_sources_finished",
+            ),
+        ),
     ]

@@ -134,4 +134,22 @@ class Migration(migrations.Migration):
             model_name="project",
             index=pixsim.core.db.indexes.NamedIndex(fields=["owner"], name="ix_projects_user_id"),
         ),
+        SaferAddIndexConcurrently(
+            model_name="jobchunk",
+            index=pixsim.core.db.indexes.NamedIndex(
+                condition=models.Q(
+                    ("finished_at__isnull", True), ("status__in", ["completed", "failed"])
+                ),
+                fields=["id"],
+                name="ix_job_chunks_unsettled",
+            ),
+        ),
+        SaferAddIndexConcurrently(
+            model_name="jobchunk",
+            index=pixsim.core.db.indexes.NamedIndex(
+                condition=models.Q(("finished_at__isnull", False)),
+                fields=["finished_at"],
+                name="ix_job_chunks_finished",
+            ),
+        ),
     ]

@@ -88,7 +88,7 @@ class Image(models.Model):
             *[
                 NamedIndex(
                     models.F("crawl_job"),
-                    RawSQL(f"((phash >> {shift}) & 65535)", ()),
+                    RawSQL(f"((phash >> {shift}) & 65535)", ()),  # noqa: S611 - four constants
                     name=f"ix_images_phash_band_{band}",
                     condition=Q(phash__isnull=False, near_duplicate_of__isnull=True),
                 )

@@ -46,7 +46,7 @@ def adopt(kind: Kind, *, item_id: int | None = None, limit: int = 1000) -> int:
         strangers = cursor.fetchall()
         if not strangers:
             return 0
-        kind.expect_strangers(cursor, sorted({parent for _id, parent in strangers if parent}))
+        kind.take_in_changes(cursor, sorted({parent for _id, parent in strangers if parent}))
         cursor.execute(kind.sql(statements.ADOPT), {"ids": [row[0] for row in strangers]})
         rows = cursor.fetchall()
     admit_all(kind, (owner for _id, owner in rows))

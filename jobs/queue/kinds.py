@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """An item that has left its window: what became of it."""
+    """An item that a worker no longer holds: what became of it."""
 
     id: int
     status: str
@@ -53,16 +53,13 @@ class Kind:
         raise NotImplementedError
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
-        """Change the parents' counters, in the transaction in which the items left.
+        """Let go what the items held, and change the parents' counters, in the same transaction.
 
         Parents are locked by id after all item rows: the lock order that holds everywhere.
         """
 
-    def expect_strangers(self, cursor: Any, parents: Sequence[int]) -> None:
-        """Rows were inserted or revived by hand under these parents: make the parents ready for it.
-
-        Their own rows are not locked by the caller; waiting for them here is safe.
-        """
+    def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+        """Items of these parents were inserted, revived or ended by hand: make the parents agree."""
 
     def tidy(self) -> None:
         """Repair what belongs to this kind alone; called by the sweeper every second."""

@@ -62,7 +62,7 @@ UPDATE {table} SET
     status = 'pending', lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
     updated_at = now()
 WHERE id = ANY(%(ids)s) AND lease_id = %(lease)s AND status = 'processing'
-RETURNING id
+RETURNING id, status, {parent}
 """
 
 # Items leave the window; the owners' next ones enter it, in the same statement. No owner is
@@ -197,6 +197,7 @@ ORDER BY priority DESC, created_at, id LIMIT %(limit)s
 ADOPT = """
 UPDATE {table} item SET
     owner_id = ({owner}),
+    finished_at = NULL,
     held = NOT ({runnable}),
     ready_at = CASE WHEN ({owner}) IS NULL AND ({runnable}) THEN created_at END
 WHERE id = ANY(ARRAY(
@@ -206,6 +207,22 @@ WHERE id = ANY(ARRAY(
     ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, owner_id
 """
+
+# Items that somebody has ended by hand, or that an older system ended: they leave their window.
+SETTLE = (
+    """
+WITH gone AS (
+    UPDATE {table} SET
+        ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
+        lease_expires_at = NULL, finished_at = updated_at
+    WHERE id = ANY(ARRAY(
+        SELECT id FROM {table}
+        WHERE status IN ('completed', 'failed') AND finished_at IS NULL
+        ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    RETURNING id, status, owner_id, {parent} AS parent_id
+)"""
+    + _ADMIT_NEXT
+)
 
 LOCK_OWNER = "SELECT user_tier FROM profiles WHERE id = %(owner)s FOR NO KEY UPDATE"
 

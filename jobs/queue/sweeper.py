@@ -51,6 +51,7 @@ class Sweeper:
             admission.adopt(kind)
             admission.release(kind)
             transitions.rescue(kind)
+            transitions.settle(kind)
             self._settle_owners(kind)
             kind.tidy()
 

@@ -73,12 +73,24 @@ def give_back(works: Sequence[Work]) -> int:
         return 0
     first = works[0]
     params = {"ids": [work.id for work in works], "lease": first.lease}
-    return len(fetch(first.kind.sql(statements.GIVE_BACK), params))
+    with transaction.atomic(), connection.cursor() as cursor:
+        rows = fetch(first.kind.sql(statements.GIVE_BACK), params)
+        first.kind.record_left(cursor, [Left(*row) for row in rows])
+    return len(rows)
 
 
 def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
     """Take items from workers that died or stalled; each counts as a failed attempt."""
     return _leave(kind, statements.RESCUE, {"limit": limit, **_retry_params()})
+
+
+def settle(kind: Kind, *, limit: int = 1000) -> int:
+    """Take in items that were ended by something outside the queue; how many."""
+    params = {"limit": limit, **window_params()}
+    with transaction.atomic(), connection.cursor() as cursor:
+        rows = fetch(kind.sql(statements.SETTLE), params)
+        kind.take_in_changes(cursor, sorted({row[2] for row in rows if row[2] is not None}))
+    return len(rows)
 
 
 def renew(kind: Kind, works: Sequence[Work]) -> None:

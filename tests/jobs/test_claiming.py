@@ -5,7 +5,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from crawler.models import JobChunk
+from crawler.models import Candidate, JobChunk
 from jobs.queue import admission, transitions
 from jobs.queue.drain import drain
 from jobs.queue.errors import LeaseLost, Unrecoverable
@@ -193,3 +193,54 @@ def test_endings_of_perform_are_obeyed(kind, make_job, make_chunks):
 
     statuses = list(JobChunk.objects.order_by("pk").values_list("status", "held"))
     assert statuses == [("pending", True), ("completed", False), ("completed", False)]
+
+
+def test_items_ended_by_hand_leave_the_window_and_end_their_job(
+    kind, make_owner, make_job, make_chunks
+):
+    owner = make_owner()
+    job = make_job(owner)
+    first, second = make_chunks(job, 2, owner=owner)
+    admission.admit(kind, owner.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE job_chunks SET status = 'completed' WHERE id = %s", [first])
+
+    transitions.settle(kind)
+
+    job.refresh_from_db()
+    assert JobChunk.objects.get(pk=first).ready_at is None
+    assert (job.status, job.completed_chunks, job.active_chunks) == ("pending", 1, 1)
+
+    JobChunk.objects.filter(pk=second).update(status="failed")
+    transitions.settle(kind)
+
+    job.refresh_from_db()
+    assert (job.status, job.completed_chunks, job.failed_chunks) == ("completed", 1, 1)
+
+
+def test_a_chunk_added_to_a_completed_job_opens_it_again(kind, make_job, make_chunks):
+    job = make_job()
+    ready(make_chunks(job, 1))
+    drain(task_id="t")
+    JobChunk.objects.create(job=job, chunk_index=9, image_range={"start": 90, "end": 100})
+
+    admission.adopt(kind)
+
+    job.refresh_from_db()
+    assert (job.status, job.total_chunks, job.active_chunks) == ("running", 2, 1)
+    drain(task_id="t")
+    job.refresh_from_db()
+    assert (job.status, job.completed_chunks) == ("completed", 2)
+
+
+def test_what_a_chunk_held_is_let_go_when_it_is_given_back(kind, make_job, make_chunks):
+    job = make_job()
+    ready(make_chunks(job, 1))
+    [work] = claim(kind)
+    Candidate.objects.create(
+        job=job, chunk_id=work.id, url="http://a.example/", url_key=b"1", host="a.example"
+    )
+
+    transitions.give_back([work])
+
+    assert Candidate.objects.get().chunk_id is None

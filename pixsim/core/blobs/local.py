@@ -32,12 +32,14 @@ class BlobStorage(FileSystemStorage):
     # Mutators
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        """Store `data` under `key` unless a file of the same size is there.
+        """Store `data` under `key` unless a file of the same size is there; that becomes young.
 
-        Raises BlobStorageFull or BlobStorageError.
+        The sweep of orphans spares young files, so one that is about to be referred to again
+        stays. Raises BlobStorageFull or BlobStorageError.
         """
         path = self.path(key)
         try:
+            os.utime(path)
             if os.stat(path).st_size == len(data):
                 return
         except OSError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 from storages.backends.s3 import S3Storage
@@ -11,6 +11,8 @@ from pixsim.core.blobs.errors import BlobStorageError, BlobStorageFull
 from pixsim.core.blobs.keys import is_key
 
 INSUFFICIENT_STORAGE = 507
+YOUNG = timedelta(minutes=2)
+"""Below this age an object is not written again; less than the least grace of the orphan sweep."""
 
 
 class S3BlobStorage(S3Storage):
@@ -19,15 +21,17 @@ class S3BlobStorage(S3Storage):
     # Mutators
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        """Store `data` under `key` unless an object of the same size is there.
+        """Store `data` under `key` unless an object of the same size is there and young.
 
+        An older one is written again, which makes it young: the sweep of orphans spares those.
         One request instead of the transfer manager's thread pool: blobs are small.
         Raises BlobStorageFull or BlobStorageError.
         """
         name = self._normalize_name(key)
         try:
             with suppress(FileNotFoundError):
-                if self.size(key) == len(data):
+                young = datetime.now(UTC) - self.get_modified_time(key) < YOUNG
+                if young and self.size(key) == len(data):
                     return
             self.connection.meta.client.put_object(
                 Bucket=self.bucket_name, Key=name, Body=data, **self._get_write_parameters(name)
