@@ -91,8 +91,6 @@ FROM unnest(%(ids)s::bigint[], %(tries)s::int[], %(seconds)s::float8[])
 WHERE candidates.id = again.id
 """
 
-RETRY_SECONDS = (2.0, 10.0)
-"""The least wait before the second and the third try of a candidate."""
 MAX_RETRY_AFTER_SECONDS = 120.0
 """A server that asks for a longer pause than this is not asked again in this job."""
 
@@ -189,13 +187,13 @@ def _decide(
 
 
 def _decide_refusal(batch: _Batch, refused: Refused) -> None:
-    tries = refused.task.tries + 1
-    may_retry = refused.retry_after is not None and tries < MAX_TRIES
-    if not may_retry or (refused.retry_after or 0) > MAX_RETRY_AFTER_SECONDS:
+    """Close it, or open it again for a later try. Only waiting for its host's turn is no try."""
+    wait = refused.retry_after
+    last_try = refused.tried and refused.task.tries + 1 >= MAX_TRIES
+    if wait is None or last_try or wait > MAX_RETRY_AFTER_SECONDS:
         batch.close(refused, refused.outcome, refused.detail)
     else:
-        wait = max(refused.retry_after or 0, RETRY_SECONDS[min(tries, len(RETRY_SECONDS)) - 1])
-        batch.reopened.append((refused.task.id, 1, wait))
+        batch.reopened.append((refused.task.id, int(refused.tried), wait))
 
 
 def _known_hashes(cursor: Any, job_id: int, pictures: Sequence[Picture]) -> set[str]:

@@ -168,7 +168,7 @@ def _extent(
     """Return how many rows are pending, and the first and last of their keys."""
     with closing(connection.cursor()) as cursor:
         cursor.execute(
-            f"SELECT count(*), min({column}), max({column}) "  # noqa: S608  names are quoted,
+            f"SELECT count(*), min({column}), max({column}) "
             f"FROM {table} WHERE {pending}"  # the condition is the developer's own
         )
         total, first, last = cursor.fetchone()
@@ -180,7 +180,7 @@ def _next_range(
 ) -> KeyRange | None:
     """Return the range from `low` that holds the next `size` pending rows, or None at the end."""
     cursor.execute(
-        f"SELECT min(key), max(key) FROM (SELECT {column} AS key FROM {table} "  # noqa: S608  as above
+        f"SELECT min(key), max(key) FROM (SELECT {column} AS key FROM {table} "
         f"WHERE {column} BETWEEN %s AND %s AND ({pending}) ORDER BY {column} LIMIT %s) AS batch",
         [low, last, size],
     )
