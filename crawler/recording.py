@@ -84,7 +84,7 @@ WHERE candidates.id = closed.id
 # Open again: for another try later, or because its chunk had no room left.
 REOPEN = """
 UPDATE candidates SET
-    chunk_id = NULL, tries = tries + again.tries,
+    chunk_id = NULL, tries = candidates.tries + again.tries,
     not_before = CASE WHEN again.seconds > 0 THEN now() + make_interval(secs => again.seconds) END
 FROM unnest(%(ids)s::bigint[], %(tries)s::int[], %(seconds)s::float8[])
     AS again (id, tries, seconds)
