@@ -32,6 +32,12 @@ BENCH_PYTHON = PROJECT / ".venv-bench" / "bin" / "python"
 PICTURES = PROJECT / ".pixsim" / "benchmarks" / "pictures"
 PORT = 8473
 PROCESSES = 2
+PRODUCTION = {
+    "ALLOWED_HOSTS": "localhost",
+    "SECRET_KEY": "benchmark",
+    "CREDENTIALS_KEYS": "benchmark",
+    "CRAWL_FOLDER_ROOTS": "/",
+}
 
 
 def make_picture(number: int) -> None:
@@ -197,7 +203,7 @@ def main() -> None:
     kilobytes = make_pictures(options.images)
     ours: list[dict[str, float]] = []
     theirs: list[dict[str, float]] = []
-    with World(CRAWL_ALLOWED_PORTS=str(PORT), QUEUE_LEASE_SECONDS="30") as world:
+    with World(**PRODUCTION, CRAWL_ALLOWED_PORTS=str(PORT), QUEUE_LEASE_SECONDS="30") as world:
         urls = world.home / "urls.txt"
         urls.write_text(
             "\n".join(f"http://127.0.0.1:{PORT}/{n}.jpg" for n in range(options.images))

@@ -15,7 +15,9 @@ from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources import Found, Page
 from crawler.urls import host_of, url_key
+from jobs.queue import admission, doorbell
 from jobs.queue.errors import Unrecoverable
+from jobs.queue.kinds import kind_named
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 
 PAGE_SIZE = 1000
@@ -43,15 +45,6 @@ UPDATE crawl_sources SET
     cursor = %(cursor)s::jsonb, found = found + %(found)s, rejected = rejected + %(rejected)s,
     error_message = coalesce(%(rejection)s, error_message), updated_at = now()
 WHERE id = %(id)s
-"""
-
-# Chunks of the job that wait for candidates need not wait any longer.
-WAKE_CHUNKS = """
-UPDATE job_chunks SET available_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM job_chunks
-    WHERE job_id = %s AND status = 'pending' AND held AND available_at > now() AND retry_count = 0
-    ORDER BY id FOR UPDATE SKIP LOCKED))
 """
 
 
@@ -83,13 +76,10 @@ def advance(work: Work) -> Ending:
 
 
 def wake(job_id: int) -> None:
-    """A chunk has found too few candidates: discovery that rests may go on now."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE crawl_sources SET available_at = now() WHERE job_id = %s"
-            " AND status = 'pending' AND held AND available_at > now() AND retry_count = 0",
-            [job_id],
-        )
+    """Let discovery that rests go on now, if its job's candidates run low."""
+    few = _open_candidates(job_id) < ENOUGH_WAITING // 2
+    if few and admission.wake(kind_named("discovery"), parent_id=job_id):
+        doorbell.ring_on_commit()
 
 
 def is_finished(job_id: int) -> bool:
@@ -116,7 +106,7 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
     """Insert what was found and move the bookmark, if the source is still ours."""
     rejection = "; ".join(f"{entry}: {why}" for entry, why in page.rejected[:3]) or None
     with transaction.atomic(), connection.cursor() as cursor:
-        work.lock_lease(cursor)
+        work.lock_lease()
         inserted = _insert(cursor, source, page.found)
         cursor.execute(
             ADVANCE,
@@ -128,8 +118,6 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
                 "rejection": rejection and f"Rejected {len(page.rejected)} entries: {rejection}",
             },
         )
-        if inserted:
-            cursor.execute(WAKE_CHUNKS, [source.job_id])
         duplicates = len(page.found) - inserted
         counters.add_images(
             cursor,
@@ -137,6 +125,8 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
             found=inserted,
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
+    if inserted and admission.wake(kind_named("chunk"), parent_id=source.job_id):
+        doorbell.ring()
 
 
 def _insert(cursor: object, source: CrawlSource, found: Sequence[Found]) -> int:

@@ -12,9 +12,11 @@ from typing import Any, cast
 from django.db import connection, transaction
 
 from crawler import discovery, recording
-from crawler.fetch import Engine, Picture, Refused, Rules, Task
+from crawler import fetch as fetching
+from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
 from jobs.queue.errors import Unrecoverable
+from jobs.queue.sql import fetch
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 
 BATCH = 200
@@ -76,7 +78,7 @@ class _Filling:
         self.chunk = cast(JobChunk, work.item)
         self.job = self.chunk.job
         self.results: list[Picture | Refused] = []
-        self.recorded_at = self.heard_at = time.monotonic()
+        self.checked_at = self.recorded_at = self.heard_at = time.monotonic()
         self.exhausted = False
 
     def run(self) -> Ending:
@@ -87,7 +89,8 @@ class _Filling:
                 SOURCE_WAIT_SECONDS, f"Crawl job {self.job.pk} has no source yet: add one to it."
             )
         self._begin()
-        self.session = Engine.shared().session(self._rules())
+        # Looked up here: only a process that fills chunks pays for the engine's libraries.
+        self.session = fetching.Engine.shared().session(self._rules())
         try:
             return self._run()
         finally:
@@ -96,7 +99,7 @@ class _Filling:
     def _begin(self) -> None:
         """Take up the chunk where it is: under the lease, drop an earlier holder's candidates."""
         with transaction.atomic(), connection.cursor() as cursor:
-            self.work.lock_lease(cursor)
+            self.work.lock_lease()
             let_go(cursor, [self.chunk.pk])
             cursor.execute(
                 "UPDATE crawl_jobs SET status = 'running', started_at = coalesce(started_at, now()),"
@@ -111,6 +114,7 @@ class _Filling:
             ).values_list("image_index", flat=True)
         )
         self.free = [i for i in range(self.chunk.start, self.chunk.end) if i not in taken]
+        discovery.wake(self.job.pk)
 
     def _rules(self) -> Rules:
         try:
@@ -125,10 +129,10 @@ class _Filling:
             self._order()
             if self.session.in_flight:
                 self._collect()
+            if not self._job_goes_on():
+                return self._stop(Wait(None, "The job is not running."))
             if self._record_is_due():
                 self._record()
-                if not self._job_goes_on():
-                    return self._stop(Wait(None, "The job is not running."))
             elif not self.session.in_flight and not self.results and self.exhausted:
                 return self._out_of_candidates()
         return Completed()
@@ -177,20 +181,23 @@ class _Filling:
         if self.results:
             self._record()
         with transaction.atomic(), connection.cursor() as cursor:
-            self.work.lock_lease(cursor)
+            self.work.lock_lease()
             let_go(cursor, [self.chunk.pk])
         return ending
 
     def _job_goes_on(self) -> bool:
+        """Whether nobody has paused or ended the job; looked up once in a while."""
+        now = time.monotonic()
+        if now - self.checked_at < BATCH_SECONDS:
+            return True
+        self.checked_at = now
         return CrawlJob.objects.filter(pk=self.job.pk, status="running").exists()
 
     def _out_of_candidates(self) -> Ending:
         """Completed short if nothing can come any more, else wait for what may."""
         # In this order: a source that finishes in between leaves its candidates to be seen.
         finished = discovery.is_finished(self.job.pk)
-        with connection.cursor() as cursor:
-            cursor.execute(NEXT_CANDIDATE, {"job": self.job.pk})
-            seconds = cursor.fetchone()[0]
+        seconds = fetch(NEXT_CANDIDATE, {"job": self.job.pk})[0][0]
         if seconds is None and finished:
             self._blame_unread_sources()
             return Completed()
@@ -209,9 +216,8 @@ class _Filling:
 
 
 def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic():
         # A worker that lost its chunk unawares must not leave candidates with it for ever.
-        work.lock_lease(cursor)
-        cursor.execute(CLAIM_CANDIDATES, {"job": chunk.job_id, "chunk": chunk.pk, "limit": limit})
-        rows = cursor.fetchall()
+        work.lock_lease()
+        rows = fetch(CLAIM_CANDIDATES, {"job": chunk.job_id, "chunk": chunk.pk, "limit": limit})
     return [Task(*row[:4], recording.parse_provenance(row[4]), row[5]) for row in sorted(rows)]

@@ -19,10 +19,11 @@ from crawler.fetch import Picture, Refused
 from crawler.fetch.phash import probes
 from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
+from jobs.queue.sql import fetch
 from jobs.queue.work import Work
 
 # One recorder per job at a time, so that two chunks cannot each store what resembles the other's.
-ONE_RECORDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.recording'), %s)"
+ONE_RECORDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.recording'), %(job)s)"
 
 STILL_OURS = """
 SELECT id FROM candidates
@@ -125,12 +126,12 @@ def record(
     is no longer ours. Recording the same results again changes nothing.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        work.lock_lease(cursor)
-        cursor.execute(ONE_RECORDER, [chunk.job_id])
-        ours = _still_ours(cursor, chunk, results)
-        batch = _decide(cursor, chunk, ours, free)
-        _store(cursor, chunk, batch)
-        _close(cursor, batch)
+        work.lock_lease()
+        fetch(ONE_RECORDER, {"job": chunk.job_id})
+        ours = _still_ours(chunk, results)
+        batch = _decide(chunk, ours, free)
+        _store(chunk, batch)
+        _close(batch)
         _count(cursor, chunk, batch, ours)
     return {index for index, _picture, _similar in batch.images if index is not None}
 
@@ -139,26 +140,21 @@ def parse_provenance(text: str | None) -> dict[str, Any] | None:
     return None if text is None else json.loads(text)
 
 
-def _still_ours(
-    cursor: Any, chunk: JobChunk, results: Sequence[Picture | Refused]
-) -> list[Picture | Refused]:
+def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:
     """The results whose candidate is still open in this chunk, in the order of discovery."""
     ids = [result.task.id for result in results]
-    cursor.execute(STILL_OURS, {"ids": ids, "chunk": chunk.pk})
-    open_ids = {row[0] for row in cursor.fetchall()}
+    open_ids = {row[0] for row in fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
     return sorted(
         (result for result in results if result.task.id in open_ids),
         key=lambda result: result.task.id,
     )
 
 
-def _decide(
-    cursor: Any, chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]
-) -> _Batch:
+def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]) -> _Batch:
     batch = _Batch()
     pictures = [one for one in results if isinstance(one, Picture)]
-    known = _known_hashes(cursor, chunk.job_id, pictures)
-    similar = _similar_images(cursor, chunk.job_id, pictures)
+    known = _known_hashes(chunk.job_id, pictures)
+    similar = _similar_images(chunk.job_id, pictures)
     indexes = iter(free)
     distinct: list[Picture] = []
     for result in results:
@@ -196,13 +192,12 @@ def _decide_refusal(batch: _Batch, refused: Refused) -> None:
         batch.reopened.append((refused.task.id, int(refused.tried), wait))
 
 
-def _known_hashes(cursor: Any, job_id: int, pictures: Sequence[Picture]) -> set[str]:
+def _known_hashes(job_id: int, pictures: Sequence[Picture]) -> set[str]:
     hashes = [picture.sha256 for picture in pictures]
-    cursor.execute(KNOWN_HASHES, {"job": job_id, "hashes": hashes})
-    return {row[0] for row in cursor.fetchall()}
+    return {row[0] for row in fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})}
 
 
-def _similar_images(cursor: Any, job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
+def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
     """Candidate id → the stored image it resembles."""
     probed = [picture for picture in pictures if picture.phash is not None]
     if not probed or _distance() < 0:
@@ -217,8 +212,7 @@ def _similar_images(cursor: Any, job_id: int, pictures: Sequence[Picture]) -> di
     for band in range(4):
         # Arrays of arrays must be rectangular in PostgreSQL, so each goes as its literal.
         params[f"band{band}"] = ["{" + ",".join(map(str, one[band])) + "}" for one in bands]
-    cursor.execute(SIMILAR, params)
-    return {probed[place].task.id: image_id for place, image_id in cursor.fetchall()}
+    return {probed[place].task.id: image_id for place, image_id in fetch(SIMILAR, params)}
 
 
 def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
@@ -238,17 +232,17 @@ def _distance() -> int:
     return settings.CRAWL_NEAR_DUPLICATE_DISTANCE
 
 
-def _store(cursor: Any, chunk: JobChunk, batch: _Batch) -> None:
+def _store(chunk: JobChunk, batch: _Batch) -> None:
     """Insert the images, then those that resemble one of them.
 
     An index that is taken nevertheless belongs to an overlapping chunk, which only a row made by
     hand can be.
     """
-    ids = _insert(cursor, chunk, batch.images)
+    ids = _insert(chunk, batch.images)
     twins = [
         (None, picture, ids[twin.sha256]) for picture, twin in batch.twins if twin.sha256 in ids
     ]
-    ids |= _insert(cursor, chunk, twins)
+    ids |= _insert(chunk, twins)
     pictures = [row[1] for row in batch.images] + [picture for picture, _twin in batch.twins]
     batch.reopen({picture.task.id for picture in pictures if picture.sha256 not in ids})
 
@@ -274,13 +268,13 @@ def _count(
 
 
 def _insert(
-    cursor: Any, chunk: JobChunk, rows: Sequence[tuple[int | None, Picture, int | None]]
+    chunk: JobChunk, rows: Sequence[tuple[int | None, Picture, int | None]]
 ) -> dict[str, int]:
     if not rows:
         return {}
     rows = sorted(rows, key=lambda row: row[1].sha256)
     pictures = [picture for _index, picture, _similar in rows]
-    cursor.execute(
+    stored = fetch(
         STORE,
         {
             "job": chunk.job_id,
@@ -304,15 +298,13 @@ def _insert(
             "times": [picture.retrieved_at for picture in pictures],
         },
     )
-    return dict(cursor.fetchall())
+    return dict(stored)
 
 
-def _close(cursor: Any, batch: _Batch) -> None:
+def _close(batch: _Batch) -> None:
     if batch.closed:
         ids, outcomes, details = zip(*sorted(batch.closed), strict=True)
-        cursor.execute(
-            CLOSE, {"ids": list(ids), "outcomes": list(outcomes), "details": list(details)}
-        )
+        fetch(CLOSE, {"ids": list(ids), "outcomes": list(outcomes), "details": list(details)})
     if batch.reopened:
         ids, tries, seconds = zip(*sorted(batch.reopened), strict=True)
-        cursor.execute(REOPEN, {"ids": list(ids), "tries": list(tries), "seconds": list(seconds)})
+        fetch(REOPEN, {"ids": list(ids), "tries": list(tries), "seconds": list(seconds)})

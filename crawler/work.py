@@ -23,6 +23,7 @@ class DiscoveryKind(Kind):
 
     name = "discovery"
     model = CrawlSource
+    parent_sql = "job_id"
     runnable_sql = _JOB_IS_OPEN
     owner_sql = _OWNER_OF_JOB
 

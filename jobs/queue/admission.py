@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from accounts import tiers
 from jobs.queue import statements
 from jobs.queue.kinds import Kind
+from jobs.queue.sql import fetch
 from jobs.queue.transitions import window_params
 
 NOBODY = UUID(int=0)
@@ -58,6 +59,14 @@ def release(kind: Kind, *, limit: int = 1000) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(kind.sql(statements.RELEASE), {"limit": limit})
         rows = cursor.fetchall()
+    admit_all(kind, (owner for _id, owner in rows))
+    return len(rows)
+
+
+def wake(kind: Kind, *, parent_id: int) -> int:
+    """Let in the parent's items that wait for what has come now; how many."""
+    with transaction.atomic():
+        rows = fetch(kind.sql(statements.WAKE), {"parent": parent_id})
     admit_all(kind, (owner for _id, owner in rows))
     return len(rows)
 

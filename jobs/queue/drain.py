@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, reset_queries
 
 from jobs.queue import doorbell, transitions, workplace
 from jobs.queue.errors import LeaseLost, Unrecoverable
@@ -61,6 +61,7 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
             if now >= ends:
                 doorbell.ring()
                 break
+            reset_queries()  # Django keeps them while DEBUG is on
             try:
                 done = sum(_serve(kind, task_id, heartbeat) for kind in all_kinds())
             except (OperationalError, InterfaceError) as error:

@@ -16,7 +16,7 @@ PREPARE_AFTER = 2
 
 
 def fetch(statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a statement on Django's connection, in its transaction; all rows.
+    """Run a statement on Django's connection, in its transaction; its rows, if it returns any.
 
     Raises Django's database errors. Behind a pooler that cannot keep prepared statements, set
     QUEUE_PREPARE to false.
@@ -26,4 +26,4 @@ def fetch(statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     raw.prepare_threshold = PREPARE_AFTER if settings.QUEUE_PREPARE else None
     with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         cursor.execute(statement.encode(), params)
-        return cursor.fetchall()
+        return cursor.fetchall() if cursor.description else []

@@ -186,6 +186,20 @@ WHERE id = ANY(ARRAY(
 RETURNING id, owner_id
 """
 
+# What a parent's items wait for has come. Items in a backoff, which have begun, stay.
+WAKE = """
+UPDATE {table} SET
+    held = FALSE, available_at = NULL,
+    ready_at = CASE WHEN owner_id IS NULL THEN created_at END,
+    updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table} item
+    WHERE {parent} = %(parent)s AND status = 'pending' AND held
+      AND available_at IS NOT NULL AND started_at IS NULL AND ({runnable})
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+RETURNING id, owner_id
+"""
+
 # Rows that somebody inserted or revived by hand: they know no owner and were never admitted.
 STRANGERS = """
 SELECT id, {parent} FROM {table}

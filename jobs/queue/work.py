@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-from django.db import connection
 
 from jobs.queue import workplace
 from jobs.queue.errors import LeaseLost
 from jobs.queue.items import WorkItem
 from jobs.queue.kinds import Kind
+from jobs.queue.sql import fetch
 from jobs.queue.statements import LOCK_LEASE
 
 
@@ -63,13 +61,11 @@ class Work:
         """Whether to give back at the next checkpoint: the worker stops, or the lease is lost."""
         return self.lost or workplace.stop_requested()
 
-    def lock_lease(self, cursor: Any = None) -> None:
+    def lock_lease(self) -> None:
         """Make sure, until the open transaction ends, that this item is still ours.
 
         Raises LeaseLost if it is not; the caller must write nothing then.
         """
-        cursor = cursor or connection.cursor()
-        cursor.execute(self.kind.sql(LOCK_LEASE), {"id": self.id, "lease": self.lease})
-        if cursor.fetchone() is None:
+        if not fetch(self.kind.sql(LOCK_LEASE), {"id": self.id, "lease": self.lease}):
             self.lost = True
             raise LeaseLost(f"{self.kind.name} {self.id}: lease {self.lease} is no longer held.")
