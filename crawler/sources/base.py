@@ -2,11 +2,11 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from crawler.errors import SourceRefused
+from crawler.errors import SourceRefused, SourceUnavailable
 
 MAX_LABEL = 100
 MAX_TEXT = 500
@@ -37,13 +37,12 @@ class Page:
     """One step of reading.
 
     `rejected` names each entry that is no usable address and why; `cursor` is the bookmark for
-    the next read, None at the end; the site asks for `wait` seconds before that read.
+    the next read, None at the end.
     """
 
     found: list[Found]
     rejected: list[Rejected]
     cursor: Cursor | None
-    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,6 @@ class Step:
     cursor: Cursor
     found: list[Found] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    wait: float = 0.0
 
 
 class Source(ABC):
@@ -69,6 +67,8 @@ class Source(ABC):
         self.options = options
         self.label = clean(label, MAX_LABEL)
         self._check_options()
+        # Called whenever something was done, for whoever must know that a long read is alive.
+        self.progress: Callable[[], None] = lambda: None
         self._walk: tuple[Cursor | None, Iterator[Step]] | None = None
 
     @abstractmethod
@@ -86,19 +86,24 @@ class Source(ABC):
         """The next entries after `cursor`, about `limit` of them; fewer when they come slowly.
 
         Reading the same cursor again gives the same entries. Raises SourceRefused when the source
-        cannot be read, SourceUnavailable when it does not answer now.
+        cannot be read, SourceUnavailable when it does not answer now; what came before such a
+        place is returned first.
         """
         found: list[Found] = []
         rejected: list[Rejected] = []
         deadline = time.monotonic() + PAGE_SECONDS
-        for step in self._steps_after(cursor):
-            found += step.found
-            rejected += step.rejected
-            cursor = step.cursor
-            enough = len(found) + len(rejected) >= limit
-            if enough or step.wait or time.monotonic() > deadline:
-                return Page(found, rejected, cursor, step.wait)
-        self._walk = None
+        try:
+            for step in self._steps_after(cursor):
+                self.progress()
+                found += step.found
+                rejected += step.rejected
+                cursor = step.cursor
+                if len(found) + len(rejected) >= limit or time.monotonic() > deadline:
+                    return Page(found, rejected, cursor)
+        except (SourceRefused, SourceUnavailable):
+            if found or rejected:
+                return Page(found, rejected, cursor)
+            raise
         return Page(found, rejected, None)
 
     def _steps_after(self, cursor: Cursor | None) -> Iterator[Step]:
@@ -106,10 +111,11 @@ class Source(ABC):
         if self._walk is None or self._walk[0] != cursor:
             self._walk = (cursor, self.walk(cursor))
         _, steps = self._walk
-        self._walk = None  # a walk that raises is over
+        self._walk = None
         for step in steps:
             self._walk = (step.cursor, steps)
             yield step
+            self._walk = None  # a walk that raises now is over
 
     def _check_options(self) -> None:
         for name, value in self.options.items():

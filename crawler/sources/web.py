@@ -1,6 +1,7 @@
 """How sources read documents of strangers' sites: robots.txt first, at the site's pace."""
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from crawler.urls import canonical, host_of, origin_of
 if TYPE_CHECKING:
     from pixsim.core.net import Client, FetchError, Response
 
-# Longer waits are left to whoever reads the source.
+# A longer wait would hold up a worker that is asked to stop.
 MAX_SLEEP_SECONDS = 1.0
 
 
@@ -25,7 +26,8 @@ class NotAllowed(CrawlError):
 class Web:
     """Documents for one source, one after the other.
 
-    Two requests to a host are at least its Crawl-delay, or what CRAWL_HOST_RATE says, apart.
+    Two requests to a host are at least its Crawl-delay, or what CRAWL_HOST_RATE says, apart;
+    a wait that is too long to sleep is SourceUnavailable with that `retry_after`.
     Not for use inside a running event loop.
     """
 
@@ -68,17 +70,19 @@ class Web:
         except NotAllowed as error:
             return str(error)
 
-    def wait_for(self, url: str) -> float:
-        """Seconds until this host may be asked again."""
-        between = max(self._robots.delay(url), 1.0 / settings.CRAWL_HOST_RATE)
-        return max(0.0, self._asked_at.get(host_of(url), 0.0) + between - time.monotonic())
-
     def _get(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
-        time.sleep(min(self.wait_for(url), MAX_SLEEP_SECONDS))
+        host = host_of(url)
+        between = max(self._robots.delay(url), 1.0 / settings.CRAWL_HOST_RATE)
+        wait = self._asked_at.get(host, -math.inf) + between - time.monotonic()
+        if wait > MAX_SLEEP_SECONDS:
+            raise SourceUnavailable(
+                f"{host} asks for {between:g} s between requests", retry_after=wait
+            )
+        time.sleep(max(0.0, wait))
         try:
             return asyncio.run(self._fetch(url, max_bytes, ask_robots))
         finally:
-            self._asked_at[host_of(url)] = time.monotonic()
+            self._asked_at[host] = time.monotonic()
 
     async def _fetch(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
         from pixsim.core.net import Client, Limits

@@ -1,12 +1,12 @@
 """The pictures of a web page and, on request, of the pages it links to on its site."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from crawler.errors import BadUrl, SourceRefused
 from crawler.sources.base import Cursor, Source, Step, rejection
 from crawler.sources.page.reading import MAX_PAGE_BYTES, Reading, read_page
-from crawler.sources.web import MAX_SLEEP_SECONDS, NotAllowed, Web
+from crawler.sources.web import NotAllowed, Web
 from crawler.urls import canonical, has_picture_suffix, host_of
 
 DEFAULT_MAX_PAGES = 50
@@ -24,6 +24,10 @@ class PageSource(Source):
     kind: ClassVar[str] = "page"
     option_types = {"follow_links": bool, "max_pages": int}
 
+    def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
+        super().__init__(location, options, label)
+        self._web = Web()
+
     def check(self) -> None:
         self._root()
         if not 1 <= self.options.get("max_pages", 1) <= MOST_MAX_PAGES:
@@ -31,16 +35,13 @@ class PageSource(Source):
 
     def walk(self, cursor: Cursor | None) -> Iterator[Step]:
         self.check()
-        web = Web()
         begin = cursor or {"pages": [self._root()], "next": 0, "read": 0, "site": ""}
         pages, read, site = list(begin["pages"]), begin["read"], begin["site"]
         most = self.options.get("max_pages", DEFAULT_MAX_PAGES)
         following = self.options.get("follow_links", False)
         place = begin["next"]
         while place < len(pages) and read < most:
-            while (wait := web.wait_for(pages[place])) > MAX_SLEEP_SECONDS:
-                yield Step(_bookmark(pages, place, read, site), wait=wait)
-            reading = self._read(web, pages[place], site)
+            reading = self._read(pages[place], site)
             if isinstance(reading, str):
                 place += 1
                 rejected = [rejection(pages[place - 1], reading)]
@@ -53,16 +54,16 @@ class PageSource(Source):
             after = _bookmark(pages, place, read, site)
             yield Step(after, reading.found, reading.rejected)
 
-    def _read(self, web: Web, url: str, site: str) -> Reading | str:
+    def _read(self, url: str, site: str) -> Reading | str:
         """What a page offers, or why nothing. The first page, without a site yet, must work."""
         if site:
-            response = web.get_part(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
+            response = self._web.get_part(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
             if isinstance(response, str):
                 return response
         else:
-            response = web.get(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
+            response = self._web.get(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
         try:
-            reading = read_page(response, source=self.kind, label=self.label, token=web.token)
+            reading = read_page(response, source=self.kind, label=self.label, token=self._web.token)
         except NotAllowed as error:
             if site:
                 return str(error)

@@ -1,14 +1,14 @@
 """Pictures that a site lists in its sitemaps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from crawler.errors import BadUrl, SourceRefused
 from crawler.sources.base import Cursor, Found, Rejected, Source, Step, provenance, rejection
 from crawler.sources.page.reading import MAX_PAGE_BYTES, read_page
 from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry, entries
-from crawler.sources.web import MAX_SLEEP_SECONDS, NotAllowed, Web
+from crawler.sources.web import NotAllowed, Web
 from crawler.urls import canonical, has_picture_suffix, join
 
 MAX_DEPTH = 4
@@ -27,12 +27,15 @@ class SitemapSource(Source):
     kind: ClassVar[str] = "sitemap"
     option_types = {"follow_pages": bool}
 
+    def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
+        super().__init__(location, options, label)
+        self._web = Web()
+
     def check(self) -> None:
         self._root()
 
     def walk(self, cursor: Cursor | None) -> Iterator[Step]:
         self.check()
-        web = Web()
         begin = cursor or {"stack": [[self._root(), 0]], "opened": 1}
         stack: list[tuple[str, int]] = [(url, done) for url, done in begin["stack"]]
         opened = begin["opened"]
@@ -40,10 +43,9 @@ class SitemapSource(Source):
         coming: dict[str, Iterator[Entry]] = {}
         while stack:
             url, done = stack[-1]
-            before = _bookmark(stack, opened)
             try:
                 if url not in coming:
-                    body = self._fetch(web, url, is_root=len(stack) == 1)
+                    body = self._fetch(url, is_root=len(stack) == 1)
                     coming[url] = islice(entries(body), done, None)
                 entry, problem = next(coming[url], None), ""
             except (BrokenXml, NotAllowed) as error:
@@ -66,37 +68,31 @@ class SitemapSource(Source):
                     rejected = [rejection(entry.sitemap, error)]
                     yield Step(_bookmark(stack, opened), rejected=rejected)
             else:
-                yield from self._page(web, url, entry, before, _bookmark(stack, opened))
+                yield self._page(url, entry, _bookmark(stack, opened))
 
-    def _fetch(self, web: Web, url: str, *, is_root: bool) -> bytes:
+    def _fetch(self, url: str, *, is_root: bool) -> bytes:
         """A sitemap's body. Raises NotAllowed when one that is not the root cannot be had."""
         if is_root:
-            return web.get(url, max_bytes=MAX_BYTES, ask_robots=False).body
-        response = web.get_part(url, max_bytes=MAX_BYTES, ask_robots=False)
+            return self._web.get(url, max_bytes=MAX_BYTES, ask_robots=False).body
+        response = self._web.get_part(url, max_bytes=MAX_BYTES, ask_robots=False)
         if isinstance(response, str):
             raise NotAllowed(response)
         return response.body
 
-    def _page(
-        self, web: Web, sitemap: str, entry: Entry, before: Cursor, after: Cursor
-    ) -> Iterator[Step]:
-        """What one <url> offers. The step behind it is `after`; until it may be read, `before`."""
+    def _page(self, sitemap: str, entry: Entry, after: Cursor) -> Step:
+        """What one <url> offers."""
         try:
             page = _joined(sitemap, entry.page)
         except BadUrl as error:
-            yield Step(after, rejected=[rejection(entry.page, error)])
-            return
+            return Step(after, rejected=[rejection(entry.page, error)])
         if entry.images:
             found, rejected = self._listed(page, entry)
-            yield Step(after, found, rejected)
-        elif has_picture_suffix(page):
-            yield Step(after, [Found(page, self.label, provenance(source=self.kind))])
-        elif self.options.get("follow_pages", False):
-            while (wait := web.wait_for(page)) > MAX_SLEEP_SECONDS:
-                yield Step(before, wait=wait)
-            yield self._read(web, page, after)
-        else:
-            yield Step(after)
+            return Step(after, found, rejected)
+        if has_picture_suffix(page):
+            return Step(after, [Found(page, self.label, provenance(source=self.kind))])
+        if self.options.get("follow_pages", False):
+            return self._read(page, after)
+        return Step(after)
 
     def _listed(self, page: str, entry: Entry) -> tuple[list[Found], list[Rejected]]:
         found: list[Found] = []
@@ -116,12 +112,12 @@ class SitemapSource(Source):
             found.append(Found(url, self.label, said))
         return found, rejected
 
-    def _read(self, web: Web, page: str, after: Cursor) -> Step:
-        response = web.get_part(page, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
+    def _read(self, page: str, after: Cursor) -> Step:
+        response = self._web.get_part(page, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
         if isinstance(response, str):
             return Step(after, rejected=[rejection(page, response)])
         try:
-            reading = read_page(response, source=self.kind, label=self.label, token=web.token)
+            reading = read_page(response, source=self.kind, label=self.label, token=self._web.token)
         except NotAllowed as error:
             return Step(after, rejected=[rejection(page, error)])
         return Step(after, reading.found, reading.rejected)

@@ -219,14 +219,14 @@ class UrlsSource(Source):
             return path, f"{path.stat().st_size} bytes"
         if cursor and (kept := spool.kept(cursor["list"])):
             return kept, cursor["list"]
-        return spool.download(self._remote_url())
+        return spool.download(self._remote_url(), progress=self.progress)
 
     def _reader(self, path: Path) -> RowReader:
         if self._format() == "parquet":
             return ParquetList(path)
         head, encoding = self._sample(path)
         recode_from = encoding if must_be_recoded(head, encoding) else None
-        plain = spool.plain(path, recode_from=recode_from)
+        plain = spool.plain(path, recode_from=recode_from, progress=self.progress)
         if recode_from:
             head, encoding = spool.recode(head, encoding), "utf-8"
         check_text(head, encoding)

@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -32,6 +32,8 @@ BLOCK_BYTES = 1024**2
 SAMPLE_BYTES = 256 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 
+Progress = Callable[[], None]
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -44,18 +46,19 @@ def kept(key: str) -> Path | None:
     return None
 
 
-def download(url: str) -> tuple[Path, str]:
+def download(url: str, *, progress: Progress) -> tuple[Path, str]:
     """Fetch a list and keep it; its path and content key.
 
     In parts where the server can, else at once up to MAX_UNDIVIDED_BYTES.
     Raises SourceRefused or SourceUnavailable.
     """
     with _new_file() as file:
-        asyncio.run(_download(url, file))
+        asyncio.run(_download(url, file, progress))
         file.seek(0)
         digest = sha256()
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
+            progress()
         return _keep(file, digest.hexdigest()), digest.hexdigest()
 
 
@@ -67,7 +70,7 @@ def sample(path: Path) -> bytes:
         raise SourceRefused("location", f"{path} cannot be read: {error.strerror}") from None
 
 
-def plain(path: Path, *, recode_from: str | None) -> Path:
+def plain(path: Path, *, recode_from: str | None, progress: Progress) -> Path:
     """A file of the same text that is not packed and, if asked, recoded to UTF-8 with \\n.
 
     `path` itself if it is that already. Raises SourceRefused for damaged data.
@@ -86,6 +89,7 @@ def plain(path: Path, *, recode_from: str | None) -> Path:
         blocks = _unpacked(path, BLOCK_BYTES)
         for block in _recoded(blocks, recode_from) if recode_from else blocks:
             _write(file, block)
+            progress()
         return _keep(file, key)
 
 
@@ -95,7 +99,7 @@ def recode(blob: bytes, encoding: str) -> bytes:
     return _one_newline(decoder.decode(blob)).encode()
 
 
-async def _download(url: str, file: IO[bytes]) -> None:
+async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
     from pixsim.core.net import Client, FetchError, Limits
 
     limits = replace(Limits.from_settings(), max_bytes=MAX_UNDIVIDED_BYTES)
@@ -105,7 +109,7 @@ async def _download(url: str, file: IO[bytes]) -> None:
         while begin < total:
             wanted = {"Range": f"bytes={begin}-{begin + PART_BYTES - 1}", **validator}
             try:
-                answer = await client.fetch(url, headers=wanted)
+                answer = await client.fetch(url, headers=wanted, on_bytes=lambda count: progress())
             except FetchError as error:
                 raise source_error(error, url) from error
             if answer.status != 206:

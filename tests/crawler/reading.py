@@ -1,0 +1,26 @@
+"""Read a source to its end, as discovery does: the bookmark goes through JSON each time."""
+
+import json
+from collections.abc import Callable
+
+from crawler.sources import Found, Source
+
+
+def read_all(
+    source: Source | Callable[[], Source], *, limit: int = 1000
+) -> tuple[list[Found], list[tuple[str, str]]]:
+    """All that is found and rejected. A callable makes a new source for every page."""
+    found: list[Found] = []
+    rejected: list[tuple[str, str]] = []
+    cursor = None
+    while True:
+        reader = source if isinstance(source, Source) else source()
+        page = reader.read(cursor, limit=limit)
+        found += page.found
+        rejected += page.rejected
+        if page.cursor is None:
+            return found, rejected
+        text = json.dumps(page.cursor)
+        assert "\\u0000" not in text
+        assert "\\ud" not in text
+        cursor = json.loads(text)

@@ -1,0 +1,163 @@
+"""Folders name the pictures in them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from crawler.errors import SourceRefused
+from crawler.sources import Found, build
+from crawler.urls import path_of
+from tests.crawler.reading import read_all
+
+
+@pytest.fixture
+def root(tmp_path: Path, settings) -> Path:
+    root = tmp_path / "pictures"
+    root.mkdir()
+    settings.CRAWL_FOLDER_ROOTS = [str(root)]
+    return root
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+
+
+def below(root: Path, found: list[Found]) -> list[str]:
+    return [str(path_of(f.url).relative_to(root)) for f in found]
+
+
+def test_pictures_of_all_depths_come_in_order_and_nothing_else_does(root: Path) -> None:
+    put(root, "b.jpg", "a/2.PNG", "a/1.webp", "a.b/x.gif", "a/deep/er/z.jpeg")
+    put(root, "notes.txt", ".hidden.jpg", ".git/a.jpg", "noextension")
+    found, rejected = read_all(build("folder", str(root), {}, "cats"))
+    assert below(root, found) == ["a/1.webp", "a/2.PNG", "a/deep/er/z.jpeg", "a.b/x.gif", "b.jpg"]
+    assert rejected == []
+    assert found[0].label == "cats"
+    assert found[0].provenance == {"source": "folder", "source_id": "a/1.webp"}
+
+
+def test_reading_goes_on_from_any_cursor_in_a_fresh_process(root: Path) -> None:
+    put(root, *(f"{d}/{n}.jpg" for d in ("a", "a/b", "a-b", "c") for n in range(4)), "z.jpg")
+    whole, _ = read_all(build("folder", str(root), {}, ""))
+    for limit in (1, 2, 5):
+        by_pages, _ = read_all(lambda: build("folder", str(root), {}, ""), limit=limit)
+        assert by_pages == whole
+
+
+def test_files_that_come_and_go_meanwhile_disturb_nothing(root: Path) -> None:
+    put(root, "a/1.jpg", "b/1.jpg", "c/1.jpg")
+    first = build("folder", str(root), {}, "").read(None, limit=2)
+    assert below(root, first.found) == ["a/1.jpg", "b/1.jpg"]
+    (root / "b/1.jpg").unlink()
+    (root / "b").rmdir()
+    put(root, "a/2.jpg", "b2/1.jpg")
+    rest = build("folder", str(root), {}, "").read(first.cursor)
+    assert below(root, rest.found) == ["b2/1.jpg", "c/1.jpg"]
+
+
+def test_the_first_sub_folder_can_be_the_label(root: Path) -> None:
+    put(root, "cats/1.jpg", "cats/small/2.jpg", "dogs/1.jpg", "loose.jpg")
+    found, _ = read_all(build("folder", str(root), {"labels": "folder"}, "animals"))
+    assert [f.label for f in found] == ["cats", "cats", "dogs", "animals"]
+
+
+def test_links_do_not_lead_out_of_the_folder_nor_in_circles(root: Path, tmp_path: Path) -> None:
+    put(tmp_path, "secret/1.jpg")
+    put(root, "in/1.jpg")
+    (root / "out.jpg").symlink_to(tmp_path / "secret/1.jpg")
+    (root / "outside").symlink_to(tmp_path / "secret")
+    (root / "in/circle").symlink_to(root)
+    (root / "in/again.jpg").symlink_to(root / "in/1.jpg")
+    (root / "broken.jpg").symlink_to(root / "nowhere.jpg")
+    found, rejected = read_all(build("folder", str(root), {}, ""))
+    assert below(root, found) == ["in/1.jpg", "in/again.jpg"]
+    assert rejected == [
+        ("broken.jpg", "not a file"),
+        ("out.jpg", "a link that leaves the folder"),
+    ]
+
+
+def test_names_that_are_no_utf8_are_read_and_resumed(root: Path) -> None:
+    for name in (b"\xff.jpg", b"\xfe\n.jpg", "é %2e.jpg".encode()):
+        Path(os.fsdecode(os.fsencode(root) + b"/" + name)).write_bytes(b"picture")
+    found, _ = read_all(lambda: build("folder", str(root), {}, ""), limit=1)
+    assert len(found) == 3
+    assert all(path_of(f.url).read_bytes() == b"picture" for f in found)
+    assert all(str(f.provenance).encode() for f in found)
+
+
+def test_a_closed_sub_folder_is_named_and_the_rest_is_read(root: Path, monkeypatch) -> None:
+    put(root, "a/1.jpg", "b/1.jpg", "c/1.jpg")
+    real = os.scandir
+
+    def scandir(folder: bytes):
+        if folder.endswith(b"/b"):
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may list everything
+    found, rejected = read_all(lambda: build("folder", str(root), {}, ""), limit=1)
+    assert below(root, found) == ["a/1.jpg", "c/1.jpg"]
+    assert rejected == [("b", "a folder that cannot be listed: Permission denied")]
+
+
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        ("/etc", "CRAWL_FOLDER_ROOTS"),
+        ("{root}/../..", "outside the folders"),
+        ("file:///etc", "outside the folders"),
+        ("relative/folder", "not an absolute path"),
+        ("{root}\0/a", "not an absolute path"),
+        ("file://host/share", "file:///"),
+        ("{root}/nothing", "not a folder"),
+        ("{root}/file.jpg", "not a folder"),
+    ],
+)
+def test_other_places_are_refused_by_name(root: Path, location: str, why: str) -> None:
+    put(root, "file.jpg")
+    with pytest.raises(SourceRefused) as refused:
+        build("folder", location.format(root=root), {}, "").check()
+    assert refused.value.field == "location"
+    assert why in refused.value.message
+
+
+def test_without_roots_no_folder_is_read(root: Path, settings) -> None:
+    settings.CRAWL_FOLDER_ROOTS = []
+    source = build("folder", str(root), {}, "")
+    for attempt in (source.check, lambda: source.read(None)):
+        with pytest.raises(SourceRefused, match="CRAWL_FOLDER_ROOTS"):
+            attempt()
+
+
+def test_a_link_to_a_forbidden_folder_is_as_forbidden(root: Path, tmp_path: Path) -> None:
+    put(tmp_path, "secret/1.jpg")
+    (root / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(SourceRefused, match="outside"):
+        build("folder", str(root / "link"), {}, "").check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "location", "options", "field"),
+    [
+        ("ftp", "/a", {}, "kind"),
+        ("folder", "  ", {}, "location"),
+        ("folder", "/a", {"lables": "folder"}, "options.lables"),
+        ("folder", "/a", {"labels": True}, "options.labels"),
+        ("page", "http://example.com", {"max_pages": True}, "options.max_pages"),
+        ("page", "http://example.com", {"follow_links": "yes"}, "options.follow_links"),
+    ],
+)
+def test_unknown_kinds_and_options_are_refused_by_name(kind, location, options, field) -> None:
+    with pytest.raises(SourceRefused) as refused:
+        build(kind, location, options, "")
+    assert refused.value.field == field
+
+
+def test_only_folder_labels_exist(root: Path) -> None:
+    with pytest.raises(SourceRefused, match="folder"):
+        build("folder", str(root), {"labels": "file"}, "").check()
