@@ -95,6 +95,18 @@ class World:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
+    def python(self, code: str) -> subprocess.Popen[str]:
+        """Start `code` in a process that has Django set up, as a web process would; read its stdout."""
+        setup = "import django; django.setup(); import pixsim.celery\n"
+        return subprocess.Popen(
+            [sys.executable, "-c", setup + code],
+            cwd=PROJECT,
+            env={"DJANGO_SETTINGS_MODULE": "pixsim.settings", **self.env},
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+
     def start_worker(self, *, concurrency: int = 2) -> subprocess.Popen[bytes]:
         """A real Celery worker, started as the README says."""
         log = (self.home / "worker.log").open("ab")
@@ -124,7 +136,9 @@ class World:
             with contextlib.suppress(psycopg.OperationalError):
                 if condition():
                     return
-            assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.log()[-6000:]}"
+            assert time.monotonic() < deadline, (
+                f"{what}: not within {seconds} s\n{self.log()[-6000:]}"
+            )
             time.sleep(0.1)
 
     def crawl(self, *words: str) -> int:
