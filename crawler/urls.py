@@ -7,6 +7,7 @@ same canonical form name the same resource; the reverse cannot be known without 
 import ipaddress
 import os
 import re
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urljoin
@@ -136,6 +137,7 @@ def _tidy(url: str) -> str:
     return url[:end].replace("\\", "/") + url[end:]
 
 
+@lru_cache(maxsize=4096)
 def _host_and_port(authority: str) -> tuple[str, int | None]:
     match = _HOST_AND_PORT.fullmatch(authority.rpartition("@")[2])
     if match is None:
