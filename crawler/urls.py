@@ -46,6 +46,7 @@ _PARTS = re.compile(
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:]*))(?::(?P<port>\d*))?")
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EDGES = "".join(map(chr, range(0x21)))
 _NEWLINES_AND_TABS = {ord("\t"): None, ord("\r"): None, ord("\n"): None}
@@ -84,8 +85,11 @@ def canonical(url: str) -> str:
 
 def join(base: str, reference: str) -> str:
     """The canonical address that `reference` means in a document at `base`. Raises BadUrl."""
+    reference = _tidy(reference)
+    if _ABSOLUTE.match(reference):
+        return canonical(reference)  # urljoin takes a bare "http://" for the base itself
     try:
-        return canonical(urljoin(base, _tidy(reference)))
+        return canonical(urljoin(base, reference))
     except BadUrl:
         raise
     except ValueError as error:  # urljoin parses the host and complains about brackets

@@ -135,6 +135,8 @@ def test_references_are_read_as_browsers_read_them() -> None:
     assert join(base, "c.jpg") == "https://example.com/a/c.jpg"
     assert join(base, " ../c\n.jpg ") == "https://example.com/c.jpg"
     assert join(base, "//cdn.example/c.jpg") == "https://cdn.example/c.jpg"
+    with pytest.raises(BadUrl):
+        join(base, "https://")
     assert join(base, "\\\\cdn.example\\c.jpg") == "https://cdn.example/c.jpg"
 
 
