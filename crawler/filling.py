@@ -220,4 +220,7 @@ def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
         # A worker that lost its chunk unawares must not leave candidates with it for ever.
         work.lock_lease()
         rows = fetch(CLAIM_CANDIDATES, {"job": chunk.job_id, "chunk": chunk.pk, "limit": limit})
-    return [Task(*row[:4], recording.parse_provenance(row[4]), row[5]) for row in sorted(rows)]
+    return [
+        Task(id, url, host, label, recording.parse_provenance(provenance), tries)
+        for id, url, host, label, provenance, tries in sorted(rows)
+    ]

@@ -202,12 +202,13 @@ def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
     probed = [picture for picture in pictures if picture.phash is not None]
     if not probed or _distance() < 0:
         return {}
-    bands = [probes(picture.phash, _distance()) for picture in probed]
+    phashes = [picture.phash for picture in pictures if picture.phash is not None]
+    bands = [probes(phash, _distance()) for phash in phashes]
     params: dict[str, Any] = {
         "job": job_id,
         "distance": _distance(),
         "places": list(range(len(probed))),
-        "phashes": [picture.phash for picture in probed],
+        "phashes": phashes,
     }
     for band in range(4):
         # Arrays of arrays must be rectangular in PostgreSQL, so each goes as its literal.

@@ -1,6 +1,6 @@
 """A job chunk: one slice of a crawl job."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 
@@ -33,7 +33,7 @@ class JobChunk(WorkItem):
     chunk_index = models.IntegerField()
     image_range = models.JSONField(help_text='{"start": s, "end": e}: indices s to e-1.')
 
-    objects = JobChunkQuerySet.as_manager()
+    objects: ClassVar[models.Manager["JobChunk"]] = JobChunkQuerySet.as_manager()
 
     class Meta:
         db_table = "job_chunks"

@@ -24,15 +24,13 @@ def admit(kind: Kind, owner: UUID) -> int:
     Ready items that better ones displace go back to waiting; items being processed stay. Locks
     the owner's profile, so it may be called at any time, by anyone, at once.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statements.LOCK_OWNER, {"owner": owner})
-        row = cursor.fetchone()
-        if row is None:
+    with transaction.atomic():
+        locked = fetch(statements.LOCK_OWNER, {"owner": owner})
+        if not locked:
             return 0
-        params = {"owner": owner, "window": tiers.windows().get(row[0], 0)}
-        cursor.execute(kind.sql(statements.WITHDRAW), params)
-        cursor.execute(kind.sql(statements.GRANT), params)
-        return len(cursor.fetchall())
+        params = {"owner": owner, "window": tiers.windows().get(locked[0][0], 0)}
+        fetch(kind.sql(statements.WITHDRAW), params)
+        return len(fetch(kind.sql(statements.GRANT), params))
 
 
 def admit_all(kind: Kind, owners: Iterable[UUID | None]) -> int:

@@ -1,0 +1,231 @@
+"""The crawler's tables: the contract with the older system, and what the database promises."""
+
+import json
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from crawler.models import CrawlJob, JobChunk, Project
+from tests.schema import Column, describe_table
+
+NOW = "now()"
+
+PROJECTS = [
+    Column("id", "integer", False, "nextval('projects_id_seq')"),
+    Column("name", "character varying(100)", False),
+    Column("description", "text", True),
+    Column("user_id", "uuid", False),
+    Column("status", "character varying(20)", False),
+    Column("created_at", "timestamp with time zone", False, NOW),
+    Column("updated_at", "timestamp with time zone", False, NOW),
+]
+CRAWL_JOBS = [
+    Column("id", "integer", False, "nextval('crawl_jobs_id_seq')"),
+    Column("project_id", "integer", False),
+    Column("name", "character varying(100)", False),
+    Column("keywords", "jsonb", False),
+    Column("max_images", "integer", False),
+    Column("status", "character varying(20)", False),
+    Column("progress", "integer", False),
+    Column("total_images", "integer", False),
+    Column("downloaded_images", "integer", False),
+    Column("valid_images", "integer", False),
+    Column("started_at", "timestamp with time zone", True),
+    Column("completed_at", "timestamp with time zone", True),
+    Column("created_at", "timestamp with time zone", False, NOW),
+    Column("updated_at", "timestamp with time zone", False, NOW),
+    Column("total_chunks", "integer", False),
+    Column("active_chunks", "integer", False),
+    Column("completed_chunks", "integer", False),
+    Column("failed_chunks", "integer", False),
+    Column("task_ids", "jsonb", False),
+]
+JOB_CHUNKS = [
+    Column("id", "integer", False, "nextval('job_chunks_id_seq')"),
+    Column("job_id", "integer", False),
+    Column("chunk_index", "integer", False),
+    Column("status", "character varying(20)", False, "'pending'"),
+    Column("priority", "integer", False, "5"),
+    Column("image_range", "jsonb", False),
+    Column("error_message", "text", True),
+    Column("retry_count", "integer", False, "0"),
+    Column("task_id", "character varying(255)", True),
+    Column("created_at", "timestamp with time zone", False, NOW),
+    Column("updated_at", "timestamp with time zone", False, NOW),
+]
+IMAGES = [
+    Column("id", "integer", False, "nextval('images_id_seq')"),
+    Column("crawl_job_id", "integer", False),
+    Column("original_url", "text", False),
+    Column("filename", "character varying(255)", False),
+    Column("storage_url", "text", True),
+    Column("width", "integer", True),
+    Column("height", "integer", True),
+    Column("file_size", "integer", True),
+    Column("format", "character varying(10)", True),
+]
+CHUNK_INDEXES = {
+    "ix_job_chunks_job_id": "btree (job_id)",
+    "ix_job_chunks_job_status": "btree (job_id, status)",
+    "ix_job_chunks_priority_created": "btree (priority, created_at)",
+    "ix_job_chunks_status": "btree (status)",
+    "ix_job_chunks_task_id": "btree (task_id)",
+    "job_chunks_pkey": "unique btree (id)",
+}
+CHUNK_CONSTRAINTS = {
+    "ck_job_chunks_priority_range": "CHECK (((priority >= 0) AND (priority <= 10)))",
+    "ck_job_chunks_retry_count_positive": "CHECK ((retry_count >= 0))",
+    "ck_job_chunks_status_valid": (
+        "CHECK (((status)::text = ANY ((ARRAY['pending'::character varying,"
+        " 'processing'::character varying, 'completed'::character varying,"
+        " 'failed'::character varying])::text[])))"
+    ),
+    "job_chunks_job_id_fkey": ("FOREIGN KEY (job_id) REFERENCES crawl_jobs(id) ON DELETE CASCADE"),
+}
+
+
+@pytest.fixture
+def migrate(transactional_db):
+    yield lambda name: MigrationExecutor(connection).migrate([("crawler", name)])
+    call_command("migrate", verbosity=0)
+
+
+def test_migration_0002_has_exactly_what_the_older_system_has_at_001(migrate):
+    migrate("0002_job_chunks")
+
+    chunks = describe_table(connection, "job_chunks")
+    assert chunks.columns == JOB_CHUNKS
+    assert chunks.indexes == CHUNK_INDEXES
+    assert chunks.constraints == CHUNK_CONSTRAINTS
+    for name, columns in (("projects", PROJECTS), ("crawl_jobs", CRAWL_JOBS), ("images", IMAGES)):
+        table = describe_table(connection, name)
+        assert table.columns == columns
+        assert set(table.indexes) == {f"{name}_pkey"}
+        assert table.constraints == {}
+
+
+def test_a_job_of_the_older_system_passes_to_head_with_its_rows(migrate):
+    migrate("0002_job_chunks")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO profiles (id, email, role) VALUES (gen_random_uuid(), 'a@x', 'user')"
+        )
+        cursor.execute(
+            "INSERT INTO projects (name, user_id, status) SELECT 'old', id, 'active' FROM profiles"
+        )
+        cursor.execute(
+            """INSERT INTO crawl_jobs (project_id, name, keywords, max_images, status, progress,
+                   total_images, downloaded_images, valid_images, total_chunks, active_chunks,
+                   completed_chunks, failed_chunks, task_ids)
+               SELECT id, 'old', '["cat"]', 20, 'running', 0, 0, 0, 0, 1, 0, 0, 0, '[]' FROM projects"""
+        )
+        cursor.execute(
+            "INSERT INTO job_chunks (job_id, chunk_index, image_range)"
+            ' SELECT id, 0, \'{"start": 0, "end": 20}\' FROM crawl_jobs'
+        )
+        cursor.execute(
+            "INSERT INTO images (crawl_job_id, original_url, filename, file_size)"
+            " SELECT id, 'http://a.example/1.jpg', '1.jpg', 2000000000 FROM crawl_jobs"
+        )
+
+    migrate("0009_autovacuum")
+
+    job = CrawlJob.objects.get()
+    chunk = job.chunks.get()
+    assert (job.project.owner.email, job.keywords, job.outcomes) == ("a@x", ["cat"], {})
+    assert (chunk.start, chunk.end, chunk.held, chunk.ready_at) == (0, 20, False, None)
+    assert job.images.get().file_size == 2_000_000_000
+
+
+@pytest.mark.django_db
+def test_deleting_a_job_by_plain_sql_deletes_everything_under_it():
+    project = Project.objects.create(name="p")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """WITH job AS (
+                 INSERT INTO crawl_jobs (project_id, name, keywords, max_images, status, progress,
+                   total_images, downloaded_images, valid_images, total_chunks, active_chunks,
+                   completed_chunks, failed_chunks, task_ids)
+                 VALUES (%s, 'j', '[]', 1, 'pending', 0, 0, 0, 0, 0, 0, 0, 0, '[]') RETURNING id
+               ), chunk AS (
+                 INSERT INTO job_chunks (job_id, chunk_index, image_range)
+                 SELECT id, 0, '{}' FROM job RETURNING id
+               ), candidate AS (
+                 INSERT INTO candidates (job_id, chunk_id, url, url_key, host)
+                 SELECT job.id, chunk.id, 'u', 'k', 'h' FROM job, chunk
+               ), source AS (
+                 INSERT INTO crawl_sources (job_id, kind, location) SELECT id, 'urls', 'l' FROM job
+               )
+               INSERT INTO images (crawl_job_id, chunk_id, original_url, filename)
+               SELECT job.id, chunk.id, 'u', 'f' FROM job, chunk""",
+            [project.pk],
+        )
+        cursor.execute("DELETE FROM crawl_jobs")
+        for table in ("job_chunks", "candidates", "crawl_sources", "images"):
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            assert cursor.fetchone() == (0,), table
+
+
+@pytest.fixture
+def many_chunks(db):
+    """20,000 chunks of 40 jobs, most of them completed, with statistics."""
+    project = Project.objects.create(name="p")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO crawl_jobs (project_id, name, keywords, max_images, status, progress,
+                   total_images, downloaded_images, valid_images, total_chunks, active_chunks,
+                   completed_chunks, failed_chunks, task_ids)
+               SELECT %s, 'j', '[]', 1, 'pending', 0, 0, 0, 0, 0, 0, 0, 0, '[]'
+               FROM generate_series(1, 40)""",
+            [project.pk],
+        )
+        cursor.execute(
+            """INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, status,
+                   retry_count, created_at)
+               SELECT job.id, i, '{"start": 0, "end": 1}', i % 11,
+                   CASE WHEN i % 100 = 0 THEN 'failed' WHEN i % 10 = 0 THEN 'pending'
+                        ELSE 'completed' END, i % 5, now() - i * interval '1 second'
+               FROM crawl_jobs job, generate_series(1, 500) i"""
+        )
+        cursor.execute("ANALYZE job_chunks")
+    return CrawlJob.objects.order_by("pk").first()
+
+
+def indexes_of(queryset):
+    plan = json.loads(queryset.explain(format="json"))
+    names = []
+
+    def walk(node):
+        assert node["Node Type"] != "Seq Scan", plan
+        names.append(node.get("Index Name"))
+        for child in node.get("Plans", []):
+            walk(child)
+
+    walk(plan[0]["Plan"])
+    return {name for name in names if name}
+
+
+def test_pending_chunks_of_a_job_come_by_priority_then_age_from_an_index(many_chunks):
+    found = JobChunk.objects.pending_of_job(many_chunks.pk)
+
+    order = [(-chunk.priority, chunk.created_at) for chunk in found]
+    assert order == sorted(order)
+    assert {chunk.status for chunk in found} == {"pending"}
+    assert indexes_of(found) <= {"ix_job_chunks_job_status", "ix_job_chunks_job_id"}
+
+
+def test_the_most_urgent_chunks_come_from_an_index(many_chunks):
+    found = JobChunk.objects.most_urgent()[:20]
+
+    order = [(-chunk.priority, chunk.created_at) for chunk in found]
+    assert order == sorted(order)
+    assert indexes_of(found)
+
+
+def test_failed_chunks_with_retries_left_come_from_an_index(many_chunks):
+    found = JobChunk.objects.retryable()
+
+    assert {(chunk.status, chunk.retry_count < 3) for chunk in found} == {("failed", True)}
+    assert "ix_job_chunks_status" in indexes_of(found)
