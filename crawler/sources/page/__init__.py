@@ -1,6 +1,6 @@
 """The pictures of a web page and, on request, of the pages it links to on its site."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from crawler.errors import BadUrl, SourceRefused
@@ -49,8 +49,7 @@ class PageSource(Source):
                 continue
             place, read, site = place + 1, read + 1, site or _site(reading.url)
             if following:
-                new = (link for link in reading.links if _site(link) == site)
-                pages += list(_unseen(new, pages))[: 2 * most - len(pages)]
+                _add_links(pages, reading.links, site=site, most=2 * most)
             after = _bookmark(pages, place, read, site)
             yield Step(after, reading.found, reading.rejected)
 
@@ -87,6 +86,12 @@ def _site(url: str) -> str:
     return host_of(url).removeprefix("www.")
 
 
-def _unseen(links: Iterator[str], pages: list[str]) -> Iterator[str]:
+def _add_links(pages: list[str], links: Iterable[str], *, site: str, most: int) -> None:
+    """Append the links to pages of the site that are not there yet, up to `most` in all."""
     seen = set(pages)
-    return (link for link in links if link not in seen and not has_picture_suffix(link))
+    for link in links:
+        if len(pages) >= most:
+            return
+        if link not in seen and _site(link) == site and not has_picture_suffix(link):
+            seen.add(link)
+            pages.append(link)

@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from crawler.errors import BadUrl
@@ -58,15 +59,11 @@ class HtmlPage:
             titles[url] = titles.get(url) or clean(title)
         return titles, rejected
 
-    def links(self) -> list[str]:
-        """Where the page's links lead, each once, without those marked nofollow."""
-        found: dict[str, None] = {}
+    def links(self) -> Iterator[str]:
+        """Where the page's links lead, in order, without those marked nofollow."""
         for anchor in self._anchors():
-            try:
-                found[join(self._base, _attribute(anchor, "href"))] = None
-            except BadUrl:
-                continue
-        return list(found)
+            with suppress(BadUrl):
+                yield join(self._base, _attribute(anchor, "href"))
 
     def directives(self, token: str) -> set[str]:
         """The directives of robots meta tags that are meant for us."""

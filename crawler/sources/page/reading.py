@@ -1,5 +1,6 @@
 """From an answer to candidates: what a page offers, unless it opts out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Reading:
     url: str
     found: list[Found]
     rejected: list[Rejected] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
+    links: Iterable[str] = ()
 
 
 def read_page(response: "Response", *, source: str, label: str, token: str) -> Reading:
@@ -56,4 +57,4 @@ def read_page(response: "Response", *, source: str, label: str, token: str) -> R
     ]
     header = robots_directives(header_values(response.headers, "x-robots-tag"), token)
     may_follow = not honour or "nofollow" not in header | page.directives(token)
-    return Reading(url, found, rejected, page.links() if may_follow else [])
+    return Reading(url, found, rejected, page.links() if may_follow else ())
