@@ -54,7 +54,11 @@ def page_context(found: Figures) -> dict[str, Any]:
     return {
         "taken_at": found.taken_at,
         "worker_runs": found.worker_runs,
-        "kinds": [_kind(one, course) for one, course in found.kinds],
+        # Chunks are what most of the work is; discovery feeds them.
+        "kinds": sorted(
+            (_kind(one, course) for one, course in found.kinds),
+            key=lambda kind: not kind["is_chunks"],
+        ),
         "images": _minutes([[("good", n)] for n in found.images_per_minute], "images"),
         "images_last_hour": sum(found.images_per_minute),
         "accounts": _accounts(found.accounts),
@@ -92,7 +96,7 @@ def _kind(one: KindStatus, course: Course) -> dict[str, Any]:
         "stuck_count": one.stuck_count,
         "indexes": _indexes(one.indexes),
         "table": _table(one.table),
-        "chunk_links": one.kind == "chunk",
+        "is_chunks": one.kind == "chunk",
     }
 
 
@@ -145,8 +149,7 @@ def _minutes(parts: Sequence[Sequence[tuple[str, float]]], what: str) -> SafeStr
 
 
 def _times(times: Sequence[Ended]) -> SafeString:
-    labels = [f"≤ {_seconds(bound)}" for bound in TIME_BOUNDS]
-    labels.append(f"> {_seconds(TIME_BOUNDS[-1])}")
+    labels = [*map(_seconds, TIME_BOUNDS), "longer"]
     items = [
         Column(
             _parts(ended),
@@ -187,7 +190,7 @@ def _ages(one: KindStatus) -> SafeString | str:
                 one.ages.waiting,
                 _seconds(one.ages.waiting),
                 "quiet",
-                f"{one.waiting_owners} owners",
+                "1 owner" if one.waiting_owners == 1 else f"{one.waiting_owners} owners",
             )
         )
     if one.ages.processing is not None:

@@ -71,13 +71,11 @@ class JobChunkAdmin(KeysetAdmin):
     list_display = [
         "chunk",
         "crawl_job",
-        "indices",
         "state",
         "priority",
         "owner_and_tier",
         "age",
         "lease",
-        "retry_count",
         "worker",
         "error",
     ]
@@ -92,23 +90,26 @@ class JobChunkAdmin(KeysetAdmin):
     def chunk(self, chunk: JobChunk) -> SafeString:
         return format_html("{}", f"#{chunk.pk}")
 
-    @admin.display(description="crawl job")
+    @admin.display(description="crawl job, images")
     def crawl_job(self, chunk: JobChunk) -> SafeString:
-        url = reverse("admin:crawler_crawljob_change", args=[chunk.job_id])
-        return format_html('<a href="{}">{}</a>', url, shortened(chunk.job.name, 40))
-
-    @admin.display(description="images")
-    def indices(self, chunk: JobChunk) -> str:
         span = chunk.image_range if isinstance(chunk.image_range, dict) else {}
-        return f"{span.get('start', '?')} to {span.get('end', '?')}"
+        return format_html(
+            '<span class="px-nowrap"><a href="{}">{}</a>'
+            ' <span class="px-quiet-text">{} to {}</span></span>',
+            reverse("admin:crawler_crawljob_change", args=[chunk.job_id]),
+            shortened(chunk.job.name, 32),
+            span.get("start", "?"),
+            span.get("end", "?"),
+        )
 
     @admin.display(description="status")
     def state(self, chunk: JobChunk) -> SafeString:
-        if chunk.status != Status.PENDING:
-            return badge(chunk.status)
-        if chunk.held:
-            return badge("held")
-        return badge("ready" if chunk.ready_at else "waiting", "quiet")
+        retries = f" retry {chunk.retry_count}" if chunk.retry_count else ""
+        return format_html(
+            '<span class="px-nowrap">{}<span class="px-quiet-text">{}</span></span>',
+            _place(chunk),
+            retries,
+        )
 
     @admin.display(description="owner and tier")
     def owner_and_tier(self, chunk: JobChunk) -> SafeString:
@@ -118,19 +119,19 @@ class JobChunkAdmin(KeysetAdmin):
     def age(self, chunk: JobChunk) -> SafeString | str:
         return age(chunk.created_at)
 
-    @admin.display(description="lease, or due")
+    @admin.display(description="lease")
     def lease(self, chunk: JobChunk) -> SafeString | str:
         if chunk.status == Status.PROCESSING:
             return until(chunk.lease_expires_at)
         return until(chunk.available_at) if chunk.available_at else ""
 
-    @admin.display(description="worker's task")
+    @admin.display(description="task")
     def worker(self, chunk: JobChunk) -> SafeString | str:
-        return format_html('<span class="px-code">{}</span>', shortened(chunk.task_id, 13))
+        return format_html('<span class="px-code">{}</span>', shortened(chunk.task_id, 8))
 
     @admin.display(description="error")
     def error(self, chunk: JobChunk) -> SafeString | str:
-        return shortened(chunk.error_message)
+        return shortened(chunk.error_message, 60)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[JobChunk], search_term: str
@@ -244,6 +245,14 @@ class JobChunkAdmin(KeysetAdmin):
             "created_at",
             "updated_at",
         ]
+
+
+def _place(chunk: JobChunk) -> SafeString:
+    if chunk.status != Status.PENDING:
+        return badge(chunk.status)
+    if chunk.held:
+        return badge("due later" if chunk.available_at else "held", "warn")
+    return badge("ready", "quiet") if chunk.ready_at else badge("waiting", "off")
 
 
 def _chunks(count: int) -> str:

@@ -104,7 +104,11 @@ def actor_of(request: HttpRequest) -> Profile | None:
 def owner_and_tier(owner: Profile | None) -> SafeString:
     if owner is None:
         return format_html('<span class="px-quiet-text">{}</span>', "system")
-    return format_html('{} <span class="px-tier">{}</span>', owner.email, owner.user_tier)
+    return format_html(
+        '<span class="px-nowrap">{} <span class="px-tier">{}</span></span>',
+        shortened(owner.email, 40),
+        owner.user_tier,
+    )
 
 
 @admin.register(Project)
@@ -178,6 +182,7 @@ class SourceInline(admin.TabularInline):
 class CrawlJobAdmin(DatabaseCascadeAdmin):
     form = CrawlJobForm
     inlines = [SourceInline]
+    change_list_template = "admin/wide_change_list.html"
     action_form = PriorityActionForm
     actions = ["pause", "resume", "cancel", "retry", "change_priority"]
     autocomplete_fields = ["project"]
@@ -244,13 +249,13 @@ class CrawlJobAdmin(DatabaseCascadeAdmin):
 
     def get_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[Any]:
         asked = ["name", "project", "keywords", "max_images", "priority", "chunk_size", "options"]
-        return [*asked, "error_message", "created_at"] if obj else asked
+        return [*asked, "created_at"] if obj else asked
 
     def get_readonly_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[str]:
         if obj is None:
             return []
         ended = [] if obj.is_open else ["priority", "options"]
-        return ["project", "max_images", "chunk_size", "error_message", "created_at", *ended]
+        return ["project", "max_images", "chunk_size", "created_at", *ended]
 
     def save_model(self, request: HttpRequest, obj: CrawlJob, form: Any, change: bool) -> None:
         if not change:

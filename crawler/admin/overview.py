@@ -5,17 +5,19 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from crawler.models import CrawlJob, JobStatus, Outcome
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
-from pixsim.core.admin.display import age, bar, short_time, tone_of
+from pixsim.core.admin.display import age, badge, bar, short_time, shortened, tone_of
 
 STRIP_LIMIT = 1000
 """Jobs of more chunks have a bar of their counts instead of a cell for each."""
 THUMBNAILS = 24
+SOURCES = 20
 
 GOOD_OUTCOMES = (Outcome.STORED,)
 # Nobody's fault: there was enough already.
@@ -46,6 +48,7 @@ def overview(job: CrawlJob, *, may_steer: bool) -> dict[str, Any]:
         "facts": _facts(job),
         "outcomes": _outcomes(job),
         "chunks": _chunks(job),
+        "sources": _sources(job),
         "images": list(job.images.order_by("-id")[:THUMBNAILS]),
         "near_duplicates": job.outcomes.get(Outcome.NEAR_DUPLICATE, 0),
         "verbs": verbs(job) if may_steer else (),
@@ -70,7 +73,7 @@ def _facts(job: CrawlJob) -> list[tuple[str, Any]]:
     facts: list[tuple[str, Any]] = [
         ("Found", f"{job.total_images:,} addresses"),
         ("Downloaded", f"{job.downloaded_images:,} pictures"),
-        ("Started", age(job.started_at)),
+        ("Started", format_html("{} ago", age(job.started_at)) if job.started_at else "not yet"),
     ]
     if job.started_at is None:
         return facts
@@ -113,6 +116,21 @@ def _tone_of_outcome(name: str) -> str:
     if name in GOOD_OUTCOMES:
         return "good"
     return "quiet" if name in HARMLESS_OUTCOMES else "bad"
+
+
+def _sources(job: CrawlJob) -> list[dict[str, Any]]:
+    """What discovery has read of each source."""
+    return [
+        {
+            "name": shortened(source.location, 60),
+            "kind": source.kind,
+            "state": badge("paused" if source.held and job.status == "paused" else source.status),
+            "found": f"{source.found:,} found"
+            + (f", {source.rejected:,} rejected" if source.rejected else ""),
+            "problem": shortened(source.error_message, 200),
+        }
+        for source in job.sources.order_by("id")[:SOURCES]
+    ]
 
 
 def _chunks(job: CrawlJob) -> dict[str, Any]:

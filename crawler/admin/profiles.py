@@ -1,56 +1,63 @@
 """What the list of profiles shows of a person's crawls: their use against their limits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
 from accounts import tiers
 from accounts.admin import PROFILE_COLUMNS, ProfileColumn
-from accounts.tiers import Tier
 
 # Each reads an index that begins with the owner.
 IN_WINDOW = """
-SELECT count(*) FROM job_chunks
-WHERE job_chunks.owner_id = profiles.id AND job_chunks.ready_at IS NOT NULL
+SELECT id, user_tier, (
+    SELECT count(*) FROM job_chunks
+    WHERE job_chunks.owner_id = profiles.id AND job_chunks.ready_at IS NOT NULL)
+FROM profiles WHERE id = ANY(%s)
 """
-OPEN_JOBS = """
-SELECT count(*) FROM crawl_jobs JOIN projects ON projects.id = crawl_jobs.project_id
-WHERE projects.user_id = profiles.id AND crawl_jobs.status IN ('pending', 'running', 'paused')
-"""
-JOBS_TODAY = """
-SELECT count(*) FROM crawl_jobs JOIN projects ON projects.id = crawl_jobs.project_id
-WHERE projects.user_id = profiles.id
-  AND crawl_jobs.created_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
-"""
-IMAGES_TODAY = """
-SELECT coalesce(sum(images_processed), 0) FROM usage_metrics
-WHERE usage_metrics.user_id = profiles.id
-  AND usage_metrics.metric_date = (now() AT TIME ZONE 'UTC')::date
+CRAWLS = """
+SELECT id, user_tier, jobs.open, jobs.today, (
+    SELECT coalesce(sum(images_processed), 0) FROM usage_metrics
+    WHERE usage_metrics.user_id = profiles.id AND metric_date = (now() AT TIME ZONE 'UTC')::date)
+FROM profiles CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE crawl_jobs.status IN ('pending', 'running', 'paused')) AS open,
+        count(*) FILTER (WHERE crawl_jobs.created_at
+            >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS today
+    FROM crawl_jobs JOIN projects ON projects.id = crawl_jobs.project_id
+    WHERE projects.user_id = profiles.id) jobs
+WHERE id = ANY(%s)
 """
 
 
-def _values(
-    figure: str, limit: Callable[[Tier], int] | None
-) -> Callable[[Sequence[UUID]], Mapping[UUID, str]]:
-    def values(ids: Sequence[UUID]) -> Mapping[UUID, str]:
-        known = tiers.all_tiers()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id, user_tier, ({figure}) FROM profiles WHERE id = ANY(%s)", [list(ids)]
-            )
-            rows = cursor.fetchall()
-        return {
-            key: f"{use:,} of {limit(known[tier]):,}" if limit and tier in known else f"{use:,}"
-            for key, tier, use in rows
-        }
+def in_window(ids: Sequence[UUID]) -> Mapping[UUID, str]:
+    """How many chunks are ready or processing, of how many may be."""
+    known = tiers.all_tiers()
+    return {
+        key: f"{used:,} of {known[tier].window:,}"
+        for key, tier, used in _rows(IN_WINDOW, ids)
+        if tier in known
+    }
 
-    return values
+
+def crawls(ids: Sequence[UUID]) -> Mapping[UUID, str]:
+    """Jobs that are open and that were begun today, of how many may be, and images of today."""
+    known = tiers.all_tiers()
+    return {
+        key: f"{opened:,} of {known[tier].concurrent_jobs:,} open, "
+        f"{today:,} of {known[tier].jobs_per_day:,} today, {images:,} images today"
+        for key, tier, opened, today, images in _rows(CRAWLS, ids)
+        if tier in known
+    }
+
+
+def _rows(statement: str, ids: Sequence[UUID]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [list(ids)])
+        return cursor.fetchall()
 
 
 PROFILE_COLUMNS += [
-    ProfileColumn("in_window", "in the window", _values(IN_WINDOW, lambda tier: tier.window)),
-    ProfileColumn("open_jobs", "open jobs", _values(OPEN_JOBS, lambda tier: tier.concurrent_jobs)),
-    ProfileColumn("jobs_today", "jobs today", _values(JOBS_TODAY, lambda tier: tier.jobs_per_day)),
-    ProfileColumn("images_today", "images today", _values(IMAGES_TODAY, None)),
+    ProfileColumn("in_window", "in the window", in_window),
+    ProfileColumn("crawls", "crawl jobs", crawls),
 ]

@@ -132,5 +132,5 @@ def test_charts_take_any_numbers_and_escape_any_words():
     drawn += columns([], label="") + bars([])
 
     assert "<script>" not in drawn
-    assert [nice_ceiling(value) for value in (0, 1, 3, 5, 11, 2e6)] == [1, 1, 5, 5, 20, 2e6]
-    assert nice_ceiling(float("inf")) == 1
+    assert [nice_ceiling(value) for value in (0, 1, 3, 5, 11, 2e6)] == [2, 2, 4, 10, 20, 2e6]
+    assert nice_ceiling(float("inf")) == 2

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from pixsim.core.admin.display import bar
 
 WIDTH, HEIGHT = 600, 170
-LEFT, RIGHT, TOP, BOTTOM = 44, 6, 8, 22
+LEFT, RIGHT, TOP, BOTTOM = 40, 14, 8, 24
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def bars(rows: Sequence[Row], *, most: float | None = None) -> SafeString:
 
 
 def nice_ceiling(value: float) -> float:
-    """The next 1, 2 or 5 times a power of ten, at least 1."""
-    if not 1 < value < float("inf"):
-        return 1.0
+    """The next 1, 2 or 4 times a power of ten, at least 2: its half is a round number too."""
+    if not 2 < value < float("inf"):
+        return 2.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
+    return next(step * power for step in (1, 2, 4, 10) if step * power >= value)
 
 
 def _short(value: float) -> str:
