@@ -2,6 +2,14 @@
 
 from collections.abc import Iterator
 
+MIN_CHUNK, MAX_CHUNK = 50, 250
+CHUNKS_OF_A_LARGE_JOB = 40
+
+
+def default_chunk_size(max_images: int) -> int:
+    """Images per chunk when nobody says: some forty chunks, none of them tiny or long to do again."""
+    return min(MAX_CHUNK, max(MIN_CHUNK, max_images // CHUNKS_OF_A_LARGE_JOB))
+
 
 def chunk_ranges(max_images: int, chunk_size: int) -> Iterator[tuple[int, int]]:
     """Split [0, max_images) into half-open ranges of `chunk_size`; the last may be smaller.

@@ -21,14 +21,13 @@ from crawler.fetch import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, JobStatus, Outcome, Project
 from crawler.models.jobs import OPEN_STATUSES
 from crawler.models.projects import COMMAND_LINE_PROJECT
-from crawler.planner import chunk_ranges
+from crawler.planner import chunk_ranges, default_chunk_size
 from jobs.queue import admission, doorbell
 from jobs.queue.drain import perform_one
 from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import Kind, kind_named
 from jobs.queue.sql import fetch
 
-DEFAULT_CHUNK_SIZE = 50
 MAX_IMAGES = 10_000_000
 BATCH = 5000
 
@@ -172,13 +171,15 @@ def create_crawl_job(
     priority: int | None = None,
     project: Project | None = None,
     options: dict[str, Any] | None = None,
-    chunk_size: int = DEFAULT_CHUNK_SIZE,
+    chunk_size: int | None = None,
 ) -> CrawlJob:
     """Accept a crawl job: checked, within the owner's limits, planned, and its workers rung for.
 
     Raises JobRefused or SourceRefused, naming the field, or LimitExceeded; nothing is kept then.
     `owner` None is the system, which has no limits.
     """
+    if chunk_size is None:
+        chunk_size = default_chunk_size(max_images)
     if priority is None:
         priority = tiers.tier_of(owner).default_priority if owner else 5
     check_job(max_images=max_images, priority=priority, chunk_size=chunk_size, options=options)

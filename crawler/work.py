@@ -43,6 +43,9 @@ class ChunkKind(Kind):
     runnable_sql = _JOB_IS_OPEN
     owner_sql = _OWNER_OF_JOB
 
+    def load(self) -> None:
+        import crawler.fetch.engine  # noqa: F401
+
     def perform(self, work: Work) -> Ending:
         return filling.fill(work)
 

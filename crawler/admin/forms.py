@@ -16,6 +16,7 @@ from crawler.admin.fields import MAX_LABEL, LabelsField, OptionsField
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.fetch.tasks import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, SourceKind
+from crawler.planner import MIN_CHUNK
 from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY, Status
 
 # The form's field for each limit of a tier.
@@ -78,7 +79,7 @@ class CrawlJobForm(forms.ModelForm):
             )
             self.fields["max_images"].initial = 100
             self.fields["max_images"].help_text = "How many distinct images to collect."
-            self.fields["chunk_size"].initial = services.DEFAULT_CHUNK_SIZE
+            self.fields["chunk_size"].initial = MIN_CHUNK
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data

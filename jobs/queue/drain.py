@@ -55,7 +55,7 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
         settings.QUEUE_SLICE_SECONDS if slice_seconds is None else slice_seconds
     )
     finished, idle_since = 0, None
-    with _draining(), Heartbeat() as heartbeat:
+    with workplace.finishing_before_sigterm(), _draining(), Heartbeat() as heartbeat:
         while not workplace.stop_requested():
             now = time.monotonic()
             if now >= ends:
@@ -83,7 +83,7 @@ def perform_one(kind: Kind, *, item_id: int, task_id: str) -> bool:
     work = transitions.claim_one(kind, item_id=item_id, task_id=task_id)
     if work is None:
         return False
-    with Heartbeat() as heartbeat:
+    with workplace.finishing_before_sigterm(), Heartbeat() as heartbeat:
         _perform_claimed(kind, [work], heartbeat)
     return True
 

@@ -48,6 +48,9 @@ class Kind:
     rescuable_sql: ClassVar[str] = "TRUE"
     """False for processing items that need no lease."""
 
+    def load(self) -> None:
+        """Import what performing needs: once in a worker's parent, so that its children share it."""
+
     def perform(self, work: Work) -> Ending:
         """Do one item. An exception is a failed attempt (see `drain`)."""
         raise NotImplementedError

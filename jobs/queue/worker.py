@@ -5,6 +5,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from jobs.queue import workplace
+from jobs.queue.kinds import all_kinds
 from jobs.queue.standby import Standby
 from jobs.queue.sweeper import Sweeper
 
@@ -18,6 +19,8 @@ class SweeperStep(bootsteps.StartStopStep):
         super().__init__(parent, **kwargs)
         # Steps are made before any of them starts: nothing is forked yet.
         workplace.open_workplace(pool_size=parent.concurrency or 1)
+        for kind in all_kinds():
+            kind.load()
         self._sweeper = Sweeper(Standby(parent.concurrency or 1))
 
     def start(self, parent: Any) -> None:

@@ -9,6 +9,9 @@ import ctypes
 import mmap
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 MAX_CHILDREN = 1024
@@ -52,13 +55,32 @@ def anyone_draining() -> bool:
 
 
 def stop_on_sigterm() -> None:
-    """Let SIGTERM to this process alone mean: finish or give back."""
+    """Let SIGTERM to this process alone mean, from now on: finish or give back."""
+    signal.signal(signal.SIGTERM, _stop_this)
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        global _stop_this_process
-        _stop_this_process = True
 
-    signal.signal(signal.SIGTERM, handle)
+@contextmanager
+def finishing_before_sigterm() -> Iterator[None]:
+    """Let SIGTERM to this process alone mean "finish or give back" first, and take effect then.
+
+    Only while work is in hand: an idle process of a pool ends at once. (A handler set when the
+    process starts would not last: the pool sets its own afterwards.)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGTERM, _stop_this)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+        if _stop_this_process:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stop_this(signum: int, frame: FrameType | None) -> None:
+    global _stop_this_process
+    _stop_this_process = True
 
 
 def _alive(pid: int) -> bool:

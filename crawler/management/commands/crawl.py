@@ -68,7 +68,7 @@ class Command(BaseCommand):
         add("--owner", metavar="EMAIL", help="whose job it is; without, the system's own")
         add("--project", metavar="NAME", help="the owner's project; made if there is none")
         add("--name", help="name of the job and of the exported archive")
-        add("--chunk-size", type=int, default=services.DEFAULT_CHUNK_SIZE, help="images per chunk")
+        add("--chunk-size", type=int, help="images per chunk")
         add("--url-column", help="urls: the column with the addresses")
         add("--label-column", help="urls: the column with the class labels")
         add("--encoding", help="urls: the encoding of the list")
@@ -168,6 +168,8 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
                 chunk_size=options["chunk_size"],
             )
     except (JobRefused, SourceRefused) as error:
+        if error.field == "options":  # the message begins with the option's name
+            raise CommandError(f"option {error.message}", returncode=reports.WRONG_USAGE) from error
         raise _wrong(_flag(error.field), error.message) from error
     except LimitExceeded as error:
         raise _wrong(_flag(error.limit), str(error)) from error
