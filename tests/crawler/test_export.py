@@ -183,7 +183,18 @@ def test_near_duplicates_are_left_out_and_images_without_an_index_come_last(tmp_
 
 def test_labels_become_folders_of_their_own_inside_the_archive_whatever_they_contain(tmp_path):
     job = make_job(name="../../etc/passwd", keywords=["a", "b"])
-    labels = ["Cats", "cats", "cats 2", "../../x", "CON", "", "!!!", "猫" * 100, "a/b\\c", "c" * 100]
+    labels = [
+        "Cats",
+        "cats",
+        "cats 2",
+        "../../x",
+        "CON",
+        "",
+        "!!!",
+        "猫" * 100,
+        "a/b\\c",
+        "c" * 100,
+    ]
     for number, label in enumerate(labels):
         add_image(job, number, label=label)
     archive = exported(job, tmp_path)
@@ -322,6 +333,8 @@ def test_a_contact_sheet_shows_every_label_and_a_grey_square_for_what_is_missing
     assert sheet.size == (4 * 136 + 8, 2 * 32 + 3 * 136 + 8)
     counts = dict((colour, count) for count, colour in sheet.getcolors(100_000))
     assert counts[(0xD0, 0xD0, 0xD0)] >= 128 * 128
-    assert sum(n for (r, g, b), n in counts.items() if r > 240 and g < 20 and b < 20) == 5 * 128 * 85
+    assert (
+        sum(n for (r, g, b), n in counts.items() if r > 240 and g < 20 and b < 20) == 5 * 128 * 85
+    )
     with pytest.raises(ExportFailed, match="no images to show"):
         contact_sheet(job_id=make_job().pk, path=tmp_path / "sheet.png")

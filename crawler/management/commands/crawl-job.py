@@ -66,10 +66,12 @@ class Command(BaseCommand):
             f"completed, {job.failed_chunks:,} failed. {job.total_images:,} addresses were found:"
         )
         for source in job.sources.order_by("id"):
-            note = f" ({source.error_message})" if source.error_message else ""
-            self.stdout.write(
-                f"  {source.found:>10,}  {source.kind} {source.location}: {source.status}{note}"
-            )
+            told = f"  {source.found:>10,}  {source.kind} {source.location}: {source.status}"
+            if source.rejected:
+                told += f", {source.rejected:,} entries rejected"
+            if source.error_message:
+                told += f" ({source.error_message})"
+            self.stdout.write(told)
         if outcomes := reports.outcome_table(job):
             self.stdout.write(f"Outcomes:\n{outcomes}")
 

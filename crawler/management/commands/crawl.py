@@ -84,7 +84,7 @@ class Command(BaseCommand):
             + ", ".join(field.name for field in fields(Rules)),
         )
         add("--wait", action="store_true", help="stay until the job has ended")
-        add("--timeout", type=float, metavar="SECONDS", help="wait at most so long")
+        add("--timeout", type=float, metavar="SECONDS", help="wait, but at most so long")
         add("--export", type=Path, metavar="DIR", help="wait, then write the dataset there")
         add("--json", action="store_true", help="print one object")
 
@@ -93,7 +93,7 @@ class Command(BaseCommand):
         if folder is not None:
             _check_writable(folder)
         job = _accept(options)
-        if not options["wait"] and folder is None:
+        if not options["wait"] and options["timeout"] is None and folder is None:
             self._print_accepted(job, options["json"])
             return
         export, failure = None, ""

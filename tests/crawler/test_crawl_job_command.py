@@ -1,0 +1,149 @@
+"""`manage.py crawl-job`: looking at a job, steering it, exporting it."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from crawler import services
+from crawler.models import CrawlJob, CrawlSource, JobChunk
+from jobs.queue.drain import drain
+from tests.crawler.in_process import wait_until, working
+from tests.crawler.pictures import jpeg
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def blob_folder(settings, tmp_path) -> Path:
+    folder = tmp_path / "blobs"
+    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {"location": str(folder)}}
+    settings.STORAGES = {**settings.STORAGES, "blobs": backend}
+    settings.CRAWL_FOLDER_ROOTS = ["/"]
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path) -> CrawlJob:
+    """Four pictures asked for, in two chunks, of a folder that has four."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(jpeg(160, 120, seed=number))
+    return services.create_crawl_job(
+        owner=None,
+        name="Birds",
+        max_images=4,
+        chunk_size=2,
+        source_specs=[services.SourceSpec("folder", str(folder), "birds")],
+    )
+
+
+def crawl_job(job: CrawlJob | int, *words: object) -> tuple[int, str]:
+    """Exit code and what was said."""
+    out = io.StringIO()
+    number = job if isinstance(job, int) else job.pk
+    try:
+        call_command("crawl-job", str(number), *map(str, words), stdout=out)
+    except CommandError as error:
+        return error.returncode, str(error)
+    return 0, out.getvalue()
+
+
+def test_status_tells_people_and_programs_how_a_job_stands(job):
+    CrawlJob.objects.filter(pk=job.pk).update(
+        status="failed", outcomes={"http_4xx": 1200, "stored": 1}, valid_images=1, failed_chunks=1,
+        error_message="location: nobody answers.",
+    )  # fmt: skip
+    CrawlSource.objects.update(found=1201, rejected=3, status="completed")
+    code, told = crawl_job(job, "status")
+    assert code == 0
+    assert f"Crawl job {job.pk} is failed: 1 of 4 images" in told
+    assert "location: nobody answers." in told
+    assert f"try them again with: manage.py crawl-job {job.pk} retry" in told
+    assert "0 of 2 chunks are completed, 1 failed" in told
+    assert "completed, 3 entries rejected" in told
+    assert told.index("1,200  http_4xx") < told.index("1  stored")
+
+    code, told = crawl_job(job, "status", "--json")
+    values = json.loads(told)
+    assert values.pop("seconds") >= 0
+    assert values == {
+        "job": job.pk,
+        "status": "failed",
+        "requested": 4,
+        "stored": 1,
+        "outcomes": {"http_4xx": 1200, "stored": 1},
+        "export": None,
+    }
+
+
+def test_pausing_holds_a_job_and_resuming_lets_it_go_on(job):
+    assert crawl_job(job, "pause")[0] == 0
+    assert drain(task_id="test", slice_seconds=5) == 0
+    assert set(JobChunk.objects.values_list("held", flat=True)) == {True}
+    code, told = crawl_job(job, "pause")
+    assert (code, f"Crawl job {job.pk} is paused" in told) == (1, True)
+    assert crawl_job(job, "resume")[0] == 0
+    assert set(JobChunk.objects.values_list("held", flat=True)) == {False}
+
+
+@pytest.mark.parametrize("action", ["resume", "retry"])
+def test_a_running_job_is_not_started_a_second_time(job, action):
+    CrawlJob.objects.update(status="running")
+    before = list(JobChunk.objects.order_by("id").values())
+    code, told = crawl_job(job, action)
+    assert code == 1
+    assert f"Crawl job {job.pk} is running" in told
+    assert list(JobChunk.objects.order_by("id").values()) == before
+
+
+def test_a_cancelled_job_has_ended_and_cannot_be_steered(job):
+    code, told = crawl_job(job, "cancel", "--json")
+    assert (code, json.loads(told)["status"]) == (0, "cancelled")
+    for action in ("cancel", "pause", "resume", "retry"):
+        code, told = crawl_job(job, action)
+        assert (code, "is cancelled" in told) == (1, True), action
+
+
+def test_a_new_priority_reaches_the_waiting_chunks(job):
+    assert crawl_job(job, "priority", 9)[0] == 0
+    assert set(JobChunk.objects.values_list("priority", flat=True)) == {9}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["priority"], "priority: give the new one"),
+        (["priority", "11"], "priority: must be from 0 to 10, not 11"),
+        (["pause", "3"], "priority: give the new one"),
+    ],
+)
+def test_wrong_usage_says_what_to_write(job, words, message):
+    code, told = crawl_job(job, *words)
+    assert (code, message in told) == (2, True), told
+
+
+def test_a_job_that_is_not_there_is_wrong_usage():
+    for action in ("status", "pause", "export"):
+        assert crawl_job(4711, action) == (2, "id: there is no crawl job 4711.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_finished_job_is_exported_where_one_asks(job, tmp_path, blob_folder):
+    code, told = crawl_job(job, "export", "--to", tmp_path / "out")
+    assert (code, "no images to export" in told) == (3, True)
+    with working():
+        wait_until(lambda: CrawlJob.objects.get().status == "completed")
+    code, told = crawl_job(job, "export", "--to", tmp_path / "out", "--json")
+    path = tmp_path / "out" / f"birds-{job.pk}.zip"
+    assert (code, json.loads(told)["export"]) == (0, str(path))
+    with zipfile.ZipFile(path) as archive:
+        assert sum(name.startswith("birds/") for name in archive.namelist()) == 4
+    next(blob_folder.rglob("*.jpg")).unlink()
+    code, told = crawl_job(job, "export", "--to", tmp_path / "other")
+    assert (code, "1 of its images cannot be used" in told) == (3, True)
+    assert list((tmp_path / "other").iterdir()) == []
