@@ -56,9 +56,9 @@ def release(kind: Kind, *, limit: int = 1000) -> int:
     """Let in the items whose time has come; how many."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(kind.sql(statements.RELEASE), {"limit": limit})
-        rows = cursor.fetchall()
-    admit_all(kind, (owner for _id, owner in rows))
-    return len(rows)
+        let_in = [owner for owner, held in cursor.fetchall() if not held]
+    admit_all(kind, let_in)
+    return len(let_in)
 
 
 def wake(kind: Kind, *, parent_id: int) -> int:

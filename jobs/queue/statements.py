@@ -155,13 +155,14 @@ WITH gone AS (
     + _ADMIT_NEXT
 )
 
-# Waits for something else (candidates, a slot): no retry, and its place in the window is free.
+# Waits for something else (candidates, a slot): no retry, and its place in the window is free. One
+# that waits until its job is resumed is looked at by RELEASE, for the job may be so already.
 WAIT = (
     """
 WITH gone AS (
     UPDATE {table} SET
         status = 'pending', held = TRUE,
-        available_at = now() + make_interval(secs => %(seconds)s::float8),
+        available_at = now() + make_interval(secs => coalesce(%(seconds)s::float8, 0)),
         error_message = %(reason)s,
         ready_at = NULL, lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
         updated_at = now()
@@ -172,18 +173,17 @@ WITH gone AS (
 )
 
 # The time of these has come. Without an owner they are ready at their old place; with one they
-# wait for the window.
+# wait for the window. What belongs to a paused or ended job rests until somebody resumes it.
 RELEASE = """
-UPDATE {table} SET
-    held = FALSE, available_at = NULL,
-    ready_at = CASE WHEN owner_id IS NULL THEN created_at END,
+UPDATE {table} item SET
+    held = NOT ({runnable}), available_at = NULL,
+    ready_at = CASE WHEN owner_id IS NULL AND ({runnable}) THEN created_at END,
     updated_at = now()
 WHERE id = ANY(ARRAY(
-    SELECT id FROM {table} item
-    WHERE held AND available_at IS NOT NULL AND available_at <= now()
-      AND status = 'pending' AND ({runnable})
+    SELECT id FROM {table}
+    WHERE held AND available_at IS NOT NULL AND available_at <= now() AND status = 'pending'
     ORDER BY available_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-RETURNING id, owner_id
+RETURNING owner_id, held
 """
 
 # What a parent's items wait for has come. Items in a backoff, which have begun, stay.
