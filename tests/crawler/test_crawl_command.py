@@ -217,7 +217,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("words, message", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("words", "message"), REFUSALS.values(), ids=REFUSALS)
 def test_wrong_usage_names_the_flag_and_creates_nothing(
     ada, tmp_path, words: list[str], message: str
 ):

@@ -115,7 +115,7 @@ def test_a_new_priority_reaches_the_waiting_chunks(job):
 
 
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
         (["priority"], "priority: give the new one"),
         (["priority", "11"], "priority: must be from 0 to 10, not 11"),

@@ -331,7 +331,7 @@ def test_a_contact_sheet_shows_every_label_and_a_grey_square_for_what_is_missing
     sheet = Pillow.open(path)
     # Two headings, two rows of red pictures (five fit its half of the limit), one grey square.
     assert sheet.size == (4 * 136 + 8, 2 * 32 + 3 * 136 + 8)
-    counts = dict((colour, count) for count, colour in sheet.getcolors(100_000))
+    counts = {colour: count for count, colour in sheet.getcolors(100_000)}
     assert counts[(0xD0, 0xD0, 0xD0)] >= 128 * 128
     assert (
         sum(n for (r, g, b), n in counts.items() if r > 240 and g < 20 and b < 20) == 5 * 128 * 85
