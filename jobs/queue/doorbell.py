@@ -22,6 +22,7 @@ BROKEN_SECONDS = 1.0
 """After a failure the broker is left alone for so long; the sweeper covers it."""
 
 _silent_until = 0.0
+_is_broken = False
 _guard = threading.Lock()
 
 
@@ -38,13 +39,25 @@ def ring() -> None:
         current_app.send_task(DRAIN_TASK, retry=False, ignore_result=True)
     except Exception as error:  # whatever the transport raises: the row is the truth
         _take_turn(BROKEN_SECONDS, force=True)
-        logger.warning("The broker does not answer; work waits for the sweeper: %s", error)
+        _note_broken(error)
+    else:
+        _note_broken(None)
 
 
 def wake_idle_neighbour() -> None:
     """More work waits than this process takes: ring if another of this worker is idle."""
     if workplace.idle_processes():
         ring()
+
+
+def _note_broken(error: Exception | None) -> None:
+    """Say once that the broker is away, and once that it is back."""
+    global _is_broken
+    if error and not _is_broken:
+        logger.warning("The broker does not answer; the sweeper finds work without it: %s", error)
+    elif _is_broken and not error:
+        logger.info("The broker answers again.")
+    _is_broken = error is not None
 
 
 def _take_turn(seconds: float, *, force: bool = False) -> bool:

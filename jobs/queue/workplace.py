@@ -73,7 +73,7 @@ def finishing_before_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, usual)
+        signal.signal(signal.SIGTERM, usual or signal.SIG_DFL)
         if _stop_this_process:
             os.kill(os.getpid(), signal.SIGTERM)
 
