@@ -89,6 +89,8 @@ def settle(kind: Kind, *, limit: int = 1000) -> int:
     params = {"limit": limit, **window_params()}
     with transaction.atomic(), connection.cursor() as cursor:
         rows = fetch(kind.sql(statements.SETTLE), params)
+        # No parents: they are counted anew.
+        kind.record_left(cursor, [Left(item_id, status, None) for item_id, status, *_ in rows])
         kind.take_in_changes(cursor, sorted({row[2] for row in rows if row[2] is not None}))
     return len(rows)
 
