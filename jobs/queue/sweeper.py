@@ -7,10 +7,11 @@ is the reason why losing every message costs a second, and why edits by hand hav
 import logging
 import threading
 import time
+from operator import methodcaller
 from uuid import UUID
 
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from jobs.queue import admission, doorbell, transitions, workplace
 from jobs.queue.admission import NOBODY
@@ -46,14 +47,22 @@ class Sweeper:
         self._standby.stop()
 
     def sweep(self) -> None:
-        """One round over all kinds, whoever else sweeps."""
+        """One round over all kinds, whoever else sweeps. What fails does not keep the rest waiting."""
         for kind in all_kinds():
-            admission.adopt(kind)
-            admission.release(kind)
-            transitions.rescue(kind)
-            transitions.settle(kind)
-            self._settle_owners(kind)
-            kind.tidy()
+            for step in (
+                admission.adopt,
+                admission.release,
+                transitions.rescue,
+                transitions.settle,
+                self._settle_owners,
+                methodcaller("tidy"),
+            ):
+                try:
+                    step(kind)
+                except (OperationalError, InterfaceError):
+                    raise  # the connection, not the row
+                except Exception:
+                    logger.exception("Sweeping %s items failed", kind.name)
 
     def _run(self) -> None:
         try:
