@@ -266,7 +266,8 @@ def command_line_project(*, owner: Profile | None) -> Project:
 def plan_job(*, job_id: int) -> int:
     """Split an accepted job into chunks, once; how many were made.
 
-    Its sources and chunks are admitted within the owner's window, and the bell is rung.
+    Its sources and chunks are admitted within the owner's window, and the bell is rung. A job made
+    by hand that cannot be planned fails, with the reason.
     """
     with transaction.atomic():
         job = (
@@ -277,9 +278,22 @@ def plan_job(*, job_id: int) -> int:
         )
         if job is None or job.chunks.exists():
             return 0
+        try:
+            check_job(
+                max_images=job.max_images,
+                priority=job.priority,
+                chunk_size=job.chunk_size,
+                options=job.options,
+            )
+        except JobRefused as error:
+            job.status, job.completed_at = JobStatus.FAILED, datetime.now(UTC)
+            job.error_message = str(error)
+            job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
+            return 0
         owner_id = job.project.owner_id
         planned = _add_chunks(job, owner_id)
-        CrawlSource.objects.filter(job=job).update(
+        # A source that was added by hand may have been taken in, and be at work, before its job.
+        CrawlSource.objects.pending().filter(job=job, held=False, ready_at=None).update(
             priority=job.priority,
             owner_id=owner_id,
             ready_at=F("created_at") if owner_id is None else None,

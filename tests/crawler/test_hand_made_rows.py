@@ -67,3 +67,38 @@ def test_a_chunk_ended_by_hand_lets_go_of_its_candidates(make_job):
     sweep()
 
     assert Candidate.objects.get().chunk_id is None
+
+
+@pytest.mark.parametrize(("max_images", "chunk_size"), [(0, 50), (-5, 50), (2_000_000_000, 1)])
+def test_a_job_that_cannot_be_planned_fails_and_stops_nobody_else(
+    insert_job, max_images, chunk_size
+):
+    impossible = insert_job(max_images=max_images, chunk_size=chunk_size)
+    possible = insert_job()
+
+    sweep()
+
+    impossible.refresh_from_db()
+    possible.refresh_from_db()
+    assert (impossible.status, possible.total_chunks) == ("failed", 2)
+    assert "max_images: must be from 1" in impossible.error_message
+    assert impossible.completed_at is not None
+
+
+@pytest.mark.parametrize("state", ["held", "processing", "failed"])
+def test_planning_a_job_leaves_a_source_that_is_at_work_already(insert_job, state):
+    job = insert_job()
+    kind = DiscoveryKind()
+    admission.adopt(kind)
+    work = claim(kind)
+    if state == "held":
+        transitions.wait(work, seconds=60, reason="The site asks us to wait.")
+    if state == "failed":
+        transitions.fail(work, error="no such folder", permanent=True)
+    before = CrawlSource.objects.values("status", "held", "ready_at", "lease_id").get()
+
+    sweep()
+
+    job.refresh_from_db()
+    assert job.total_chunks == 2
+    assert CrawlSource.objects.values("status", "held", "ready_at", "lease_id").get() == before
