@@ -35,8 +35,3 @@ class SweeperStep(bootsteps.StartStopStep):
 @signals.worker_shutting_down.connect
 def _stop_all(**kwargs: Any) -> None:
     workplace.request_stop()
-
-
-@signals.worker_process_init.connect
-def _stop_alone(**kwargs: Any) -> None:
-    workplace.stop_on_sigterm()
