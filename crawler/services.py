@@ -117,6 +117,12 @@ SELECT job_id FROM open JOIN crawl_jobs ON crawl_jobs.id = open.job_id
 WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 """
 
+# So that nobody opens it again meanwhile.
+LOCK_ENDED = """
+SELECT 1 FROM crawl_jobs WHERE id = %(job)s AND status IN ('completed', 'failed', 'cancelled')
+FOR NO KEY UPDATE
+"""
+
 # An ended job's discovery rests; a job that is opened again goes on where it stopped.
 HOLD_SOURCES = """
 UPDATE crawl_sources SET
@@ -445,7 +451,9 @@ def close_surplus() -> None:
         job_ids = [row[0] for row in cursor.fetchall()]
     for job_id in job_ids:
         with transaction.atomic(), connection.cursor() as cursor:
-            _close_surplus(cursor, job_id)
+            cursor.execute(LOCK_ENDED, {"job": job_id})
+            if cursor.fetchone():
+                _close_surplus(cursor, job_id)
 
 
 def _close_surplus(cursor: Any, job_id: int) -> None:

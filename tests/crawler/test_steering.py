@@ -1,14 +1,18 @@
 """Pausing, resuming and retrying while workers and the sweeper are in the middle of something."""
 
+import threading
+
 import pytest
+from django.db import connection, transaction
 
 from crawler import services
-from crawler.models import JobChunk
+from crawler.models import Candidate, JobChunk
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import transitions
 from jobs.queue.standby import Standby
 from jobs.queue.sweeper import Sweeper
+from tests.crawler.in_process import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,6 +34,12 @@ def sweep():
 def claim(kind):
     [work] = transitions.claim(kind, limit=1, task_id="t")
     return work
+
+
+def somebody_waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
 
 
 @pytest.mark.parametrize("kind", [ChunkKind(), DiscoveryKind()], ids=lambda kind: kind.name)
@@ -56,3 +66,25 @@ def test_what_stops_for_a_pause_is_looked_at_once_and_then_rests_until_the_job_i
     assert (chunk.held, chunk.available_at) == (True, None)
     services.resume_job(job_id=job.pk)
     assert JobChunk.objects.get(pk=work.id).ready_at is not None
+
+
+def test_the_surplus_of_a_job_that_is_opened_again_meanwhile_stays_open(job):
+    """The sweeper has seen that the job ended; before it closes the rest, somebody retries it."""
+    for _ in range(2):
+        transitions.fail(claim(ChunkKind()), error="broken", permanent=True)
+    Candidate.objects.create(job=job, url="http://a.example/", url_key=b"1", host="a.example")
+
+    def sweep_surplus():
+        try:
+            services.close_surplus()
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        services.retry_job(job_id=job.pk)
+        sweeper = threading.Thread(target=sweep_surplus)
+        sweeper.start()
+        wait_until(somebody_waits_for_a_lock)
+    sweeper.join()
+
+    assert Candidate.objects.get().outcome is None
