@@ -138,7 +138,11 @@ class Migration(migrations.Migration):
             model_name="jobchunk",
             index=pixsim.core.db.indexes.NamedIndex(
                 condition=models.Q(
-                    ("finished_at__isnull", True), ("status__in", ["completed", "failed"])
+                    models.Q(
+                        ("finished_at__isnull", True), ("status__in", ["completed", "failed"])
+                    ),
+                    models.Q(("finished_at__isnull", False), ("status", "pending")),
+                    _connector="OR",
                 ),
                 fields=["id"],
                 name="ix_job_chunks_unsettled",

@@ -135,11 +135,12 @@ def queue_indexes(table: str) -> list[models.Index]:
             name=f"ix_{table}_available",
             condition=Q(held=True, available_at__isnull=False),
         ),
-        # Ended by something outside the queue: what the sweeper takes in. Normally empty.
+        # Ended or revived by something outside the queue: what the sweeper takes in. Normally empty.
         NamedIndex(
             fields=["id"],
             name=f"ix_{table}_unsettled",
-            condition=Q(status__in=["completed", "failed"], finished_at__isnull=True),
+            condition=Q(status__in=["completed", "failed"], finished_at__isnull=True)
+            | Q(status="pending", finished_at__isnull=False),
         ),
         # Recent figures of the status page.
         NamedIndex(

@@ -85,7 +85,7 @@ _ADMIT_NEXT = """
         SELECT best.id FROM room CROSS JOIN LATERAL (
             SELECT id FROM {table}
             WHERE owner_id = room.owner_id
-              AND status = 'pending' AND ready_at IS NULL AND NOT held
+              AND status = 'pending' AND ready_at IS NULL AND NOT held AND finished_at IS NULL
             ORDER BY priority DESC, created_at, id
             LIMIT greatest(0, room.free)
             FOR UPDATE SKIP LOCKED) best))
@@ -200,24 +200,30 @@ WHERE id = ANY(ARRAY(
 RETURNING id, owner_id
 """
 
-# Rows that somebody inserted or revived by hand: they know no owner and were never admitted.
+# Rows that somebody inserted by hand, which know no owner and were never admitted, or revived by
+# hand: they say when they ended. Until they are counted nobody admits them.
 STRANGERS = """
-SELECT id, {parent} FROM {table}
-WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
-  AND (%(id)s::bigint IS NULL OR id = %(id)s)
-ORDER BY priority DESC, created_at, id LIMIT %(limit)s
+(SELECT id, {parent} FROM {table}
+ WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
+   AND (%(id)s::bigint IS NULL OR id = %(id)s)
+ ORDER BY priority DESC, created_at, id LIMIT %(limit)s)
+UNION
+(SELECT id, {parent} FROM {table}
+ WHERE status = 'pending' AND finished_at IS NOT NULL
+   AND (%(id)s::bigint IS NULL OR id = %(id)s)
+ ORDER BY id LIMIT %(limit)s)
 """
 
 ADOPT = """
 UPDATE {table} item SET
-    owner_id = ({owner}),
+    owner_id = coalesce(owner_id, ({owner})),
     finished_at = NULL,
     held = NOT ({runnable}),
-    ready_at = CASE WHEN ({owner}) IS NULL AND ({runnable}) THEN created_at END
+    ready_at = CASE WHEN coalesce(owner_id, ({owner})) IS NULL AND ({runnable}) THEN created_at END
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
-    WHERE id = ANY(%(ids)s)
-      AND owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
+    WHERE id = ANY(%(ids)s) AND status = 'pending'
+      AND (finished_at IS NOT NULL OR owner_id IS NULL AND ready_at IS NULL AND NOT held)
     ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, owner_id
 """
@@ -270,7 +276,8 @@ GRANT = """
 UPDATE {table} SET ready_at = {place}
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
-    WHERE owner_id = %(owner)s AND status = 'pending' AND ready_at IS NULL AND NOT held
+    WHERE owner_id = %(owner)s
+      AND status = 'pending' AND ready_at IS NULL AND NOT held AND finished_at IS NULL
     ORDER BY priority DESC, created_at, id
     LIMIT greatest(0, %(window)s - (
         SELECT count(*) FROM {table} WHERE owner_id = %(owner)s AND ready_at IS NOT NULL))

@@ -102,3 +102,24 @@ def test_planning_a_job_leaves_a_source_that_is_at_work_already(insert_job, stat
     job.refresh_from_db()
     assert job.total_chunks == 2
     assert CrawlSource.objects.values("status", "held", "ready_at", "lease_id").get() == before
+
+
+@pytest.mark.parametrize("is_owned", [True, False])
+def test_a_chunk_revived_by_hand_is_counted_and_its_job_opened_again(
+    make_job, django_user_model, is_owned
+):
+    owner = django_user_model.objects.create_user("ada").profile if is_owned else None
+    job = make_job(owner)
+    kind = ChunkKind()
+    transitions.fail(claim(kind), error="broken", permanent=True)
+    sql("UPDATE job_chunks SET status = 'pending' WHERE status = 'failed'")
+    if owner:
+        assert admission.admit(kind, owner.pk) == 0  # not before it is counted
+
+    sweep()
+
+    job.refresh_from_db()
+    assert (job.status, job.active_chunks, job.failed_chunks) == ("running", 1, 0)
+    transitions.complete([claim(kind)])
+    job.refresh_from_db()
+    assert (job.status, job.completed_chunks, job.active_chunks) == ("completed", 1, 0)
