@@ -24,7 +24,7 @@ PAGE_SIZE = 1000
 ENOUGH_WAITING = 3000
 """Discovery rests while so many candidates of its job are open."""
 REST_SECONDS = 5.0
-MAX_UNAVAILABLE_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 300.0
 
 COUNT_OPEN = """
 SELECT count(*) FROM (
@@ -43,7 +43,7 @@ ON CONFLICT (job_id, url_key) DO NOTHING
 ADVANCE = """
 UPDATE crawl_sources SET
     cursor = %(cursor)s::jsonb, found = found + %(found)s, rejected = rejected + %(rejected)s,
-    error_message = coalesce(%(rejection)s, error_message), updated_at = now()
+    rejection = coalesce(rejection, %(rejection)s), updated_at = now()
 WHERE id = %(id)s
 """
 
@@ -52,6 +52,7 @@ def advance(work: Work) -> Ending:
     """Read on until the source is exhausted, or enough candidates wait."""
     source = cast(CrawlSource, work.item)
     reader = _reader(source)
+    reader.progress = work.progress  # a long download is no stall
     while not work.should_stop():
         if not CrawlJob.objects.filter(
             pk=source.job_id, status__in=["pending", "running"]
@@ -64,9 +65,9 @@ def advance(work: Work) -> Ending:
         except SourceRefused as error:
             raise Unrecoverable(str(error)) from error
         except SourceUnavailable as error:
-            if error.retry_after:
-                return Wait(min(error.retry_after, MAX_UNAVAILABLE_SECONDS), str(error))
-            raise
+            if not error.is_pause:
+                raise  # a failed attempt: it must not wait for ever for who never answers
+            return Wait(min(error.retry_after or 0, MAX_PAUSE_SECONDS), str(error))
         work.progress()
         _record(work, source, page)
         if page.cursor is None:
@@ -115,7 +116,7 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
                 "cursor": None if page.cursor is None else json.dumps(page.cursor),
                 "found": inserted,
                 "rejected": len(page.rejected),
-                "rejection": rejection and f"Rejected {len(page.rejected)} entries: {rejection}",
+                "rejection": rejection,
             },
         )
         duplicates = len(page.found) - inserted

@@ -28,11 +28,15 @@ class SourceUnavailable(CrawlError):
     """A source that does not answer now. The same read may succeed later.
 
     `retry_after` is the wait in seconds that the other side asked for, null if it named none.
+    `is_pause`: the source is well, and only wants that pause between two requests.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, is_pause: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.is_pause = is_pause
 
 
 class JobRefused(CrawlError):

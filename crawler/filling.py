@@ -5,10 +5,12 @@ done is recorded in batches (`recording`), each under the chunk's lease, so a wo
 its lease writes nothing, and one that dies leaves only candidates to be taken up again.
 """
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from crawler import discovery, recording
@@ -26,18 +28,31 @@ IMPATIENT_SECONDS = 2.0
 """When nothing has come for so long, more candidates are tried beside the slow ones."""
 CANDIDATES_WAIT_SECONDS = 0.5
 SOURCE_WAIT_SECONDS = 60.0
+MAX_KNOWN_HOSTS = 10_000
+NO_CAP = 1_000_000
 
-# A window of open candidates in the order they were found, taken in turns over their hosts.
+_known_hosts: set[str] = set()
+_caps: dict[str, int] = {}
+
+# A window of open candidates in the order they were found, taken in turns over their hosts. All
+# workers together hold no more of a host than it may have in flight: `caps` by name, or `cap`.
 CLAIM_CANDIDATES = """
-WITH window_ AS MATERIALIZED (
+WITH busy AS MATERIALIZED (
+    SELECT host, count(*) AS held FROM candidates
+    WHERE outcome IS NULL AND chunk_id IS NOT NULL GROUP BY host
+), window_ AS MATERIALIZED (
     SELECT id, host FROM candidates
     WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND (not_before IS NULL OR not_before <= now())
+      AND host <> ALL(ARRAY(
+          SELECT host FROM busy WHERE held >= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)))
     ORDER BY id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
+), ranked AS (
+    SELECT id, host, row_number() OVER (PARTITION BY host ORDER BY id) AS turn FROM window_
 ), picked AS (
-    SELECT id FROM (
-        SELECT id, row_number() OVER (PARTITION BY host ORDER BY id) AS turn FROM window_
-    ) ranked ORDER BY turn, id LIMIT %(limit)s
+    SELECT ranked.id FROM ranked LEFT JOIN busy USING (host)
+    WHERE turn + coalesce(held, 0) <= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)
+    ORDER BY turn, ranked.id LIMIT %(limit)s
 )
 UPDATE candidates SET chunk_id = %(chunk)s
 WHERE id = ANY(ARRAY(SELECT id FROM picked))
@@ -219,8 +234,30 @@ def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
     with transaction.atomic():
         # A worker that lost its chunk unawares must not leave candidates with it for ever.
         work.lock_lease()
-        rows = fetch(CLAIM_CANDIDATES, {"job": chunk.job_id, "chunk": chunk.pk, "limit": limit})
+        rows = fetch(
+            CLAIM_CANDIDATES,
+            {
+                "job": chunk.job_id,
+                "chunk": chunk.pk,
+                "limit": limit,
+                "caps": json.dumps(_caps),
+                "cap": settings.CRAWL_HOST_CONCURRENCY,
+            },
+        )
+    _learn_caps(row[2] for row in rows)
     return [
         Task(id, url, host, label, recording.parse_provenance(provenance), tries)
         for id, url, host, label, provenance, tries in sorted(rows)
     ]
+
+
+def _learn_caps(hosts: Iterable[str]) -> None:
+    """Remember what differs from CRAWL_HOST_CONCURRENCY; known from the second claim on."""
+    for host in set(hosts) - _known_hosts:
+        if len(_known_hosts) >= MAX_KNOWN_HOSTS:
+            _known_hosts.clear()
+            _caps.clear()
+        _known_hosts.add(host)
+        most = fetching.HostLimits.from_settings().most_in_flight(host)
+        if most != settings.CRAWL_HOST_CONCURRENCY:
+            _caps[host] = NO_CAP if most is None else most

@@ -6,8 +6,8 @@
         for result in session.collect(timeout=0.1):
             ...
 
-The decoder process imports this package, so it imports nothing heavy; `Engine`, `Session`,
-`StorageFull` and `EngineFailed` are loaded when they are asked for.
+The decoder process imports this package, so it imports nothing heavy; `Engine`,
+`HostLimits`, `Session`, `StorageFull` and `EngineFailed` are loaded when they are asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ from crawler.fetch.tasks import Picture, Refused, Rules, RulesError, Task
 
 if TYPE_CHECKING:
     from crawler.fetch.engine import Engine
+    from crawler.fetch.hosts import HostLimits
     from crawler.fetch.sessions import EngineFailed, Session, StorageFull
 
 __all__ = [
     "Engine",
     "EngineFailed",
+    "HostLimits",
     "Picture",
     "Refused",
     "Rules",
@@ -36,6 +38,10 @@ def __getattr__(name: str) -> Any:
         from crawler.fetch.engine import Engine
 
         return Engine
+    if name == "HostLimits":
+        from crawler.fetch.hosts import HostLimits
+
+        return HostLimits
     if name in ("EngineFailed", "Session", "StorageFull"):
         from crawler.fetch import sessions
 

@@ -396,7 +396,8 @@ class Engine:
         except _OutOfReach as out_of_reach:
             raise out_of_reach.error from out_of_reach
         if not allowed:
-            raise _Excluded("robots", reason, self._robots.retry_in(url))
+            outcome = "robots" if reason.startswith("robots.txt") else "opted_out"
+            raise _Excluded(outcome, reason, self._robots.retry_in(url))
         host.slow_down(self._robots.delay(url))
 
     def _refusal(self, task: Task, host: Host, error: FetchError) -> Refused:

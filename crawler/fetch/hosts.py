@@ -34,7 +34,8 @@ UNKNOWN_BYTES = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """The operator's limits, per worker process.
+    """The operator's limits. The rate is per worker process; the concurrency also holds for all
+    workers together, by `most_in_flight`.
 
     CRAWL_HOST_LIMITS by name comes first. An IP address that CRAWL_ALLOWED_PRIVATE opens (or
     `localhost`, if it opens loopback) is the operator's own machine: OWN_CONCURRENCY requests at
@@ -65,6 +66,11 @@ class HostLimits:
             most=named.get("concurrency", OWN_CONCURRENCY if own else self.concurrency),
             gap=1 / rate if rate else 0.0,
         )
+
+    def most_in_flight(self, name: str) -> int | None:
+        """How many of the host's candidates all workers together may hold; None: any number."""
+        host = self.host(name)
+        return None if host.most == OWN_CONCURRENCY and not host.gap else host.most
 
     def _is_own(self, name: str) -> bool:
         try:

@@ -213,6 +213,12 @@ class Migration(migrations.Migration):
                         help_text="Entries that are no usable address (malformed, wrong scheme).",
                     ),
                 ),
+                (
+                    "rejection",
+                    models.TextField(
+                        blank=True, help_text="The first rejected entries, and why.", null=True
+                    ),
+                ),
             ],
             options={
                 "db_table": "crawl_sources",
@@ -279,7 +285,7 @@ class Migration(migrations.Migration):
             model_name="candidate",
             index=pixsim.core.db.indexes.NamedIndex(
                 condition=models.Q(("chunk__isnull", False), ("outcome__isnull", True)),
-                fields=["chunk"],
+                fields=["host"],
                 name="ix_candidates_in_flight",
             ),
         ),

@@ -83,14 +83,15 @@ class Candidate(models.Model):
                 name="ix_candidates_open",
                 condition=Q(outcome__isnull=True, chunk__isnull=True),
             ),
-            # What a chunk holds: given back when its worker dies.
+            # How many of a host are in flight, over all workers.
             NamedIndex(
-                fields=["chunk"],
+                fields=["host"],
                 name="ix_candidates_in_flight",
                 condition=Q(outcome__isnull=True, chunk__isnull=False),
             ),
-            # Foreign key from a chunk that is deleted, and the refusals of a job by outcome.
+            # What a chunk holds, given back when its worker dies; and a chunk that is deleted.
             NamedIndex(fields=["chunk"], name="ix_candidates_chunk_id"),
+            # The refusals of a job by outcome.
             NamedIndex(fields=["job", "outcome"], name="ix_candidates_job_outcome"),
         ]
         constraints = [

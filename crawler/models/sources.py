@@ -44,6 +44,9 @@ class CrawlSource(WorkItem):
     rejected = models.IntegerField(
         db_default=0, help_text="Entries that are no usable address (malformed, wrong scheme)."
     )
+    rejection = models.TextField(
+        null=True, blank=True, help_text="The first rejected entries, and why."
+    )
 
     class Meta:
         db_table = "crawl_sources"

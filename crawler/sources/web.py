@@ -76,7 +76,7 @@ class Web:
         wait = self._asked_at.get(host, -math.inf) + between - time.monotonic()
         if wait > MAX_SLEEP_SECONDS:
             raise SourceUnavailable(
-                f"{host} asks for {between:g} s between requests", retry_after=wait
+                f"{host} asks for {between:g} s between requests", retry_after=wait, is_pause=True
             )
         time.sleep(max(0.0, wait))
         try:

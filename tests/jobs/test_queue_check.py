@@ -36,7 +36,7 @@ def crawl(make_owner, make_job):
     transitions.complete([done])
     [work] = transitions.claim(kind_named("chunk"), limit=1, task_id="second")
     with transaction.atomic(), connection.cursor() as cursor:
-        work.lock_lease(cursor)
+        work.lock_lease()
         tasks = add_candidates(cursor, job, work.id)
     results = [
         picture(tasks[0], "a"),

@@ -68,7 +68,7 @@ class Command(BaseCommand):
         for source in job.sources.order_by("id"):
             told = f"  {source.found:>10,}  {source.kind} {source.location}: {source.status}"
             if source.rejected:
-                told += f", {source.rejected:,} entries rejected"
+                told += f", {source.rejected:,} entries rejected ({source.rejection})"
             if source.error_message:
                 told += f" ({source.error_message})"
             self.stdout.write(told)
