@@ -152,7 +152,7 @@ class SourceInline(admin.TabularInline):
 
     @admin.display(description="problem")
     def problem(self, source: CrawlSource) -> SafeString | str:
-        return shortened(source.error_message, 200) if source.pk else ""
+        return shortened(source.error_message or source.rejection, 200) if source.pk else ""
 
     def get_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[Any]:
         asked = ["location", "kind", "label", "options"]

@@ -127,7 +127,7 @@ def _sources(job: CrawlJob) -> list[dict[str, Any]]:
             "state": badge("paused" if source.held and job.status == "paused" else source.status),
             "found": f"{source.found:,} found"
             + (f", {source.rejected:,} rejected" if source.rejected else ""),
-            "problem": shortened(source.error_message, 200),
+            "problem": shortened(source.error_message or source.rejection, 200),
         }
         for source in job.sources.order_by("id")[:SOURCES]
     ]
@@ -139,16 +139,18 @@ def _chunks(job: CrawlJob) -> dict[str, Any]:
         "failed": job.failed_chunks,
         "unfinished": max(job.active_chunks, 0),
     }
-    if job.total_chunks > STRIP_LIMIT:
+    rows = list(
+        job.chunks.order_by("chunk_index").values_list(
+            "pk", "chunk_index", "status", "held", "retry_count"
+        )[: STRIP_LIMIT + 1]
+    )
+    if len(rows) > STRIP_LIMIT:
         total = max(job.total_chunks, 1)
         parts = [
             ("good", counts["completed"] / total),
             ("bad", counts["failed"] / total),
         ]
         return {"counts": counts, "bar": bar(parts, label=f"{job.total_chunks:,} chunks")}
-    rows = job.chunks.order_by("chunk_index").values_list(
-        "pk", "chunk_index", "status", "held", "retry_count"
-    )
     cells = [
         {
             "id": pk,

@@ -403,6 +403,15 @@ def test_no_page_of_the_list_reads_the_whole_table(admin_client, many_chunks):
                 )
 
 
+def test_the_page_of_a_job_of_very_many_chunks_has_a_bar_of_them(admin_client, many_chunks):
+    url = reverse("admin:crawler_crawljob_change", args=[many_chunks.pk])
+
+    page = admin_client.get(url).content.decode()
+
+    assert "px-strip" not in page
+    assert "1 unfinished" in page
+
+
 def plan_nodes(sql):
     """All nodes of the statement's plan."""
     with transaction.atomic(), connection.cursor() as cursor:

@@ -35,14 +35,21 @@ def count_rows(queryset: QuerySet[Any]) -> Count:
 
     Beyond that: for all rows of a table what its statistics say, for a filter at least the cap.
     """
+    return _count_with_keys(queryset)[0]
+
+
+def _count_with_keys(queryset: QuerySet[Any]) -> tuple[Count, list[Any] | None]:
+    """The count, and all keys if they are few enough to be counted."""
     if not queryset.query.where:
         with connection.cursor() as cursor:
             cursor.execute(TABLE_ROWS, [f'"{queryset.model._meta.db_table}"'])
             estimate = cursor.fetchone()[0] or 0
         if estimate > COUNT_CAP:
-            return Count(estimate, f"about {estimate:,}")
-    counted = queryset.order_by().values("pk")[: COUNT_CAP + 1].count()
-    return Count(counted, f"more than {COUNT_CAP:,}" if counted > COUNT_CAP else "")
+            return Count(estimate, f"about {estimate:,}"), None
+    keys = list(queryset.order_by().values_list("pk", flat=True)[: COUNT_CAP + 1])
+    if len(keys) > COUNT_CAP:
+        return Count(len(keys), f"more than {COUNT_CAP:,}"), None
+    return Count(len(keys)), keys
 
 
 @contextmanager
@@ -78,8 +85,8 @@ class KeysetChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         with _by_index():
-            rows = self._page(request.GET.get(PAGE_VAR, ""))
-            self.result_count = count_rows(self.queryset)
+            self.result_count, keys = _count_with_keys(self.queryset)
+            rows = self._page(request.GET.get(PAGE_VAR, ""), keys)
         self.result_list = rows
         self.full_result_count = None
         self.show_full_result_count = False
@@ -96,8 +103,11 @@ class KeysetChangeList(ChangeList):
     def newest(self) -> str:
         return self.get_query_string()
 
-    def _page(self, place: str) -> list[Model]:
-        """The rows of a page, and the links to its neighbours."""
+    def _page(self, place: str, keys: list[Any] | None) -> list[Model]:
+        """The rows of a page, and the links to its neighbours.
+
+        With all `keys` of the list at hand, rare rows need not be searched among millions.
+        """
         side, _, text = place.partition(":")
         try:
             key = self.lookup_opts.pk.to_python(text) if side in ("after", "before") else None
@@ -105,7 +115,11 @@ class KeysetChangeList(ChangeList):
             key = None
         older_first = side == "oldest" or (side == "before" and key is not None)
         rows = self.queryset.order_by("pk" if older_first else "-pk")
-        if key is not None:
+        if keys is not None:
+            beyond = [k for k in keys if key is None or (k > key if older_first else k < key)]
+            wanted = sorted(beyond, reverse=not older_first)[: self.list_per_page + 1]
+            rows = rows.filter(pk__in=wanted)
+        elif key is not None:
             rows = rows.filter(pk__gt=key) if older_first else rows.filter(pk__lt=key)
         found = list(rows[: self.list_per_page + 1])
         more, found = len(found) > self.list_per_page, found[: self.list_per_page]
