@@ -5,7 +5,9 @@ neither a killed worker nor a second delivery loses or repeats an entry.
 """
 
 import json
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from typing import cast
 
 from django.db import connection, transaction
@@ -14,6 +16,7 @@ from crawler import counters, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources import Found, Page
+from crawler.sources.base import Cursor
 from crawler.urls import host_of, url_key
 from jobs.queue import admission, doorbell
 from jobs.queue.errors import Unrecoverable
@@ -25,6 +28,7 @@ ENOUGH_WAITING = 3000
 """Discovery rests while so many candidates of its job are open."""
 REST_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 300.0
+LOOK_SECONDS = 0.1
 
 COUNT_OPEN = """
 SELECT count(*) FROM (
@@ -61,13 +65,15 @@ def advance(work: Work) -> Ending:
         if _open_candidates(source.job_id) >= ENOUGH_WAITING:
             return Wait(REST_SECONDS)
         try:
-            page = reader.read(source.cursor, limit=PAGE_SIZE)
+            page = _read(reader, source.cursor, work)
         except SourceRefused as error:
             raise Unrecoverable(str(error)) from error
         except SourceUnavailable as error:
             if not error.is_pause:
                 raise  # a failed attempt: it must not wait for ever for who never answers
             return Wait(min(error.retry_after or 0, MAX_PAUSE_SECONDS), str(error))
+        if page is None:
+            break
         work.progress()
         _record(work, source, page)
         if page.cursor is None:
@@ -95,6 +101,26 @@ def _reader(source: CrawlSource) -> sources.Source:
         return sources.build(source.kind, source.location, source.options, source.label)
     except CrawlError as error:
         raise Unrecoverable(str(error)) from error
+
+
+def _read(reader: sources.Source, cursor: Cursor | None, work: Work) -> Page | None:
+    """The next page; None when the work is to stop, which waits for no silent server.
+
+    Read in a thread, which is left to its own time limits then: it writes nothing.
+    """
+    answer: Future[Page] = Future()
+
+    def read() -> None:
+        try:
+            answer.set_result(reader.read(cursor, limit=PAGE_SIZE))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=read, name="pixsim-discovery", daemon=True).start()
+    while not wait([answer], timeout=LOOK_SECONDS).done:
+        if work.should_stop():
+            return None
+    return answer.result()
 
 
 def _open_candidates(job_id: int) -> int:
