@@ -38,7 +38,7 @@ class OptionsField(forms.JSONField):
         kwargs.setdefault("initial", dict)
         kwargs.setdefault("required", False)
         kwargs.setdefault(
-            "widget", forms.Textarea(attrs={"rows": 1, "cols": 32, "spellcheck": "false"})
+            "widget", forms.Textarea(attrs={"rows": 1, "cols": 22, "spellcheck": "false"})
         )
         super().__init__(**kwargs)
 

@@ -125,10 +125,16 @@ class SourceForm(forms.ModelForm):
     )
     location = forms.CharField(
         widget=forms.TextInput(
-            attrs={"size": 60, "placeholder": "https://example.org/sitemap.xml or /data/pictures"}
+            attrs={"size": 54, "placeholder": "https://example.org/sitemap.xml or /data/pictures"}
         ),
         help_text="A web page, a sitemap, a list of URLs (txt, csv, tsv, jsonl, parquet; also "
         ".gz) or a folder on the worker's machine.",
+    )
+    label = forms.CharField(
+        required=False,
+        max_length=MAX_LABEL,
+        widget=forms.TextInput(attrs={"size": 14}),
+        help_text="Class label of what it finds.",
     )
     options = OptionsField(help_text='Such as {"url_column": "link"}.')
 
