@@ -47,15 +47,21 @@ WHERE id = %(job)s
 RETURNING status
 """
 
-# From the rows themselves. The job is locked by an earlier statement, so whoever is about to
+# From the rows themselves; a job is as large as its chunks reach. The job is locked by an earlier statement, so whoever is about to
 # count a chunk that this one sees as open does so afterwards, on top.
 RECOUNT_CHUNKS = """
 UPDATE crawl_jobs SET
     total_chunks = counted.total, completed_chunks = counted.completed,
     failed_chunks = counted.failed,
-    active_chunks = counted.total - counted.completed - counted.failed, updated_at = now()
+    active_chunks = counted.total - counted.completed - counted.failed,
+    max_images = greatest(max_images, counted.reach),
+    progress = least(100, 100::bigint * valid_images / greatest(max_images, counted.reach, 1))::int,
+    updated_at = now()
 FROM (
     SELECT count(*) AS total,
+        max(CASE WHEN jsonb_typeof(image_range -> 'end') = 'number'
+                  AND (image_range ->> 'end')::numeric BETWEEN 0 AND 10000000
+            THEN (image_range ->> 'end')::numeric END)::int AS reach,
         count(*) FILTER (WHERE status = 'completed') AS completed,
         count(*) FILTER (WHERE status = 'failed') AS failed
     FROM job_chunks WHERE job_id = %(job)s

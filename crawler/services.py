@@ -29,6 +29,7 @@ from jobs.queue.kinds import Kind, kind_named
 from jobs.queue.sql import fetch
 
 MAX_IMAGES = 10_000_000
+MAX_CHUNKS = 200_000
 BATCH = 5000
 
 # Without an owner a chunk is ready at once, at the place of its age.
@@ -43,7 +44,10 @@ FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first
 ADD_CHUNK = """
 WITH job AS (
     UPDATE crawl_jobs SET
-        total_chunks = total_chunks + 1, active_chunks = active_chunks + 1, updated_at = now()
+        total_chunks = total_chunks + 1, active_chunks = active_chunks + 1,
+        max_images = greatest(max_images, %(end)s),
+        progress = least(100, 100::bigint * valid_images / greatest(max_images, %(end)s, 1))::int,
+        updated_at = now()
     WHERE id = %(job)s AND status IN ('pending', 'running')
     RETURNING id, project_id, priority, total_chunks
 )
@@ -59,7 +63,8 @@ RETURNING id, owner_id
 HOLD = """
 UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
 WHERE id = ANY(ARRAY(
-    SELECT id FROM {table} WHERE job_id = %(job)s AND status = 'pending' AND NOT held
+    SELECT id FROM {table} WHERE job_id = %(job)s AND status = 'pending'
+      AND (NOT held OR available_at IS NOT NULL)
     ORDER BY id LIMIT %(limit)s FOR UPDATE))
 """
 
@@ -229,8 +234,14 @@ def check_job(
         raise JobRefused(
             "priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."
         )
-    if chunk_size < 1:
-        raise JobRefused("chunk_size", f"must be at least 1, not {chunk_size}.")
+    if not 1 <= chunk_size <= MAX_IMAGES:
+        raise JobRefused("chunk_size", f"must be from 1 to {MAX_IMAGES:,}, not {chunk_size:,}.")
+    if max_images > MAX_CHUNKS * chunk_size:
+        raise JobRefused(
+            "chunk_size",
+            f"must be at least {-(-max_images // MAX_CHUNKS):,}: a job has at most "
+            f"{MAX_CHUNKS:,} chunks.",
+        )
     try:
         Rules.from_options(options or {})
     except ValueError as error:
@@ -314,7 +325,7 @@ def plan_job(*, job_id: int) -> int:
 def add_chunk(*, job_id: int, start: int, end: int, priority: int | None = None) -> int:
     """Add the chunk [start, end) to a pending or running job; its id.
 
-    Raises WrongState if the job is in another state. The indices may lie beyond `max_images`.
+    Indices beyond `max_images` raise it. Raises WrongState if the job is in another state.
     """
     params = {"job": job_id, "start": start, "end": end, "priority": priority}
     rows = fetch(ADD_CHUNK, params)

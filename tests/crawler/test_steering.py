@@ -6,10 +6,13 @@ import pytest
 from django.db import connection, transaction
 
 from crawler import services
+from crawler.errors import JobRefused
 from crawler.models import Candidate, JobChunk
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import transitions
+from jobs.queue.check import check
+from jobs.queue.kinds import kind_named
 from jobs.queue.standby import Standby
 from jobs.queue.sweeper import Sweeper
 from tests.crawler.in_process import wait_until
@@ -88,3 +91,16 @@ def test_the_surplus_of_a_job_that_is_opened_again_meanwhile_stays_open(job):
     sweeper.join()
 
     assert Candidate.objects.get().outcome is None
+
+
+def test_a_chunk_beyond_the_job_makes_the_job_larger(job):
+    services.add_chunk(job_id=job.pk, start=100, end=120)
+
+    job.refresh_from_db()
+    assert (job.max_images, job.total_chunks) == (120, 3)
+    assert not [finding for finding in check([kind_named("chunk")]) if finding.rows]
+
+
+def test_a_job_of_too_many_chunks_is_refused():
+    with pytest.raises(JobRefused, match="chunk_size: must be at least 50"):
+        services.check_job(max_images=10_000_000, priority=5, chunk_size=1, options={})
