@@ -8,6 +8,7 @@ its lease writes nothing, and one that dies leaves only candidates to be taken u
 import json
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
@@ -17,8 +18,8 @@ from crawler import discovery, recording
 from crawler import fetch as fetching
 from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
+from jobs.queue import sql
 from jobs.queue.errors import Unrecoverable
-from jobs.queue.sql import fetch
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 
 BATCH = 200
@@ -31,6 +32,7 @@ SOURCE_WAIT_SECONDS = 60.0
 MAX_KNOWN_HOSTS = 10_000
 NO_CAP = 1_000_000
 
+_fetch = partial(sql.fetch, plan_anew=True)  # candidates grow within seconds
 _known_hosts: set[str] = set()
 _caps: dict[str, int] = {}
 
@@ -212,7 +214,7 @@ class _Filling:
         """Completed short if nothing can come any more, else wait for what may."""
         # In this order: a source that finishes in between leaves its candidates to be seen.
         finished = discovery.is_finished(self.job.pk)
-        seconds = fetch(NEXT_CANDIDATE, {"job": self.job.pk})[0][0]
+        seconds = _fetch(NEXT_CANDIDATE, {"job": self.job.pk})[0][0]
         if seconds is None and finished:
             self._blame_unread_sources()
             return Completed()
@@ -234,7 +236,7 @@ def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
     with transaction.atomic():
         # A worker that lost its chunk unawares must not leave candidates with it for ever.
         work.lock_lease()
-        rows = fetch(
+        rows = _fetch(
             CLAIM_CANDIDATES,
             {
                 "job": chunk.job_id,

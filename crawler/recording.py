@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -19,8 +20,10 @@ from crawler.fetch import Picture, Refused
 from crawler.fetch.phash import probes
 from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
-from jobs.queue.sql import fetch
+from jobs.queue import sql
 from jobs.queue.work import Work
+
+_fetch = partial(sql.fetch, plan_anew=True)  # images and candidates grow within seconds
 
 # One recorder per job at a time, so that two chunks cannot each store what resembles the other's.
 ONE_RECORDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.recording'), %(job)s)"
@@ -127,7 +130,7 @@ def record(
     """
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
-        fetch(ONE_RECORDER, {"job": chunk.job_id})
+        _fetch(ONE_RECORDER, {"job": chunk.job_id})
         ours = _still_ours(chunk, results)
         batch = _decide(chunk, ours, free)
         _store(chunk, batch)
@@ -143,7 +146,7 @@ def parse_provenance(text: str | None) -> dict[str, Any] | None:
 def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:
     """The results whose candidate is still open in this chunk, in the order of discovery."""
     ids = [result.task.id for result in results]
-    open_ids = {row[0] for row in fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
+    open_ids = {row[0] for row in _fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
     return sorted(
         (result for result in results if result.task.id in open_ids),
         key=lambda result: result.task.id,
@@ -194,7 +197,7 @@ def _decide_refusal(batch: _Batch, refused: Refused) -> None:
 
 def _known_hashes(job_id: int, pictures: Sequence[Picture]) -> set[str]:
     hashes = [picture.sha256 for picture in pictures]
-    return {row[0] for row in fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})}
+    return {row[0] for row in _fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})}
 
 
 def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
@@ -213,7 +216,7 @@ def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
     for band in range(4):
         # Arrays of arrays must be rectangular in PostgreSQL, so each goes as its literal.
         params[f"band{band}"] = ["{" + ",".join(map(str, one[band])) + "}" for one in bands]
-    return {probed[place].task.id: image_id for place, image_id in fetch(SIMILAR, params)}
+    return {probed[place].task.id: image_id for place, image_id in _fetch(SIMILAR, params)}
 
 
 def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
@@ -275,7 +278,7 @@ def _insert(
         return {}
     rows = sorted(rows, key=lambda row: row[1].sha256)
     pictures = [picture for _index, picture, _similar in rows]
-    stored = fetch(
+    stored = _fetch(
         STORE,
         {
             "job": chunk.job_id,
@@ -305,7 +308,7 @@ def _insert(
 def _close(batch: _Batch) -> None:
     if batch.closed:
         ids, outcomes, details = zip(*sorted(batch.closed), strict=True)
-        fetch(CLOSE, {"ids": list(ids), "outcomes": list(outcomes), "details": list(details)})
+        _fetch(CLOSE, {"ids": list(ids), "outcomes": list(outcomes), "details": list(details)})
     if batch.reopened:
         ids, tries, seconds = zip(*sorted(batch.reopened), strict=True)
-        fetch(REOPEN, {"ids": list(ids), "tries": list(tries), "seconds": list(seconds)})
+        _fetch(REOPEN, {"ids": list(ids), "tries": list(tries), "seconds": list(seconds)})

@@ -15,8 +15,13 @@ PREPARE_AFTER = 2
 """Executions of a statement on a connection after which it is prepared."""
 
 
-def fetch(statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def fetch(
+    statement: str, params: Mapping[str, Any], *, plan_anew: bool = False
+) -> list[tuple[Any, ...]]:
     """Run a statement on Django's connection, in its transaction; its rows, if it returns any.
+
+    `plan_anew` is for tables that grow within seconds: a plan that was made while they were empty
+    would scan them for as long as the connection lasts.
 
     Raises Django's database errors. Behind a pooler that cannot keep prepared statements, set
     QUEUE_PREPARE to false.
@@ -25,5 +30,5 @@ def fetch(statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     raw = connection.connection
     raw.prepare_threshold = PREPARE_AFTER if settings.QUEUE_PREPARE else None
     with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
-        cursor.execute(statement.encode(), params)
+        cursor.execute(statement.encode(), params, prepare=False if plan_anew else None)
         return cursor.fetchall() if cursor.description else []
