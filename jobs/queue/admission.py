@@ -69,11 +69,12 @@ def wake(kind: Kind, *, parent_id: int) -> int:
     return len(rows)
 
 
-def unsettled_owners(kind: Kind, *, after: UUID = NOBODY, limit: int = 200) -> list[UUID]:
-    """Owners, by key, whose window has room, is overfull, or holds the wrong items."""
+def next_owners(kind: Kind, *, after: UUID, limit: int) -> list[tuple[UUID, bool]]:
+    """Owners who have anything waiting or ready, by key, and whether they need to be admitted for.
+
+    So they do when their window has room, is overfull, or holds the wrong items.
+    """
+    params = {"after": after, "limit": limit, **window_params()}
     with connection.cursor() as cursor:
-        cursor.execute(
-            kind.sql(statements.UNSETTLED_OWNERS),
-            {"after": after, "limit": limit, **window_params()},
-        )
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(kind.sql(statements.OWNERS), params)
+        return cursor.fetchall()

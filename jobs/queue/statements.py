@@ -201,12 +201,13 @@ RETURNING id, owner_id
 """
 
 # Rows that somebody inserted by hand, which know no owner and were never admitted, or revived by
-# hand: they say when they ended. Until they are counted nobody admits them.
+# hand: they say when they ended. Until they are counted nobody admits them. Sorted as the index
+# `waiting` is, of which the planner does not see that one owner's part is sorted by the rest.
 STRANGERS = """
 (SELECT id, {parent} FROM {table}
  WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
    AND (%(id)s::bigint IS NULL OR id = %(id)s)
- ORDER BY priority DESC, created_at, id LIMIT %(limit)s)
+ ORDER BY owner_id, priority DESC, created_at, id LIMIT %(limit)s)
 UNION
 (SELECT id, {parent} FROM {table}
  WHERE status = 'pending' AND finished_at IS NOT NULL
@@ -285,35 +286,25 @@ WHERE id = ANY(ARRAY(
 RETURNING id
 """
 
-# Owners whose window is not what it should be: a skip scan over those who have anything waiting
-# or ready, never a DISTINCT over the backlog.
-UNSETTLED_OWNERS = """
-WITH RECURSIVE waiting AS (
-    (SELECT owner_id FROM {table}
-     WHERE status = 'pending' AND ready_at IS NULL AND NOT held AND owner_id > %(after)s
-     ORDER BY owner_id LIMIT 1)
+# The next owners who have anything waiting or ready, by key, and whether their window is not what
+# it should be: a skip scan, never a DISTINCT over the backlog.
+OWNERS = """
+WITH RECURSIVE owners AS (
+    SELECT %(after)s::uuid AS owner_id, 0 AS place
     UNION ALL
-    SELECT (SELECT owner_id FROM {table}
-            WHERE status = 'pending' AND ready_at IS NULL AND NOT held
-              AND owner_id > waiting.owner_id
-            ORDER BY owner_id LIMIT 1)
-    FROM waiting WHERE waiting.owner_id IS NOT NULL
-), occupying AS (
-    (SELECT owner_id FROM {table}
-     WHERE ready_at IS NOT NULL AND owner_id IS NOT NULL AND owner_id > %(after)s
-     ORDER BY owner_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT owner_id FROM {table}
-            WHERE ready_at IS NOT NULL AND owner_id IS NOT NULL
-              AND owner_id > occupying.owner_id
-            ORDER BY owner_id LIMIT 1)
-    FROM occupying WHERE occupying.owner_id IS NOT NULL
-), owners AS (
-    SELECT owner_id FROM waiting WHERE owner_id IS NOT NULL
-    UNION SELECT owner_id FROM occupying WHERE owner_id IS NOT NULL
+    SELECT least(
+        (SELECT owner_id FROM {table}
+         WHERE status = 'pending' AND ready_at IS NULL AND NOT held
+           AND owner_id > owners.owner_id
+         ORDER BY owner_id LIMIT 1),
+        (SELECT owner_id FROM {table}
+         WHERE ready_at IS NOT NULL AND owner_id > owners.owner_id
+         ORDER BY owner_id LIMIT 1)), place + 1
+    FROM owners WHERE owner_id IS NOT NULL AND place < %(limit)s
 ), state AS (
     SELECT owners.owner_id,
-        coalesce((%(windows)s::jsonb ->> profiles.user_tier)::int, 0) AS size,
+        (SELECT coalesce((%(windows)s::jsonb ->> user_tier)::int, 0)
+         FROM profiles WHERE profiles.id = owners.owner_id) AS size,
         (SELECT count(*) FROM {table} used
          WHERE used.owner_id = owners.owner_id AND used.ready_at IS NOT NULL) AS used,
         (SELECT priority FROM {table} best
@@ -323,15 +314,16 @@ WITH RECURSIVE waiting AS (
         (SELECT min(priority) FROM {table} worst
          WHERE worst.owner_id = owners.owner_id AND worst.ready_at IS NOT NULL
            AND worst.status = 'pending') AS worst_ready
-    FROM owners JOIN profiles ON profiles.id = owners.owner_id
+    FROM owners WHERE place > 0 AND owners.owner_id IS NOT NULL
 )
-SELECT owner_id FROM state
-WHERE (best_waiting IS NOT NULL AND used < size)
-   OR (worst_ready IS NOT NULL AND used > size)
-   OR best_waiting > worst_ready
-ORDER BY owner_id LIMIT %(limit)s
+SELECT owner_id, coalesce(best_waiting IS NOT NULL AND used < size
+    OR worst_ready IS NOT NULL AND used > size
+    OR best_waiting > worst_ready, FALSE)
+FROM state ORDER BY owner_id
 """
 
+# In the order of the claim: EXISTS would let the planner read the table until it meets one.
 ANY_READY = """
-SELECT EXISTS (SELECT 1 FROM {table} WHERE status = 'pending' AND ready_at IS NOT NULL)
+SELECT (SELECT id FROM {table} WHERE status = 'pending' AND ready_at IS NOT NULL
+        ORDER BY priority DESC, ready_at, id LIMIT 1) IS NOT NULL
 """

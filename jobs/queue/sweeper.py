@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
 LOCK_KEY = 0x7078_7371  # "pxsq", the sweeper's among this database's advisory locks
+OWNERS = 2000
 OWNERS_SECONDS = 0.3
-"""How long one sweep spends on owners; it goes on from there at the next."""
+"""How many owners one sweep looks at, and how long it admits; the next goes on from there."""
 STANDBY_AFTER_SECONDS = 2.0
 """Ready work that nobody of this worker takes for so long means that no ring comes through."""
 
@@ -95,12 +96,16 @@ class Sweeper:
 
     def _settle_owners(self, kind: Kind) -> None:
         ends = time.monotonic() + OWNERS_SECONDS
-        owners = admission.unsettled_owners(kind, after=self._next_owner.pop(kind, NOBODY))
-        for owner in owners:
+        after = self._next_owner.get(kind, NOBODY)
+        owners = admission.next_owners(kind, after=after, limit=OWNERS)
+        for owner, is_unsettled in owners:
             if time.monotonic() > ends:
-                self._next_owner[kind] = owner
-                return
-            admission.admit(kind, owner)
+                break
+            if is_unsettled:
+                admission.admit(kind, owner)
+            after = owner
+        is_last = len(owners) < OWNERS and (not owners or after == owners[-1][0])
+        self._next_owner[kind] = NOBODY if is_last else after
 
     def _wake_this_worker(self) -> None:
         """Ring for idle processes while work is ready; if that does not help, work locally."""
