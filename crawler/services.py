@@ -63,9 +63,11 @@ RETURNING id, owner_id
 HOLD = """
 UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
 WHERE id = ANY(ARRAY(
-    SELECT id FROM {table} WHERE job_id = %(job)s AND status = 'pending'
+    SELECT id FROM {table}
+    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending'
       AND (NOT held OR available_at IS NOT NULL)
     ORDER BY id LIMIT %(limit)s FOR UPDATE))
+RETURNING id
 """
 
 RESUME = """
@@ -73,8 +75,10 @@ UPDATE {table} SET
     held = FALSE, available_at = NULL, updated_at = now(),
     ready_at = CASE WHEN owner_id IS NULL THEN created_at END
 WHERE id = ANY(ARRAY(
-    SELECT id FROM {table} WHERE job_id = %(job)s AND status = 'pending' AND held
+    SELECT id FROM {table}
+    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending' AND held
     ORDER BY id LIMIT %(limit)s FOR UPDATE))
+RETURNING id
 """
 
 # Failed chunks, and completed ones that are short of images. Without owner and place, like rows
@@ -96,8 +100,9 @@ REPRIORITISE = """
 UPDATE {table} SET priority = %(priority)s, updated_at = now()
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
-    WHERE job_id = %(job)s AND status = 'pending' AND priority <> %(priority)s
+    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending' AND priority <> %(priority)s
     ORDER BY id LIMIT %(limit)s FOR UPDATE))
+RETURNING id
 """
 
 CLOSE_SURPLUS = """
@@ -503,13 +508,14 @@ def _admit_owner_of(job_id: int) -> None:
 def _in_batches(statement: str, *, job_id: int, **params: Any) -> None:
     """Apply a statement to all the job's items, each batch in a transaction of its own."""
     for kind in _kinds():
-        while True:
+        ids = [0]
+        while ids:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(
-                    statement.format(table=kind.table), {"job": job_id, "limit": BATCH, **params}
+                    statement.format(table=kind.table),
+                    {"job": job_id, "after": max(ids), "limit": BATCH, **params},
                 )
-                if cursor.rowcount < BATCH:
-                    break
+                ids = [row[0] for row in cursor.fetchall()]
 
 
 def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile | None) -> None:

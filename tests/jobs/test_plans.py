@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
+from crawler import services
 from crawler.models import JobChunk
 from jobs.queue import statements
 from jobs.queue.admission import NOBODY
@@ -94,6 +95,16 @@ def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
     if name == "STRANGERS":
         params["id"] = None
     assert explain(kind.sql(getattr(statements, name)), params, plans) <= MOST_ROWS_FOR_NOTHING
+
+
+@pytest.mark.parametrize("name", ["HOLD", "REPRIORITISE"])
+def test_a_batch_of_a_long_job_goes_on_where_the_one_before_ended(kind, backlog, name):
+    _owner, job = backlog
+    done = JobChunk.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)[5000]
+    JobChunk.objects.filter(job=job, pk__lte=done).update(held=True, priority=9)
+    params = {"job": job.pk, "after": done, "limit": 1000, "priority": 9}
+    sql = getattr(services, name).format(table=kind.table)
+    assert explain(sql, params, "force_custom_plan") <= MOST_ROWS_FOR_NOTHING
 
 
 def explain(sql, params, plans):
