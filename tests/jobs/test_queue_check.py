@@ -78,7 +78,7 @@ def picture(task, letter):
         height=48,
         format="jpeg",
         file_size=1000,
-        key=f"{sha256[:2]}/{sha256[2:4]}/{sha256}.jpg",
+        key=f"{sha256[:2]}/{sha256}.jpg",
         retrieved_at=datetime.now(UTC),
     )
 

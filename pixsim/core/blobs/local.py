@@ -93,12 +93,11 @@ class BlobStorage(FileSystemStorage):
     def iter_keys(self) -> Iterator[tuple[str, datetime]]:
         """Every blob and when it was last written, in the order of the keys."""
         for folder in _sorted_folders(os.fspath(self.location)):
-            for subfolder in _sorted_folders(folder.path):
-                for entry in _sorted_entries(subfolder.path):
-                    key = f"{folder.name}/{subfolder.name}/{entry.name}"
-                    if is_key(key):
-                        with suppress(FileNotFoundError):
-                            yield key, _modified_at(entry)
+            for entry in _sorted_entries(folder.path):
+                key = f"{folder.name}/{entry.name}"
+                if is_key(key):
+                    with suppress(FileNotFoundError):
+                        yield key, _modified_at(entry)
 
     def iter_temporaries(self, *, older_than: timedelta) -> Iterator[str]:
         """Names of unfinished files that nobody has written to for so long.

@@ -1,7 +1,6 @@
 """Blobs in an S3 bucket, for workers on many machines."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,7 +9,7 @@ from storages.backends.s3 import S3Storage
 from pixsim.core.blobs.errors import BlobStorageError, BlobStorageFull
 from pixsim.core.blobs.keys import is_key
 
-INSUFFICIENT_STORAGE = 507
+NOT_FOUND, INSUFFICIENT_STORAGE = 404, 507
 YOUNG = timedelta(minutes=2)
 """Below this age an object is not written again; less than the least grace of the orphan sweep."""
 
@@ -29,15 +28,23 @@ class S3BlobStorage(S3Storage):
         """
         name = self._normalize_name(key)
         try:
-            with suppress(FileNotFoundError):
-                young = datetime.now(UTC) - self.get_modified_time(key) < YOUNG
-                if young and self.size(key) == len(data):
-                    return
+            if self._is_there(name, len(data)):
+                return
             self.connection.meta.client.put_object(
                 Bucket=self.bucket_name, Key=name, Body=data, **self._get_write_parameters(name)
             )
         except (BotoCoreError, ClientError) as exc:
             raise self._in_words(exc, name) from exc
+
+    def _is_there(self, name: str, size: int) -> bool:
+        try:
+            head = self.connection.meta.client.head_object(Bucket=self.bucket_name, Key=name)
+        except ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == NOT_FOUND:
+                return False
+            raise
+        young = datetime.now(UTC) - head["LastModified"] < YOUNG
+        return young and head["ContentLength"] == size
 
     def _in_words(self, exc: BotoCoreError | ClientError, name: str) -> BlobStorageError:
         response = getattr(exc, "response", {})
