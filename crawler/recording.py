@@ -22,6 +22,7 @@ from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
 from jobs.queue import sql
 from jobs.queue.work import Work
+from pixsim.core.text import storable
 
 _fetch = partial(sql.fetch, plan_anew=True)  # images and candidates grow within seconds
 
@@ -95,6 +96,7 @@ FROM unnest(%(ids)s::bigint[], %(tries)s::int[], %(seconds)s::float8[])
 WHERE candidates.id = again.id
 """
 
+MAX_DETAIL_LENGTH = 1000
 MAX_RETRY_AFTER_SECONDS = 120.0
 """A server that asks for a longer pause than this is not asked again in this job."""
 
@@ -112,6 +114,7 @@ class _Batch:
     twins: list[tuple[Picture, Picture]] = field(default_factory=list)
 
     def close(self, result: Picture | Refused, outcome: str, detail: str | None = None) -> None:
+        detail = detail and storable(detail, longest=MAX_DETAIL_LENGTH)
         self.closed.append((result.task.id, outcome, detail))
 
     def reopen(self, tasks: set[int]) -> None:

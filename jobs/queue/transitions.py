@@ -17,6 +17,7 @@ from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left
 from jobs.queue.sql import fetch
 from jobs.queue.work import Work
+from pixsim.core.text import storable
 
 MAX_ERROR_LENGTH = 4000
 
@@ -50,8 +51,7 @@ def fail(work: Work, *, error: str, permanent: bool = False) -> bool:
     params = {
         "id": work.id,
         "lease": work.lease,
-        # PostgreSQL's text cannot hold NUL, and an error message must never fail to be stored.
-        "error": error.replace("\x00", "\\0")[:MAX_ERROR_LENGTH],
+        "error": storable(error, longest=MAX_ERROR_LENGTH),
         "permanent": permanent,
         **_retry_params(),
     }
@@ -63,6 +63,7 @@ def wait(work: Work, *, seconds: float | None, reason: str | None = None) -> boo
 
     False if the lease was lost.
     """
+    reason = reason and storable(reason, longest=MAX_ERROR_LENGTH)
     params = {"id": work.id, "lease": work.lease, "seconds": seconds, "reason": reason}
     return bool(_leave(work.kind, statements.WAIT, params))
 

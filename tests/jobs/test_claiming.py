@@ -96,7 +96,7 @@ def test_a_failing_item_is_retried_with_growing_pauses_and_then_fails_for_good(
     ready(make_chunks(job, 1))
 
     def broken(work):
-        raise OSError("no route\x00")
+        raise OSError("no route\x00\udcff")
 
     kind.action = broken
     pauses = []
