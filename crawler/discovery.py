@@ -36,6 +36,9 @@ SELECT count(*) FROM (
 ) open
 """
 
+# One at a time inserts for a job: sources that find the same in another order would deadlock.
+ONE_FINDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.discovery'), %s)"
+
 ADD_CANDIDATES = """
 INSERT INTO candidates (job_id, url, url_key, host, label, provenance)
 SELECT %(job)s, found.* FROM unnest(
@@ -134,6 +137,7 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
     rejection = "; ".join(f"{entry}: {why}" for entry, why in page.rejected[:3]) or None
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
+        cursor.execute(ONE_FINDER, [source.job_id])
         inserted = _insert(cursor, source, page.found)
         cursor.execute(
             ADVANCE,
