@@ -61,6 +61,12 @@ WHERE id = ANY(ARRAY(SELECT id FROM picked))
 RETURNING id, url, host, label, provenance::text, tries
 """
 
+OPEN_HOSTS = """
+SELECT DISTINCT host FROM (
+    SELECT host FROM candidates WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
+    ORDER BY id LIMIT 1000) open
+"""
+
 LET_GO = """
 UPDATE candidates SET chunk_id = NULL WHERE chunk_id = ANY(%s) AND outcome IS NULL
 """
@@ -236,16 +242,10 @@ def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
     with transaction.atomic():
         # A worker that lost its chunk unawares must not leave candidates with it for ever.
         work.lock_lease()
-        rows = _fetch(
-            CLAIM_CANDIDATES,
-            {
-                "job": chunk.job_id,
-                "chunk": chunk.pk,
-                "limit": limit,
-                "caps": json.dumps(_caps),
-                "cap": settings.CRAWL_HOST_CONCURRENCY,
-            },
-        )
+        rows = _pick(chunk, limit)
+        # A host that others keep busy may have room beyond what this process thinks.
+        if not rows and _learn_caps(row[0] for row in _fetch(OPEN_HOSTS, {"job": chunk.job_id})):
+            rows = _pick(chunk, limit)
     _learn_caps(row[2] for row in rows)
     return [
         Task(id, url, host, label, recording.parse_provenance(provenance), tries)
@@ -253,8 +253,20 @@ def _claim_candidates(work: Work, chunk: JobChunk, *, limit: int) -> list[Task]:
     ]
 
 
-def _learn_caps(hosts: Iterable[str]) -> None:
-    """Remember what differs from CRAWL_HOST_CONCURRENCY; known from the second claim on."""
+def _pick(chunk: JobChunk, limit: int) -> list[tuple[Any, ...]]:
+    params = {
+        "job": chunk.job_id,
+        "chunk": chunk.pk,
+        "limit": limit,
+        "caps": json.dumps(_caps),
+        "cap": settings.CRAWL_HOST_CONCURRENCY,
+    }
+    return _fetch(CLAIM_CANDIDATES, params)
+
+
+def _learn_caps(hosts: Iterable[str]) -> bool:
+    """Remember what differs from CRAWL_HOST_CONCURRENCY; whether that was news."""
+    before = len(_caps)
     for host in set(hosts) - _known_hosts:
         if len(_known_hosts) >= MAX_KNOWN_HOSTS:
             _known_hosts.clear()
@@ -263,3 +275,4 @@ def _learn_caps(hosts: Iterable[str]) -> None:
         most = fetching.HostLimits.from_settings().most_in_flight(host)
         if most != settings.CRAWL_HOST_CONCURRENCY:
             _caps[host] = NO_CAP if most is None else most
+    return len(_caps) > before
