@@ -148,12 +148,15 @@ class World:
         return int(json.loads(done.stdout)["job"])
 
     def family(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-        """A worker's parent and all its descendants."""
-        try:
-            parent = psutil.Process(process.pid)
-            return [parent, *parent.children(recursive=True)]
-        except psutil.NoSuchProcess:
+        """A worker's parent and all its descendants that run; nobody when it has ended."""
+        if process.poll() is not None:
             return []
+        parent = psutil.Process(process.pid)
+        return [one for one in (parent, *parent.children(recursive=True)) if _command(one)]
+
+    def standby(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """The processes with which a worker works without a broker."""
+        return [one for one in self.family(process) if "drain" in _command(one)]
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL a worker and what belongs to it, all at once."""
@@ -170,6 +173,14 @@ class World:
             capture_output=True,
             check=False,
         )
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """The words of its command line, none if it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def has_redis() -> bool:
