@@ -229,21 +229,18 @@ WHERE id = ANY(ARRAY(
 RETURNING id, owner_id
 """
 
-# Items that somebody has ended by hand, or that an older system ended: they leave their window.
-SETTLE = (
-    """
-WITH gone AS (
-    UPDATE {table} SET
-        ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
-        lease_expires_at = NULL, finished_at = updated_at
-    WHERE id = ANY(ARRAY(
-        SELECT id FROM {table}
-        WHERE status IN ('completed', 'failed') AND finished_at IS NULL
-        ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-    RETURNING id, status, owner_id, {parent} AS parent_id
-)"""
-    + _ADMIT_NEXT
-)
+# Items that somebody has ended by hand, or that an older system ended: they leave their window, if
+# they were in it at all. So it is left to the exact admission to fill it.
+SETTLE = """
+UPDATE {table} SET
+    ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
+    lease_expires_at = NULL, finished_at = updated_at
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE status IN ('completed', 'failed') AND finished_at IS NULL
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING id, status, {parent}
+"""
 
 LOCK_OWNER = "SELECT user_tier FROM profiles WHERE id = %(owner)s FOR NO KEY UPDATE"
 

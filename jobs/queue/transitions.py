@@ -87,11 +87,10 @@ def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
 
 def settle(kind: Kind, *, limit: int = 1000) -> int:
     """Take in items that were ended by something outside the queue; how many."""
-    params = {"limit": limit, **window_params()}
     with transaction.atomic(), connection.cursor() as cursor:
-        rows = fetch(kind.sql(statements.SETTLE), params)
+        rows = fetch(kind.sql(statements.SETTLE), {"limit": limit})
         # No parents: they are counted anew.
-        kind.record_left(cursor, [Left(item_id, status, None) for item_id, status, *_ in rows])
+        kind.record_left(cursor, [Left(item_id, status, None) for item_id, status, _ in rows])
         kind.take_in_changes(cursor, sorted({row[2] for row in rows if row[2] is not None}))
     return len(rows)
 

@@ -193,6 +193,19 @@ def test_hand_made_changes_are_found_by_the_sweeper(kind, make_owner, make_job, 
     assert {work.id for work in claim(kind, 5)} == {owned[0], orphan[0]}
 
 
+def test_waiting_items_that_are_ended_by_hand_make_no_room_in_the_window(
+    kind, make_owner, make_job, make_chunks
+):
+    owner = make_owner("FREE")
+    chunks = make_chunks(make_job(owner), 9, owner=owner)
+    admission.admit(kind, owner.pk)
+    JobChunk.objects.filter(pk__in=chunks[-3:]).update(status="failed")
+
+    transitions.settle(kind)
+
+    assert occupying(owner) == 2
+
+
 def test_items_are_released_when_their_time_has_come_but_not_while_their_job_is_paused(
     kind, make_job, make_chunks
 ):
