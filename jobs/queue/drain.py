@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, reset_queries
 
 from jobs.queue import doorbell, transitions, workplace
-from jobs.queue.errors import LeaseLost, Unrecoverable
+from jobs.queue.errors import LeaseLost, Unrecoverable, in_one_line
 from jobs.queue.heartbeat import Heartbeat
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.work import Completed, GiveBack, Wait, Work
@@ -162,7 +162,7 @@ def _database_is_gone(error: Exception) -> bool:
 
 
 def _reconnect(error: Exception) -> None:
-    logger.warning("Database connection lost, trying again: %s", error)
+    logger.warning("Database connection lost, trying again: %s", in_one_line(error))
     connection.close()
     time.sleep(RECONNECT_SECONDS)
 

@@ -11,3 +11,8 @@ class LeaseLost(QueueError):
 
 class Unrecoverable(QueueError):
     """Trying again cannot help; the item ends as failed with this message."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error's message for the log: libpq's have several lines."""
+    return " ".join(str(error).split())

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind
 from jobs.queue.transitions import renew
 from jobs.queue.work import Work
@@ -62,7 +63,7 @@ class Heartbeat:
                 renew(kind, works)
         except DatabaseError as error:
             # The next beat tries again on a new connection; a lease outlasts two lost beats.
-            logger.warning("Could not renew leases: %s", error)
+            logger.warning("Could not renew leases: %s", in_one_line(error))
             connection.close()
 
     def _alive(self) -> dict[Kind, list[Work]]:

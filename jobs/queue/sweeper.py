@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from jobs.queue import admission, doorbell, transitions, workplace
 from jobs.queue.admission import NOBODY
+from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.standby import Standby
 
@@ -78,7 +79,7 @@ class Sweeper:
                 self.sweep()
             self._wake_this_worker()
         except DatabaseError as error:
-            logger.warning("The sweep could not be finished, trying again: %s", error)
+            logger.warning("The sweep could not be finished, trying again: %s", in_one_line(error))
             connection.close()
         except Exception:
             logger.exception("The sweep failed")
