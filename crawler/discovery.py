@@ -19,7 +19,7 @@ from crawler.sources import Found, Page
 from crawler.sources.base import Cursor
 from crawler.urls import host_of, url_key
 from jobs.queue import admission, doorbell
-from jobs.queue.errors import Unrecoverable
+from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import kind_named
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 
@@ -72,8 +72,8 @@ def advance(work: Work) -> Ending:
         except SourceRefused as error:
             raise Unrecoverable(str(error)) from error
         except SourceUnavailable as error:
-            if not error.is_pause:
-                raise  # a failed attempt: it must not wait for ever for who never answers
+            if not error.is_pause:  # it must not wait for ever for who never answers
+                raise TryAgain(str(error)) from error
             return Wait(min(error.retry_after or 0, MAX_PAUSE_SECONDS), str(error))
         if page is None:
             break

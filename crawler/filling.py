@@ -19,7 +19,7 @@ from crawler import fetch as fetching
 from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
 from jobs.queue import sql
-from jobs.queue.errors import Unrecoverable
+from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 
 BATCH = 200
@@ -116,6 +116,8 @@ class _Filling:
         self.session = fetching.Engine.shared().session(self._rules())
         try:
             return self._run()
+        except fetching.EngineFailed as error:
+            raise TryAgain(str(error)) from error
         finally:
             self.session.cancel()
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, reset_queries
 
 from jobs.queue import doorbell, transitions, workplace
-from jobs.queue.errors import LeaseLost, Unrecoverable, in_one_line
+from jobs.queue.errors import LeaseLost, TryAgain, Unrecoverable, in_one_line
 from jobs.queue.heartbeat import Heartbeat
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.work import Completed, GiveBack, Wait, Work
@@ -131,6 +131,10 @@ def _perform(kind: Kind, work: Work) -> bool:
         return False
     except Unrecoverable as error:
         transitions.fail(work, error=str(error), permanent=True)
+        return False
+    except TryAgain as error:
+        logger.warning("%s %s failed: %s", kind.name, work.id, in_one_line(error))
+        transitions.fail(work, error=str(error))
         return False
     except Exception as error:
         if _database_is_gone(error):

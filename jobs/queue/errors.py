@@ -9,6 +9,10 @@ class LeaseLost(QueueError):
     """Somebody else holds the item now, or it has ended: drop what you have, write nothing."""
 
 
+class TryAgain(QueueError):
+    """A failed attempt whose reason is known and may pass; the message is for people."""
+
+
 class Unrecoverable(QueueError):
     """Trying again cannot help; the item ends as failed with this message."""
 
