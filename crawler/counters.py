@@ -47,8 +47,8 @@ WHERE id = %(job)s
 RETURNING status
 """
 
-# From the rows themselves; a job is as large as its chunks reach. The job is locked by an earlier statement, so whoever is about to
-# count a chunk that this one sees as open does so afterwards, on top.
+# From the rows themselves; a job is as large as its chunks reach. The job is locked by an earlier
+# statement, so whoever is about to count a chunk that this one sees as open does so afterwards.
 RECOUNT_CHUNKS = """
 UPDATE crawl_jobs SET
     total_chunks = counted.total, completed_chunks = counted.completed,

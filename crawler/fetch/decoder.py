@@ -117,7 +117,7 @@ def examine(data: bytes, checks: Checks) -> Verdict:
         return Verdict(refusal.outcome, refusal.detail, kind)
     except MemoryError:
         return Verdict("decoder_crash", "decoding needs more memory than the decoder may use", kind)
-    return Verdict(GOOD, "", kind, width, height, phash(grey))
+    return Verdict(GOOD, "", kind, width, height, phash(grey, (width, height)))
 
 
 def sniff(data: bytes) -> str | None:

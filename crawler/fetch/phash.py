@@ -24,12 +24,19 @@ BAND_SHIFTS = (48, 32, 16, 0)
 FLAT = 2.0
 
 
-def phash(grey: NDArray[np.uint8]) -> int | None:
-    """The hash of a grey picture (rows x columns), or None for a flat one."""
+def phash(grey: NDArray[np.uint8], size: tuple[int, int] | None = None) -> int | None:
+    """The hash of a grey picture (rows x columns), or None for a flat one.
+
+    `size` is the width and height of the picture from which a JPEG decoder made `grey` at some
+    eighths of the size.
+    """
     import numpy as np
 
     height, width = grey.shape
-    cosines = _low_frequencies(height) @ grey.astype(np.float32) @ _low_frequencies(width).T
+    whole_width, whole_height = size or (width, height)
+    rows = _low_frequencies(height, _extent(height, whole_height))
+    columns = _low_frequencies(width, _extent(width, whole_width))
+    cosines = rows @ grey.astype(np.float32) @ columns.T
     values = cosines.ravel()
     if float(np.linalg.norm(values[1:])) < FLAT * GRID:
         return None
@@ -64,19 +71,25 @@ def _masks(radius: int) -> tuple[int, ...]:
     )
 
 
+def _extent(samples: int, whole: int) -> float:
+    """How many of the samples the picture covers: the last one often only in part."""
+    exact = whole * round(8 * samples / whole) / 8
+    return exact if samples - 1 < exact <= samples else samples
+
+
 @lru_cache(maxsize=512)
-def _low_frequencies(size: int) -> NDArray[np.float32]:
-    """A KEPT x size matrix: average `size` samples down to GRID cells, then their cosine transform.
+def _low_frequencies(size: int, extent: float) -> NDArray[np.float32]:
+    """A KEPT x size matrix: average `extent` samples down to GRID cells, then their cosine transform.
 
     Averaging and transform are both linear, so one small product per side does the work of a
     resize and a transform.
     """
     import numpy as np
 
-    edges = np.arange(GRID + 1) * (size / GRID)
+    edges = np.arange(GRID + 1) * (extent / GRID)
     samples = np.arange(size)
     overlap = np.minimum(edges[1:, None], samples + 1) - np.maximum(edges[:-1, None], samples)
-    average = np.clip(overlap, 0, None) * (GRID / size)
+    average = np.clip(overlap, 0, None) * (GRID / extent)
     frequency = np.arange(KEPT)[:, None]
     cosine = np.cos(np.pi * frequency * (2 * np.arange(GRID) + 1) / (2 * GRID))
     cosine *= np.sqrt(np.where(frequency == 0, 1, 2) / GRID)

@@ -42,8 +42,7 @@ class Postgres(Server):
 
     def command(self) -> list[str]:
         binaries, self.version = find_binaries()
-        tree = reachable_copy(self.place, binaries.parent, name=f"postgresql-{self.version}")
-        binaries = tree / binaries.name
+        binaries = self._reachable(binaries)
         self._data = self.place.data / f"postgres-{self.version.partition('.')[0]}"
         if self._data.exists():
             self._stop_orphan(binaries)
@@ -57,6 +56,19 @@ class Postgres(Server):
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [str(binaries / "postgres"), "-D", str(self._data), *options]
+
+    def _reachable(self, binaries: Path) -> Path:
+        """The binaries where our user can reach them, as far from their libraries as ever: those
+        of a wheel look for them in a folder beside their package."""
+        package = binaries.parent.parent
+        name = f"postgresql-{self.version}"
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            reachable_copy(self.place, libraries, name=f"{name}/{libraries.name}")
+        tree = reachable_copy(
+            self.place, binaries.parent, name=f"{name}/{package.name}/{binaries.parent.name}"
+        )
+        return tree / binaries.name
 
     def ready(self) -> bool:
         """As `pg_ctl --wait` sees it: the last line of the pid file says so, for our process."""

@@ -112,11 +112,20 @@ def reachable_copy(place: Place, tree: Path, *, name: str) -> Path:
         return tree
     copy = place.folder / name
     if not copy.exists():
+        for folder in reversed(copy.relative_to(place.folder).parents[:-1]):
+            _passable(place.folder / folder)
         draft = copy.with_name(f"{copy.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(tree, draft, symlinks=True)
         draft.rename(copy)
     return copy
+
+
+def _passable(folder: Path) -> None:
+    """Make a folder that the services' user can pass through, whatever our umask."""
+    if not folder.exists():
+        folder.mkdir()
+        folder.chmod(0o711)
 
 
 def end_with_parent(number: signal.Signals) -> None:

@@ -189,7 +189,7 @@ REFUSALS = {
     "max-images 0": (["--max-images", "0"], "max-images: must be from 1"),
     "max-images below 0": (["--max-images", "-5"], "max-images: must be from 1"),
     "priority 11": (["--priority", "11"], "priority: must be from 0 to 10, not 11"),
-    "chunk-size": (["--chunk-size", "0"], "chunk-size: must be at least 1"),
+    "chunk-size": (["--chunk-size", "0"], "chunk-size: must be from 1 to"),
     "an unknown owner": (["--owner", "no@example.org"], "owner: nobody has the e-mail"),
     "above the tier": (
         ["--owner", "ada@example.org", "--max-images", "101"],

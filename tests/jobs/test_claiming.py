@@ -28,7 +28,7 @@ def test_a_plain_row_is_adopted_claimed_and_completed(kind, make_job, make_chunk
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO job_chunks (job_id, chunk_index, image_range)"
-            " VALUES (%s, 0, '{\"start\": 0, \"end\": 10}')",
+            ' VALUES (%s, 0, \'{"start": 0, "end": 10}\')',
             [job.pk],
         )
     type(job).objects.filter(pk=job.pk).update(total_chunks=1, active_chunks=1)
@@ -39,7 +39,10 @@ def test_a_plain_row_is_adopted_claimed_and_completed(kind, make_job, make_chunk
     chunk = JobChunk.objects.get(job=job)
     job.refresh_from_db()
     assert (chunk.status, chunk.task_id, chunk.ready_at, chunk.lease_id) == (
-        "completed", "task-1", None, None,
+        "completed",
+        "task-1",
+        None,
+        None,
     )
     assert chunk.finished_at is not None
     assert (job.status, job.completed_chunks, job.active_chunks) == ("completed", 1, 0)

