@@ -1,9 +1,10 @@
 """The account backfill on a large table, beside the single UPDATE of the older migration.
 
-    DATABASE_URL=postgres://… python -m benchmarks.backfill [--rows 1000000]
+    [DATABASE_URL=postgres://…] python -m benchmarks.backfill [--rows 1000000]
 
-Uses a database of its own on that server and drops it afterwards. While a contestant runs, a
-client updates one random submission after another: what it waits for is what users would feel.
+Uses a database of its own on that server, or on an embedded one, and drops it afterwards. While a
+contestant runs, a client updates one random submission after another: what it waits for is what
+users would feel.
 """
 
 import argparse
@@ -13,11 +14,15 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+
+from benchmarks.report import write_section
+from tests.world import World
 
 SCRATCH = "pixsim_benchmark_backfill"
 PROVIDERS, ACCOUNTS_EACH, SUBMISSIONS_PER_JOB = 20, 3, 10
@@ -70,8 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args().rows
-    server = os.environ["DATABASE_URL"]
-    os.environ["DATABASE_URL"] = f"{server.rpartition('/')[0]}/{SCRATCH}"
+    with ExitStack() as stack:
+        server = os.environ.get("DATABASE_URL") or stack.enter_context(World()).database_url
+        measure(server, rows)
+
+
+def measure(server: str, rows: int) -> None:
+    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(server)._replace(path=f"/{SCRATCH}"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
     import django
 
@@ -82,15 +92,17 @@ def main() -> None:
         "older migration, one transaction": ("0002", older_migration),
         "migrations 0003 to 0005": ("0002", lambda: migrate("0005")),
     }
-    print(f"Account backfill, {rows:,} submissions with all indexes.\n")
-    print(
+    lines = [
+        f"{rows:,} submissions with all indexes, while a client updates single rows.\n",
         "| what | seconds | rows/s | longest transaction | updates by the client "
-        "| wait p50 | wait p99 | longest wait |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        "| wait p50 | wait p99 | longest wait |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for name, (start, contestant) in contestants.items():
         with scratch_database(server):
-            print(line(name, run(start, contestant, rows), rows), flush=True)
+            lines.append(line(name, run(start, contestant, rows), rows))
+            print(lines[-1], flush=True)
+    write_section("backfill", "Account backfill", "\n".join(lines))
 
 
 def run(start: str, contestant: Callable[[], None], rows: int) -> Measured:
