@@ -75,6 +75,4 @@ def next_owners(kind: Kind, *, after: UUID, limit: int) -> list[tuple[UUID, bool
     So they do when their window has room, is overfull, or holds the wrong items.
     """
     params = {"after": after, "limit": limit, **window_params()}
-    with connection.cursor() as cursor:
-        cursor.execute(kind.sql(statements.OWNERS), params)
-        return cursor.fetchall()
+    return [(owner, unsettled) for owner, unsettled in fetch(kind.sql(statements.OWNERS), params)]
