@@ -268,7 +268,9 @@ class Bench:
         times = []
         for _ in range(count):
             begun = time.perf_counter()
-            rows = self.sql(claim, {"limit": 10, "task_id": "bench", "lease_seconds": 30})
+            rows = self.sql(
+                claim, {"limit": 10, "task_id": "bench", "lease_seconds": 30, "resting": []}
+            )
             self.sql(
                 complete,
                 {"ids": [row[0] for row in rows], "lease": rows[0][1], "windows": windows},

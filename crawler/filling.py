@@ -230,7 +230,9 @@ class _Filling:
             discovery.wake(self.job.pk)
             seconds = CANDIDATES_WAIT_SECONDS
         return Wait(
-            min(max(float(seconds), CANDIDATES_WAIT_SECONDS), 5.0), "Waiting for candidates."
+            min(max(float(seconds), CANDIDATES_WAIT_SECONDS), 5.0),
+            "Waiting for candidates.",
+            parent=self.job.pk,
         )
 
     def _blame_unread_sources(self) -> None:

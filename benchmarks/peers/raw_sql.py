@@ -17,7 +17,9 @@ claim, complete, count_ended, windows = json.loads(file.read_text())
 items, begun = 0, time.perf_counter()
 with psycopg.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
     while True:
-        cursor.execute(claim, {"limit": batch, "task_id": "raw", "lease_seconds": 30})
+        cursor.execute(
+            claim, {"limit": batch, "task_id": "raw", "lease_seconds": 30, "resting": []}
+        )
         rows = cursor.fetchall()
         if not rows:
             break

@@ -12,7 +12,7 @@ from jobs.queue import doorbell, transitions, workplace
 from jobs.queue.errors import LeaseLost, TryAgain, Unrecoverable, in_one_line
 from jobs.queue.heartbeat import Heartbeat
 from jobs.queue.kinds import Kind, all_kinds
-from jobs.queue.work import Completed, GiveBack, Wait, Work
+from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,12 @@ UNBEGUN_SECONDS = 0.100
 MAX_BATCH = 200
 LINGER_SECONDS = 0.050
 """A drain looks again for this long before it ends: longer than the doorbell's pause."""
+REST_SECONDS = 0.200
+"""So long this process passes over the items of a parent of which one has found nothing to do.
+
+Else a long job that waits for its candidates would keep every process busy with nothing, and
+whatever stands behind it waiting.
+"""
 RECONNECT_SECONDS = 0.5
 
 
@@ -43,7 +49,26 @@ class Pace:
         self._average[kind] = max(sample, 0.7 * sample + 0.3 * known)
 
 
+class Rest:
+    """The parents that this process passes over for now."""
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[Kind, int], float] = {}
+
+    def begin(self, kind: Kind, parent: int) -> None:
+        self._until[kind, parent] = time.monotonic() + REST_SECONDS
+
+    def parents(self, kind: Kind) -> list[int]:
+        now = time.monotonic()
+        self._until = {one: until for one, until in self._until.items() if until > now}
+        return [parent for of, parent in self._until if of is kind]
+
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
+
 pace = Pace()
+rest = Rest()
 
 
 def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
@@ -71,6 +96,8 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
                 finished, idle_since = finished + done, None
             elif idle_since is None:
                 idle_since = now
+            elif rest:
+                time.sleep(LINGER_SECONDS)
             elif now - idle_since > LINGER_SECONDS:
                 break
             else:
@@ -91,7 +118,7 @@ def perform_one(kind: Kind, *, item_id: int, task_id: str) -> bool:
 def _serve(kind: Kind, task_id: str, heartbeat: Heartbeat) -> int:
     """One claim of one kind; how many items were claimed."""
     limit = pace.batch(kind)
-    works = transitions.claim(kind, limit=limit, task_id=task_id)
+    works = transitions.claim(kind, limit=limit, task_id=task_id, resting=rest.parents(kind))
     if not works:
         return 0
     if len(works) == limit:
@@ -113,8 +140,11 @@ def _perform_claimed(kind: Kind, works: Sequence[Work], heartbeat: Heartbeat) ->
                 if performed and (workplace.stop_requested() or time.monotonic() > latest_begin):
                     break
                 performed += 1
-                if _perform(kind, work):
+                ending = _perform(kind, work)
+                if isinstance(ending, Completed):
                     completed.append(work)
+                elif isinstance(ending, Wait) and ending.parent is not None:
+                    break  # the rest of the claim may be that parent's
             if completed:
                 transitions.complete(completed)
             transitions.give_back(works[performed:])
@@ -123,33 +153,33 @@ def _perform_claimed(kind: Kind, works: Sequence[Work], heartbeat: Heartbeat) ->
     return performed
 
 
-def _perform(kind: Kind, work: Work) -> bool:
-    """Perform one item; True if it is to be completed, else it was dealt with."""
+def _perform(kind: Kind, work: Work) -> Ending | None:
+    """Perform one item and say how it ended, None if it failed; all but Completed was dealt with."""
     try:
         ending = kind.perform(work)
     except LeaseLost:
-        return False
+        return None
     except Unrecoverable as error:
         transitions.fail(work, error=str(error), permanent=True)
-        return False
+        return None
     except TryAgain as error:
         logger.warning("%s %s failed: %s", kind.name, work.id, in_one_line(error))
         transitions.fail(work, error=str(error))
-        return False
+        return None
     except Exception as error:
         if _database_is_gone(error):
             raise  # not the item's fault
         logger.exception("%s %s failed", kind.name, work.id)
         transitions.fail(work, error=f"{type(error).__name__}: {error}")
-        return False
+        return None
     match ending:
-        case Completed():
-            return True
-        case Wait(seconds, reason):
+        case Wait(seconds, reason, parent):
             transitions.wait(work, seconds=seconds, reason=reason)
+            if parent is not None:
+                rest.begin(kind, parent)
         case GiveBack():
             transitions.give_back([work])
-    return False
+    return ending
 
 
 @contextmanager

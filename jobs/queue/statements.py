@@ -11,7 +11,7 @@ States in the vocabulary of the statements:
     occupying  ready or processing: `ready_at` is set
 """
 
-# The most urgent ready items, under one new lease.
+# The most urgent ready items, under one new lease, but none of the parents that rest.
 CLAIM = """
 UPDATE {table} SET
     status = 'processing',
@@ -23,6 +23,7 @@ UPDATE {table} SET
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE status = 'pending' AND ready_at IS NOT NULL
+      AND ({parent} = ANY(%(resting)s::bigint[])) IS NOT TRUE
     ORDER BY priority DESC, ready_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED))

@@ -22,9 +22,13 @@ from pixsim.core.text import storable
 MAX_ERROR_LENGTH = 4000
 
 
-def claim(kind: Kind, *, limit: int, task_id: str) -> list[Work]:
-    """Up to `limit` of the most urgent ready items, most urgent first, under one new lease."""
-    return _claim(kind, statements.CLAIM, {"limit": limit, "task_id": task_id})
+def claim(kind: Kind, *, limit: int, task_id: str, resting: Sequence[int] = ()) -> list[Work]:
+    """Up to `limit` of the most urgent ready items, most urgent first, under one new lease.
+
+    None of the parents that are `resting`.
+    """
+    params = {"limit": limit, "task_id": task_id, "resting": list(resting)}
+    return _claim(kind, statements.CLAIM, params)
 
 
 def claim_one(kind: Kind, *, item_id: int, task_id: str) -> Work | None:

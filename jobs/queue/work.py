@@ -23,11 +23,13 @@ class Completed:
 class Wait:
     """Nothing to do now: back to pending without a retry, and the reason for people to see.
 
-    Not before `seconds` from now; None: held until its job is resumed.
+    Not before `seconds` from now; None: held until its job is resumed. With `parent`, the other
+    items of that parent would find as little to do.
     """
 
     seconds: float | None
     reason: str | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

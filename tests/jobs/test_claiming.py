@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from crawler.models import Candidate, JobChunk
 from jobs.queue import admission, transitions
-from jobs.queue.drain import drain
+from jobs.queue.drain import Pace, drain
 from jobs.queue.errors import LeaseLost, Unrecoverable
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.work import Completed, GiveBack, Wait
@@ -196,6 +196,27 @@ def test_endings_of_perform_are_obeyed(kind, make_job, make_chunks):
 
     statuses = list(JobChunk.objects.order_by("pk").values_list("status", "held"))
     assert statuses == [("pending", True), ("completed", False), ("completed", False)]
+
+
+def test_a_job_that_has_nothing_to_do_now_does_not_keep_others_waiting(
+    kind, make_job, make_chunks, monkeypatch
+):
+    monkeypatch.setattr("jobs.queue.drain.pace", Pace())
+    dry, other = make_job(), make_job()
+    waiting, working = make_chunks(dry, 50), make_chunks(other, 3)
+    ready(waiting + working)
+
+    def wait_or_work(work):
+        is_dry = work.item.job_id == dry.pk
+        return Wait(60, "for candidates", parent=dry.pk) if is_dry else Completed()
+
+    kind.action = wait_or_work
+    drain(task_id="t", slice_seconds=0.1)
+
+    assert kind.performed == waiting[:1] + working
+    drain(task_id="t", slice_seconds=0.5)  # it is tried again, but not as fast as can be
+    assert waiting[1] in kind.performed
+    assert len(kind.performed) < 10
 
 
 def test_items_ended_by_hand_leave_the_window_and_end_their_job(

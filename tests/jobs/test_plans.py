@@ -90,6 +90,7 @@ def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
         "limit": 20, "task_id": "t", "lease_seconds": 30, "id": ids[0], "ids": ids, "lease": 1,
         "leases": [1], "permanent": False, "error": "e", "seconds": 1.0, "reason": "r",
         "max_retries": 3, "backoff_seconds": 1.0, "owner": owner.pk, "window": 6, "after": NOBODY,
+        "resting": [1],
         **window_params(),
     }  # fmt: skip
     if name == "STRANGERS":
