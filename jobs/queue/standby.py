@@ -20,7 +20,7 @@ class Standby:
 
     def start(self) -> None:
         """Bring the number of running processes up to the size."""
-        self._processes = [process for process in self._processes if process.poll() is None]
+        self.forget_ended()
         while len(self._processes) < self._size:
             self._processes.append(
                 subprocess.Popen(
@@ -29,6 +29,10 @@ class Standby:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
                 )
             )
+
+    def forget_ended(self) -> None:
+        """Take note of those that have ended, so that the system can forget them too."""
+        self._processes = [process for process in self._processes if process.poll() is None]
 
     def stop(self) -> None:
         for process in self._processes:

@@ -74,6 +74,7 @@ class Sweeper:
             connection.close()
 
     def _round(self) -> None:
+        self._standby.forget_ended()
         try:
             if self._is_the_active_one():
                 self.sweep()
