@@ -10,6 +10,7 @@ import time
 from operator import methodcaller
 from uuid import UUID
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 
@@ -86,15 +87,21 @@ class Sweeper:
             logger.exception("The sweep failed")
 
     def _is_the_active_one(self) -> bool:
-        """Take or keep the lock; it belongs to this thread's connection and ends with it."""
+        """Take or keep the lock; it belongs to this thread's connection and ends with it.
+
+        The connection of a sweeper that is frozen or cut off would live on, and nobody would sweep:
+        so the server ends it when nothing is heard for as long as a lease.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+                "SELECT set_config('idle_session_timeout', %(patience)s, FALSE),"
+                " set_config('idle_in_transaction_session_timeout', %(patience)s, FALSE),"
+                " EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
                 " AND objid = %(key)s AND classid = 0 AND pid = pg_backend_pid() AND granted)"
                 " OR pg_try_advisory_lock(%(key)s)",
-                {"key": LOCK_KEY},
+                {"key": LOCK_KEY, "patience": f"{settings.QUEUE_LEASE_SECONDS}s"},
             )
-            return bool(cursor.fetchone()[0])
+            return bool(cursor.fetchone()[2])
 
     def _settle_owners(self, kind: Kind) -> None:
         ends = time.monotonic() + OWNERS_SECONDS
