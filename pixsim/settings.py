@@ -120,6 +120,9 @@ DATABASES = {
         "OPTIONS": {
             "application_name": "pixsim",
             "connect_timeout": 10,
+            # What a frozen or cut off process has locked is let go: nobody waits for it for hours.
+            "options": "-c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30"
+            " -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
             **_database.get("OPTIONS", {}),
         },
     }
