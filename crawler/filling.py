@@ -18,6 +18,7 @@ from crawler import discovery, recording
 from crawler import fetch as fetching
 from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
+from crawler.models.chunks import RANGE_RULE
 from jobs.queue import sql
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
@@ -105,6 +106,8 @@ class _Filling:
         self.exhausted = False
 
     def run(self) -> Ending:
+        if not self.chunk.has_range:
+            raise Unrecoverable(f"image_range: {RANGE_RULE}")
         if not self.job.is_open or self.job.status == "paused":
             return Wait(None, f"The job is {self.job.status}.")
         if not CrawlSource.objects.filter(job_id=self.job.pk).exists():

@@ -19,6 +19,7 @@ from crawler import counters, sources
 from crawler.errors import JobRefused, WrongState
 from crawler.fetch import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, JobStatus, Outcome, Project
+from crawler.models.chunks import MAX_SIZE
 from crawler.models.jobs import OPEN_STATUSES
 from crawler.models.projects import COMMAND_LINE_PROJECT
 from crawler.planner import chunk_ranges, default_chunk_size
@@ -239,8 +240,8 @@ def check_job(
         raise JobRefused(
             "priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."
         )
-    if not 1 <= chunk_size <= MAX_IMAGES:
-        raise JobRefused("chunk_size", f"must be from 1 to {MAX_IMAGES:,}, not {chunk_size:,}.")
+    if not 1 <= chunk_size <= MAX_SIZE:
+        raise JobRefused("chunk_size", f"must be from 1 to {MAX_SIZE:,}, not {chunk_size:,}.")
     if max_images > MAX_CHUNKS * chunk_size:
         raise JobRefused(
             "chunk_size",

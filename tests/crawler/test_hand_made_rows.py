@@ -3,11 +3,12 @@
 import pytest
 from django.db import connection
 
-from crawler import services
+from crawler import filling, services
 from crawler.models import Candidate, CrawlJob, CrawlSource, Project
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import admission, transitions
+from jobs.queue.errors import Unrecoverable
 from jobs.queue.standby import Standby
 from jobs.queue.sweeper import Sweeper
 
@@ -123,3 +124,17 @@ def test_a_chunk_revived_by_hand_is_counted_and_its_job_opened_again(
     transitions.complete([claim(kind)])
     job.refresh_from_db()
     assert (job.status, job.completed_chunks, job.active_chunks) == ("completed", 1, 0)
+
+
+@pytest.mark.parametrize(
+    "image_range",
+    ["{}", "[]", "7", '{"start": "a", "end": 9}', '{"start": -3, "end": 2}', '{"start": 5, "end": 5}',
+     '{"start": 0, "end": 2000000000}', '{"start": 0.5, "end": 2}', '{"start": 0, "end": null}'],
+)  # fmt: skip
+def test_a_chunk_whose_range_is_none_fails_at_once_and_says_so(make_job, image_range):
+    make_job()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE job_chunks SET image_range = %s::jsonb", [image_range])
+
+    with pytest.raises(Unrecoverable, match="image_range"):
+        filling.fill(claim(ChunkKind()))
