@@ -39,17 +39,19 @@ _caps: dict[str, int] = {}
 
 # A window of open candidates in the order they were found, taken in turns over their hosts. All
 # workers together hold no more of a host than it may have in flight: `caps` by name, or `cap`.
+# BETWEEN, here and below: sorted by job and id only the index of the open candidates is. With "="
+# the planner may go along the primary key, over all that have ended, until it has met enough.
 CLAIM_CANDIDATES = """
 WITH busy AS MATERIALIZED (
     SELECT host, count(*) AS held FROM candidates
     WHERE outcome IS NULL AND chunk_id IS NOT NULL GROUP BY host
 ), window_ AS MATERIALIZED (
     SELECT id, host FROM candidates
-    WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
+    WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND (not_before IS NULL OR not_before <= now())
       AND host <> ALL(ARRAY(
           SELECT host FROM busy WHERE held >= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)))
-    ORDER BY id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
+    ORDER BY job_id, id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
 ), ranked AS (
     SELECT id, host, row_number() OVER (PARTITION BY host ORDER BY id) AS turn FROM window_
 ), picked AS (
@@ -64,8 +66,9 @@ RETURNING id, url, host, label, provenance::text, tries
 
 OPEN_HOSTS = """
 SELECT DISTINCT host FROM (
-    SELECT host FROM candidates WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
-    ORDER BY id LIMIT 1000) open
+    SELECT host FROM candidates
+    WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
+    ORDER BY job_id, id LIMIT 1000) open
 """
 
 LET_GO = """
@@ -73,14 +76,17 @@ UPDATE candidates SET chunk_id = NULL WHERE chunk_id = ANY(%s) AND outcome IS NU
 """
 
 # What the job still has beyond this chunk: NULL if nothing is open or in flight anywhere,
-# else the seconds until the next open candidate may be tried.
+# else the seconds until one of the first open candidates may be tried. By host, as the index of
+# those in flight is sorted.
 NEXT_CANDIDATE = """
 SELECT least(
-    (SELECT coalesce(min(greatest(0, extract(epoch FROM not_before - now()))), 0)
-     FROM candidates WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
-     HAVING count(*) > 0),
+    (SELECT min(CASE WHEN not_before > now() THEN extract(epoch FROM not_before - now()) ELSE 0 END)
+     FROM (SELECT not_before FROM candidates
+           WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
+           ORDER BY job_id, id LIMIT 200) open),
     (SELECT 1.0 FROM candidates
-     WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NOT NULL LIMIT 1))
+     WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NOT NULL
+     ORDER BY host LIMIT 1))
 """
 
 

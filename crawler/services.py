@@ -106,11 +106,13 @@ WHERE id = ANY(ARRAY(
 RETURNING id
 """
 
+# BETWEEN: see filling.CLAIM_CANDIDATES.
 CLOSE_SURPLUS = """
 UPDATE candidates SET outcome = 'surplus', chunk_id = NULL
 WHERE id = ANY(ARRAY(
-    SELECT id FROM candidates WHERE job_id = %(job)s AND outcome IS NULL AND chunk_id IS NULL
-    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    SELECT id FROM candidates
+    WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
+    ORDER BY job_id, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 """
 
 # Jobs that have ended but still have open candidates: a skip scan over the open ones.
