@@ -12,6 +12,7 @@ from jobs.queue import admission, statements, transitions
 from jobs.queue.drain import drain
 from jobs.queue.standby import Standby
 from jobs.queue.sweeper import Sweeper
+from tests.crawler.in_process import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -93,6 +94,32 @@ def test_a_claim_between_withdrawing_and_granting_does_not_break_the_window(
     assert claimed == 1
     assert occupying(owner) == 2
     assert JobChunk.objects.filter(status="processing").count() == 1
+
+
+def test_a_claim_that_commits_while_its_item_is_withdrawn_wins(
+    kind, make_owner, make_job, make_chunks
+):
+    owner = make_owner("FREE")
+    job = make_job(owner)
+    make_chunks(job, 2, owner=owner, priority=1)
+    admission.admit(kind, owner.pk)
+    make_chunks(job, 4, owner=owner, priority=5)
+    has_claimed = threading.Event()
+
+    def claim_slowly():
+        with transaction.atomic():
+            claim(kind)
+            has_claimed.set()
+            wait_until(somebody_waits_for_a_lock)
+
+    claiming = threading.Thread(target=run_and_close, args=[claim_slowly])
+    claiming.start()
+    assert has_claimed.wait(30)
+    admission.admit(kind, owner.pk)
+    claiming.join()
+
+    assert JobChunk.objects.get(status="processing").ready_at is not None
+    assert occupying(owner) == 2
 
 
 def test_items_inserted_during_an_admission_wait_for_the_next(
@@ -221,6 +248,12 @@ def test_items_are_released_when_their_time_has_come_but_not_while_their_job_is_
 
     assert [work.id for work in claim(kind, 5)] == due
     assert JobChunk.objects.get(pk=paused[0]).held
+
+
+def somebody_waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
 
 
 def in_thread(action):
