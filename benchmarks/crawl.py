@@ -50,7 +50,7 @@ def make_picture(number: int) -> None:
     for cells, weight in ((4, 60), (16, 35), (64, 20)):
         noise = random.integers(0, 255, (cells * 3 // 4, cells, 3), np.uint8)
         scene += np.asarray(Image.fromarray(noise).resize((640, 480), 3), np.float32) * weight / 115
-    scene += random.normal(0, 7, (480, 640, 1))
+    scene += random.normal(0, 4.9, (480, 640, 1))
     buffer = io.BytesIO()
     Image.fromarray(scene.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=84)
     path.write_bytes(buffer.getvalue())

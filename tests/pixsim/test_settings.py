@@ -171,9 +171,7 @@ def test_a_filesystem_broker_gets_its_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 @pytest.mark.parametrize("answering", ["refusing", "hanging"])
-def test_ringing_a_dead_broker_fails_soon(
-    tmp_path: Path, scheme: str, answering: str
-) -> None:
+def test_ringing_a_dead_broker_fails_soon(tmp_path: Path, scheme: str, answering: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if answering == "hanging":
