@@ -25,7 +25,12 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record, its arguments and its traceback, and then hides the secrets in it."""
+    """Formats a record, its arguments and its traceback, and then hides the secrets in it.
+
+    Halves of surrogate pairs, which names of files may contain, are written out: no stream that
+    is UTF-8 takes them, and the line would be lost.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        plain = super().format(record).encode("utf-8", "backslashreplace").decode()
+        return redact(plain)

@@ -194,9 +194,10 @@ def test_ringing_a_dead_broker_fails_soon(tmp_path: Path, scheme: str, answering
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
         ("GET /?token=abc&page=2", "GET /?token=***&page=2"),
         ("https://example.org/a:b@c.jpg stored", "https://example.org/a:b@c.jpg stored"),
+        ("caf\udce9.jpg is no picture", r"caf\udce9.jpg is no picture"),
     ],
 )
-def test_logs_show_no_secrets(line: str, shown: str) -> None:
+def test_log_lines_show_no_secrets_and_can_be_written(line: str, shown: str) -> None:
     record = logging.LogRecord("pixsim", logging.INFO, __file__, 1, "%s", (line,), None)
 
     assert RedactingFormatter("%(message)s").format(record) == shown
