@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -488,6 +488,7 @@ class NoNames(aiohttp.abc.AbstractResolver):
         st.text(alphabet="a1.:/@[]%?#\\ \u00e9\u3002xn-0f", max_size=40).map("https://".__add__),
     )
 )
+@example("https://[]@")  # yarl raises IndexError
 def test_no_text_makes_the_client_fail_otherwise_than_with_a_fetch_error(url: str) -> None:
     async def scenario() -> None:
         async with Client(

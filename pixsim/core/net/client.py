@@ -205,7 +205,7 @@ def parse_url(url: str) -> URL:
         host, _ = parsed.raw_host or "", parsed.port
         if ":" in host:
             ip_address(host.partition("%")[0])
-    except ValueError as exc:
+    except (ValueError, IndexError) as exc:  # IndexError: yarl on http://[]@
         raise _bad_url(url, str(exc)) from exc
     if parsed.scheme not in ("http", "https"):
         raise _bad_url(url, "only http and https are fetched")
