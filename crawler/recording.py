@@ -17,9 +17,10 @@ from django.db import connection, transaction
 from accounts import usage
 from crawler import counters
 from crawler.fetch import Picture, Refused
-from crawler.fetch.phash import probes
+from crawler.fetch.phash import BAND_SHIFTS, band_masks
 from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
+from crawler.models.images import PHASH_BAND_KEYS
 from jobs.queue import sql
 from jobs.queue.work import Work
 from pixsim.core.text import storable
@@ -37,34 +38,23 @@ ORDER BY id FOR NO KEY UPDATE
 
 KNOWN_HASHES = "SELECT sha256 FROM images WHERE crawl_job_id = %(job)s AND sha256 = ANY(%(hashes)s)"
 
-# For each probed picture the first image within the distance, by any of the four bands.
+# For each probed picture the first image within the distance, by any of the four band indexes.
 SIMILAR = """
-SELECT probe.place, match.id FROM unnest(
-    %(places)s::int[], %(phashes)s::bigint[],
-    %(band0)s::text[], %(band1)s::text[], %(band2)s::text[], %(band3)s::text[]
-) AS probe (place, phash, band0, band1, band2, band3)
+SELECT probe.place, min(near.id)
+FROM unnest(%(places)s::int[], %(phashes)s::bigint[]) AS probe (place, phash)
+CROSS JOIN unnest(%(masks)s::bigint[]) AS mask
 CROSS JOIN LATERAL (
-    SELECT min(id) AS id FROM (
-        SELECT id, phash FROM images WHERE crawl_job_id = %(job)s AND phash IS NOT NULL
-            AND near_duplicate_of_id IS NULL
-            AND ((phash >> 48) & 65535) = ANY(probe.band0::bigint[])
-        UNION ALL
-        SELECT id, phash FROM images WHERE crawl_job_id = %(job)s AND phash IS NOT NULL
-            AND near_duplicate_of_id IS NULL
-            AND ((phash >> 32) & 65535) = ANY(probe.band1::bigint[])
-        UNION ALL
-        SELECT id, phash FROM images WHERE crawl_job_id = %(job)s AND phash IS NOT NULL
-            AND near_duplicate_of_id IS NULL
-            AND ((phash >> 16) & 65535) = ANY(probe.band2::bigint[])
-        UNION ALL
-        SELECT id, phash FROM images WHERE crawl_job_id = %(job)s AND phash IS NOT NULL
-            AND near_duplicate_of_id IS NULL
-            AND ((phash >> 0) & 65535) = ANY(probe.band3::bigint[])
-    ) near
-    WHERE bit_count((near.phash # probe.phash)::bit(64)) <= %(distance)s
-) match
-WHERE match.id IS NOT NULL
-"""
+    {}
+) near
+WHERE bit_count((near.phash # probe.phash)::bit(64)) <= %(distance)s
+GROUP BY probe.place
+""".format(
+    "\n    UNION ALL ".join(
+        f"""SELECT id, phash FROM images WHERE {key}
+        = (%(job)s::bigint << 16) | (((probe.phash >> {shift}) & 65535) # mask)"""
+        for shift, key in zip(BAND_SHIFTS, PHASH_BAND_KEYS, strict=True)
+    )
+)
 
 STORE = """
 INSERT INTO images (crawl_job_id, chunk_id, image_index, original_url, filename, storage_url,
@@ -208,17 +198,13 @@ def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
     probed = [picture for picture in pictures if picture.phash is not None]
     if not probed or _distance() < 0:
         return {}
-    phashes = [picture.phash for picture in pictures if picture.phash is not None]
-    bands = [probes(phash, _distance()) for phash in phashes]
     params: dict[str, Any] = {
         "job": job_id,
         "distance": _distance(),
         "places": list(range(len(probed))),
-        "phashes": phashes,
+        "phashes": [picture.phash for picture in probed],
+        "masks": list(band_masks(_distance())),
     }
-    for band in range(4):
-        # Arrays of arrays must be rectangular in PostgreSQL, so each goes as its literal.
-        params[f"band{band}"] = ["{" + ",".join(map(str, one[band])) + "}" for one in bands]
     return {probed[place].task.id: image_id for place, image_id in _fetch(SIMILAR, params)}
 
 

@@ -55,15 +55,10 @@ def bands(value: int) -> list[int]:
     return [(value >> shift) & 0xFFFF for shift in BAND_SHIFTS]
 
 
-def probes(value: int, within: int) -> list[list[int]]:
-    """For each band the values to look up so that every hash at distance <= `within` is found."""
-    masks = _masks(within // len(BAND_SHIFTS))
-    return [[band ^ mask for mask in masks] for band in bands(value)]
-
-
 @lru_cache
-def _masks(radius: int) -> tuple[int, ...]:
-    """All 16-bit masks with at most `radius` bits set."""
+def band_masks(within: int) -> tuple[int, ...]:
+    """What to XOR a hash's bands with so that every hash at distance <= `within` has a band in common."""
+    radius = within // len(BAND_SHIFTS)
     return tuple(
         sum(1 << bit for bit in chosen)
         for count in range(radius + 1)

@@ -58,36 +58,44 @@ class Migration(migrations.Migration):
         SaferAddIndexConcurrently(
             model_name="image",
             index=pixsim.core.db.indexes.NamedIndex(
-                models.F("crawl_job"),
-                django.db.models.expressions.RawSQL("((phash >> 48) & 65535)", ()),
-                condition=models.Q(("near_duplicate_of__isnull", True), ("phash__isnull", False)),
+                django.db.models.expressions.RawSQL(
+                    "CASE WHEN near_duplicate_of_id IS NULL"
+                    " THEN (crawl_job_id::bigint << 16) | ((phash >> 48) & 65535) END",
+                    (),
+                ),
                 name="ix_images_phash_band_0",
             ),
         ),
         SaferAddIndexConcurrently(
             model_name="image",
             index=pixsim.core.db.indexes.NamedIndex(
-                models.F("crawl_job"),
-                django.db.models.expressions.RawSQL("((phash >> 32) & 65535)", ()),
-                condition=models.Q(("near_duplicate_of__isnull", True), ("phash__isnull", False)),
+                django.db.models.expressions.RawSQL(
+                    "CASE WHEN near_duplicate_of_id IS NULL"
+                    " THEN (crawl_job_id::bigint << 16) | ((phash >> 32) & 65535) END",
+                    (),
+                ),
                 name="ix_images_phash_band_1",
             ),
         ),
         SaferAddIndexConcurrently(
             model_name="image",
             index=pixsim.core.db.indexes.NamedIndex(
-                models.F("crawl_job"),
-                django.db.models.expressions.RawSQL("((phash >> 16) & 65535)", ()),
-                condition=models.Q(("near_duplicate_of__isnull", True), ("phash__isnull", False)),
+                django.db.models.expressions.RawSQL(
+                    "CASE WHEN near_duplicate_of_id IS NULL"
+                    " THEN (crawl_job_id::bigint << 16) | ((phash >> 16) & 65535) END",
+                    (),
+                ),
                 name="ix_images_phash_band_2",
             ),
         ),
         SaferAddIndexConcurrently(
             model_name="image",
             index=pixsim.core.db.indexes.NamedIndex(
-                models.F("crawl_job"),
-                django.db.models.expressions.RawSQL("((phash >> 0) & 65535)", ()),
-                condition=models.Q(("near_duplicate_of__isnull", True), ("phash__isnull", False)),
+                django.db.models.expressions.RawSQL(
+                    "CASE WHEN near_duplicate_of_id IS NULL"
+                    " THEN (crawl_job_id::bigint << 16) | ((phash >> 0) & 65535) END",
+                    (),
+                ),
                 name="ix_images_phash_band_3",
             ),
         ),

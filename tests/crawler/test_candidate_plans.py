@@ -1,9 +1,9 @@
-"""However many candidates have ended, looking for open ones reads only those."""
+"""However much a job has done, its statements read only what they are about."""
 
 import pytest
 from django.db import connection, transaction
 
-from crawler import filling, services
+from crawler import filling, recording, services
 from crawler.models import CrawlJob, JobChunk, Project
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +56,23 @@ def chunk():
 def test_only_the_candidates_that_are_open_are_read(chunk, statement):
     params = {"job": chunk.job_id, "chunk": chunk.pk, "limit": 50, "caps": "{}", "cap": 1000}
     assert rows_read(statement, params) < 4 * (OPEN + IN_FLIGHT)
+
+
+FILL_IMAGES = """
+INSERT INTO images (crawl_job_id, image_index, original_url, filename, sha256, phash)
+SELECT %(job)s, place, 'http://a.example/' || place, place || '.jpg', md5(place::text),
+    ('x' || left(md5(place::text), 16))::bit(64)::bigint
+FROM generate_series(1, 5000) AS place
+"""
+
+
+def test_similar_images_are_found_in_their_bands_though_the_statistics_are_of_an_empty_table(chunk):
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE images")
+        cursor.execute(FILL_IMAGES, {"job": chunk.job_id})
+    probed = [hash(str(number)) >> 1 for number in range(100)]
+    params = {"job": chunk.job_id, "places": [*range(100)], "phashes": probed, "masks": [0]}
+    assert rows_read(recording.SIMILAR, {**params, "distance": 3}) < 500
 
 
 def rows_read(sql, params):
