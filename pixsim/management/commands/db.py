@@ -1,0 +1,68 @@
+"""`manage.py db <verb>`: the schema of the database, in the words that Alembic taught people."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import nullcontext
+from typing import Any
+
+from django.core.management import BaseCommand
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+
+from pixsim.schema.connecting import explain
+from pixsim.schema.console import Console
+from pixsim.schema.errors import SchemaError, UsageError
+from pixsim.schema.locking import schema_lock
+from pixsim.schema.verbs import Context, Verb, all_verbs
+
+INTERRUPTED = 130
+
+
+class Command(BaseCommand):
+    help = "The schema of the database: where it stands, going up and down, drift, adoption."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb_name", metavar="verb", required=True)
+        for verb in all_verbs():
+            each = verbs.add_parser(
+                verb.name, aliases=list(verb.aliases), help=verb.help, description=verb.help
+            )
+            each.add_argument(
+                "--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="which of DATABASES"
+            )
+            each.add_argument("--json", action="store_true", help="print one object")
+            each.add_argument("--yes", action="store_true", help="answer every question with yes")
+            each.set_defaults(verb=verb)
+            verb.add_arguments(each)
+
+    def handle(self, *, verb: Verb, database: str, **options: Any) -> None:
+        console = Console(
+            out=self.stdout,
+            err=self.stderr,
+            source=sys.stdin,
+            as_json=options["json"],
+            yes=options["yes"],
+        )
+        context = Context(database=database, options=Namespace(**options), console=console)
+        code = self._run(verb, context)
+        if code:
+            sys.exit(code)
+
+    def _run(self, verb: Verb, context: Context) -> int:
+        try:
+            if context.database not in connections:
+                known = ", ".join(connections)
+                raise UsageError(f"There is no database {context.database!r}; there is: {known}.")
+            with schema_lock(context.connection) if verb.writes else nullcontext():
+                return verb.run(context)
+        except SchemaError as error:
+            message, code = str(error), error.exit_code
+        except DatabaseError as error:
+            message, code = explain(error, context.connection), SchemaError.exit_code
+        except KeyboardInterrupt:
+            message, code = "Interrupted. What was committed before stays.", INTERRUPTED
+        context.console.err.write(f"{message}\n")
+        context.console.result({"error": message, "exit_code": code})
+        return code

@@ -1,0 +1,22 @@
+"""The schema as a product: `manage.py db`, Alembic's words over Django's migrations.
+
+    verbs/          one module a verb of the command; everything else here knows no command line
+    console.py      what a verb says to people (tables) and to machines (one JSON object)
+    errors.py       refusals, each one clear message with an exit code
+    connecting.py   whether the database answers, as what, and where its URL came from
+    locking.py      one advisory lock around everything that writes
+    history.py      what was applied, in its order; heads; rows without a file
+    targets.py      `head`, `-1`, `crawler 0002` and older revision ids become a plan
+    running.py      applying a plan: lock timeout, retry, who blocked, hashes of the files
+    unsafe.py       operations that lock or rewrite, and the safe way to write them
+    offline.py      the SQL of a plan, without a database
+    catalog.py      a schema read from `pg_catalog`
+    reference.py    the schema as the migrations make it, in a scratch database or schema
+    drift.py        the difference of two schemas, in words
+    promises.py     what always holds of the rows
+    backfills.py    registered backfills: cursor, pause, resume
+    programs.py     pg_dump, pg_restore and psql; dumps.py, rehearsal.py on top of them
+    adoption/       taking over databases that Alembic made; PixSim's own tables are data there
+
+Nothing but adoption/ and promises.py knows PixSim's tables: apps and models come from Django.
+"""

@@ -1,0 +1,74 @@
+"""What a verb says: tables and sentences for people, or one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TextIO
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from pixsim.schema.errors import Declined
+
+
+class Stream(Protocol):
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> None: ...
+
+
+class Console:
+    """Writes to `out`. With `as_json` only the object given to `result` goes there, and what is
+    said meanwhile goes to `err`, so that a script reads nothing but JSON."""
+
+    def __init__(
+        self,
+        *,
+        out: Stream,
+        err: Stream,
+        source: TextIO,
+        as_json: bool = False,
+        yes: bool = False,
+    ) -> None:
+        self.out = out
+        self.err = err
+        self.as_json = as_json
+        self._source = source
+        self._yes = yes
+
+    def say(self, text: str = "") -> None:
+        """A line for people."""
+        (self.err if self.as_json else self.out).write(text + "\n")
+
+    def warn(self, text: str) -> None:
+        """A line that must not be lost in a pipe."""
+        self.err.write(f"Warning: {text}\n")
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Columns as wide as they need; nothing at all without rows. Not shown with `as_json`."""
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        if self.as_json or not cells:
+            return
+        lines = [list(headings), *cells]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+        for line in lines:
+            text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            self.out.write(text.rstrip() + "\n")
+
+    def result(self, answer: dict[str, Any]) -> None:
+        """The verb's one object. Only shown with `as_json`."""
+        if self.as_json:
+            self.out.write(json.dumps(answer, cls=DjangoJSONEncoder) + "\n")
+
+    def confirm(self, question: str) -> None:
+        """Return if the answer is yes, given by a person or by --yes.
+
+        Raises Declined if it is no, or if nobody is there to be asked.
+        """
+        if self._yes:
+            return
+        if not self._source.isatty():
+            raise Declined(f"{question} Nobody is here to answer: say --yes. Nothing was changed.")
+        self.err.write(f"{question} [y/N] ")
+        self.err.flush()
+        if self._source.readline().strip().lower() not in ("y", "yes"):
+            raise Declined("Nothing was changed.")

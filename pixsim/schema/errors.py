@@ -1,0 +1,22 @@
+"""Refusals of `manage.py db`: one clear message each, and the exit code."""
+
+from __future__ import annotations
+
+FINE, WRONG, USAGE = 0, 1, 2
+"""Exit codes: fine; something to do, or wrong; a command that was not understood."""
+
+
+class SchemaError(Exception):
+    """What cannot be done. The message says what happened, what was kept and what to do next."""
+
+    exit_code = WRONG
+
+
+class UsageError(SchemaError):
+    """The words of the command make no sense: an unknown target, a step of zero."""
+
+    exit_code = USAGE
+
+
+class Declined(SchemaError):
+    """A question was answered with no, or could not be asked. Nothing was changed."""

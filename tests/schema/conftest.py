@@ -1,0 +1,125 @@
+"""Databases of their own for the tests of `manage.py db`, on the server that the tests use."""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+ALIAS = "scratch"
+NAME = f"pixsim_scratch_{os.getpid()}"
+TEMPLATE = f"pixsim_template_{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What `manage.py db` did: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def database(_server: Callable[[str], Any]) -> Iterator[str]:
+    """The alias of an empty database."""
+    with _made(_server, f'CREATE DATABASE "{NAME}"'):
+        yield ALIAS
+
+
+@pytest.fixture
+def migrated(_server: Callable[[str], Any], _template: str) -> Iterator[str]:
+    """The alias of a database at the head of our migrations."""
+    with _made(_server, f'CREATE DATABASE "{NAME}" TEMPLATE "{_template}"'):
+        yield ALIAS
+
+
+@pytest.fixture
+def db() -> Callable[..., Ran]:
+    """Runs `manage.py db <words> --database scratch` in this process."""
+
+    def run(*words: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            call_command("db", *words, "--database", ALIAS, stdout=out, stderr=err)
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def sql() -> Callable[..., list[tuple[Any, ...]]]:
+    """Runs a statement in the scratch database; its rows."""
+
+    def run(statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(statement, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[[str], Any]]:
+    """Runs a statement on the server, outside the tests' own database."""
+    settings = connections["default"].settings_dict
+    parameters = {
+        "host": settings["HOST"],
+        "port": settings["PORT"] or None,
+        "user": settings["USER"],
+        "password": settings["PASSWORD"],
+        "dbname": "postgres",
+    }
+    with (
+        django_db_blocker.unblock(),
+        psycopg.connect(
+            **{name: value for name, value in parameters.items() if value}, autocommit=True
+        ) as server,
+    ):
+        yield server.execute
+
+
+@pytest.fixture(scope="session")
+def _template(_server: Callable[[str], Any]) -> Iterator[str]:
+    _server(f'DROP DATABASE IF EXISTS "{TEMPLATE}" WITH (FORCE)')
+    _server(f'CREATE DATABASE "{TEMPLATE}"')
+    with _alias(TEMPLATE):
+        call_command("migrate", database=ALIAS, verbosity=0)
+    yield TEMPLATE
+    _server(f'DROP DATABASE IF EXISTS "{TEMPLATE}" WITH (FORCE)')
+
+
+@contextmanager
+def _made(server: Callable[[str], Any], statement: str) -> Iterator[None]:
+    server(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
+    server(statement)
+    try:
+        with _alias(NAME):
+            yield
+    finally:
+        server(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
+
+
+@contextmanager
+def _alias(name: str) -> Iterator[None]:
+    connections.databases[ALIAS] = {**connections["default"].settings_dict, "NAME": name}
+    try:
+        yield
+    finally:
+        connections[ALIAS].close()
+        del connections[ALIAS]
+        del connections.databases[ALIAS]
