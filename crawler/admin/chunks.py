@@ -14,7 +14,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import activity
-from crawler.admin import steering
 from crawler.admin.forms import ChunkForm
 from crawler.admin.jobs import (
     PriorityActionForm,
@@ -24,6 +23,7 @@ from crawler.admin.jobs import (
     owner_and_tier,
 )
 from crawler.models import JobChunk
+from crawler.services import chunks
 from jobs.queue.items import MAX_RETRIES, Status
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.paging import KeysetAdmin
@@ -162,21 +162,21 @@ class JobChunkAdmin(KeysetAdmin):
     def save_model(self, request: HttpRequest, obj: JobChunk, form: Any, change: bool) -> None:
         if not change:
             obj.save()
-            transaction.on_commit(partial(steering.take_in, 1))
+            transaction.on_commit(partial(chunks.take_in, 1))
             return
         # Field by field and never the whole row, which a worker may have changed meanwhile.
         changed = form.changed_data
         if "status" in changed:
             if obj.status == Status.PENDING:
-                steering.reopen([obj.pk])
-            elif not steering.end(obj.pk, status=obj.status):
+                chunks.reopen([obj.pk])
+            elif not chunks.end(obj.pk, status=obj.status):
                 messages.warning(request, "The chunk has ended meanwhile: its status stays.")
         if "priority" in changed:
-            steering.change_priority([obj.pk], priority=obj.priority)
+            chunks.change_priority([obj.pk], priority=obj.priority)
         if "owner" in changed:
-            steering.change_owner(obj.pk, before=form.initial["owner"], after=obj.owner_id)
+            chunks.change_owner(obj.pk, before=form.initial["owner"], after=obj.owner_id)
         if "held" in changed:
-            steering.hold([obj.pk]) if obj.held else steering.release([obj.pk])
+            chunks.hold([obj.pk]) if obj.held else chunks.release([obj.pk])
 
     def has_delete_permission(self, request: HttpRequest, obj: JobChunk | None = None) -> bool:
         """Chunks go with their job: without one of them its images could never be complete."""
@@ -186,15 +186,15 @@ class JobChunkAdmin(KeysetAdmin):
 
     @admin.action(description="Retry failed chunks", permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._steer(request, queryset, steering.retry, "retried", "to be tried again")
+        self._steer(request, queryset, chunks.retry, "retried", "to be tried again")
 
     @admin.action(description="Release: give back to the queue", permissions=["change"])
     def release(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._steer(request, queryset, steering.release, "released", "given back to the queue")
+        self._steer(request, queryset, chunks.release, "released", "given back to the queue")
 
     @admin.action(description="Pause until released", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._steer(request, queryset, steering.hold, "paused", "paused until released")
+        self._steer(request, queryset, chunks.hold, "paused", "paused until released")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
@@ -202,7 +202,7 @@ class JobChunkAdmin(KeysetAdmin):
         if priority is None:
             messages.error(request, "Choose the priority beside the action.")
             return
-        act = partial(steering.change_priority, priority=priority)
+        act = partial(chunks.change_priority, priority=priority)
         self._steer(request, queryset, act, "priority_changed", f"now of priority {priority}")
 
     def _steer(

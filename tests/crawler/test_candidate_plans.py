@@ -3,8 +3,9 @@
 import pytest
 from django.db import connection, transaction
 
-from crawler import filling, recording, services
+from crawler import filling, recording
 from crawler.models import CrawlJob, JobChunk, Project
+from crawler.services.ending import CLOSE_SURPLUS
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +50,7 @@ def chunk():
         filling.CLAIM_CANDIDATES,
         filling.OPEN_HOSTS,
         filling.NEXT_CANDIDATE,
-        services.CLOSE_SURPLUS,
+        CLOSE_SURPLUS,
     ],
     ids=["CLAIM_CANDIDATES", "OPEN_HOSTS", "NEXT_CANDIDATE", "CLOSE_SURPLUS"],
 )

@@ -1,4 +1,4 @@
-"""Steering single chunks by hand, with the effect on the queue that one expects.
+"""Single chunks by hand: adding, running and steering them, with the effect that one expects.
 
 Only conditional updates: a form is older than the row, and a worker may hold it meanwhile.
 Admission locks owners, and elsewhere before it locks chunks; so it follows in a transaction of
@@ -13,9 +13,33 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from crawler import filling
+from crawler.errors import WrongState
+from crawler.models import JobChunk
+from crawler.services.steering import get_job
 from jobs.queue import admission, doorbell
+from jobs.queue.drain import perform_one
 from jobs.queue.items import Status
 from jobs.queue.kinds import Left, kind_named
+from jobs.queue.sql import fetch
+
+# One more chunk of a job that goes on, counted with it.
+ADD_CHUNK = """
+WITH job AS (
+    UPDATE crawl_jobs SET
+        total_chunks = total_chunks + 1, active_chunks = active_chunks + 1,
+        max_images = greatest(max_images, %(end)s),
+        progress = least(100, 100::bigint * valid_images / greatest(max_images, %(end)s, 1))::int,
+        updated_at = now()
+    WHERE id = %(job)s AND status IN ('pending', 'running')
+    RETURNING id, project_id, priority, total_chunks
+)
+INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, owner_id, ready_at)
+SELECT job.id, job.total_chunks - 1, jsonb_build_object('start', %(start)s::int, 'end', %(end)s::int),
+    coalesce(%(priority)s::int, job.priority), project.user_id,
+    CASE WHEN project.user_id IS NULL THEN now() END
+FROM job JOIN projects project ON project.id = job.project_id
+RETURNING id, owner_id
+"""
 
 # As if inserted by hand: adoption counts it, opens its job again and finds its owner and place.
 TO_QUEUE = """
@@ -66,6 +90,32 @@ UPDATE job_chunks SET
 WHERE id = %(id)s AND status IN ('pending', 'processing')
 RETURNING id, status, owner_id, job_id
 """
+
+
+def add_chunk(*, job_id: int, start: int, end: int, priority: int | None = None) -> int:
+    """Add the chunk [start, end) to a pending or running job; its id.
+
+    Indices beyond `max_images` raise it. Raises WrongState if the job is in another state.
+    """
+    params = {"job": job_id, "start": start, "end": end, "priority": priority}
+    rows = fetch(ADD_CHUNK, params)
+    if not rows:
+        raise WrongState(f"Crawl job {job_id} is {get_job(job_id).status}: no chunk can be added.")
+    [(chunk_id, owner_id)] = rows
+    if owner_id is not None:
+        admission.admit(kind_named("chunk"), owner_id)
+    doorbell.ring_on_commit()
+    return int(chunk_id)
+
+
+def process_chunk(*, chunk_id: int, task_id: str) -> bool:
+    """Claim and fill one named chunk in this process, if it may run now; whether it did."""
+    kind = kind_named("chunk")
+    admission.adopt(kind, item_id=chunk_id)
+    owner_id = JobChunk.objects.filter(pk=chunk_id).values_list("owner_id", flat=True).first()
+    if owner_id is not None:
+        admission.admit(kind, owner_id)
+    return perform_one(kind, item_id=chunk_id, task_id=task_id)
 
 
 def retry(ids: Sequence[int]) -> int:

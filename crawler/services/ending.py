@@ -1,0 +1,119 @@
+"""Jobs and their ends: what an ended job lets go of, and what opens one again."""
+
+from typing import Any
+
+from django.db import connection, transaction
+
+from crawler import counters
+from crawler.models import CrawlJob, JobStatus, Outcome
+
+BATCH = 5000
+
+# BETWEEN: see filling.CLAIM_CANDIDATES.
+CLOSE_SURPLUS = """
+UPDATE candidates SET outcome = 'surplus', chunk_id = NULL
+WHERE id = ANY(ARRAY(
+    SELECT id FROM candidates
+    WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
+    ORDER BY job_id, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+"""
+
+# Jobs that have ended but still have open candidates: a skip scan over the open ones.
+JOBS_WITH_SURPLUS = """
+WITH RECURSIVE open AS (
+    (SELECT job_id FROM candidates WHERE outcome IS NULL AND chunk_id IS NULL
+     ORDER BY job_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job_id FROM candidates
+            WHERE outcome IS NULL AND chunk_id IS NULL AND job_id > open.job_id
+            ORDER BY job_id LIMIT 1)
+    FROM open WHERE open.job_id IS NOT NULL
+)
+SELECT job_id FROM open JOIN crawl_jobs ON crawl_jobs.id = open.job_id
+WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
+"""
+
+# So that nobody opens it again meanwhile.
+LOCK_ENDED = """
+SELECT 1 FROM crawl_jobs WHERE id = %(job)s AND status IN ('completed', 'failed', 'cancelled')
+FOR NO KEY UPDATE
+"""
+
+# An ended job's discovery rests; a job that is opened again goes on where it stopped.
+HOLD_SOURCES = """
+UPDATE crawl_sources SET
+    status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
+    lease_expires_at = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM crawl_sources WHERE job_id = %(job)s AND status IN ('pending', 'processing')
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+"""
+
+REOPEN_SOURCES = """
+UPDATE crawl_sources SET
+    status = 'pending', held = FALSE, available_at = NULL, ready_at = NULL, owner_id = NULL,
+    retry_count = 0, error_message = NULL, finished_at = NULL, updated_at = now()
+WHERE job_id = %(job)s AND (status = 'failed' OR status = 'pending' AND held)
+"""
+
+REOPEN_SURPLUS = (
+    "UPDATE candidates SET outcome = NULL WHERE job_id = %(job)s AND outcome = 'surplus'"
+)
+
+SAY_WHY = """
+UPDATE crawl_jobs SET error_message = coalesce(
+    (SELECT error_message FROM crawl_sources
+     WHERE job_id = %(job)s AND status = 'failed' ORDER BY id LIMIT 1),
+    (SELECT error_message FROM job_chunks
+     WHERE job_id = %(job)s AND status = 'failed' ORDER BY id LIMIT 1))
+WHERE id = %(job)s
+"""
+
+
+def take_in_chunks(cursor: Any, job_id: int) -> None:
+    """Chunks were added, revived or ended by hand: count them, and let the job agree with them.
+
+    One that had ended is opened again, one whose chunks have all ended ends; a cancelled job
+    stays so.
+    """
+    job = CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
+    if job is None:
+        return
+    counters.recount_chunks(cursor, job_id)
+    job.refresh_from_db()
+    if job.is_open and job.total_chunks and not job.active_chunks:
+        if counters.end_if_done(cursor, job_id):
+            close_ended_job(cursor, job_id)
+        return
+    if job.status not in (JobStatus.COMPLETED, JobStatus.FAILED) or not job.active_chunks:
+        return
+    job.status, job.completed_at, job.error_message = JobStatus.RUNNING, None, None
+    job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
+    cursor.execute(REOPEN_SOURCES, {"job": job_id})
+    cursor.execute(REOPEN_SURPLUS, {"job": job_id})
+    counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -cursor.rowcount})
+
+
+def close_ended_job(cursor: Any, job_id: int) -> None:
+    """What an ended job no longer needs, in the transaction that ended it."""
+    cursor.execute(HOLD_SOURCES, {"job": job_id})
+    cursor.execute(SAY_WHY, {"job": job_id})
+    _close_surplus(cursor, job_id)
+
+
+def close_surplus() -> None:
+    """Close the open candidates of ended jobs, a batch of each."""
+    with connection.cursor() as cursor:
+        cursor.execute(JOBS_WITH_SURPLUS)
+        job_ids = [row[0] for row in cursor.fetchall()]
+    for job_id in job_ids:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LOCK_ENDED, {"job": job_id})
+            if cursor.fetchone():
+                _close_surplus(cursor, job_id)
+
+
+def _close_surplus(cursor: Any, job_id: int) -> None:
+    cursor.execute(CLOSE_SURPLUS, {"job": job_id, "limit": BATCH})
+    if cursor.rowcount:
+        counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: cursor.rowcount})
