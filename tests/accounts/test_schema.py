@@ -9,8 +9,8 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.models import ActivityLog, ApiKey, Notification, Profile
 from tests.accounts.conftest import Migrate, to_head
-from tests.accounts.pixcrawler import TABLES
-from tests.schema import describe_table
+from tests.schema.legacy.pixcrawler import ACCOUNTS_TABLES as TABLES
+from tests.tables import describe_table
 
 
 def execute(sql: str, *params: Any) -> Any:

@@ -8,82 +8,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from crawler.models import CrawlJob, JobChunk, Project
-from tests.schema import Column, describe_table
-
-NOW = "now()"
-
-PROJECTS = [
-    Column("id", "integer", False, "nextval('projects_id_seq')"),
-    Column("name", "character varying(100)", False),
-    Column("description", "text", True),
-    Column("user_id", "uuid", False),
-    Column("status", "character varying(20)", False),
-    Column("created_at", "timestamp with time zone", False, NOW),
-    Column("updated_at", "timestamp with time zone", False, NOW),
-]
-CRAWL_JOBS = [
-    Column("id", "integer", False, "nextval('crawl_jobs_id_seq')"),
-    Column("project_id", "integer", False),
-    Column("name", "character varying(100)", False),
-    Column("keywords", "jsonb", False),
-    Column("max_images", "integer", False),
-    Column("status", "character varying(20)", False),
-    Column("progress", "integer", False),
-    Column("total_images", "integer", False),
-    Column("downloaded_images", "integer", False),
-    Column("valid_images", "integer", False),
-    Column("started_at", "timestamp with time zone", True),
-    Column("completed_at", "timestamp with time zone", True),
-    Column("created_at", "timestamp with time zone", False, NOW),
-    Column("updated_at", "timestamp with time zone", False, NOW),
-    Column("total_chunks", "integer", False),
-    Column("active_chunks", "integer", False),
-    Column("completed_chunks", "integer", False),
-    Column("failed_chunks", "integer", False),
-    Column("task_ids", "jsonb", False),
-]
-JOB_CHUNKS = [
-    Column("id", "integer", False, "nextval('job_chunks_id_seq')"),
-    Column("job_id", "integer", False),
-    Column("chunk_index", "integer", False),
-    Column("status", "character varying(20)", False, "'pending'"),
-    Column("priority", "integer", False, "5"),
-    Column("image_range", "jsonb", False),
-    Column("error_message", "text", True),
-    Column("retry_count", "integer", False, "0"),
-    Column("task_id", "character varying(255)", True),
-    Column("created_at", "timestamp with time zone", False, NOW),
-    Column("updated_at", "timestamp with time zone", False, NOW),
-]
-IMAGES = [
-    Column("id", "integer", False, "nextval('images_id_seq')"),
-    Column("crawl_job_id", "integer", False),
-    Column("original_url", "text", False),
-    Column("filename", "character varying(255)", False),
-    Column("storage_url", "text", True),
-    Column("width", "integer", True),
-    Column("height", "integer", True),
-    Column("file_size", "integer", True),
-    Column("format", "character varying(10)", True),
-]
-CHUNK_INDEXES = {
-    "ix_job_chunks_job_id": "btree (job_id)",
-    "ix_job_chunks_job_status": "btree (job_id, status)",
-    "ix_job_chunks_priority_created": "btree (priority, created_at)",
-    "ix_job_chunks_status": "btree (status)",
-    "ix_job_chunks_task_id": "btree (task_id)",
-    "job_chunks_pkey": "unique btree (id)",
-}
-CHUNK_CONSTRAINTS = {
-    "ck_job_chunks_priority_range": "CHECK (((priority >= 0) AND (priority <= 10)))",
-    "ck_job_chunks_retry_count_positive": "CHECK ((retry_count >= 0))",
-    "ck_job_chunks_status_valid": (
-        "CHECK (((status)::text = ANY ((ARRAY['pending'::character varying,"
-        " 'processing'::character varying, 'completed'::character varying,"
-        " 'failed'::character varying])::text[])))"
-    ),
-    "job_chunks_job_id_fkey": ("FOREIGN KEY (job_id) REFERENCES crawl_jobs(id) ON DELETE CASCADE"),
-}
+from tests.schema.legacy.pixcrawler import DATASET_TABLES
+from tests.tables import describe_table
 
 
 @pytest.fixture
@@ -95,15 +21,11 @@ def migrate(transactional_db):
 def test_migration_0002_has_exactly_what_the_older_system_has_at_001(migrate):
     migrate("0002_job_chunks")
 
-    chunks = describe_table(connection, "job_chunks")
-    assert chunks.columns == JOB_CHUNKS
-    assert chunks.indexes == CHUNK_INDEXES
-    assert chunks.constraints == CHUNK_CONSTRAINTS
-    for name, columns in (("projects", PROJECTS), ("crawl_jobs", CRAWL_JOBS), ("images", IMAGES)):
+    for name, expected in DATASET_TABLES.items():
         table = describe_table(connection, name)
-        assert table.columns == columns
-        assert set(table.indexes) == {f"{name}_pkey"}
-        assert table.constraints == {}
+        assert table.columns == expected.columns
+        assert table.indexes == expected.indexes
+        assert table.constraints == expected.constraints
 
 
 def test_a_job_of_the_older_system_passes_to_head_with_its_rows(migrate):

@@ -5,7 +5,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
-from tests.schema import describe_table
+from tests.tables import describe_table
 
 OURS = ("crawler", "jobs", "providers", "accounts")
 

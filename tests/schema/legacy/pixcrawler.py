@@ -1,9 +1,13 @@
-"""PixCrawler's tables of this app at its revision 002, copied from its catalogue."""
+"""PixCrawler's tables: its base, revision 001 (chunks) and revision 002 (tiers), from its catalogue."""
 # ruff: noqa: E501  (definitions as the catalogue prints them)
 
-from tests.schema import Column, Table
+from tests.schema.legacy.building import without
+from tests.tables import Column, Table
 
-TABLES = {
+REVISIONS = (None, "001", "002")
+"""None: before Alembic was used, without a version row."""
+
+ACCOUNTS_TABLES = {
     "profiles": Table(
         columns=[
             Column("id", "uuid", False),
@@ -218,3 +222,104 @@ TABLES = {
         },
     ),
 }
+
+DATASET_TABLES = {
+    "projects": Table(
+        columns=[
+            Column("id", "integer", False, "nextval('projects_id_seq')"),
+            Column("name", "character varying(100)", False),
+            Column("description", "text", True),
+            Column("user_id", "uuid", False),
+            Column("status", "character varying(20)", False),
+            Column("created_at", "timestamp with time zone", False, "now()"),
+            Column("updated_at", "timestamp with time zone", False, "now()"),
+        ],
+        indexes={
+            "projects_pkey": "unique btree (id)",
+        },
+    ),
+    "crawl_jobs": Table(
+        columns=[
+            Column("id", "integer", False, "nextval('crawl_jobs_id_seq')"),
+            Column("project_id", "integer", False),
+            Column("name", "character varying(100)", False),
+            Column("keywords", "jsonb", False),
+            Column("max_images", "integer", False),
+            Column("status", "character varying(20)", False),
+            Column("progress", "integer", False),
+            Column("total_images", "integer", False),
+            Column("downloaded_images", "integer", False),
+            Column("valid_images", "integer", False),
+            Column("started_at", "timestamp with time zone", True),
+            Column("completed_at", "timestamp with time zone", True),
+            Column("created_at", "timestamp with time zone", False, "now()"),
+            Column("updated_at", "timestamp with time zone", False, "now()"),
+            Column("total_chunks", "integer", False),
+            Column("active_chunks", "integer", False),
+            Column("completed_chunks", "integer", False),
+            Column("failed_chunks", "integer", False),
+            Column("task_ids", "jsonb", False),
+        ],
+        indexes={
+            "crawl_jobs_pkey": "unique btree (id)",
+        },
+    ),
+    "job_chunks": Table(
+        columns=[
+            Column("id", "integer", False, "nextval('job_chunks_id_seq')"),
+            Column("job_id", "integer", False),
+            Column("chunk_index", "integer", False),
+            Column("status", "character varying(20)", False, "'pending'"),
+            Column("priority", "integer", False, "5"),
+            Column("image_range", "jsonb", False),
+            Column("error_message", "text", True),
+            Column("retry_count", "integer", False, "0"),
+            Column("task_id", "character varying(255)", True),
+            Column("created_at", "timestamp with time zone", False, "now()"),
+            Column("updated_at", "timestamp with time zone", False, "now()"),
+        ],
+        indexes={
+            "ix_job_chunks_job_id": "btree (job_id)",
+            "ix_job_chunks_job_status": "btree (job_id, status)",
+            "ix_job_chunks_priority_created": "btree (priority, created_at)",
+            "ix_job_chunks_status": "btree (status)",
+            "ix_job_chunks_task_id": "btree (task_id)",
+            "job_chunks_pkey": "unique btree (id)",
+        },
+        constraints={
+            "ck_job_chunks_priority_range": "CHECK (((priority >= 0) AND (priority <= 10)))",
+            "ck_job_chunks_retry_count_positive": "CHECK ((retry_count >= 0))",
+            "ck_job_chunks_status_valid": "CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'processing'::character varying, 'completed'::character varying, 'failed'::character varying])::text[])))",
+            "job_chunks_job_id_fkey": "FOREIGN KEY (job_id) REFERENCES crawl_jobs(id) ON DELETE CASCADE",
+        },
+    ),
+    "images": Table(
+        columns=[
+            Column("id", "integer", False, "nextval('images_id_seq')"),
+            Column("crawl_job_id", "integer", False),
+            Column("original_url", "text", False),
+            Column("filename", "character varying(255)", False),
+            Column("storage_url", "text", True),
+            Column("width", "integer", True),
+            Column("height", "integer", True),
+            Column("file_size", "integer", True),
+            Column("format", "character varying(10)", True),
+        ],
+        indexes={
+            "images_pkey": "unique btree (id)",
+        },
+    ),
+}
+
+TABLES = {**ACCOUNTS_TABLES, **DATASET_TABLES}
+UNIQUE_CONSTRAINTS = {"profiles_email_key", "uq_usage_metrics_user_date"}
+
+
+def tables_at(revision: str | None) -> dict[str, Table]:
+    """The tables of one state."""
+    tables = dict(TABLES)
+    if revision != "002":
+        tables["profiles"] = without(tables["profiles"], "user_tier")
+    if revision is None:
+        del tables["job_chunks"]
+    return tables

@@ -58,7 +58,7 @@ def _plain(default: str | None) -> str | None:
 
 
 def _index(definition: str) -> str:
-    unique, rest = re.fullmatch(r"CREATE (UNIQUE )?INDEX .+? USING (.+)", definition).groups()
+    unique, rest = re.fullmatch(r"CREATE (UNIQUE )?INDEX .+? USING (.+)", definition, re.S).groups()
     return f"unique {rest}" if unique else rest
 
 

@@ -1,9 +1,70 @@
-"""PixSim7's tables of these apps at its revision 1105simplifylineage, copied from its catalogue."""
+"""PixSim7's tables from revision 7425b92ac62e to 1105simplifylineage, from its catalogue.
+
+A database whose columns its migrations added differs from one that its models made in one go:
+`shape` says which, where both occur.
+"""
 # ruff: noqa: E501  (definitions as the catalogue prints them)
 
-from tests.schema import Column, Table
+from tests.schema.legacy.building import with_columns, without
+from tests.tables import Column, Table
 
-TABLES = {
+REVISIONS = ("7425b92ac62e", "daa977a0bfa9", "2330addema", "1105simplifylineage")
+SHAPES = ("migrated", "models")
+
+ENUMS = {
+    "accountstatus": ("ACTIVE", "EXHAUSTED", "ERROR", "DISABLED", "RATE_LIMITED"),
+    "contentdomain": ("GENERAL", "ADULT", "MEDICAL", "SPORTS", "FASHION", "EDUCATION"),
+    "jobstatus": ("PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"),
+    "mediatype": ("VIDEO", "IMAGE", "AUDIO", "MODEL_3D"),
+    "operationtype": (
+        "TEXT_TO_VIDEO",
+        "IMAGE_TO_VIDEO",
+        "VIDEO_EXTEND",
+        "VIDEO_TRANSITION",
+        "FUSION",
+    ),
+    "syncstatus": ("REMOTE", "DOWNLOADING", "DOWNLOADED", "ERROR"),
+}
+
+USERS = Table(
+    columns=[
+        Column("id", "integer", False, "nextval('users_id_seq')"),
+        Column("email", "character varying(255)", False),
+        Column("username", "character varying(100)", False),
+        Column("password_hash", "character varying(255)", False),
+        Column("is_active", "boolean", False),
+        Column("is_verified", "boolean", False),
+        Column("email_verified_at", "timestamp with time zone", True),
+        Column("role", "character varying(20)", False),
+        Column("max_concurrent_jobs", "integer", False),
+        Column("max_daily_jobs", "integer", False),
+        Column("jobs_today", "integer", False),
+        Column("last_job_reset", "timestamp with time zone", True),
+        Column("max_assets", "integer", False),
+        Column("max_storage_gb", "double precision", False),
+        Column("current_storage_gb", "double precision", False),
+        Column("max_provider_accounts", "integer", False),
+        Column("total_jobs_created", "integer", False),
+        Column("total_jobs_completed", "integer", False),
+        Column("total_jobs_failed", "integer", False),
+        Column("total_assets_created", "integer", False),
+        Column("display_name", "character varying(100)", True),
+        Column("avatar_url", "character varying", True),
+        Column("bio", "character varying", True),
+        Column("preferences", "json", True),
+        Column("created_at", "timestamp with time zone", False),
+        Column("updated_at", "timestamp with time zone", False),
+        Column("last_login_at", "timestamp with time zone", True),
+    ],
+    indexes={
+        "ix_users_email": "unique btree (email)",
+        "ix_users_is_active": "btree (is_active)",
+        "ix_users_username": "unique btree (username)",
+        "users_pkey": "unique btree (id)",
+    },
+)
+
+GENERATION_TABLES = {
     "provider_accounts": Table(
         columns=[
             Column("id", "integer", False, "nextval('provider_accounts_id_seq')"),
@@ -247,3 +308,39 @@ TABLES = {
         },
     ),
 }
+
+TABLES = {"users": USERS, **GENERATION_TABLES}
+"""As the models made them at the last revision."""
+UNIQUE_CONSTRAINTS = {"uq_provider_account_email_provider_user"}
+
+PARAMS = Column("params", "json", False, "'{}'::json")
+ACCOUNT = Column("account_id", "integer", False)
+AVERAGES = (
+    Column("ema_generation_time_sec", "double precision", True),
+    Column("ema_alpha", "double precision", False, "0.3"),
+)
+
+
+def tables_at(revision: str, shape: str) -> dict[str, Table]:
+    """The tables of one state."""
+    tables = dict(TABLES)
+    if shape == "migrated" or revision == REVISIONS[0]:
+        jobs = tables["jobs"] = without(tables["jobs"], "params")
+        submissions = without(tables["provider_submissions"], "account_id")
+        tables["provider_submissions"] = submissions
+        if revision != REVISIONS[0]:
+            tables["jobs"] = with_columns(jobs, PARAMS)
+            tables["provider_submissions"] = with_columns(
+                submissions,
+                ACCOUNT,
+                indexes={"ix_provider_submissions_account_id": "btree (account_id)"},
+                constraints={
+                    "fk_provider_submissions_account_id": "FOREIGN KEY (account_id) REFERENCES provider_accounts(id)",
+                },
+            )
+    if shape == "migrated" or revision in REVISIONS[:2]:
+        accounts = without(tables["provider_accounts"], *(column.name for column in AVERAGES))
+        if revision not in REVISIONS[:2]:
+            accounts = with_columns(accounts, *AVERAGES)
+        tables["provider_accounts"] = accounts
+    return tables
