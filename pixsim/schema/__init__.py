@@ -6,7 +6,8 @@
     connecting.py   whether the database answers, as what, and where its URL came from
     locking.py      one advisory lock around everything that writes
     history.py      what was applied, in its order; heads; rows without a file
-    targets.py      `head`, `-1`, `crawler 0002` and older revision ids become a plan
+    words.py        what `head`, `-1`, `crawler 0002` and older revision ids mean
+    targets.py      words and what is applied become a plan
     running.py      applying a plan: lock timeout, retry, who blocked, hashes of the files
     unsafe.py       operations that lock or rewrite, and the safe way to write them
     offline.py      the SQL of a plan, without a database

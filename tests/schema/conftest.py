@@ -13,6 +13,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
+from tests.schema.packages import packages as packages
+
 ALIAS = "scratch"
 NAME = f"pixsim_scratch_{os.getpid()}"
 TEMPLATE = f"pixsim_template_{os.getpid()}"

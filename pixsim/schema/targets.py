@@ -1,0 +1,279 @@
+"""From the words of a command and what is applied to a plan: which migrations, in which order.
+
+Going up follows the graph of the migration files; `-N` follows the order in which migrations were
+applied, since that is what "the last one" means to the person who applied it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db.migrations.loader import MigrationLoader
+
+from pixsim.schema.errors import SchemaError, UsageError
+from pixsim.schema.words import Distance, Key, Point, Revisions, Target, listed, read_target
+
+
+class SeveralHeads(SchemaError):
+    """`head` means nothing while an app has more than one."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One migration to apply, or with `backwards` to take back."""
+
+    app: str
+    name: str
+    backwards: bool = False
+    asked: bool = True
+    """False: the words do not name it, it goes along because of what depends on what."""
+
+    @property
+    def key(self) -> Key:
+        return self.app, self.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps, in order. None at all: the database stands there already."""
+
+    target: str
+    """The words as they were understood, for messages."""
+    steps: tuple[Step, ...]
+
+    @property
+    def along(self) -> tuple[Step, ...]:
+        """The steps that were not asked for, but must go too."""
+        return tuple(step for step in self.steps if not step.asked)
+
+
+def plan_for(
+    loader: MigrationLoader,
+    applied: Sequence[Key],
+    words: Sequence[str],
+    *,
+    backwards: bool = False,
+    revisions: Revisions | None = None,
+) -> Plan:
+    """The steps from `applied`, in the order of application, to where `words` point.
+
+    `loader` may have no connection. No words mean `head` when going up; going down they must say
+    how far. Raises UsageError for words that cannot be understood or that lead the other way,
+    SeveralHeads for a `head` that is more than one, SchemaError if a file that is needed is gone.
+    """
+    target = read_target(loader, words, revisions=revisions)
+    if backwards:
+        if not words or (len(words) == 1 and words[0] in loader.migrated_apps):
+            raise UsageError(_how_far(words))
+        return _down(loader, applied, target)
+    return _up(loader, applied, target)
+
+
+def plan_between(
+    loader: MigrationLoader,
+    applied: Sequence[Key],
+    words: Sequence[str],
+    *,
+    revisions: Revisions | None = None,
+) -> Plan:
+    """The steps to exactly where `words` point, from either side: down first, then up."""
+    target = read_target(loader, words, revisions=revisions)
+    if isinstance(target, Distance):
+        return (_down if target.count < 0 else _up)(loader, applied, target)
+    standing = _standing(loader, applied)
+    reached = tuple(key for key in target.keys if key in standing)
+    down = _down(loader, applied, Point(target.words, reached, target.emptied)).steps
+    gone = {step.key for step in down}
+    rest = [key for key in standing if key not in gone]
+    up = _up(loader, rest, Point(target.words, target.keys, is_head=target.is_head)).steps
+    return Plan(target.words, down + up)
+
+
+def state_at(
+    loader: MigrationLoader, words: Sequence[str], *, revisions: Revisions | None = None
+) -> list[Key]:
+    """What an empty database has applied once it was taken up to `words`, in plan order."""
+    target = read_target(loader, words, revisions=revisions)
+    if isinstance(target, Distance) and target.count < 0:
+        raise UsageError(f"{target.words} needs a database to count from.")
+    if isinstance(target, Point) and target.emptied:
+        return []
+    return [step.key for step in _up(loader, (), target).steps]
+
+
+def _up(loader: MigrationLoader, applied: Sequence[Key], target: Target) -> Plan:
+    if isinstance(target, Distance):
+        return _next(loader, applied, target)
+    if target.emptied:
+        raise UsageError(f"{target.words} is down: say `downgrade {target.words}`.")
+    if target.is_head:
+        refuse_several_heads(target.keys)
+    apps = {app for app, _ in target.keys}
+    return Plan(target.words, _forwards(loader, applied, target.keys, asked_apps=apps))
+
+
+def _next(loader: MigrationLoader, applied: Sequence[Key], target: Distance) -> Plan:
+    """The next `count` migrations in plan order, and what those of one app depend on."""
+    if target.count < 0:
+        raise UsageError(f"{target.words} is down: say `downgrade {target.words}`.")
+    leaves = tuple(loader.graph.leaf_nodes(target.app))
+    refuse_several_heads(leaves)
+    pending = [
+        step.key for step in _forwards(loader, applied, leaves) if target.app in (None, step.app)
+    ]
+    if len(pending) < target.count:
+        of = f" of {target.app}" if target.app else ""
+        raise UsageError(
+            f"{target.words} goes too far: {len(pending)} migrations{of} are waiting. "
+            f"Say `head` for all."
+        )
+    asked = pending[: target.count]
+    return Plan(target.words, _forwards(loader, applied, asked, asked_keys=asked))
+
+
+def _forwards(
+    loader: MigrationLoader,
+    applied: Sequence[Key],
+    keys: Iterable[Key],
+    *,
+    asked_apps: Iterable[str] | None = None,
+    asked_keys: Iterable[Key] | None = None,
+) -> tuple[Step, ...]:
+    """What is missing below `keys`, and these, in plan order."""
+    seen = set(_standing(loader, applied))
+    steps = []
+    for target in keys:
+        for app, name in loader.graph.forwards_plan(target):
+            if (app, name) in seen:
+                continue
+            seen.add((app, name))
+            asked = (asked_apps is None or app in asked_apps) and (
+                asked_keys is None or (app, name) in asked_keys
+            )
+            steps.append(Step(app, name, asked=asked))
+    return tuple(steps)
+
+
+def refuse_several_heads(leaves: Iterable[Key]) -> None:
+    """Raises SeveralHeads if an app occurs twice in `leaves`."""
+    names: dict[str, list[str]] = {}
+    for app, name in leaves:
+        names.setdefault(app, []).append(name)
+    several = [f"{app} ({listed(sorted(each))})" for app, each in names.items() if len(each) > 1]
+    if several:
+        raise SeveralHeads(
+            f"More than one head: {'; '.join(several)}. Nothing was changed. Join them with "
+            f"`manage.py db merge`, or make one depend on the other; see `manage.py db branches`."
+        )
+
+
+@dataclass
+class _Unwinding:
+    """Takes migrations back so that each goes after all that depend on it."""
+
+    loader: MigrationLoader
+    standing: list[Key]
+    asked: set[Key]
+    steps: dict[Key, Step] = field(default_factory=dict)
+
+    def take_back(self, key: Key) -> None:
+        pending = [key]
+        while pending:
+            top = pending[-1]
+            waiting = [each for each in self._children(top) if each not in self.steps]
+            if waiting:
+                pending.append(waiting[-1])
+                continue
+            pending.pop()
+            self.steps.setdefault(top, Step(*top, backwards=True, asked=top in self.asked))
+
+    def _children(self, key: Key) -> list[Key]:
+        """The applied migrations that need this one, the last applied at the end."""
+        children = {node.key for node in self.loader.graph.node_map[key].children}
+        return [each for each in self.standing if each in children]
+
+
+def _down(loader: MigrationLoader, applied: Sequence[Key], target: Target) -> Plan:
+    standing = _standing(loader, applied)
+    if isinstance(target, Distance):
+        asked = _last(loader, applied, standing, target)
+    else:
+        asked = _after(loader, standing, target)
+    unwinding = _Unwinding(loader, standing, asked)
+    for key in reversed(standing):
+        if key in asked:
+            unwinding.take_back(key)
+    return Plan(target.words, tuple(unwinding.steps.values()))
+
+
+def _last(
+    loader: MigrationLoader, applied: Sequence[Key], standing: list[Key], target: Distance
+) -> set[Key]:
+    """The last `-count` that were applied."""
+    if target.count > 0:
+        raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
+    known = set(standing)
+    order = [key for key in _order(loader, applied) if target.app in (None, key[0])]
+    asked = order[target.count :]
+    if len(order) < -target.count:
+        of = f" of {target.app}" if target.app else ""
+        raise UsageError(
+            f"{target.words} goes too far: {len(order)} migrations{of} are applied. "
+            f"Say `zero` for all."
+        )
+    gone = [" ".join(key) for key in asked if key not in known]
+    if gone:
+        raise SchemaError(
+            f"{listed(gone)} was applied, but its file is gone, so it cannot be taken back. Nothing "
+            f"was changed. Bring the file back, or forget the row with `manage.py db prune`."
+        )
+    return set(asked)
+
+
+def _after(loader: MigrationLoader, standing: list[Key], target: Point) -> set[Key]:
+    """What stands beyond the point: of an emptied app everything, else what comes after its key
+    in the same app."""
+    if target.is_head:
+        raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
+    missing = [" ".join(key) for key in target.keys if key not in standing]
+    if missing:
+        raise UsageError(
+            f"{listed(missing)} is not applied, so there is no going down to it: say "
+            f"`upgrade {target.words}`."
+        )
+    beyond = {key for key in standing if key[0] in target.emptied}
+    for app, name in target.keys:
+        children = [node.key for node in loader.graph.node_map[app, name].children]
+        for child in children:
+            if child[0] == app:
+                beyond.update(key for key in loader.graph.backwards_plan(child) if key[0] == app)
+    return beyond & set(standing)
+
+
+def _standing(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
+    """The migrations of the graph that are applied, in the order of application."""
+    return [key for key in _order(loader, applied) if key in loader.graph.nodes]
+
+
+def _order(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
+    """The rows in the order of application, those that a squashed migration replaces as one."""
+    rows = set(applied)
+    replaced: dict[Key, Key] = {}
+    for key, migration in loader.replacements.items():
+        if key in loader.graph.nodes and (key in rows or rows.issuperset(migration.replaces)):
+            replaced.update(dict.fromkeys(map(tuple, migration.replaces), key))
+    order: dict[Key, None] = {}
+    for row in applied:
+        key = replaced.get(row, row)
+        order.pop(key, None)
+        order[key] = None
+    return list(order)
+
+
+def _how_far(words: Sequence[str]) -> str:
+    app = f"{words[0]} " if words else ""
+    return (
+        f"Say how far down: `downgrade {app}-1`, `downgrade {app or 'APP '}0001`, or "
+        f"`downgrade {app}zero`."
+    )

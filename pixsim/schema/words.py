@@ -1,0 +1,150 @@
+"""What the words of a command mean: `head`, `-1`, `crawler 0002`, an older revision id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from django.db.migrations.loader import MigrationLoader
+
+from pixsim.schema.errors import UsageError
+
+Key = tuple[str, str]
+"""An app label and the full name of a migration."""
+
+Revisions = Mapping[str, Sequence[Key]]
+"""Revision ids of an older system, each with the last migrations, one an app, that it equals."""
+
+HEAD, ZERO = ("head", "heads"), ("zero", "base")
+RELATIVE = re.compile(r"[+-]\d+")
+SHORTEST_REVISION = 4
+"""A revision id may be cut to its beginning, but not shorter than this."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in the history: `keys` are the last to stay, of the apps in `emptied` none stays."""
+
+    words: str
+    keys: tuple[Key, ...] = ()
+    emptied: tuple[str, ...] = ()
+    is_head: bool = False
+
+
+@dataclass(frozen=True)
+class Distance:
+    """`count` migrations from where the database stands, of one app or of all; below 0 is down."""
+
+    words: str
+    count: int
+    app: str | None = None
+
+
+Target = Point | Distance
+
+
+def read_target(
+    loader: MigrationLoader, words: Sequence[str], *, revisions: Revisions | None = None
+) -> Target:
+    """What `words` mean: none, one (`head`, `-1`, an app, a revision id), or an app and one.
+
+    Raises UsageError, with names that are near, if they mean nothing or more than one thing.
+    """
+    if len(words) > 2:
+        raise UsageError(f"Too many words: {' '.join(words)}. Say an app and a migration.")
+    if len(words) == 2:
+        return _in_app(loader, *words)
+    word = words[0] if words else HEAD[0]
+    if word in HEAD:
+        return Point(word, tuple(loader.graph.leaf_nodes()), is_head=True)
+    if word in ZERO:
+        return Point(word, emptied=tuple(sorted(loader.migrated_apps)))
+    if RELATIVE.fullmatch(word):
+        return Distance(word, _count(word))
+    if word in loader.migrated_apps:
+        return _in_app(loader, word, HEAD[0])
+    revision = _revision(word, revisions or {})
+    if revision:
+        return Point(revision, tuple((revisions or {})[revision]))
+    app, dot, name = word.partition(".")
+    if dot and app in loader.migrated_apps:
+        return _in_app(loader, app, name)
+    raise UsageError(_unknown(loader, word, revisions or {}))
+
+
+def _in_app(loader: MigrationLoader, app: str, word: str) -> Target:
+    if app not in loader.migrated_apps:
+        raise UsageError(_no_such_app(loader, app))
+    words = f"{app} {word}"
+    if word in HEAD:
+        return Point(words, tuple(loader.graph.leaf_nodes(app)), is_head=True)
+    if word in ZERO:
+        return Point(words, emptied=(app,))
+    if RELATIVE.fullmatch(word):
+        return Distance(words, _count(word), app)
+    key = _migration(loader, app, word)
+    return Point(" ".join(key), (key,))
+
+
+def _count(word: str) -> int:
+    count = int(word)
+    if count == 0:
+        raise UsageError(f"{word} goes nowhere. Say +1 or more to go up, -1 or more to go down.")
+    return count
+
+
+def _migration(loader: MigrationLoader, app: str, word: str) -> Key:
+    """The one migration of `app` that is called `word`, or begins with it."""
+    start = word.zfill(4) if word.isdigit() else word
+    names = sorted(name for label, name in loader.graph.nodes if label == app)
+    found = [name for name in names if name == word] or [
+        name for name in names if name.startswith(start)
+    ]
+    if len(found) == 1:
+        return app, found[0]
+    if found:
+        raise UsageError(f"More than one migration of {app} begins with {word}: {listed(found)}.")
+    for label, name in loader.graph.nodes:
+        replaced = [part for part in loader.graph.nodes[label, name].replaces if part[0] == app]
+        if any(part.startswith(start) for _, part in replaced):
+            raise UsageError(f"{app} {word} is part of {label} {name}, which replaces it.")
+    near = get_close_matches(word, names, cutoff=0.5) or names[-3:]
+    raise UsageError(f"{app} has no migration {word}. Near: {listed(near)}.")
+
+
+def _revision(word: str, revisions: Revisions) -> str | None:
+    """The id that `word` is, or begins."""
+    if word in revisions:
+        return word
+    found = [each for each in revisions if each.startswith(word)]
+    if len(word) < SHORTEST_REVISION or not found:
+        return None
+    if len(found) > 1:
+        raise UsageError(f"More than one revision begins with {word}: {listed(found)}.")
+    return found[0]
+
+
+def _no_such_app(loader: MigrationLoader, app: str) -> str:
+    apps = sorted(loader.migrated_apps)
+    near = get_close_matches(app, apps, cutoff=0.5) or apps
+    return f"There is no app {app} with migrations. Near: {listed(near)}."
+
+
+def _unknown(loader: MigrationLoader, word: str, revisions: Revisions) -> str:
+    """What to say of one word that means nothing, with what it may have meant."""
+    start = word.zfill(4) if word.isdigit() else word
+    named = [f"{app} {name}" for app, name in sorted(loader.graph.nodes) if name.startswith(start)]
+    if named:
+        return f"{word} needs its app. Say which: {listed(named)}."
+    names = {name: f"{app} {name}" for app, name in loader.graph.nodes}
+    known = [*sorted(loader.migrated_apps), *revisions, *HEAD[:1], *ZERO, *names]
+    near = [names.get(each, each) for each in get_close_matches(word, known, cutoff=0.5)]
+    hint = f"Near: {listed(near)}." if near else "See `manage.py db history`."
+    return f"{word} is no app, no migration, no revision and none of head, zero, +N and -N. {hint}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in one line."""
+    return ", ".join(names)
