@@ -28,6 +28,8 @@ BATCH = 200
 BATCH_SECONDS = 0.5
 IMPATIENT_SECONDS = 2.0
 """When nothing has come for so long, more candidates are tried beside the slow ones."""
+LOOK_AGAIN_SECONDS = 0.2
+"""After no candidate was there to claim: the answers under way may bring some."""
 CANDIDATES_WAIT_SECONDS = 0.5
 SOURCE_WAIT_SECONDS = 60.0
 MAX_KNOWN_HOSTS = 10_000
@@ -110,6 +112,7 @@ class _Filling:
         self.results: list[Picture | Refused] = []
         self.checked_at = self.recorded_at = self.heard_at = time.monotonic()
         self.exhausted = False
+        self.look_again_at = 0.0
 
     def run(self) -> Ending:
         if not self.chunk.has_range:
@@ -177,13 +180,15 @@ class _Filling:
         if self.session.in_flight and time.monotonic() - self.heard_at > IMPATIENT_SECONDS:
             wanted *= 2
         wanted -= self.session.in_flight
-        if wanted <= 0:
+        if wanted <= 0 or time.monotonic() < self.look_again_at:
             return
         tasks = _claim_candidates(self.work, self.chunk, limit=min(wanted, BATCH))
         self.exhausted = not tasks
         if tasks:
             self.session.submit(tasks)
             self.work.progress()
+        else:
+            self.look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
 
     def _collect(self) -> None:
         results = self.session.collect(timeout=0.1)

@@ -42,6 +42,17 @@ ADMIN_PROJECT = "Admin"
 MAX_STEERED = 1000
 """So many jobs can be steered by one click."""
 
+# A worker locks its chunk or source before the job, and what it found in between.
+LOCK_OF_JOBS = tuple(
+    f"SELECT 1 FROM {table} WHERE job_id = ANY(%s) ORDER BY id FOR UPDATE"
+    for table in ("crawl_sources", "job_chunks")
+)
+LOCK_OF_PROJECTS = tuple(
+    f"SELECT 1 FROM {table} WHERE job_id IN (SELECT id FROM crawl_jobs WHERE project_id = ANY(%s))"
+    " ORDER BY id FOR UPDATE"
+    for table in ("crawl_sources", "job_chunks")
+)
+
 # What is done to a job, and how the message calls that.
 VERBS: dict[str, tuple[Callable[..., Any], str]] = {
     "pause": (services.pause_job, "paused"),
@@ -122,6 +133,7 @@ class ProjectAdmin(DatabaseCascadeAdmin):
     paginator = EstimatedPaginator
     show_full_result_count = False
     deleted_with = "all its crawl jobs, their chunks, candidates and images"
+    locked_first = LOCK_OF_PROJECTS
 
     @admin.display(description="owner and tier")
     def owner_and_tier(self, project: Project) -> SafeString:
@@ -207,6 +219,7 @@ class CrawlJobAdmin(DatabaseCascadeAdmin):
     show_full_result_count = False
     sortable_by = ["job", "priority"]
     deleted_with = "its chunks, sources, candidates and images"
+    locked_first = LOCK_OF_JOBS
 
     # Columns
 

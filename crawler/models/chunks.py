@@ -79,10 +79,6 @@ class JobChunk(WorkItem):
     def end(self) -> int:
         return int(self.image_range["end"])
 
-    @property
-    def size(self) -> int:
-        return max(0, self.end - self.start)
-
     def clean_fields(self, exclude: Any = None) -> None:
         super().clean_fields(exclude)
         if (not exclude or "image_range" not in exclude) and not self.has_range:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind
@@ -61,7 +61,7 @@ class Heartbeat:
         try:
             for kind, works in self._alive().items():
                 renew(kind, works)
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             # The next beat tries again on a new connection; a lease outlasts two lost beats.
             logger.warning("Could not renew leases: %s", in_one_line(error))
             connection.close()

@@ -96,12 +96,6 @@ class WorkItem(models.Model):
     class Meta:
         abstract = True
 
-    # Properties
-
-    @property
-    def is_finished(self) -> bool:
-        return self.status in (Status.COMPLETED, Status.FAILED)
-
 
 def queue_indexes(table: str) -> list[models.Index]:
     """The indexes that the queue's statements need on `table`, and why."""

@@ -47,7 +47,6 @@ class Work:
     kind: Kind
     id: int
     lease: int
-    slice_ends: float = float("inf")
     last_progress: float = field(default_factory=time.monotonic)
     lost: bool = False
 

@@ -1,9 +1,12 @@
 """Crawl jobs in the admin: adding, steering, looking at and deleting them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.urls import reverse
 
 from accounts.models import ActivityLog, Profile
@@ -11,6 +14,7 @@ from crawler.admin.forms import guess_kind
 from crawler.fetch import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
 from jobs.queue import drain
+from tests.crawler.in_process import wait_until
 from tests.crawler.pictures import jpeg
 
 ADD = reverse("admin:crawler_crawljob_add")
@@ -313,6 +317,37 @@ def test_deleting_a_job_deletes_everything_under_it(admin_client, job):
 
     left = [m.objects.count() for m in (CrawlJob, JobChunk, CrawlSource, Candidate)]
     assert left == [0, 0, 0, 0]
+
+
+def someone_waits_for(pid):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE %s = ANY(pg_blocking_pids(pid))", [pid])
+        return cursor.fetchone()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["crawljob", "project"])
+def test_deleting_what_a_worker_works_on_waits_for_it(admin_client, job, what):
+    key = job.pk if what == "crawljob" else job.project_id
+    url = reverse(f"admin:crawler_{what}_delete", args=[key])
+
+    def delete():
+        try:
+            return admin_client.post(url, {"post": "yes"}).status_code
+        finally:
+            connection.close()
+
+    with (
+        ThreadPoolExecutor() as pool,
+        psycopg.connect(**connection.get_connection_params()) as worker,
+    ):
+        worker.execute("SELECT 1 FROM job_chunks WHERE job_id = %s FOR UPDATE", [job.pk])
+        deleting = pool.submit(delete)
+        wait_until(lambda: someone_waits_for(worker.info.backend_pid))
+        worker.execute("UPDATE crawl_jobs SET valid_images = 1 WHERE id = %s", [job.pk])
+        worker.commit()
+        assert deleting.result(timeout=10) == 302
+    assert not CrawlJob.objects.exists()
 
 
 # Looking

@@ -1,9 +1,10 @@
 """Deleting rows whose dependents the database deletes itself."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
@@ -16,6 +17,9 @@ class DatabaseCascadeAdmin(admin.ModelAdmin):
     """
 
     deleted_with = "everything that belongs to it"
+    locked_first: ClassVar[Sequence[str]] = ()
+    """Statements that lock, in the order in which others do, what the cascade would lock in its own:
+    each takes the keys as its one parameter. Else a deletion and a worker could wait for each other."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         allowed = self.has_delete_permission(request)
@@ -31,5 +35,7 @@ class DatabaseCascadeAdmin(admin.ModelAdmin):
 
     def _delete(self, keys: list[Any]) -> None:
         table, key = self.opts.db_table, self.opts.pk.column
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
+            for statement in self.locked_first:
+                cursor.execute(statement, [keys])
             cursor.execute(f'DELETE FROM "{table}" WHERE "{key}" = ANY(%s)', [keys])
