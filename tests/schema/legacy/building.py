@@ -82,10 +82,19 @@ def _statements(table: str, described: Table, unique_constraints: set[str]) -> l
                 f"CREATE {unique or ''}INDEX {name} ON {table} USING btree {keys}{rest}"
             )
     statements += [
-        f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {_as_written(definition)}"
         for name, definition in described.constraints.items()
     ]
     return statements
+
+
+def _as_written(definition: str) -> str:
+    """The check as somebody wrote it: what the catalogue prints reads differently once executed."""
+    return re.sub(
+        r"\((\w+)\)::text = ANY \(\(ARRAY\[(.+?)\]\)::text\[\]\)",
+        lambda found: f"{found[1]} IN ({found[2].replace('::character varying', '')})",
+        definition,
+    )
 
 
 def _column(column: Column) -> str:

@@ -321,7 +321,7 @@ AVERAGES = (
 )
 
 
-def tables_at(revision: str, shape: str) -> dict[str, Table]:
+def tables_at(revision: str | None, shape: str) -> dict[str, Table]:
     """The tables of one state."""
     tables = dict(TABLES)
     if shape == "migrated" or revision == REVISIONS[0]:
