@@ -30,16 +30,28 @@ def load_env_file(path: Path) -> None:
     if not path.is_file():
         return
     _DotEnv.read_env(path, overwrite=True)
-    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
-    if ours and theirs and ours != theirs:
-        warnings.warn(
-            f"DATABASE_URL is set in the environment ({describe_url(ours)}) and differs in {path} "
-            f"({describe_url(theirs)}). The environment is used; remove one of the two.",
-            stacklevel=2,
-        )
+    if message := database_url_warning(path):
+        warnings.warn(message, stacklevel=2)
     for name, value in _DotEnv.ENVIRON.items():
         if not os.environ.get(name):
             os.environ[name] = value
+
+
+def database_url_warning(path: Path) -> str:
+    """What to say if the environment and the file `path`, once read, name different databases."""
+    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
+    if not (ours and theirs) or ours == theirs:
+        return ""
+    return (
+        f"DATABASE_URL is set in the environment ({describe_url(ours)}) and differs in {path} "
+        f"({describe_url(theirs)}). The environment is used; remove one of the two."
+    )
+
+
+def database_url_origin(path: Path) -> str:
+    """Where DATABASE_URL came from, once the file `path` was read."""
+    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
+    return f"DATABASE_URL in {path if theirs and ours == theirs else 'the environment'}"
 
 
 def describe_url(url: str) -> str:

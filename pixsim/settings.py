@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pixsim.embedded.defaults import embedded_defaults
 from pixsim.environment import (
     broker_options,
+    database_url_origin,
+    database_url_warning,
     kept_secret,
     load_env_file,
     new_credentials_key,
@@ -22,7 +24,8 @@ from pixsim.environment import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-load_env_file(Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env"))
+_env_file = Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env")
+load_env_file(_env_file)
 env = environ.Env()
 
 # Django answers no foreign host while ALLOWED_HOSTS is empty, so a site that others can reach never
@@ -100,6 +103,13 @@ if DEBUG and not (DATABASE_URL and CELERY_BROKER_URL):
         PIXSIM_HOME, database_url=DATABASE_URL, broker_url=CELERY_BROKER_URL
     )
 required("DATABASE_URL", DATABASE_URL, hint="It names the PostgreSQL database of the site.")
+# For `manage.py db status`: where the URL came from, and whether two places disagree.
+DATABASE_URL_ORIGIN = (
+    "the embedded PostgreSQL of PIXSIM_HOME, since DATABASE_URL is not set"
+    if "postgres" in EMBEDDED_SERVICES
+    else database_url_origin(_env_file)
+)
+DATABASE_URL_WARNING = database_url_warning(_env_file)
 CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
 
 _database = environ.Env.db_url_config(DATABASE_URL)
@@ -227,6 +237,9 @@ CRAWL_HOST_LIMITS = {
     "upload.wikimedia.org": {"concurrency": 2},
     **env.json("CRAWL_HOST_LIMITS", default={}),
 }
+
+# Where a provider's API is, if not where the provider publishes it: {"openai": "https://…/v1"}.
+PROVIDER_BASE_URLS = env.json("PROVIDER_BASE_URLS", default={})
 
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=30)
 QUEUE_STALL_SECONDS = env.int("QUEUE_STALL_SECONDS", default=120)

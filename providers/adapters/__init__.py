@@ -1,0 +1,42 @@
+"""Outside generators: one folder each, found by its name.
+
+An adapter is a folder with a module `adapter` in it that defines one Adapter.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+from django.conf import settings
+
+from providers.adapters.base import Adapter
+
+
+class UnknownProvider(Exception):
+    """There is no adapter of that name."""
+
+
+@cache
+def all_adapters() -> dict[str, Adapter]:
+    """Every adapter, by name."""
+    for module in pkgutil.iter_modules(__path__):
+        if module.ispkg:
+            import_module(f"{__name__}.{module.name}.adapter")
+    adapters = [each() for each in Adapter.__subclasses__()]
+    return {adapter.name: adapter for adapter in sorted(adapters, key=lambda each: each.name)}
+
+
+def adapter_named(name: str) -> Adapter:
+    """The adapter of a provider. Raises UnknownProvider, which names those there are."""
+    try:
+        return all_adapters()[name]
+    except KeyError:
+        known = ", ".join(all_adapters())
+        raise UnknownProvider(f"There is no provider {name!r}; there is: {known}.") from None
+
+
+def base_url_of(adapter: Adapter) -> str:
+    """Where its API is: PROVIDER_BASE_URLS, else as published."""
+    return str(settings.PROVIDER_BASE_URLS.get(adapter.name, adapter.base_url))

@@ -1,0 +1,173 @@
+"""What an adapter is: the operations of one provider, and how to ask for them.
+
+An adapter knows its provider's API and nothing else: no database, no accounts, no retries. Its
+methods are coroutines that make one or few HTTP calls and raise ProviderError. One folder each:
+`adapter.py`, `schemas.py`, `errors.py` and, for the tests, `fake.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from providers.adapters.errors import ProviderError, WebhookRefused
+from providers.adapters.http import Http
+from providers.adapters.params import Params
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds. `submit`: for the call; `run`: from acceptance; `total`: from the job's start."""
+
+    submit: float = 60.0
+    run: float = 600.0
+    total: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that a provider does, with one schema per model."""
+
+    name: str
+    """One of jobs.OperationType: text_to_image, image_to_video, song, …"""
+    models: Mapping[str, type[Params]]
+    """Schema by model; the first model is the default."""
+    expected_seconds: float = 30.0
+    """How long it takes, until real durations say better."""
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+    @property
+    def default_model(self) -> str:
+        return next(iter(self.models))
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An account's secrets, decrypted. Not shown by repr."""
+
+    api_key: str | None = field(default=None, repr=False)
+    email: str | None = None
+    password: str | None = field(default=None, repr=False)
+    jwt_token: str | None = field(default=None, repr=False)
+    cookies: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One generation to be asked for."""
+
+    operation: str
+    model: str
+    params: Params
+    reference: str
+    """Ours, unique per submission; sent along where the provider has a place for it."""
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a generation made: where it is, or its bytes."""
+
+    url: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """To send when the file is fetched; a file may be had only with the account's key."""
+    provider_asset_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The provider took it and works on it."""
+
+    provider_job_id: str
+    response: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Not done yet. `progress` is 0 to 1 where the provider says."""
+
+    progress: float | None = None
+    response: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """Done. `cost` is in the provider's credits, None if it does not say."""
+
+    outputs: Sequence[Output]
+    response: Mapping[str, Any]
+    provider_job_id: str | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Ended without a result, or cancelled there."""
+
+    error: ProviderError
+    response: Mapping[str, Any]
+    cancelled: bool = False
+
+
+State = Running | Succeeded | Failed
+
+
+@dataclass(frozen=True)
+class WebhookEvent:
+    """What a webhook said of one generation. `event_id` is the same when it is delivered again."""
+
+    event_id: str
+    provider_job_id: str
+    state: State
+
+
+class Adapter(ABC):
+    """One provider. Made once per process; keeps no state of an account or a job."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    base_url: ClassVar[str]
+    """The published API. PROVIDER_BASE_URLS[name] replaces it."""
+    operations: ClassVar[Mapping[str, Operation]]
+    can_find: ClassVar[bool] = False
+    """Whether `find` can tell for sure if our reference was accepted."""
+    can_cancel: ClassVar[bool] = False
+    credential: ClassVar[str | None] = "api_key"
+    """The field of Credentials that an account needs; None: no account's secret is needed."""
+
+    @abstractmethod
+    async def submit(
+        self, http: Http, credentials: Credentials, request: Request
+    ) -> Accepted | Succeeded:
+        """Ask for it, once. Raises ProviderError; its class tells if it may have been accepted."""
+
+    @abstractmethod
+    async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
+        """How it stands. Raises ProviderError if that cannot be learnt now."""
+
+    async def cancel(self, http: Http, credentials: Credentials, provider_job_id: str) -> None:
+        """Ask that it be stopped, where `can_cancel`. What came of it, `check` tells."""
+        raise NotImplementedError(f"{self.name} cannot cancel")
+
+    async def find(
+        self, http: Http, credentials: Credentials, reference: str
+    ) -> Accepted | Succeeded | None:
+        """What became of our reference, where `can_find`; None: it was never accepted."""
+        raise NotImplementedError(f"{self.name} cannot look up references")
+
+    async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
+        """What the account has, by type of credit; empty where the provider does not say."""
+        return {}
+
+    async def test(self, http: Http, credentials: Credentials) -> None:
+        """Return if the credentials work, at no cost. Raises ProviderError."""
+        await self.credits(http, credentials)
+
+    def webhook(
+        self, headers: Mapping[str, str], body: bytes, *, secret: str, now: float
+    ) -> WebhookEvent:
+        """The event of a webhook whose signature and age are right. Raises WebhookRefused."""
+        raise WebhookRefused(f"{self.name} sends no webhooks")

@@ -1,0 +1,129 @@
+"""Talking to a provider's API: one call at a time, strict about the answer, errors classified."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from pixsim.core.net.client import parse_retry_after
+from providers.adapters.errors import ErrorClass, ProviderError
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""A picture may come as base64 inside the answer."""
+
+STATUS_CLASSES = {
+    400: ErrorClass.INVALID_PARAMETER,
+    401: ErrorClass.AUTH,
+    402: ErrorClass.QUOTA,
+    403: ErrorClass.AUTH,
+    404: ErrorClass.INVALID_PARAMETER,
+    413: ErrorClass.INVALID_PARAMETER,
+    415: ErrorClass.INVALID_PARAMETER,
+    422: ErrorClass.INVALID_PARAMETER,
+    429: ErrorClass.RATE_LIMIT,
+    503: ErrorClass.UNAVAILABLE,
+}
+"""What a status means where the provider's own words say nothing better. Others of 5xx: UNKNOWN,
+since a provider may have done the work and failed to say so."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A provider's answer. `body` is its JSON object."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+
+Classify = Callable[[Answer], ProviderError | None]
+"""An adapter's reading of an answer: the error in it, or None if it is none that it knows."""
+
+
+class Http:
+    """Calls to one provider. Made by the caller of an adapter, for the life of an event loop."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        classify: Classify,
+        timeout: float,
+        body: Any = None,
+        form: aiohttp.FormData | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One call; its 2xx answer, a JSON object in which `classify` finds no error.
+
+        Raises ProviderError: UNAVAILABLE if no connection was made, TIMEOUT or UNKNOWN if the
+        request went out and no sound answer came, else what `classify` or the status says.
+        """
+        url = f"{self._base_url}/{path.lstrip('/')}"
+        try:
+            async with asyncio.timeout(timeout):
+                async with self._session.request(
+                    method, url, headers=headers, json=body, data=form, params=query,
+                    allow_redirects=False,
+                ) as response:  # fmt: skip
+                    raw = await response.content.read(MAX_ANSWER_BYTES + 1)
+                    while not response.content.at_eof() and len(raw) <= MAX_ANSWER_BYTES:
+                        raw += await response.content.read(MAX_ANSWER_BYTES + 1 - len(raw))
+        except TimeoutError as error:
+            raise ProviderError(
+                ErrorClass.TIMEOUT, f"No answer from {url} within {timeout:g} s."
+            ) from error
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+            raise ProviderError(ErrorClass.UNAVAILABLE, f"Cannot reach {url}: {error}") from error
+        except aiohttp.ClientError as error:
+            raise ProviderError(
+                ErrorClass.UNKNOWN, f"The connection to {url} broke: {error}"
+            ) from error
+        return _checked(url, response, raw, classify)
+
+
+def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: Classify) -> Answer:
+    succeeded = 200 <= response.status < 300
+    try:
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise ValueError("too long")
+        body = json.loads(raw) if raw else {}
+        if not isinstance(body, dict):
+            raise ValueError("no object")
+    except ValueError as error:
+        if not succeeded:
+            body = {}
+        else:
+            raise ProviderError(
+                ErrorClass.UNKNOWN,
+                f"{url} answered {response.status} with something that is no JSON object.",
+            ) from error
+    answer = Answer(response.status, response.headers, body)
+    if found := classify(answer):
+        raise found
+    if not succeeded:
+        raise by_status(answer)
+    return answer
+
+
+def by_status(answer: Answer, message: str | None = None, code: str | None = None) -> ProviderError:
+    """The error that an answer's status alone stands for."""
+    error_class = STATUS_CLASSES.get(answer.status, ErrorClass.UNKNOWN)
+    retry_after = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC))
+    return ProviderError(
+        error_class,
+        message or f"The provider answered HTTP {answer.status}.",
+        code=code,
+        retry_after=retry_after,
+    )
