@@ -1,6 +1,11 @@
 """Which account made a submission, for submissions that were recorded without it.
 
 SQL only: migrations run it, whatever the models look like by then.
+
+    recorded        written with the submission; never touched here
+    backfill        the first account of the provider: a guess
+    evidence        the payload or the response names the account
+    only_account    the provider has this one account, and nothing names another
 """
 
 from contextlib import closing
@@ -8,7 +13,13 @@ from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from pixsim.core.db.backfill import BackfillRefused, progress_lines, run_in_key_ranges, statement
+from pixsim.core.db.backfill import (
+    Backfill,
+    BackfillRefused,
+    progress_lines,
+    run_in_key_ranges,
+    statement,
+)
 
 # The first account of the provider is a guess, and marked as one.
 FILL = """
@@ -24,6 +35,60 @@ FILL = """
 CLEAR = """
     UPDATE provider_submissions SET account_id = NULL, account_source = NULL
     WHERE id BETWEEN %s AND %s AND account_source = 'backfill'
+"""
+
+# What a body may call the account, as the older system and the providers' own interfaces do.
+IDS = "body->>'account_id', body->>'provider_account_id', body#>>'{account,id}'"
+NAMES = (
+    "body->>'account', body->>'account_email', body->>'email', body#>>'{account,email}', "
+    "body->>'provider_user_id', body#>>'{account,user_id}', body#>>'{account,provider_user_id}'"
+)
+
+# Evidence that names two accounts, or one that is not there, proves nothing: the guess stays.
+FILL_FROM_EVIDENCE = f"""
+    UPDATE provider_submissions AS submission
+    SET account_id = coalesce(named.account_id, sole.account_id),
+        account_source = CASE WHEN named.accounts = 1 THEN 'evidence' ELSE 'only_account' END
+    FROM provider_submissions AS guess
+    CROSS JOIN LATERAL (
+        SELECT array_remove(array_agg(id), NULL) AS ids,
+            array_remove(array_agg(lower(name)), NULL) AS names
+        FROM (VALUES (guess.payload), (guess.response)) AS bodies (body),
+            unnest(ARRAY[{IDS}], ARRAY[{NAMES}]) AS evidence (id, name)
+    ) AS evidence
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS accounts, CASE WHEN count(*) = 1 THEN min(account.id) END AS account_id
+        FROM provider_accounts AS account
+        WHERE account.provider_id = guess.provider_id AND (
+            account.id::text = ANY (evidence.ids)
+            OR lower(account.email) = ANY (evidence.names)
+            OR lower(account.provider_user_id) = ANY (evidence.names || evidence.ids)
+        )
+    ) AS named
+    LEFT JOIN (
+        SELECT provider_id, min(id) AS account_id
+        FROM provider_accounts GROUP BY provider_id HAVING count(*) = 1
+    ) AS sole ON sole.provider_id = guess.provider_id
+        AND evidence.ids = '{{}}' AND evidence.names = '{{}}'
+    WHERE guess.id BETWEEN %s AND %s AND guess.account_source = 'backfill'
+        AND submission.id = guess.id AND submission.account_source = 'backfill'
+        AND coalesce(named.account_id, sole.account_id) IS NOT NULL
+"""
+
+GUESS_AGAIN = """
+    UPDATE provider_submissions AS submission
+    SET account_id = first.account_id, account_source = 'backfill'
+    FROM (
+        SELECT provider_id, min(id) AS account_id FROM provider_accounts GROUP BY provider_id
+    ) AS first
+    WHERE submission.id BETWEEN %s AND %s
+        AND submission.account_source IN ('evidence', 'only_account')
+        AND first.provider_id = submission.provider_id
+"""
+
+MARK_AS_GUESS = """
+    UPDATE provider_submissions SET account_source = 'backfill'
+    WHERE id BETWEEN %s AND %s AND account_source IN ('evidence', 'only_account')
 """
 
 WITHOUT_ACCOUNT = """
@@ -78,18 +143,9 @@ def fill_accounts(connection: BaseDatabaseWrapper) -> int:
     again at any time. Raises ProvidersWithoutAccount before anything is written.
     """
     filled = 0
-    while True:
-        refuse_providers_without_account(connection)
-        changed = run_in_key_ranges(
-            connection,
-            table="provider_submissions",
-            pending="account_id IS NULL",
-            apply=statement(FILL),
-            on_batch=progress_lines(),
-        )
+    while changed := FIRST_ACCOUNT.run(connection, on_batch=progress_lines()):
         filled += changed
-        if not changed:
-            return filled
+    return filled
 
 
 def clear_guessed_accounts(connection: BaseDatabaseWrapper) -> int:
@@ -103,6 +159,18 @@ def clear_guessed_accounts(connection: BaseDatabaseWrapper) -> int:
     )
 
 
+def mark_evidence_as_guesses(connection: BaseDatabaseWrapper) -> int:
+    """Leave every account as it is, but say of those from evidence that they are guesses, as a
+    schema does that knows no better word."""
+    return run_in_key_ranges(
+        connection,
+        table="provider_submissions",
+        pending="account_source IN ('evidence', 'only_account')",
+        apply=statement(MARK_AS_GUESS),
+        on_batch=progress_lines(),
+    )
+
+
 def refuse_providers_without_account(connection: BaseDatabaseWrapper) -> None:
     """Raise ProvidersWithoutAccount if a submission waits for an account that does not exist."""
     with closing(connection.cursor()) as cursor:
@@ -110,3 +178,29 @@ def refuse_providers_without_account(connection: BaseDatabaseWrapper) -> None:
         missing = [ProviderWithoutAccount(*row) for row in cursor.fetchall()]
     if missing:
         raise ProvidersWithoutAccount(missing)
+
+
+FIRST_ACCOUNT = Backfill(
+    name="first-account",
+    help="Submissions without an account get the first of their provider, marked as a guess.",
+    table="provider_submissions",
+    pending="account_id IS NULL",
+    change=FILL,
+    check=refuse_providers_without_account,
+)
+
+ACCOUNTS_FROM_EVIDENCE = Backfill(
+    name="accounts-from-evidence",
+    help="Guessed accounts are replaced by the one that payload or response names, or the only one.",
+    table="provider_submissions",
+    pending="account_source = 'backfill'",
+    change=FILL_FROM_EVIDENCE,
+)
+
+ACCOUNTS_FROM_EVIDENCE_UNDO = Backfill(
+    name="accounts-from-evidence-undo",
+    help="What accounts-from-evidence found is replaced by the guess again.",
+    table="provider_submissions",
+    pending="account_source IN ('evidence', 'only_account')",
+    change=GUESS_AGAIN,
+)

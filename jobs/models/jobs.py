@@ -28,6 +28,12 @@ class JobStatus(models.TextChoices):
     CANCELLED = "cancelled", "cancelled"
 
 
+class ParamsSource(models.TextChoices):
+    """Where a job's params come from, if they did not come with the job."""
+
+    PAYLOAD = "payload", "payload of its first submission"
+
+
 class Job(models.Model):
     """One generation: an operation at a provider with its parameters."""
 
@@ -81,6 +87,14 @@ class Job(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     params = models.JSONField(db_default=Value({}, models.JSONField()), blank=True)
+    params_source = models.CharField(
+        max_length=20,
+        choices=ParamsSource,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Empty: they came with the job.",
+    )
 
     class Meta:
         db_table = "jobs"
@@ -110,6 +124,10 @@ class Job(models.Model):
             models.CheckConstraint(
                 name="ck_jobs_priority_range",
                 condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
+            ),
+            models.CheckConstraint(
+                name="ck_jobs_params_source_valid",
+                condition=Q(params_source__in=ParamsSource.values),
             ),
         ]
 

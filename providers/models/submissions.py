@@ -24,6 +24,8 @@ class AccountSource(models.TextChoices):
 
     RECORDED = "recorded", "recorded"
     BACKFILL = "backfill", "guessed by the backfill"
+    EVIDENCE = "evidence", "named in payload or response"
+    ONLY_ACCOUNT = "only_account", "the only account of its provider"
 
 
 class ProviderSubmission(models.Model):

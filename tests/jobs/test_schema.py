@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.db import DataError, transaction
 
 from jobs.models import Asset, Job
-from tests.providers.conftest import Migrate, execute, migrate, user
+from tests.providers.conftest import Migrate, execute, migrate, to_head, user
 
 __all__ = ["migrate", "user"]
 
@@ -42,7 +42,7 @@ def test_jobs_that_exist_get_empty_params(migrate: Migrate, user: User) -> None:
         " created_at) VALUES (%s, 'fusion', 'p', 9, 'completed', 1, '2024-05-01T00:00Z')",
         user.pk,
     )
-    migrate("jobs", "0004_file_size_bigint")
+    to_head()
     job = Job.objects.get()
     assert (job.params, job.priority, job.status, job.retry_count) == ({}, 9, "completed", 1)
     assert job.created_at.year == 2024

@@ -44,7 +44,10 @@ class Progress:
     table: str
     keys: KeyRange
     last_key: int
+    done: int
+    """Rows looked at, of `total`."""
     changed: int
+    """Those of them that were changed: a change may find nothing to say about a row."""
     total: int
     seconds: float
 
@@ -54,7 +57,43 @@ class Progress:
 
     @property
     def rows_per_second(self) -> float:
-        return self.changed / self.seconds if self.seconds else 0.0
+        return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.total - self.done) / (self.rows_per_second or 1)
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A backfill as an app declares it, in its module `backfills`; `manage.py db backfill` finds
+    it there and runs it, and a migration's RunPython runs the same."""
+
+    name: str
+    help: str
+    """One sentence for the operator."""
+    table: str
+    pending: str
+    """SQL condition, true for rows to look at."""
+    change: str
+    """SQL that changes the pending rows with keys from the first %s to the second."""
+    key: str = "id"
+    check: Callable[[BaseDatabaseWrapper], None] | None = None
+    """Raises BackfillRefused, before anything is written, if it cannot be done."""
+
+    def run(self, connection: BaseDatabaseWrapper, **options: Any) -> int:
+        """Run it once over the table; `options` are those of `run_in_key_ranges`. Returns how many
+        rows changed."""
+        if self.check:
+            self.check(connection)
+        return run_in_key_ranges(
+            connection,
+            table=self.table,
+            key=self.key,
+            pending=self.pending,
+            apply=statement(self.change),
+            **options,
+        )
 
 
 def run_in_key_ranges(
@@ -64,10 +103,13 @@ def run_in_key_ranges(
     pending: str,
     apply: Callable[[CursorWrapper, KeyRange], int],
     key: str = "id",
+    after: int | None = None,
     batch_size: int = 1000,
+    max_batch: int = MAX_BATCH,
     goal_seconds: float = 0.2,
     lock_timeout_seconds: float = 2.0,
     attempts: int = 10,
+    before_commit: Callable[[CursorWrapper, Progress], None] | None = None,
     on_batch: Callable[[Progress], None] | None = None,
 ) -> int:
     """Apply a change to every row of `table` that is `pending`; return how many rows changed.
@@ -75,16 +117,20 @@ def run_in_key_ranges(
     `pending` is an SQL condition on the table's columns that is true for rows still to do, and
     `apply` changes those within a range of keys (it must test the condition again) and returns
     their number. `key` is a unique integer column. Each range holds about `batch_size` pending
-    rows at first, then as many as take `goal_seconds`, so that nobody waits much longer for a
-    row; rows added after the start are left for the next run.
+    rows at first, then as many as take `goal_seconds` (at most `max_batch`), so that nobody waits
+    much longer for a row; rows added after the start are left for the next run.
+
+    To go on where another run stopped, give the last key it finished as `after`. `before_commit`
+    runs in the transaction of each range: what it writes is kept if and only if the range is.
+    `on_batch` runs after it is committed; what it raises ends the run.
 
     Raises BackfillBlocked when a range met a lock `attempts` times, each time after
     `lock_timeout_seconds`; what was committed before stays.
     """
     name, column = connection.ops.quote_name(table), connection.ops.quote_name(key)
-    total, low, last = _extent(connection, name, column, pending)
+    total, low, last = _extent(connection, name, column, pending, after)
     started = time.monotonic()
-    changed, size, failures = 0, batch_size, 0
+    done, changed, size, failures = 0, 0, min(batch_size, max_batch), 0
     while low is not None and low <= last:
         batch_started = time.monotonic()
         try:
@@ -93,10 +139,21 @@ def run_in_key_ranges(
                 closing(connection.cursor()) as cursor,
             ):
                 cursor.execute(f"SET LOCAL lock_timeout = {int(lock_timeout_seconds * 1000)}")
-                keys = _next_range(cursor, name, column, pending, low, last, size)
+                keys, rows = _next_range(cursor, name, column, pending, low, last, size)
                 if keys is None:
                     break
-                changed += apply(cursor, keys)
+                applied = apply(cursor, keys)
+                progress = Progress(
+                    table=table,
+                    keys=keys,
+                    last_key=last,
+                    done=done + rows,
+                    changed=changed + applied,
+                    total=total,
+                    seconds=time.monotonic() - started,
+                )
+                if before_commit:
+                    before_commit(cursor, progress)
         except OperationalError as error:
             if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
                 raise
@@ -106,13 +163,13 @@ def run_in_key_ranges(
                     f"Rows of {table} from {key} {low} on are locked by another transaction. "
                     f"{changed} rows were filled and stay so; run this again to go on."
                 ) from error
-            size = max(MIN_BATCH, size // 2)
+            size = min(max_batch, max(MIN_BATCH, size // 2))
             continue
-        failures = 0
+        failures, done, changed = 0, progress.done, progress.changed
         low = keys.high + 1
-        size = _adapted(size, time.monotonic() - batch_started, goal_seconds)
+        size = min(max_batch, _adapted(size, time.monotonic() - batch_started, goal_seconds))
         if on_batch:
-            on_batch(Progress(table, keys, last, changed, total, time.monotonic() - started))
+            on_batch(progress)
     return changed
 
 
@@ -151,11 +208,10 @@ def progress_lines(
         if not progress.is_finished and time.monotonic() - last < every_seconds:
             return
         last = time.monotonic()
-        left = (progress.total - progress.changed) / (progress.rows_per_second or 1)
         stream.write(
-            f"{progress.table}: {progress.changed:,} of {progress.total:,} rows, "
+            f"{progress.table}: {progress.done:,} of {progress.total:,} rows, "
             f"{progress.rows_per_second:,.0f} rows/s"
-            + (".\n" if progress.is_finished else f", about {left:.0f} s left.\n")
+            + (".\n" if progress.is_finished else f", about {progress.seconds_left:.0f} s left.\n")
         )
         stream.flush()
 
@@ -163,13 +219,15 @@ def progress_lines(
 
 
 def _extent(
-    connection: BaseDatabaseWrapper, table: str, column: str, pending: str
+    connection: BaseDatabaseWrapper, table: str, column: str, pending: str, after: int | None
 ) -> tuple[int, int | None, int]:
     """Return how many rows are pending, and the first and last of their keys."""
+    beyond, params = ("", []) if after is None else (f" AND {column} > %s", [after])
     with closing(connection.cursor()) as cursor:
         cursor.execute(
             f"SELECT count(*), min({column}), max({column}) "
-            f"FROM {table} WHERE {pending}"  # the condition is the developer's own
+            f"FROM {table} WHERE ({pending}){beyond}",  # the condition is the developer's own
+            params,
         )
         total, first, last = cursor.fetchone()
     return total, first, last or 0
@@ -177,15 +235,16 @@ def _extent(
 
 def _next_range(
     cursor: CursorWrapper, table: str, column: str, pending: str, low: int, last: int, size: int
-) -> KeyRange | None:
-    """Return the range from `low` that holds the next `size` pending rows, or None at the end."""
+) -> tuple[KeyRange | None, int]:
+    """Return the range from `low` that holds the next `size` pending rows, and how many it does;
+    no range at the end."""
     cursor.execute(
-        f"SELECT min(key), max(key) FROM (SELECT {column} AS key FROM {table} "
+        f"SELECT min(key), max(key), count(*) FROM (SELECT {column} AS key FROM {table} "
         f"WHERE {column} BETWEEN %s AND %s AND ({pending}) ORDER BY {column} LIMIT %s) AS batch",
         [low, last, size],
     )
-    first, high = cursor.fetchone()
-    return None if first is None else KeyRange(first, high)
+    first, high, rows = cursor.fetchone()
+    return (None if first is None else KeyRange(first, high)), rows
 
 
 def _adapted(size: int, seconds: float, goal_seconds: float) -> int:
