@@ -36,9 +36,10 @@ PASSES = (
 
 
 def fill(apps: Any, schema_editor: Any) -> None:
-    users = apps.get_model("auth", "User").objects.order_by("pk").values_list("pk", flat=True)
+    users = apps.get_model("auth", "User").objects.using(schema_editor.connection.alias)
+    keys = users.order_by("pk").values_list("pk", flat=True)
     after = 0
-    while batch := list(users.filter(pk__gt=after)[:BATCH]):
+    while batch := list(keys.filter(pk__gt=after)[:BATCH]):
         with schema_editor.connection.cursor() as cursor:
             for statement in PASSES:
                 cursor.execute(statement, {"after": after, "upto": batch[-1]})
