@@ -2,19 +2,219 @@
 
 from __future__ import annotations
 
-from django.db import Error
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.management import CommandError
+from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.errors import SchemaError
+
+OLDEST = 14
+"""The oldest PostgreSQL that is supported."""
+
+SERVER = """
+SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+       pg_database_size(current_database()), pg_is_in_recovery(),
+       current_setting('default_transaction_read_only') = 'on'
+"""
+
+
+class ServerTooOld(SchemaError):
+    """The server is older than what the migrations are written for."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database that answers."""
+
+    version: str
+    size: int
+    """Of this database, in bytes."""
+    is_replica: bool
+    is_read_only: bool
+    """Nothing can be written: a replica, or a session that starts read-only."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A kind of database error: how it is recognised, and what to say of it.
+
+    A server that refuses a connection gives no SQLSTATE to the client, only its sentence.
+    """
+
+    message: str
+    """May contain {place}, {name}, {user} and {said}."""
+    codes: Sequence[str] = ()
+    """SQLSTATEs, or their beginnings."""
+    sentences: Sequence[str] = ()
+
+
+TROUBLES = (
+    Trouble(
+        "There is no database {name!r} on this server ({place}). Make it with `createdb`, or name "
+        "the right one in DATABASE_URL.",
+        codes=["3D000"],
+        sentences=['database "{name}" does not exist'],
+    ),
+    Trouble(
+        "The password of {user!r} is wrong or missing ({place}). Put the right one into "
+        "DATABASE_URL.",
+        codes=["28P01"],
+        sentences=["password authentication failed", "no password supplied"],
+    ),
+    Trouble(
+        "{user!r} may not connect ({place}): {said}. Name another user in DATABASE_URL, or have "
+        "the server's owner let this one in (CREATE ROLE, pg_hba.conf, GRANT CONNECT).",
+        codes=["28000"],
+        sentences=[
+            'role "{user}" does not exist',
+            "no pg_hba.conf entry",
+            "is not permitted to log in",
+            "permission denied for database",
+        ],
+    ),
+    Trouble(
+        "The server takes no more connections ({place}). End some, or raise max_connections, then "
+        "try again.",
+        codes=["53300"],
+        sentences=["too many connections", "too many clients", "remaining connection slots"],
+    ),
+    Trouble(
+        "The server is starting or stopping ({place}): {said}. Try again in a moment.",
+        codes=["57P03"],
+        sentences=["the database system is"],
+    ),
+    Trouble(
+        "No PostgreSQL answers at {place}: {said}. Start it, or correct host and port in "
+        "DATABASE_URL.",
+        codes=["08001", "08004"],
+        sentences=[
+            "Connection refused",
+            "No such file or directory",
+            "failed to resolve host",
+            "could not translate host name",
+            "timeout expired",
+            "connection timeout",
+            "No route to host",
+            "Network is unreachable",
+        ],
+    ),
+    Trouble(
+        "The server is too old ({place}): {said}. Nothing was changed. Upgrade it (pg_upgrade, or "
+        "dump and restore).",
+        sentences=["or later is required"],
+    ),
+    Trouble(
+        "{place} is read-only: a replica, or default_transaction_read_only is on. Nothing was "
+        "changed. Name the primary in DATABASE_URL.",
+        codes=["25006"],
+    ),
+    Trouble(
+        "{user!r} may not do this in {place}: {said}. What was not committed was undone. Connect "
+        "as the owner of the tables, or have the owner GRANT it.",
+        codes=["42501"],
+    ),
+    Trouble(
+        "The disk of the server is full ({place}): {said}. What was not committed was undone. Free "
+        "space, then run it again.",
+        codes=["53100"],
+    ),
+    Trouble(
+        "The server has not enough memory or other means ({place}): {said}. What was not committed "
+        "was undone.",
+        codes=["53"],
+    ),
+    Trouble(
+        "A lock was not given in time ({place}): {said}. What was not committed was undone. Run it "
+        "again when the database is quieter.",
+        codes=["55P03", "40P01"],
+    ),
+    Trouble(
+        "The connection was lost ({place}): {said}. What was not committed was undone; look with "
+        "`manage.py db status`.",
+        codes=["08", "57P01", "57P02", "25P03"],
+        sentences=["server closed the connection", "connection is closed", "connection is lost"],
+    ),
+    Trouble(
+        "{place} is not as the code expects it: {said}. See `manage.py db status` and `manage.py "
+        "db verify`.",
+        codes=["42P01", "42703"],
+    ),
+)
+"""The first that fits is said."""
+
+
+def look(connection: BaseDatabaseWrapper) -> Server:
+    """What answers. Raises DatabaseError if nothing does, ServerTooOld if it is older than 14."""
+    with connection.cursor() as cursor:
+        cursor.execute(SERVER)
+        number, version, size, is_replica, is_read_only = cursor.fetchone()
+    refuse_old(number)
+    return Server(
+        version=version.split()[0],
+        size=size,
+        is_replica=is_replica,
+        is_read_only=is_replica or is_read_only,
+    )
+
+
+def refuse_old(number: int) -> None:
+    """Raises ServerTooOld if `number`, as in `server_version_num`, is before PostgreSQL 14."""
+    if number < OLDEST * 10000:
+        raise ServerTooOld(
+            f"The server is PostgreSQL {number // 10000}; {OLDEST} is the oldest that works. "
+            f"Nothing was changed. Upgrade the server (pg_upgrade, or dump and restore)."
+        )
 
 
 def place(connection: BaseDatabaseWrapper) -> str:
     """The database in words that a person recognises, without the password."""
-    settings = connection.settings_dict
-    host = settings["HOST"] or "the local socket"
-    port = f":{settings['PORT']}" if settings["PORT"] else ""
-    return f"{settings['NAME']!r} at {host}{port} as {settings['USER'] or 'the system user'}"
+    where = connection.settings_dict
+    host = where["HOST"] or "the local socket"
+    port = f":{where['PORT']}" if where["PORT"] else ""
+    return f"{where['NAME']!r} at {host}{port} as {where['USER'] or 'the system user'}"
+
+
+def origin(alias: str) -> str:
+    """Which setting the URL of the database came from."""
+    if alias == DEFAULT_DB_ALIAS:
+        return str(getattr(settings, "DATABASE_URL_ORIGIN", "settings.DATABASES"))
+    return f"settings.DATABASES[{alias!r}]"
+
+
+def disagreement(alias: str) -> str:
+    """A warning if two settings name different databases, else empty."""
+    return str(getattr(settings, "DATABASE_URL_WARNING", "")) if alias == DEFAULT_DB_ALIAS else ""
 
 
 def explain(error: Error, connection: BaseDatabaseWrapper) -> str:
     """One message for a database error: what happened, and what to do next."""
+    if isinstance(error, CommandError):
+        return str(error)
+    words = {
+        "place": place(connection),
+        "name": connection.settings_dict["NAME"],
+        "user": connection.settings_dict["USER"],
+        "said": _said(error),
+    }
+    code = getattr(error.__cause__, "sqlstate", None) or ""
+    for trouble in TROUBLES:
+        sentences = [sentence.format(**words) for sentence in trouble.sentences]
+        if code.startswith(tuple(trouble.codes)) if code else _in(sentences, str(error)):
+            return trouble.message.format(**words)
+    return "Database {place}: {said}.".format(**words)
+
+
+def _in(sentences: Sequence[str], text: str) -> bool:
+    return any(sentence in text for sentence in sentences)
+
+
+def _said(error: Error) -> str:
+    """The server's own sentence, without what the client library wraps around it."""
     said = str(error).strip().partition("\n")[0]
-    return f"Database {place(connection)}: {said}"
+    if said.startswith(("connection failed", "connection is bad")):
+        said = said.rpartition(" failed: ")[2]
+    return said.removeprefix("FATAL:").strip().rstrip(".:")

@@ -1,0 +1,183 @@
+"""What was applied, in its order; what is pending; heads; rows whose file is gone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.words import Key
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of `django_migrations`."""
+
+    app: str
+    name: str
+    at: datetime
+    has_file: bool
+    """False: nobody knows any more what this migration did."""
+    is_installed: bool = True
+    """Whether the app is one of this project's."""
+
+    @property
+    def key(self) -> Key:
+        return self.app, self.name
+
+
+@dataclass(frozen=True)
+class History:
+    """Where a database stands."""
+
+    applied: tuple[Row, ...]
+    """In the order of application."""
+    pending: tuple[Key, ...]
+    """In the order in which they would be applied."""
+    heads: Mapping[str, tuple[str, ...]]
+    """The leaf migrations of each app; more than one is a fork."""
+
+    @property
+    def keys(self) -> list[Key]:
+        """What is applied, in its order."""
+        return [row.key for row in self.applied]
+
+    @property
+    def unknown(self) -> tuple[Row, ...]:
+        """The rows without a file."""
+        return tuple(row for row in self.applied if not row.has_file)
+
+    @property
+    def last(self) -> Row | None:
+        """What was applied last."""
+        return self.applied[-1] if self.applied else None
+
+
+def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
+    """The migration files, and with a connection what is applied of them.
+
+    Raises SchemaError if a file cannot be imported, or names one that does not exist.
+    """
+    try:
+        return MigrationLoader(connection)
+    except DatabaseError:
+        raise
+    except Exception as error:  # a migration file may raise anything when it is imported
+        raise SchemaError(
+            f"The migration files cannot be read: {type(error).__name__}: {error}. Nothing was "
+            f"changed. Mend or bring back the file that is named."
+        ) from error
+
+
+def read_history(
+    connection: BaseDatabaseWrapper, *, loader: MigrationLoader | None = None
+) -> History:
+    """Where the database stands. Reads only; a database without the table has nothing applied."""
+    loader = loader or load_migrations(connection)
+    return History(
+        applied=_rows(connection, loader),
+        pending=tuple(pending(loader)),
+        heads=heads(loader),
+    )
+
+
+def pending(loader: MigrationLoader) -> list[Key]:
+    """What is not applied, in the order in which it would be, of all apps."""
+    plan = dict.fromkeys(
+        key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)
+    )
+    return [key for key in plan if key not in loader.applied_migrations]
+
+
+def heads(loader: MigrationLoader) -> dict[str, tuple[str, ...]]:
+    """The leaf migrations of each app, by app."""
+    found: dict[str, tuple[str, ...]] = {}
+    for app, name in sorted(loader.graph.leaf_nodes()):
+        found[app] = (*found.get(app, ()), name)
+    return found
+
+
+@dataclass(frozen=True)
+class Fork:
+    """An app whose history ends more than once."""
+
+    app: str
+    after: str | None
+    """The last migration that all heads share; None if they share none."""
+    branches: Mapping[str, tuple[str, ...]]
+    """Of each head the migrations since then, itself at the end."""
+
+
+def forks(loader: MigrationLoader) -> list[Fork]:
+    """Every app with more than one head, by app."""
+    found = []
+    for app, names in heads(loader).items():
+        if len(names) < 2:
+            continue
+        lines = {
+            head: [name for each, name in loader.graph.forwards_plan((app, head)) if each == app]
+            for head in names
+        }
+        shared = set.intersection(*(set(line) for line in lines.values()))
+        found.append(
+            Fork(
+                app,
+                after=next((name for name in reversed(lines[names[0]]) if name in shared), None),
+                branches={
+                    head: tuple(name for name in line if name not in shared)
+                    for head, line in lines.items()
+                },
+            )
+        )
+    return found
+
+
+def inconsistency(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> str:
+    """What is wrong if a migration is applied and one that it needs is not; else empty."""
+    try:
+        loader.check_consistent_history(connection)
+    except InconsistentMigrationHistory as error:
+        return str(error)
+    return ""
+
+
+def alembic_revisions(connection: BaseDatabaseWrapper) -> list[str] | None:
+    """The revisions in the table `alembic_version`, or None if there is no such table."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return None
+        cursor.execute("SELECT version_num FROM alembic_version ORDER BY 1")
+        return [revision for (revision,) in cursor.fetchall()]
+
+
+def summary(migration: Migration) -> str:
+    """The first paragraph of what the file says of itself, in one line; may be empty."""
+    module = sys.modules.get(type(migration).__module__)
+    return " ".join(((module and module.__doc__) or "").strip().partition("\n\n")[0].split())
+
+
+def _rows(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> tuple[Row, ...]:
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return ()
+    # A migration that a squashed one replaces is known, though its own file may be deleted.
+    known = set(loader.disk_migrations)
+    for migration in loader.replacements.values():
+        known.update(map(tuple, migration.replaces))
+    installed = loader.migrated_apps | loader.unmigrated_apps
+    return tuple(
+        Row(app, name, at, has_file=(app, name) in known, is_installed=app in installed)
+        for app, name, at in recorder.migration_qs.order_by("id").values_list(
+            "app", "name", "applied"
+        )
+    )

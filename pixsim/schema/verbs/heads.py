@@ -1,0 +1,67 @@
+"""`db heads` and `db branches`: where each app's history ends, and where it forks.
+
+Both read the files alone, so they work without a database.
+"""
+
+from __future__ import annotations
+
+from pixsim.schema.errors import FINE, WRONG
+from pixsim.schema.history import Fork, forks, heads, load_migrations
+from pixsim.schema.verbs import Context, Verb
+
+WAYS_OUT = """
+Two ways out:
+  merge   `manage.py db merge {app}` writes a migration that depends on all of them. Right when
+          they touch different things, or when each was already applied somewhere.
+  rebase  In the file that was applied nowhere yet, let `dependencies` name the other head, and
+          give it the next number:
+            {app} {later}: dependencies = [("{app}", "{first}")]"""
+
+
+class Heads(Verb):
+    name = "heads"
+    help = "The last migration of each app; exit code 1 if one has several."
+
+    def run(self, context: Context) -> int:
+        found = heads(load_migrations(None))
+        context.console.table(
+            ("app", "head"), ((app, name) for app, names in found.items() for name in names)
+        )
+        several = [app for app, names in found.items() if len(names) > 1]
+        if several:
+            context.console.say(
+                f"\nMore than one head in {', '.join(several)}: see `manage.py db branches`."
+            )
+        context.console.result({"heads": found, "several": several})
+        return WRONG if several else FINE
+
+
+class Branches(Verb):
+    name = "branches"
+    help = "Where the history of an app forks, and the ways out; exit code 1 if one does."
+
+    def run(self, context: Context) -> int:
+        found = forks(load_migrations(None))
+        for fork in found:
+            context.console.say(_text(fork))
+        if not found:
+            context.console.say("No app has more than one head.")
+        context.console.result(
+            {
+                "forks": [
+                    {"app": fork.app, "after": fork.after, "branches": fork.branches}
+                    for fork in found
+                ]
+            }
+        )
+        return WRONG if found else FINE
+
+
+def _text(fork: Fork) -> str:
+    lines = [f"{fork.app} forks after {fork.after or 'nothing: the branches share no migration'}:"]
+    for head, names in fork.branches.items():
+        before = f" (after {', '.join(names[:-1])})" if len(names) > 1 else ""
+        lines.append(f"  {head}{before}")
+    first, later = sorted(fork.branches)[0], sorted(fork.branches)[-1]
+    start = fork.branches[later][0]
+    return "\n".join(lines) + WAYS_OUT.format(app=fork.app, first=first, later=start)

@@ -1,0 +1,151 @@
+"""`db status`: where the database stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError
+from django.template.defaultfilters import filesizeformat
+
+from pixsim.schema import connecting
+from pixsim.schema.console import Console
+from pixsim.schema.errors import FINE, WRONG
+from pixsim.schema.history import (
+    History,
+    Row,
+    alembic_revisions,
+    inconsistency,
+    load_migrations,
+    read_history,
+)
+from pixsim.schema.verbs import Context, Verb
+
+
+class Status(Verb):
+    name = "status"
+    aliases = ("current",)
+    help = "Where the database stands: reachable, applied, pending, rows without a file."
+
+    def run(self, context: Context) -> int:
+        connection = context.connection
+        console = context.console
+        database = _facts(context)
+        if database["warning"]:
+            console.warn(database["warning"])
+        console.say(f"Database     {connecting.place(connection)}")
+        console.say(f"From         {database['origin']}")
+        try:
+            server = connecting.look(connection)
+        except DatabaseError as error:
+            why = connecting.explain(error, connection)
+            console.say(f"Reachable    no. {why}")
+            console.result({"database": {**database, "reachable": False, "why": why}})
+            return WRONG
+        console.say(
+            f"Reachable    yes: PostgreSQL {server.version}, {_size(server.size)}"
+            f"{', read-only' if server.is_read_only else ''}"
+        )
+        loader = load_migrations(connection)
+        history = read_history(connection, loader=loader)
+        alembic = alembic_revisions(connection)
+        wrong = list(_wrong(history, alembic))
+        if broken := inconsistency(connection, loader):
+            wrong.append(broken)
+        _show(console, history, wrong)
+        console.result(
+            {
+                "database": {
+                    **database,
+                    "reachable": True,
+                    "why": None,
+                    "version": server.version,
+                    "size": server.size,
+                    "read_only": server.is_read_only,
+                    "replica": server.is_replica,
+                },
+                "at_head": not history.pending,
+                "applied": len(history.applied),
+                "pending": [".".join(key) for key in history.pending],
+                "unknown": [".".join(row.key) for row in history.unknown],
+                "last_applied": _row(history.last),
+                "apps": [_app(history, app) for app in history.heads],
+                "alembic": alembic,
+                "wrong": wrong,
+            }
+        )
+        return WRONG if wrong else FINE
+
+
+def _facts(context: Context) -> dict[str, Any]:
+    """What the settings say of the database; never the password."""
+    where = context.connection.settings_dict
+    return {
+        "alias": context.database,
+        "name": where["NAME"],
+        "host": where["HOST"],
+        "port": where["PORT"],
+        "user": where["USER"],
+        "origin": connecting.origin(context.database),
+        "warning": connecting.disagreement(context.database),
+    }
+
+
+def _size(size: int) -> str:
+    return filesizeformat(size).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _app(history: History, app: str) -> dict[str, Any]:
+    """How far one app is."""
+    applied = [row.name for row in history.applied if row.app == app and row.has_file]
+    waiting = [name for label, name in history.pending if label == app]
+    return {
+        "app": app,
+        "applied": len(applied),
+        "pending": waiting,
+        "at": applied[-1] if applied else None,
+        "heads": history.heads[app],
+    }
+
+
+def _row(row: Row | None) -> dict[str, Any] | None:
+    return row and {"app": row.app, "name": row.name, "at": row.at}
+
+
+def _wrong(history: History, alembic: list[str] | None) -> list[str]:
+    """What is to be done or wrong, one sentence each."""
+    wrong = []
+    if alembic is not None:
+        at = ", ".join(alembic) or "no revision"
+        wrong.append(
+            f"Alembic made this database (at {at}): take it over with `manage.py db adopt`."
+        )
+    elif history.pending:
+        count = len(history.pending)
+        wrong.append(f"{count} pending: apply with `manage.py db upgrade`.")
+    if history.unknown:
+        names = ", ".join(" ".join(row.key) for row in history.unknown)
+        wrong.append(
+            f"Applied, but the file is gone: {names}. Bring the file back, or forget the row with "
+            f"`manage.py db prune`."
+        )
+    several = [app for app, names in history.heads.items() if len(names) > 1]
+    if several:
+        wrong.append(f"More than one head in {', '.join(several)}: see `manage.py db branches`.")
+    return wrong
+
+
+def _show(console: Console, history: History, wrong: list[str]) -> None:
+    last = history.last
+    console.say(
+        f"Last applied {last.app} {last.name}, {last.at:%Y-%m-%d %H:%M:%S %Z}"
+        if last
+        else "Last applied nothing yet"
+    )
+    console.say()
+    apps = [_app(history, app) for app in history.heads]
+    console.table(
+        ("app", "applied", "at", "pending"),
+        ((app["app"], app["applied"], app["at"], ", ".join(app["pending"])) for app in apps),
+    )
+    console.say()
+    console.say("\n".join(wrong) or "At head: nothing is pending.")

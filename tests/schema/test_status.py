@@ -1,0 +1,150 @@
+"""`db status`: one look, and an exit code for scripts."""
+
+import pytest
+from django.core.management import call_command
+
+from pixsim.environment import database_url_origin, load_env_file
+from tests.schema.packages import Packages, creates, migration
+
+
+@pytest.fixture
+def shop(packages: Packages, database: str) -> Packages:
+    packages.add(
+        "shop",
+        {
+            "0001_initial": creates("Book"),
+            "0002_more": migration(depends=[("shop", "0001_initial")]),
+        },
+    )
+    return packages
+
+
+def test_our_own_database_at_head_is_fine(migrated, db) -> None:
+    ran = db("status")
+
+    assert ran.code == 0, ran.out
+    assert "Reachable    yes: PostgreSQL " in ran.out
+    assert ran.out.endswith("At head: nothing is pending.\n")
+    assert ran.err == ""
+
+
+def test_it_says_what_is_pending_and_what_was_applied_last(shop, db) -> None:
+    call_command("migrate", "shop", "0001", database="scratch", verbosity=0)
+
+    ran = db("status")
+
+    assert ran.code == 1
+    assert "Last applied shop 0001_initial, 20" in ran.out
+    assert "shop  1        0001_initial  0002_more" in ran.out
+    assert ran.out.endswith("1 pending: apply with `manage.py db upgrade`.\n")
+
+
+def test_an_empty_database_has_nothing_applied(shop, db) -> None:
+    ran = db("current", "--json")
+
+    assert ran.code == 1
+    assert ran.json["last_applied"] is None
+    assert ran.json["applied"] == 0
+    assert ran.json["pending"] == ["shop.0001_initial", "shop.0002_more"]
+    assert ran.json["at_head"] is False
+    assert "SELECT to_regclass" not in ran.err
+
+
+def test_json_is_one_object_with_everything_but_the_password(shop, db, sql) -> None:
+    from django.db import connections
+
+    connections["scratch"].settings_dict["PASSWORD"] = "hunter2"
+    call_command("migrate", database="scratch", verbosity=0)
+
+    ran = db("status", "--json")
+
+    assert ran.code == 0, ran.out
+    assert "hunter2" not in ran.out + ran.err
+    answer = ran.json
+    assert answer["at_head"] is True
+    assert answer["apps"] == [
+        {"app": "shop", "applied": 2, "pending": [], "at": "0002_more", "heads": ["0002_more"]}
+    ]
+    assert answer["last_applied"]["name"] == "0002_more"
+    assert answer["database"]["alias"] == "scratch"
+    assert answer["database"]["reachable"] is True
+    assert answer["database"]["size"] > 1_000_000
+    assert answer["database"]["origin"] == "settings.DATABASES['scratch']"
+
+
+def test_rows_without_a_file_are_named(shop, db) -> None:
+    call_command("migrate", database="scratch", verbosity=0)
+    shop.remove("shop", "0002_more")
+
+    ran = db("status")
+
+    assert ran.code == 1
+    assert "Applied, but the file is gone: shop 0002_more." in ran.out
+    assert "`manage.py db prune`" in ran.out
+    assert db("status", "--json").json["unknown"] == ["shop.0002_more"]
+
+
+def test_two_heads_and_a_missing_parent_are_named(shop, db, sql) -> None:
+    call_command("migrate", database="scratch", verbosity=0)
+    sql("DELETE FROM django_migrations WHERE name = '0001_initial'")
+    shop.write("shop", "0002_other", migration(depends=[("shop", "0001_initial")]))
+
+    ran = db("status")
+
+    assert ran.code == 1
+    assert "More than one head in shop: see `manage.py db branches`." in ran.out
+    assert "Migration shop.0002_more is applied before its dependency shop.0001_initial" in ran.out
+
+
+def test_a_database_that_alembic_made_is_recognised(shop, db, sql) -> None:
+    sql("CREATE TABLE alembic_version (version_num varchar(32))")
+    sql("INSERT INTO alembic_version VALUES ('daa977a0bfa9')")
+
+    ran = db("status")
+
+    assert ran.code == 1
+    assert "Alembic made this database (at daa977a0bfa9)" in ran.out
+    assert "`manage.py db adopt`" in ran.out
+    assert "upgrade" not in ran.out
+
+
+def test_a_migration_that_cannot_be_read_is_one_message(shop, db) -> None:
+    shop.write("shop", "0003_broken", "1 / 0")
+
+    ran = db("status")
+
+    assert ran.code == 1
+    assert "The migration files cannot be read: ZeroDivisionError" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_where_the_url_came_from(tmp_path, monkeypatch) -> None:
+    file = tmp_path / ".env"
+    file.write_text("DATABASE_URL=postgres://me:secret@there/one\n")
+    monkeypatch.setattr("pixsim.environment._DotEnv.ENVIRON", {})
+
+    monkeypatch.setenv("DATABASE_URL", "")
+    load_env_file(file)
+    assert database_url_origin(file) == f"DATABASE_URL in {file}"
+
+    monkeypatch.setenv("DATABASE_URL", "postgres://me:other@here/two")
+    with pytest.warns(UserWarning, match="differs") as warned:
+        load_env_file(file)
+    assert database_url_origin(file) == "DATABASE_URL in the environment"
+    assert "secret" not in str(warned[0].message)
+
+
+@pytest.mark.django_db
+def test_a_disagreement_of_settings_is_a_warning(packages, settings) -> None:
+    import io
+
+    settings.DATABASE_URL_ORIGIN = "DATABASE_URL in the environment"
+    settings.DATABASE_URL_WARNING = "DATABASE_URL is set in the environment and differs in .env."
+    packages.add("shop", {"0001_initial": creates("Book")})
+    out, err = io.StringIO(), io.StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("db", "status", "--database", "default", stdout=out, stderr=err)
+
+    assert "Warning: DATABASE_URL is set in the environment and differs in .env." in err.getvalue()
+    assert "From         DATABASE_URL in the environment" in out.getvalue()
