@@ -173,7 +173,7 @@ def _rows(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> tuple[Row
     # A migration that a squashed one replaces is known, though its own file may be deleted.
     known = set(loader.disk_migrations)
     for migration in loader.replacements.values():
-        known.update(map(tuple, migration.replaces))
+        known.update((app, name) for app, name in migration.replaces)
     installed = loader.migrated_apps | loader.unmigrated_apps
     return tuple(
         Row(app, name, at, has_file=(app, name) in known, is_installed=app in installed)

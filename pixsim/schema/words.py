@@ -138,7 +138,7 @@ def _unknown(loader: MigrationLoader, word: str, revisions: Revisions) -> str:
     named = [f"{app} {name}" for app, name in sorted(loader.graph.nodes) if name.startswith(start)]
     if named:
         return f"{word} needs its app. Say which: {listed(named)}."
-    names = {name: f"{app} {name}" for app, name in loader.graph.nodes}
+    names = {str(name): f"{app} {name}" for app, name in loader.graph.nodes}
     known = [*sorted(loader.migrated_apps), *revisions, *HEAD[:1], *ZERO, *names]
     near = [names.get(each, each) for each in get_close_matches(word, known, cutoff=0.5)]
     hint = f"Near: {listed(near)}." if near else "See `manage.py db history`."

@@ -108,7 +108,7 @@ def _app(history: History, app: str) -> dict[str, Any]:
 
 
 def _row(row: Row | None) -> dict[str, Any] | None:
-    return row and {"app": row.app, "name": row.name, "at": row.at}
+    return {"app": row.app, "name": row.name, "at": row.at} if row else None
 
 
 def _wrong(history: History, alembic: list[str] | None) -> list[str]:
