@@ -1,9 +1,11 @@
-"""Generations in the admin: what was asked for and what came of it, to read."""
+"""Generations in the admin: what was asked for and what came of it, to read; held jobs are released."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from accounts.admin import RecordAdmin
-from jobs.models import Asset, Job, Workspace
+from jobs.models import Asset, Job, JobStatus, Workspace
 from pixsim.core.admin.paging import KeysetAdmin
 from providers.admin import ProviderFilter
 
@@ -16,15 +18,28 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
         "operation_type",
         "provider_id",
         "status",
+        "held",
         "priority",
         "user",
         "retry_count",
         "created_at",
         "completed_at",
     ]
-    list_filter = ["status", "operation_type", ProviderFilter]
+    list_filter = ["status", "held", "operation_type", ProviderFilter]
     search_fields = ["user__username__exact"]
     search_help_text = "A user's name."
+    actions = ["release"]
+
+    @admin.action(description="Release adopted jobs", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Let jobs run that an older system left pending: from here on they may cost money."""
+        # A plain list of keys: what a search joins cannot be updated.
+        held = Job.objects.filter(pk__in=queryset.values("pk"), held=True)
+        released = held.filter(status=JobStatus.PENDING).update(held=False)
+        self.message_user(request, f"{released} released, the others were not held.")
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.change_job")
 
 
 @admin.register(Workspace)

@@ -95,6 +95,10 @@ class Job(models.Model):
         editable=False,
         help_text="Empty: they came with the job.",
     )
+    held = models.BooleanField(
+        db_default=False,
+        help_text="Waits until it is released, as jobs of an adopted database do.",
+    )
 
     class Meta:
         db_table = "jobs"

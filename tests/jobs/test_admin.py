@@ -1,0 +1,55 @@
+"""What people who look after generation jobs see and do."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+JOBS = "/admin/jobs/job/"
+
+
+@pytest.fixture
+def held(django_user_model: type[User]) -> list[Job]:
+    """Three pending jobs that are held, one that is not, and one that failed meanwhile."""
+    user = User.objects.create_user("old")
+    fields = {"user": user, "operation_type": "fusion", "provider_id": "p"}
+    for _ in range(3):
+        Job.objects.create(held=True, **fields)
+    Job.objects.create(**fields)
+    Job.objects.create(held=True, status="failed", **fields)
+    return list(Job.objects.order_by("pk"))
+
+
+def release(client: Client, jobs: list[Job], path: str = JOBS, **more: str) -> str:
+    answer = client.post(
+        path,
+        {"action": "release", "_selected_action": [job.pk for job in jobs], **more},
+        follow=True,
+    )
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def held_now() -> list[bool]:
+    return list(Job.objects.order_by("pk").values_list("held", flat=True))
+
+
+def test_adopted_jobs_are_released_by_hand_and_once(admin_client: Client, held: list[Job]) -> None:
+    assert "1 released" in release(admin_client, held[:1])
+    assert "0 released" in release(admin_client, held[:1])
+    assert held_now() == [False, True, True, False, True]
+
+    page = release(admin_client, held[:1], f"{JOBS}?held__exact=1&q=old", select_across="1")
+    assert "2 released, the others were not held." in page
+    assert held_now() == [False, False, False, False, True]
+
+
+def test_who_may_only_look_at_jobs_cannot_release_them(client: Client, held: list[Job]) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_job"))
+    client.force_login(viewer)
+    assert "Release adopted jobs" not in client.get(JOBS).content.decode()
+    release(client, held)
+    assert held_now() == [True, True, True, False, True]
