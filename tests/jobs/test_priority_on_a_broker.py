@@ -197,7 +197,7 @@ def test_one_named_chunk_is_processed_through_a_worker(world):
 def test_one_named_chunk_is_processed_eagerly_and_nobody_elses(
     db, kind, monkeypatch, make_job, make_chunks
 ):
-    monkeypatch.setattr("crawler.services.kind_named", lambda name: kind)
+    monkeypatch.setattr("crawler.services.chunks.kind_named", lambda name: kind)
     monkeypatch.setattr(kind, "record_left", lambda cursor, left: None)
     free, foreign, finished, paused = make_chunks(make_job(), 4)
     admission.adopt(kind)
