@@ -1,0 +1,251 @@
+"""The difference between the schema that the migrations make and the one that is there.
+
+What means the same is the same: how a condition is written, whether a key counts by serial or by
+identity, in which order columns stand, what a sequence is called. What is there beside the
+expected, in a table of ours, is a difference too; a table that no migration knows is a stranger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
+from pixsim.schema.catalog import Sequence as Counter
+from pixsim.schema.meaning import Meaning
+from pixsim.schema.reference import Reference, reference
+from pixsim.schema.words import Key
+
+NOTHING = "nothing"
+Named = TypeVar("Named", Constraint, Index, Trigger)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as the migrations make it."""
+
+    kind: str
+    """`table`, `column`, `constraint`, `index`, `trigger`, `storage parameter`, `sequence`,
+    `type`."""
+    table: str
+    """Empty for a sequence or a type."""
+    name: str
+    """Of the column, constraint …; of the table itself for a table."""
+    expected: str
+    """In words of SQL, or `nothing`."""
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: expected {self.expected}, found {self.found}"
+
+    @property
+    def what(self) -> str:
+        """The thing, named."""
+        if self.kind == "column":
+            return f"column {self.table}.{self.name}"
+        where = f" of {self.table}" if self.table and self.kind != "table" else ""
+        return f"{self.kind} {self.name}{where}"
+
+
+def differences(
+    connection: BaseDatabaseWrapper, *, at: Sequence[Key] | None = None
+) -> list[Difference]:
+    """Where the database differs from what the migrations `at`, and all they depend on, make.
+
+    Without `at`: the migrations that are recorded as applied. Reads only what is there; the
+    reference is built beside it and goes. Raises NoReference if it cannot be built.
+    """
+    with reference(connection, at=at) as expected:
+        return between(expected, read_schema(connection))
+
+
+def between(expected: Reference, found: Schema) -> list[Difference]:
+    """Where `found` differs, by table. Both must come from servers of one version."""
+    return list(_Comparison(expected, found).run())
+
+
+def strangers(expected: Schema, found: Schema) -> list[str]:
+    """The tables that no migration of `expected` made: harmless, and nobody's business here."""
+    return [name for name in found.tables if name not in expected.tables]
+
+
+class _Comparison:
+    def __init__(self, expected: Reference, found: Schema) -> None:
+        self.expected = expected.schema
+        self.found = found
+        self.meaning = Meaning(expected.connection, expected.schema.name)
+
+    def run(self) -> Iterator[Difference]:
+        for name, table in self.expected.tables.items():
+            there = self.found.tables.get(name)
+            if there is None:
+                yield Difference("table", name, name, _shape(table), NOTHING)
+            else:
+                yield from self._table(table, there)
+        yield from self._sequences()
+        for name, type_ in self.expected.types.items():
+            there_type = self.found.types.get(name)
+            wanted, got = type_.definition, there_type.definition if there_type else NOTHING
+            if wanted != got:
+                yield Difference("type", "", name, wanted, got)
+
+    def _table(self, wanted: Table, got: Table) -> Iterator[Difference]:
+        name = wanted.name
+        for attribute, yes, no in (
+            ("logged", "a logged table", "an unlogged one, which a crash empties"),
+            ("row_security", "row level security", "no row level security"),
+        ):
+            if getattr(wanted, attribute) != getattr(got, attribute):
+                words = (yes, no) if getattr(wanted, attribute) else (no, yes)
+                yield Difference("table", name, name, *words)
+        yield from self._columns(wanted, got)
+        yield from self._named("constraint", wanted, wanted.constraints, got.constraints)
+        yield from self._named("index", wanted, wanted.indexes, got.indexes)
+        yield from self._named("trigger", wanted, wanted.triggers, got.triggers)
+        for option in sorted({*wanted.options, *got.options}):
+            values = (wanted.options.get(option, NOTHING), got.options.get(option, NOTHING))
+            if values[0] != values[1]:
+                yield Difference("storage parameter", name, option, *values)
+
+    def _columns(self, wanted: Table, got: Table) -> Iterator[Difference]:
+        for name in dict.fromkeys([*wanted.columns, *got.columns]):
+            one, other = wanted.columns.get(name), got.columns.get(name)
+            if one is None or other is None:
+                texts = [", ".join(_aspects(each)) if each else NOTHING for each in (one, other)]
+                yield Difference("column", wanted.name, name, *texts)
+                continue
+            if self.meaning.same_value(wanted.name, one.default, other.default, type=one.type):
+                other = replace(other, default=one.default)
+            if self.meaning.same_value(wanted.name, one.generated, other.generated, type=one.type):
+                other = replace(other, generated=one.generated)
+            texts = _apart(_aspects(one), _aspects(other))
+            if texts[0] != texts[1]:
+                yield Difference("column", wanted.name, name, *texts)
+            elif one.counter:
+                yield from self._counter(wanted.name, one, other)
+
+    def _counter(self, table: str, wanted: Column, got: Column) -> Iterator[Difference]:
+        """A counter may reach further than it must, but not count otherwise."""
+        one, other = self.expected.counter(wanted), self.found.counter(got)
+        if one is None:
+            return
+        if other is None or other.maximum < one.maximum or _steps(one) != _steps(other):
+            texts = [_counting(each) if each else NOTHING for each in (one, other)]
+            yield Difference("column", table, wanted.name, *texts)
+
+    def _named(
+        self, kind: str, table: Table, wanted: Mapping[str, Named], got: Mapping[str, Named]
+    ) -> Iterator[Difference]:
+        """What has names: the same name must mean the same. A name of its own for something that
+        is expected under another one is one difference, not two."""
+        missing = {name: each for name, each in wanted.items() if name not in got}
+        extra = {name: each for name, each in got.items() if name not in wanted}
+        for name, one in wanted.items():
+            other = got.get(name)
+            if other is not None:
+                if not self._same(table.name, one, other):
+                    yield Difference(kind, table.name, name, _text(one), _text(other))
+                continue
+            renamed = next(
+                (each for each in extra.values() if self._same(table.name, one, each)), None
+            )
+            if renamed:
+                del extra[renamed.name], missing[name]
+                yield Difference(
+                    kind, table.name, name, f"the name {name}", f"the name {renamed.name}"
+                )
+        for name, each in missing.items():
+            yield Difference(kind, table.name, name, _text(each), NOTHING)
+        for name, each in extra.items():
+            yield Difference(kind, table.name, name, NOTHING, _text(each))
+
+    def _same(self, table: str, one: Named, other: Named) -> bool:
+        """Whether they do the same, whatever they are called."""
+        if isinstance(one, Constraint) and isinstance(other, Constraint):
+            return self._same_constraint(table, one, other)
+        if isinstance(one, Index) and isinstance(other, Index):
+            return self._same_index(table, one, other)
+        return replace(one, name=other.name) == other
+
+    def _same_constraint(self, table: str, one: Constraint, other: Constraint) -> bool:
+        if self.meaning.same_check(table, one.expression, other.expression):
+            # Which columns it names, and in which order, is how it is written.
+            other = replace(
+                other, expression=one.expression, definition=one.definition, columns=one.columns
+            )
+        return replace(one, name=other.name) == other
+
+    def _same_index(self, table: str, one: Index, other: Index) -> bool:
+        if len(one.keys) == len(other.keys):
+            keys = tuple(
+                replace(theirs, expression=ours.expression)
+                if not ours.column
+                and self.meaning.same_value(table, ours.expression, theirs.expression)
+                else theirs
+                for ours, theirs in zip(one.keys, other.keys, strict=True)
+            )
+            other = replace(other, keys=keys)
+        if self.meaning.same_predicate(table, one.predicate, other.predicate):
+            other = replace(other, predicate=one.predicate)
+        return replace(one, name=other.name) == other
+
+    def _sequences(self) -> Iterator[Difference]:
+        """Those that stand alone; a counter's goes with its column."""
+        for name, wanted in self.expected.sequences.items():
+            if wanted.owner:
+                continue
+            got = self.found.sequences.get(name)
+            texts = (_counting(wanted), _counting(got) if got else NOTHING)
+            if texts[0] != texts[1]:
+                yield Difference("sequence", "", name, *texts)
+
+
+def _shape(table: Table) -> str:
+    return f"a table of {len(table.columns)} columns"
+
+
+def _aspects(column: Column) -> list[str]:
+    """What there is to say of a column, always in the same places."""
+    counting = {"always": "generated always as identity", "by default": "a counter"}
+    return [
+        column.type + (f" collate {column.collation}" if column.collation else ""),
+        "null" if column.nullable else "not null",
+        f"generated as {column.generated}"
+        if column.generated is not None
+        else counting.get(column.counter)
+        or (f"default {column.default}" if column.default is not None else "no default"),
+    ]
+
+
+def _apart(one: list[str], other: list[str]) -> tuple[str, str]:
+    """Only what differs of the two."""
+    pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+    return ", ".join(pair[0] for pair in pairs), ", ".join(pair[1] for pair in pairs)
+
+
+def _steps(sequence: Counter) -> tuple[int, int, bool]:
+    return sequence.increment, sequence.minimum, sequence.cycles
+
+
+def _counting(sequence: Counter) -> str:
+    """How it counts, whatever its name."""
+    cycle = ", cycling" if sequence.cycles else ""
+    return (
+        f"a sequence of {sequence.type} by {sequence.increment} from {sequence.minimum} to "
+        f"{sequence.maximum}{cycle}"
+    )
+
+
+def _text(thing: Named) -> str:
+    if isinstance(thing, Trigger):
+        return thing.definition + ("" if thing.enabled else " (disabled)")
+    if isinstance(thing, Index):
+        unique = "unique " if thing.unique else ""
+        broken = "" if thing.valid else " (invalid: building it was interrupted)"
+        return f"{unique}{thing.definition}{broken}"
+    state = "" if thing.validated else " (not validated)"
+    state += "" if thing.enforced else " (not enforced)"
+    return f"{thing.definition}{state}"

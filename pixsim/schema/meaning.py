@@ -1,0 +1,103 @@
+"""Whether two expressions of SQL mean the same, as far as PostgreSQL itself can tell.
+
+`x IN ('a', 'b')` is stored in other words than `x = ANY (ARRAY['a'::text, 'b'::text])`, so texts
+prove nothing. First the planner works out what is constant in both, and the results are compared.
+Conditions that still differ are given to its prover, the one that decides whether a query may use
+a partial index: they are the same if each of the two follows from the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from django.db import Error, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from pixsim.schema.catalog import quoted
+
+PROBE, PROBE_INDEX = "pixsim_probe", "pixsim_probe_index"
+SAME_MOMENT = {"CURRENT_TIMESTAMP", "now()", "transaction_timestamp()"}
+
+
+class Meaning:
+    """Compares expressions over the columns of tables that are in `schema` of `connection`.
+
+    Works on an empty copy of the table, which is never committed.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    def same_value(self, table: str, one: str | None, other: str | None, *, type: str = "") -> bool:
+        """Whether two expressions have the same value in every row, as values of `type`."""
+        if one is None or other is None or one == other:
+            return one == other
+        if {one, other} <= SAME_MOMENT:
+            return True
+        with self._probe(table) as cursor:
+            values = [f"CAST(({text}) AS {type})" if type else f"({text})" for text in (one, other)]
+            return _folded(cursor, values[0]) == _folded(cursor, values[1])
+        return False
+
+    def same_predicate(self, table: str, one: str | None, other: str | None) -> bool:
+        """Whether two conditions are true for the same rows: those of partial indexes."""
+        return self.same_value(table, one, other) or (
+            one is not None and other is not None and self._equivalent(table, one, other)
+        )
+
+    def same_check(self, table: str, one: str | None, other: str | None) -> bool:
+        """Whether two conditions are false for the same rows: CHECK lets an unknown pass."""
+        return self.same_value(table, one, other) or (
+            one is not None
+            and other is not None
+            and self._equivalent(table, f"NOT ({one})", f"NOT ({other})")
+        )
+
+    def _equivalent(self, table: str, one: str, other: str) -> bool:
+        with self._probe(table) as cursor:
+            return _follows(cursor, one, other) and _follows(cursor, other, one)
+        return False
+
+    @contextmanager
+    def _probe(self, table: str) -> Iterator[CursorWrapper]:
+        """A copy of the table without rows, constraints and indexes. What the server does not
+        understand, since one of the expressions is not of this table, ends the block silently."""
+        using = self._connection.alias
+        with transaction.atomic(using=using), closing(self._connection.cursor()) as cursor:
+            point = transaction.savepoint(using=using)
+            try:
+                cursor.execute(
+                    f"CREATE TABLE {PROBE} AS SELECT * FROM {quoted(self._schema)}.{quoted(table)} "
+                    f"WITH NO DATA"
+                )
+                yield cursor
+            except Error:
+                pass
+            finally:
+                transaction.savepoint_rollback(point, using=using)
+
+
+def _folded(cursor: CursorWrapper, expression: str) -> Any:
+    """The expression as the planner sees it, with what is constant worked out."""
+    return _explained(cursor, f"SELECT {expression} FROM {PROBE}")["Output"]
+
+
+def _follows(cursor: CursorWrapper, known: str, wanted: str) -> bool:
+    """Whether the prover finds that `wanted` is true wherever `known` is."""
+    cursor.execute(f"CREATE INDEX {PROBE_INDEX} ON {PROBE} ((1)) WHERE {wanted}")
+    cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    plan = _explained(cursor, f"SELECT FROM {PROBE} WHERE {known}")
+    cursor.execute(f"DROP INDEX {PROBE_INDEX}")
+    return bool(plan.get("Index Name") == PROBE_INDEX)
+
+
+def _explained(cursor: CursorWrapper, query: str) -> dict[str, Any]:
+    # A `%` is no placeholder where no parameters are given.
+    cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {query}")
+    (plan,) = cursor.fetchone()
+    return (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]

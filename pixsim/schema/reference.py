@@ -1,0 +1,167 @@
+"""The schema as the migrations make it, built anew each time in a scratch schema of the same
+database: that needs no CREATEDB, and the same server judges both.
+
+The scratch schema is called `pixsim_reference_<pid>_<seconds since 1970>`, and so is the session
+that uses it: one that no session is called after was left behind by a killed run, and goes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+
+from pixsim.schema.catalog import Schema, quoted, read_schema
+from pixsim.schema.connecting import place
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import load_migrations
+from pixsim.schema.words import Key
+
+PREFIX = "pixsim_reference_"
+ALIAS = "pixsim_reference"
+
+ABANDONED = f"""
+SELECT nspname FROM pg_namespace
+ WHERE nspname ~ '^{PREFIX}[0-9]+_[0-9]+$' AND pg_has_role(nspowner, 'USAGE')
+   AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.application_name = nspname)
+"""
+
+
+class NoReference(SchemaError):
+    """The reference schema cannot be built."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A schema as it should be."""
+
+    schema: Schema
+    connection: BaseDatabaseWrapper
+    """A session of its own, which sees nothing but this schema."""
+    made: tuple[Key, ...]
+    """The migrations that made it, in their order."""
+
+
+@contextmanager
+def reference(
+    connection: BaseDatabaseWrapper, *, at: Sequence[Key] | None = None
+) -> Iterator[Reference]:
+    """The schema after the migrations `at` and all they depend on; without `at`, after those that
+    are recorded as applied.
+
+    It is gone after the block. Raises NoReference if the server refuses or a migration fails.
+    """
+    loader = load_migrations(connection)
+    if at is None:
+        at = [key for key in loader.applied_migrations if key in loader.graph.nodes]
+    with _scratch(connection) as scratch:
+        made = _migrate(scratch, loader, at)
+        yield Reference(read_schema(scratch), scratch, made)
+
+
+@contextmanager
+def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A session beside `connection` with a new schema, which is all that it sees."""
+    with _session(connection) as scratch:
+        with closing(scratch.cursor()) as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp())::bigint")
+            name = f"{PREFIX}{os.getpid()}_{cursor.fetchone()[0]}"
+            cursor.execute("SELECT set_config('application_name', %s, false)", [name])
+            cursor.execute(ABANDONED)
+            for (abandoned,) in cursor.fetchall():
+                cursor.execute(f"DROP SCHEMA IF EXISTS {quoted(abandoned)} CASCADE")
+            try:
+                cursor.execute(f"CREATE SCHEMA {quoted(name)}")
+            except DatabaseError as error:
+                raise _refused(connection, error) from error
+            cursor.execute("SELECT set_config('search_path', quote_ident(%s), false)", [name])
+            # What is lost in a crash was going to be dropped.
+            cursor.execute("SET synchronous_commit = off")
+        try:
+            yield scratch
+        finally:
+            with closing(scratch.cursor()) as cursor:
+                cursor.execute(f"DROP SCHEMA IF EXISTS {quoted(name)} CASCADE")
+
+
+@contextmanager
+def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A session of its own, under an alias that goes with it."""
+    own = deepcopy(connection.settings_dict)
+    # Nobody but the migrations says how long they may take here.
+    own |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
+    connections.databases[ALIAS] = own
+    try:
+        with closing(connections[ALIAS]) as session:
+            yield session
+    finally:
+        del connections[ALIAS]
+        del connections.databases[ALIAS]
+
+
+def _migrate(
+    scratch: BaseDatabaseWrapper, loader: MigrationLoader, at: Sequence[Key]
+) -> tuple[Key, ...]:
+    """Apply the migrations, without the signals of `migrate`; what was applied, in its order."""
+    executor = MigrationExecutor(scratch)
+    # The graph as the live database has it: whether a squashed migration stands for those that it
+    # replaces depends on what was applied. Here nothing is.
+    executor.loader = loader
+    loader.applied_migrations = {}
+    with ExitStack() as stack:
+        stack.enter_context(scratch.execute_wrapper(_for_an_empty_place))
+        for alias in set(connections) - {ALIAS}:
+            stack.enter_context(connections[alias].execute_wrapper(_refuse))
+        try:
+            plan = executor.migration_plan(list(at))
+            executor.recorder.ensure_schema()
+            executor.migrate(None, plan=plan)
+        except SchemaError:
+            raise
+        except Exception as error:  # a migration may raise anything
+            raise NoReference(
+                f"The migrations cannot be applied from nothing: {type(error).__name__}: "
+                f"{str(error).strip()}. The database itself was not touched."
+            ) from error
+    return tuple((migration.app_label, migration.name) for migration, _ in plan)
+
+
+def _for_an_empty_place(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Build indexes at once, and look for them only here.
+
+    A concurrent build waits for every transaction of the database, of which there may be long ones;
+    and the operations that build indexes ask for a name in any schema.
+    """
+    if isinstance(sql, str):
+        sql = sql.replace(" CONCURRENTLY", "")
+        if "FROM pg_class, pg_index" in sql:
+            sql = sql.replace("relname =", "pg_table_is_visible(pg_class.oid) AND relname =")
+    return execute(sql, params, many, context)
+
+
+def _refuse(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Keep a data step that forgets which database it is for away from the live one."""
+    raise NoReference(
+        f"A migration used the database {context['connection'].alias!r} instead of the one it is "
+        f"applied to (schema_editor.connection). Nothing was done there. Mend that migration."
+    )
+
+
+def _refused(connection: BaseDatabaseWrapper, error: DatabaseError) -> NoReference:
+    return NoReference(
+        f"There is no place to build the reference schema in {place(connection)}: "
+        f"{str(error).strip()}. The user needs CREATE on this database (GRANT CREATE ON DATABASE "
+        f"… TO …); on a read-only replica verify the primary. Nothing was changed."
+    )
