@@ -262,7 +262,7 @@ def _order(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
     replaced: dict[Key, Key] = {}
     for key, migration in loader.replacements.items():
         if key in loader.graph.nodes and (key in rows or rows.issuperset(migration.replaces)):
-            replaced.update({(app, name): key for app, name in migration.replaces})
+            replaced.update(dict.fromkeys(migration.replaces, key))
     order: dict[Key, None] = {}
     for row in applied:
         key = replaced.get(row, row)
