@@ -137,6 +137,11 @@ DATABASES = {
         },
     }
 }
+# `manage.py migrate` and `db upgrade`: how long a statement waits for a lock, and how often; and how
+# many rows a table may have for an operation that blocks it.
+SCHEMA_LOCK_TIMEOUT_SECONDS = env.float("SCHEMA_LOCK_TIMEOUT_SECONDS", default=2.0)
+SCHEMA_LOCK_TRIES = env.int("SCHEMA_LOCK_TRIES", default=8)
+SCHEMA_UNSAFE_ROWS = env.int("SCHEMA_UNSAFE_ROWS", default=100_000)
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
 CELERY_BROKER_CONNECTION_TIMEOUT = env.float("BROKER_TIMEOUT", default=0.2)

@@ -8,7 +8,11 @@
     history.py      what was applied, in its order; heads; rows without a file
     words.py        what `head`, `-1`, `crawler 0002` and older revision ids mean
     targets.py      words and what is applied become a plan
-    running.py      applying a plan: lock timeout, retry, who blocked, hashes of the files
+    running.py      applying a plan: all or nothing, or step by step and resumed
+    waiting.py      lock timeout, retry, who blocked
+    files.py        hashes of the files that were applied, and how far an interrupted one came
+    losses.py       what going back deletes
+    reporting.py    how a run is told
     unsafe.py       operations that lock or rewrite, and the safe way to write them
     offline.py      the SQL of a plan, without a database
     catalog.py      a schema read from `pg_catalog`

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
 from pixsim.schema.errors import SchemaError
 
+PAUSE_SECONDS = 0.5
 KEY = "hashtextextended('pixsim.schema', 0)"
 
 HOLDER = """
@@ -25,21 +28,39 @@ class SomebodyElseWrites(SchemaError):
 
 
 @contextmanager
-def schema_lock(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def schema_lock(
+    connection: BaseDatabaseWrapper, *, wait: Callable[[str], object] | None = None
+) -> Iterator[None]:
     """Hold the lock for the block, on the connection's own session.
 
-    It goes with the session, so a killed run leaves none behind. Raises SomebodyElseWrites at
-    once, naming who, if another session has it.
+    It goes with the session, so a killed run leaves none behind. If another session has it, this
+    waits after telling `wait` who that is; without `wait`, SomebodyElseWrites is raised at once.
     """
     with closing(connection.cursor()) as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock({KEY})")
-        if not cursor.fetchone()[0]:
+        told = ""
+        while not _take(cursor):
             cursor.execute(HOLDER)
-            raise SomebodyElseWrites(_who(cursor.fetchone()))
+            who = _who(cursor.fetchone())
+            if not wait:
+                raise SomebodyElseWrites(
+                    f"{who} is changing this database. Nothing was changed; try again when it has "
+                    f"ended."
+                )
+            if who != told:
+                wait(f"{who} is changing this database; waiting until it has ended.")
+                told = who
+            time.sleep(PAUSE_SECONDS)
     try:
         yield
     finally:
         _unlock(connection)
+
+
+def _take(cursor: CursorWrapper) -> bool:
+    """Whether the lock is ours now. Asked again and again, since a statement that waits would keep
+    the other run's concurrent index builds waiting for it."""
+    cursor.execute(f"SELECT pg_try_advisory_lock({KEY})")
+    return bool(cursor.fetchone()[0])
 
 
 def _unlock(connection: BaseDatabaseWrapper) -> None:
@@ -54,10 +75,7 @@ def _unlock(connection: BaseDatabaseWrapper) -> None:
 
 
 def _who(holder: tuple[int, str, str, object] | None) -> str:
-    who = "Another run"
-    if holder:
-        pid, user, program, since = holder
-        who = (
-            f"Another run (process {pid} of {user}, {program or 'no name'}, since {since:%H:%M:%S})"
-        )
-    return f"{who} is changing this database. Nothing was changed; try again when it has ended."
+    if not holder:
+        return "Another run"
+    pid, user, program, since = holder
+    return f"Another run (process {pid} of {user}, {program or 'no name'}, since {since:%H:%M:%S})"

@@ -55,7 +55,8 @@ class Command(BaseCommand):
             if context.database not in connections:
                 known = ", ".join(connections)
                 raise UsageError(f"There is no database {context.database!r}; there is: {known}.")
-            with schema_lock(context.connection) if verb.writes else nullcontext():
+            wait = context.console.say if getattr(context.options, "wait", False) else None
+            with schema_lock(context.connection, wait=wait) if verb.writes else nullcontext():
                 return verb.run(context)
         except SchemaError as error:
             message, code = str(error), error.exit_code

@@ -1,0 +1,91 @@
+"""Django's `migrate`, all of it, with the promises of `manage.py db upgrade`: nobody waits long for
+a lock, a run at a time, the hash of every file is kept, and Alembic's databases are left alone."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.core.management.commands import migrate
+from django.db import DatabaseError, connections
+from django.db.migrations.exceptions import (
+    BadMigrationError,
+    CircularDependencyError,
+    InconsistentMigrationHistory,
+    InvalidMigrationPlan,
+    IrreversibleError,
+    NodeNotFoundError,
+)
+
+from pixsim.schema.connecting import explain
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import load_migrations
+from pixsim.schema.locking import schema_lock
+from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
+from pixsim.schema.running import Executor, Listener, refuse_alembic
+from pixsim.schema.waiting import Wait
+
+DJANGOS_OWN = (
+    BadMigrationError,
+    CircularDependencyError,
+    InconsistentMigrationHistory,
+    InvalidMigrationPlan,
+    IrreversibleError,
+    NodeNotFoundError,
+)
+
+
+class Command(migrate.Command):
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        add_waiting_arguments(parser)
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        connection = connections[options["database"]]
+        try:
+            return super().execute(*args, **options)
+        except SchemaError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from error
+        except DatabaseError as error:
+            raise CommandError(explain(error, connection)) from error
+        except DJANGOS_OWN as error:
+            raise CommandError(str(error)) from error
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection = connections[options["database"]]
+        wait = self.stdout.write if options["wait"] else None
+        reads_only = options["plan"] or options["check_unapplied"]
+        # In somebody's transaction, which is a test's, there is nobody to keep out.
+        alone = nullcontext() if reads_only or connection.in_atomic_block else None
+        with alone or schema_lock(connection, wait=wait):
+            refuse_alembic(connection, load_migrations(connection))
+            executor = partial(
+                Executor, patience=patience_from(Namespace(**options)), listener=_Waits(self)
+            )
+            with _replaced(executor):
+                super().handle(*args, **options)
+
+
+class _Waits(Listener):
+    """Says between the lines of `migrate` what is waited for."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+
+    def waits(self, wait: Wait) -> None:
+        if self._command.verbosity:
+            self._command.stdout.write(f"\n{told(wait)}")
+
+
+@contextmanager
+def _replaced(executor: Any) -> Iterator[None]:
+    """Have Django's command use our executor; it has no other way to be told."""
+    before, migrate.MigrationExecutor = migrate.MigrationExecutor, executor
+    try:
+        yield
+    finally:
+        migrate.MigrationExecutor = before

@@ -1,0 +1,138 @@
+"""How a run is told to people and machines, and the options that upgrade, downgrade and migrate
+share."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db.migrations.loader import MigrationLoader
+
+from pixsim.schema.console import Console
+from pixsim.schema.running import Done, Listener
+from pixsim.schema.targets import Plan, Step
+from pixsim.schema.waiting import Patience, Wait
+
+
+class Reporter(Listener):
+    """Says a line for each migration and each wait, and moves the bar."""
+
+    def __init__(
+        self, console: Console, total: int, bar: Callable[[int, int | None], None]
+    ) -> None:
+        self._console = console
+        self._total = total
+        self._bar = bar
+        self._finished = 0
+
+    def begins(self, step: Step) -> None:
+        self._bar(self._finished, self._total)
+
+    def waits(self, wait: Wait) -> None:
+        self._console.say(told(wait))
+
+    def ended(self, done: Done) -> None:
+        self._finished += 1
+        self._bar(self._finished, self._total)
+        verb = "Took back" if done.step.backwards else "Applied"
+        self._console.say(f"{verb} {name(done.step)} in {done.seconds:.2f} s")
+
+    def conclude(self, plan: Plan, done: Sequence[Done]) -> None:
+        """The last line, and the object for machines."""
+        seconds = sum(each.seconds for each in done)
+        if not done:
+            self._console.say(f"Nothing to do: {plan.target} is where the database stands.")
+        else:
+            count = f"{len(done)} migration{'' if len(done) == 1 else 's'}"
+            self._console.say(f"{count} in {seconds:.2f} s: {plan.target}.")
+        self._console.result(
+            {
+                "target": plan.target,
+                "done": [
+                    {
+                        "app": each.step.app,
+                        "name": each.step.name,
+                        "backwards": each.step.backwards,
+                        "seconds": round(each.seconds, 3),
+                        "waits": [str(wait) for wait in each.waits],
+                    }
+                    for each in done
+                ],
+            }
+        )
+
+
+def told(wait: Wait) -> str:
+    """A wait in a line."""
+    if not wait.tries:
+        return f"  Waiting for {wait.seconds:.0f} s for {wait}"
+    return f"  Gave up try {wait.tries} for {wait}. Next try in {wait.pause:.1f} s."
+
+
+def name(step: Step) -> str:
+    """A migration as the commands take it."""
+    return f"{step.app} {step.name}"
+
+
+def show_plan(
+    console: Console, loader: MigrationLoader, plan: Plan, more: dict[str, Any] | None = None
+) -> None:
+    """What a run would do, operation by operation."""
+    if not plan.steps:
+        console.say(f"Nothing to do: {plan.target} is where the database stands.")
+    for step in plan.steps:
+        along = "" if step.asked else ", which has to go along"
+        console.say(f"{'Take back' if step.backwards else 'Apply'} {name(step)}{along}")
+        for operation in loader.graph.nodes[step.key].operations:
+            console.say(f"    {operation.describe()}")
+    console.result(
+        {
+            "target": plan.target,
+            "plan": [
+                {
+                    "app": step.app,
+                    "name": step.name,
+                    "backwards": step.backwards,
+                    "asked": step.asked,
+                }
+                for step in plan.steps
+            ],
+            **(more or {}),
+        }
+    )
+
+
+def add_waiting_arguments(parser: ArgumentParser) -> None:
+    """The options of whatever takes locks."""
+    parser.add_argument(
+        "--lock-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long a statement, and those behind it, may wait for a lock",
+    )
+    parser.add_argument(
+        "--tries", type=_count, metavar="N", help="how often a lock is tried for, with pauses"
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="wait while another run changes the database"
+    )
+
+
+def patience_from(options: Namespace) -> Patience:
+    """What those options say, and the settings where they say nothing."""
+    return Patience.from_settings(lock_timeout=options.lock_timeout, tries=options.tries)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 24 * 3600:
+        raise ArgumentTypeError("must be more than 0 seconds")
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ArgumentTypeError("must be 1 or more")
+    return count

@@ -1,0 +1,323 @@
+"""Applying a plan, and taking it back: each migration all or nothing, or step by step and resumed.
+
+A migration in a transaction is recorded in the same transaction, and done again as a whole when a
+lock is not given in time. One without a transaction is done operation by operation: whatever stops
+it, the next run goes on with the operation that was under way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from copy import copy
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.apps import apps
+from django.core.management import CommandError
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.transaction import atomic
+from django.utils.module_loading import module_has_submodule
+
+from pixsim.schema import files
+from pixsim.schema.connecting import explain
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import alembic_revisions
+from pixsim.schema.targets import Step
+from pixsim.schema.waiting import Patience, Wait, Waiting
+from pixsim.schema.words import Key, listed
+
+
+class MigrationFailed(SchemaError):
+    """A migration raised something; the message says what stays of it."""
+
+
+class MadeByAlembic(SchemaError):
+    """The tables are another system's: they are taken over by `db adopt`, not made."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A migration that was applied, or taken back."""
+
+    step: Step
+    seconds: float
+    waits: tuple[Wait, ...] = ()
+    """The locks that were not given in time."""
+
+
+class Listener:
+    """Hears how a run goes; by itself it does nothing with it."""
+
+    def begins(self, step: Step) -> None: ...
+    def waits(self, wait: Wait) -> None: ...
+    def ended(self, done: Done) -> None: ...
+
+
+def run(
+    connection: BaseDatabaseWrapper,
+    steps: Sequence[Step],
+    *,
+    patience: Patience | None = None,
+    listener: Listener | None = None,
+) -> list[Done]:
+    """Apply the steps, or take them back, with the signals that Django's `migrate` sends.
+
+    The steps all go one way. Raises MigrationFailed, LockNotGiven or Interrupted; what was done
+    before that stays.
+    """
+    for app in apps.get_app_configs():  # where receivers of the signals are registered
+        if app.module and module_has_submodule(app.module, "management"):
+            import_module(".management", app.name)
+    done: list[Done] = []
+    executor = Executor(connection, patience=patience, listener=listener, done=done)
+    refuse_alembic(connection, executor.loader)
+    nodes = executor.loader.graph.nodes
+    plan = [(nodes[step.key], step.backwards) for step in steps]
+    about = {"verbosity": 0, "interactive": False, "db": connection.alias, "plan": plan}
+    state = executor._create_project_state(with_applied_migrations=True)
+    emit_pre_migrate_signal(apps=state.apps, **about)
+    state = executor.migrate(None, plan=plan, state=state.clone())
+    emit_post_migrate_signal(apps=_final(state).apps, **about)
+    return done
+
+
+def refuse_alembic(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
+    """Raises MadeByAlembic if the database is Alembic's and no app of the project was begun."""
+    revisions = alembic_revisions(connection)
+    begun = {app for app, _ in loader.applied_migrations} & own_apps()
+    if revisions is None or begun:
+        return
+    at = f"revision {listed(revisions)}" if revisions else "no revision"
+    raise MadeByAlembic(
+        f"Alembic made this database (it is at {at}), and its tables are not ours yet. Nothing was "
+        f"changed. See what would happen with `manage.py db adopt`, then take it over with "
+        f"`manage.py db adopt --apply`."
+    )
+
+
+def own_apps() -> set[str]:
+    """The apps of the project, without those that come with Django."""
+    return {app.label for app in apps.get_app_configs() if not app.name.startswith("django.")}
+
+
+class Executor(MigrationExecutor):
+    """Django's executor with the promises of this module; `migrate` uses it too."""
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        progress_callback: Callable[..., None] | None = None,
+        *,
+        patience: Patience | None = None,
+        listener: Listener | None = None,
+        done: list[Done] | None = None,
+    ) -> None:
+        super().__init__(connection, progress_callback)
+        self._listener = listener or Listener()
+        self._done = [] if done is None else done
+        self._waits: list[Wait] = []
+        self._waiting = Waiting(connection, patience or Patience.from_settings(), self._hear)
+        self._unfinished: dict[tuple[Key, bool], files.Unfinished] = {}
+
+    def migrate(
+        self,
+        targets: Any,
+        plan: list[tuple[Migration, bool]] | None = None,
+        state: ProjectState | None = None,
+        fake: bool = False,
+        fake_initial: bool = False,
+    ) -> ProjectState:
+        plan = self.migration_plan(targets) if plan is None else plan
+        if plan:
+            self.recorder.ensure_schema()
+            files.make_table(self.connection)
+            self._look_for_unfinished(plan)
+        with self._waiting.open():
+            return super().migrate(targets, plan, state, fake, fake_initial)
+
+    def apply_migration(
+        self,
+        state: ProjectState,
+        migration: Migration,
+        fake: bool = False,
+        fake_initial: bool = False,
+    ) -> ProjectState:
+        step = self._begins(migration, backwards=False, fake=fake)
+        started = time.monotonic()
+        if fake_initial and not fake:
+            fake, state = self.detect_soft_applied(state, migration)
+        if fake:
+            self.record_migration(migration)
+        else:
+            state = self._run(migration, state, backwards=False)
+        self._ended(step, migration, fake, time.monotonic() - started)
+        return state
+
+    def unapply_migration(
+        self, state: ProjectState, migration: Migration, fake: bool = False
+    ) -> ProjectState:
+        step = self._begins(migration, backwards=True, fake=fake)
+        started = time.monotonic()
+        if fake:
+            self._record_unapplied(migration)
+        else:
+            state = self._run(migration, state, backwards=True)
+        self._ended(step, migration, fake, time.monotonic() - started)
+        return state
+
+    def record_migration(self, migration: Migration) -> None:
+        super().record_migration(migration)
+        files.record(self.connection, migration)
+
+    def _record_unapplied(self, migration: Migration) -> None:
+        for key in [*migration.replaces, (migration.app_label, migration.name)]:
+            self.recorder.record_unapplied(*key)
+        files.forget(self.connection, migration)
+
+    def _run(self, migration: Migration, state: ProjectState, *, backwards: bool) -> ProjectState:
+        journal = None
+        if not migration.atomic:
+            journal = files.Journal(self.connection, migration, backwards)
+            journal.open(self._unfinished.get(((migration.app_label, migration.name), backwards)))
+        try:
+            return self._waiting.attempt(
+                lambda: self._change(migration, state.clone(), journal, backwards)
+            )
+        except DatabaseError as error:
+            raise MigrationFailed(
+                f"{migration} failed. {explain(error, self.connection)} {_what_stays(journal)}"
+            ) from error
+        except CommandError as error:  # a data step that says itself what to do
+            raise MigrationFailed(str(error)) from error
+        except SchemaError as error:
+            raise type(error)(f"{migration} stopped. {error} {_what_stays(journal)}") from error
+        except Exception as error:  # a data step may raise anything
+            raise MigrationFailed(
+                f"{migration} failed: {type(error).__name__}: {error} {_what_stays(journal)}"
+            ) from error
+
+    def _change(
+        self,
+        migration: Migration,
+        state: ProjectState,
+        journal: files.Journal | None,
+        backwards: bool,
+    ) -> ProjectState:
+        """One try."""
+        if journal:
+            once = [
+                _Once(operation, place, journal, self._waiting)
+                for place, operation in enumerate(migration.operations)
+            ]
+            migration, original = copy(migration), migration
+            migration.operations = once
+        else:
+            original = migration
+        with atomic(self.connection.alias) if original.atomic else nullcontext():
+            # Were the transaction the editor's own, what it does last would be recorded apart.
+            with self.connection.schema_editor(atomic=False) as editor:
+                state = (migration.unapply if backwards else migration.apply)(state, editor)
+            if backwards:
+                self._record_unapplied(original)
+            else:
+                self.record_migration(original)
+        return state
+
+    def _look_for_unfinished(self, plan: list[tuple[Migration, bool]]) -> None:
+        """Remember what was stopped midway. Raises Interrupted if the plan leads away from it."""
+        planned = {((step.app_label, step.name), backwards) for step, backwards in plan}
+        apps_changed = {step.app_label for step, _ in plan}
+        for each in files.unfinished(self.connection):
+            key = ((each.app, each.name), each.backwards)
+            self._unfinished[key] = each
+            if key not in planned and each.app in apps_changed:
+                way = "taken back" if each.backwards else "applied"
+                verb = "downgrade" if each.backwards else "upgrade"
+                raise files.Interrupted(
+                    f"{each.app} {each.name} was being {way} when it was stopped, after "
+                    f"{len(each.done)} of its operations, and would be left like that. Nothing was "
+                    f"changed. Finish it first with `manage.py db {verb}`."
+                )
+
+    def _hear(self, wait: Wait) -> None:
+        self._waits.append(wait)
+        self._listener.waits(wait)
+
+    def _begins(self, migration: Migration, *, backwards: bool, fake: bool) -> Step:
+        self._waits.clear()
+        step = Step(migration.app_label, migration.name, backwards=backwards)
+        self._listener.begins(step)
+        if self.progress_callback:
+            self.progress_callback("unapply_start" if backwards else "apply_start", migration, fake)
+        return step
+
+    def _ended(self, step: Step, migration: Migration, fake: bool, seconds: float) -> None:
+        self._done.append(Done(step, seconds, tuple(self._waits)))
+        self._listener.ended(self._done[-1])
+        if self.progress_callback:
+            action = "unapply_success" if step.backwards else "apply_success"
+            self.progress_callback(action, migration, fake)
+
+
+class _Once:
+    """An operation that is done once, however often the run is interrupted."""
+
+    def __init__(
+        self, operation: Operation, place: int, journal: files.Journal, waiting: Waiting
+    ) -> None:
+        self._operation = operation
+        self._place = place
+        self._journal = journal
+        self._waiting = waiting
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._operation, name)
+
+    def database_forwards(self, *args: Any) -> None:
+        self._do(self._operation.database_forwards, *args)
+
+    def database_backwards(self, *args: Any) -> None:
+        self._do(self._operation.database_backwards, *args)
+
+    def _do(self, change: Callable[..., None], app: str, editor: Any, *states: Any) -> None:
+        if self._journal.has(self._place):
+            return
+        with self._waiting.replaying(self._journal.is_interrupted):
+            change(app, editor, *states)
+            # What the editor keeps for the end belongs to this operation: it is done with it.
+            for statement in editor.deferred_sql:
+                editor.execute(statement, None)
+            editor.deferred_sql.clear()
+        self._journal.add(self._place)
+
+
+def _what_stays(journal: files.Journal | None) -> str:
+    if journal is None:
+        return "Nothing of it stays; what was applied before it does."
+    done, all_of_it = len(journal.done), len(journal.migration.operations)
+    return (
+        f"It runs without a transaction: {done} of its {all_of_it} operations are done and stay. "
+        f"The next run goes on there."
+    )
+
+
+def _final(state: ProjectState) -> ProjectState:
+    """The state with the models of apps without migrations as they are, as `migrate` has it."""
+    state.clear_delayed_apps_cache()
+    models = state.apps
+    with models.bulk_update():
+        real = [(each.app_label, each.name_lower) for each in models.real_models]
+        for key in real:
+            models.unregister_model(*key)
+    models.render_multiple([ModelState.from_model(apps.get_model(*key)) for key in real])
+    return state

@@ -1,0 +1,94 @@
+"""`db downgrade`: take migrations back, after saying what goes with them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from django.db.migrations import RunPython, RunSQL
+from django.db.migrations.loader import MigrationLoader
+
+from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.schema.console import Console
+from pixsim.schema.errors import FINE
+from pixsim.schema.history import load_migrations, read_history
+from pixsim.schema.losses import Loss, losses, refuse_irreversible
+from pixsim.schema.reporting import (
+    Reporter,
+    add_waiting_arguments,
+    name,
+    patience_from,
+    show_plan,
+)
+from pixsim.schema.running import refuse_alembic, run
+from pixsim.schema.targets import Plan, plan_for
+from pixsim.schema.verbs import Context, Verb
+
+
+class Downgrade(Verb):
+    name = "downgrade"
+    help = "Take migrations back: the last N (-N), or down to a target (APP NAME, APP zero)."
+    writes = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("target", nargs="*", help="-1, APP -1, APP NAME, APP zero, zero")
+        parser.add_argument("--plan", action="store_true", help="say what would be done, only")
+        add_waiting_arguments(parser)
+
+    def run(self, context: Context) -> int:
+        connection, console, options = context.connection, context.console, context.options
+        loader = load_migrations(connection)
+        refuse_alembic(connection, loader)
+        history = read_history(connection, loader=loader)
+        plan = plan_for(loader, history.keys, options.target, backwards=True, revisions=REVISIONS)
+        refuse_irreversible(loader, plan)
+        lost = losses(connection, loader, plan)
+        if options.plan:
+            _warn(console, loader, plan, lost)
+            show_plan(console, loader, plan, {"lost": [_loss(each) for each in lost]})
+            return FINE
+        if plan.steps:
+            _show(console, plan)
+            _warn(console, loader, plan, lost)
+            console.confirm(f"Take back {len(plan.steps)}?")
+        with console.progress("Taking back") as bar:
+            reporter = Reporter(console, len(plan.steps), bar)
+            done = run(connection, plan.steps, patience=patience_from(options), listener=reporter)
+        reporter.conclude(plan, done)
+        return FINE
+
+
+def _show(console: Console, plan: Plan) -> None:
+    console.say("To be taken back, in this order:")
+    for step in plan.steps:
+        along = "" if step.asked else "   (needs what goes, so it must go too)"
+        console.say(f"  {name(step)}{along}")
+
+
+def _warn(console: Console, loader: MigrationLoader, plan: Plan, lost: list[Loss]) -> None:
+    """What is gone for good, and what nobody can tell."""
+    if any(each.rows.count for each in lost):
+        console.say("This data is lost, unless there is a backup (`manage.py db backup`):")
+    elif lost:
+        console.say("Nothing is lost; these are empty:")
+    for each in lost:
+        console.say(f"  {each}")
+    own = [
+        name(step)
+        for step in plan.steps
+        for operation in loader.graph.nodes[step.key].operations
+        if (isinstance(operation, RunSQL) and operation.reverse_sql)
+        or (isinstance(operation, RunPython) and operation.reverse_code is not RunPython.noop)
+    ]
+    if own:
+        console.say("These run statements of their own, so read what they say of the way back:")
+        for each in dict.fromkeys(own):
+            console.say(f"  {each}")
+
+
+def _loss(loss: Loss) -> dict[str, object]:
+    return {
+        "table": loss.table,
+        "column": loss.column,
+        "rows": loss.rows.count,
+        "exact": loss.rows.is_exact,
+    }

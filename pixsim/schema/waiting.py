@@ -1,0 +1,327 @@
+"""Waiting for locks: a timeout for each, a pause, another try, and who stood in the way."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import Error, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import errors
+
+from pixsim.schema.errors import SchemaError
+
+Result = TypeVar("Result")
+
+BLOCKERS = """
+SELECT blocker.pid, usename, application_name, coalesce(xact_start, backend_start), state, query
+FROM unnest(pg_blocking_pids(%s)) AS blocker (pid) LEFT JOIN pg_stat_activity AS a USING (pid)
+ORDER BY 4, 1
+"""
+WANTED = """
+SELECT string_agg(DISTINCT relation::regclass::text, ', ')
+FROM pg_locks WHERE pid = %s AND NOT granted
+"""
+INVALID_INDEX = """
+SELECT FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE c.relname = %s AND pg_table_is_visible(c.oid) AND NOT i.indisvalid
+"""
+BUILDS_INDEX = re.compile(
+    r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"?(\w+)"?', re.I
+)
+IS_CONCURRENT = re.compile(r"\b(INDEX|PARTITION|TABLE|VIEW)\s+(\S+\s+)?CONCURRENTLY\b", re.I)
+MAKES, REMOVES = re.compile(r"\b(CREATE|ADD)\b", re.I), re.compile(r"\b(DROP|RENAME)\b", re.I)
+REMINDER_SECONDS = 10.0
+"""Whoever waits without a timeout is told so often what for."""
+IS_THERE = (errors.DuplicateTable, errors.DuplicateColumn, errors.DuplicateObject)
+IS_GONE = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject)
+
+
+class LockNotGiven(SchemaError):
+    """Somebody held a lock for longer than the run waits."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a run waits for locks."""
+
+    lock_timeout: float
+    """Seconds that a statement waits for a lock, and others behind it; 0 waits for ever."""
+    tries: int
+    first_pause: float = 0.5
+    """Seconds before the second try, about twice as long before each further one."""
+    longest_pause: float = 15.0
+
+    @classmethod
+    def from_settings(
+        cls, *, lock_timeout: float | None = None, tries: int | None = None
+    ) -> Patience:
+        """As the settings say, where nothing else is said."""
+        if lock_timeout is None:
+            lock_timeout = settings.SCHEMA_LOCK_TIMEOUT_SECONDS
+        return cls(lock_timeout, settings.SCHEMA_LOCK_TRIES if tries is None else tries)
+
+    def pause_after(self, tries: int) -> float:
+        """Seconds to wait after so many tries, not the same for everybody who waits."""
+        pause = min(self.longest_pause, self.first_pause * 2 ** (tries - 1))
+        return pause * random.uniform(0.8, 1.2)  # noqa: S311  no secret
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that holds a lock that is wanted."""
+
+    pid: int
+    """0 for a prepared transaction, which has no session."""
+    user: str | None
+    program: str | None
+    since: datetime | None
+    """When its transaction began."""
+    state: str | None
+    query: str | None
+    """What it runs, or ran last."""
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "a prepared transaction (see pg_prepared_xacts)"
+        query = " ".join((self.query or "").split())
+        if len(query) > 200:
+            query = query[:200] + "…"
+        since = f", since {self.since:%H:%M:%S}" if self.since else ""
+        return (
+            f"process {self.pid} (user {self.user or 'unknown'}, {self.program or 'no name'}, "
+            f"{self.state or 'at work'}{since}): {query or 'query not shown'}"
+        )
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A lock is not there yet."""
+
+    wanted: str
+    """The tables, by commas; empty if nobody could look."""
+    blockers: tuple[Blocker, ...]
+    seconds: float
+    """How long the statement has waited."""
+    tries: int = 0
+    """How many times it was given up; 0: it still waits."""
+    pause: float = 0.0
+    """Seconds until the next try."""
+
+    def __str__(self) -> str:
+        what = f"a lock on {self.wanted}" if self.wanted else "a lock"
+        who = "; ".join(map(str, self.blockers)) or "nobody could be seen in the way"
+        return f"{what}, held by {who}" if self.blockers else f"{what}; {who}"
+
+
+class Waiting:
+    """Runs statements of one connection so that nobody waits long behind them.
+
+    While it is open, each statement has the lock timeout; outside a transaction it is tried again
+    by itself. A statement that takes long is looked at over a second connection.
+    """
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        patience: Patience,
+        on_wait: Callable[[Wait], None] = lambda wait: None,
+    ) -> None:
+        self.patience = patience
+        self._connection = connection
+        self._on_wait = on_wait
+        self._watcher = _Watcher(connection, patience, on_wait)
+        self._is_replaying = False
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(lock_timeout(self._connection, self.patience.lock_timeout))
+            stack.enter_context(self._watcher.watching())
+            stack.enter_context(self._connection.execute_wrapper(self._execute))
+            yield
+
+    def attempt(self, work: Callable[[], Result]) -> Result:
+        """Do `work`, again each time a lock is not given in time. It must undo itself then.
+
+        Raises LockNotGiven after the last try, saying who stood in the way.
+        """
+        if self._connection.in_atomic_block:  # what failed can only be undone by who began it
+            return work()
+        tries = 0
+        while True:
+            self._watcher.forget()
+            try:
+                return work()
+            except OperationalError as error:
+                if not is_lock_failure(error):
+                    raise
+                tries += 1
+                wait = self._watcher.last(tries)
+                if tries >= self.patience.tries:
+                    raise LockNotGiven(_not_given(wait, self.patience)) from error
+            pause = self.patience.pause_after(tries)
+            self._on_wait(replace(wait, pause=pause))
+            time.sleep(pause)
+
+    @contextmanager
+    def replaying(self, is_replay: bool) -> Iterator[None]:
+        """In the block, what a killed run did already is taken as done: things that are there when
+        a statement makes them, things that are gone when it removes them."""
+        before, self._is_replaying = self._is_replaying, is_replay
+        try:
+            yield
+        finally:
+            self._is_replaying = before
+
+    def _execute(
+        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
+    ) -> Any:
+        with self._watcher.statement():
+            if self._connection.in_atomic_block:
+                return execute(sql, params, many, context)
+            text = sql if isinstance(sql, str) else ""
+            with ExitStack() as stack:
+                if IS_CONCURRENT.search(text):
+                    # It waits in turns, blocking nobody, and a timeout would leave an invalid index.
+                    stack.enter_context(lock_timeout(self._connection, 0))
+                    self._drop_invalid(text)
+                try:
+                    return self.attempt(lambda: execute(sql, params, many, context))
+                except Error as error:
+                    if not (self._is_replaying and _is_done(text, error)):
+                        raise
+        return None
+
+    def _drop_invalid(self, text: str) -> None:
+        """Remove what an interrupted build left under the name of the index, or it would count as
+        being there."""
+        name = BUILDS_INDEX.match(text)
+        if not name:
+            return
+        with self._connection.cursor() as cursor:
+            cursor.execute(INVALID_INDEX, [name[1]])
+            if cursor.fetchone() is not None:
+                quoted = self._connection.ops.quote_name(name[1])
+                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted}")
+
+
+def is_lock_failure(error: Error) -> bool:
+    """Whether a lock was not given, so that the same may work a moment later."""
+    return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
+
+
+@contextmanager
+def lock_timeout(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
+    """In the block, statements of the session wait at most so long for a lock; 0 is for ever."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        before = cursor.fetchone()[0]
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds * 1000:.0f}"])
+    try:
+        yield
+    finally:
+        # The setting goes with the session, should that be lost.
+        if connection.connection is not None and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", [before])
+
+
+class _Watcher:
+    """Looks who blocks the connection's statement, once it takes long. Connects only then."""
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, patience: Patience, on_wait: Callable[[Wait], None]
+    ) -> None:
+        self._connection = connection
+        self._on_wait = on_wait
+        # Several looks before a lock timeout, none at all for what takes no time.
+        self._interval = min(0.2, (patience.lock_timeout or 1.0) / 4)
+        self._since: float | None = None
+        self._pid = 0
+        self._last = Wait("", (), 0.0)
+        self._ended = threading.Event()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        self._ended.clear()
+        thread = threading.Thread(target=self._watch, name="who-blocks", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join(5)
+
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        before = self._since
+        self._pid = self._connection.connection.info.backend_pid
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = before
+
+    def forget(self) -> None:
+        """Forget what was seen."""
+        self._last = Wait("", (), 0.0)
+
+    def last(self, tries: int) -> Wait:
+        """What was seen of the statement that just failed."""
+        return replace(self._last, tries=tries)
+
+    def _watch(self) -> None:
+        session: BaseDatabaseWrapper | None = None
+        reminded = time.monotonic()
+        while not self._ended.wait(self._interval):
+            since = self._since
+            if since is None or time.monotonic() - since < self._interval:
+                continue
+            with suppress(Error):  # whoever cannot look says so by showing nobody
+                session = session or self._connection.copy()
+                wait = self._look(session, time.monotonic() - since)
+                if not wait.blockers:
+                    continue
+                self._last = wait
+                if min(wait.seconds, time.monotonic() - reminded) > REMINDER_SECONDS:
+                    reminded = time.monotonic()
+                    self._on_wait(wait)
+        if session:
+            session.close()
+
+    def _look(self, session: BaseDatabaseWrapper, seconds: float) -> Wait:
+        with session.cursor() as cursor:
+            cursor.execute(WANTED, [self._pid])
+            wanted = cursor.fetchone()[0] or ""
+            cursor.execute(BLOCKERS, [self._pid])
+            return Wait(wanted, tuple(Blocker(*row) for row in cursor.fetchall()), seconds)
+
+
+def _is_done(text: str, error: Error) -> bool:
+    """Whether a statement fails because it was done before."""
+    cause = error.__cause__
+    return bool(
+        (isinstance(cause, IS_THERE) and MAKES.search(text))
+        or (isinstance(cause, IS_GONE) and REMOVES.search(text))
+    )
+
+
+def _not_given(wait: Wait, patience: Patience) -> str:
+    end = "".join(
+        f" To end it: SELECT pg_terminate_backend({blocker.pid})."
+        for blocker in wait.blockers[:1]
+        if blocker.pid
+    )
+    return (
+        f"Waited {wait.tries} times {patience.lock_timeout:g} s for {wait}.{end} "
+        f"Run it again when the database is quieter, or let it try longer (--tries)."
+    )
