@@ -20,18 +20,19 @@ EMPTY = """
     WHERE id BETWEEN %s AND %s AND params_source = 'payload'
 """
 
-PARAMS_FROM_PAYLOADS = Backfill(
-    name="params-from-payloads",
-    help="Jobs without params get the payload of their first submission, marked as such.",
-    table="jobs",
-    pending="params = '{}'",
-    change=FILL,
-)
-
 PARAMS_FROM_PAYLOADS_UNDO = Backfill(
     name="params-from-payloads-undo",
     help="What params-from-payloads filled is emptied again.",
     table="jobs",
     pending="params_source = 'payload'",
     change=EMPTY,
+)
+
+PARAMS_FROM_PAYLOADS = Backfill(
+    name="params-from-payloads",
+    help="Jobs without params get the payload of their first submission, marked as such.",
+    table="jobs",
+    pending="params = '{}'",
+    change=FILL,
+    undo=PARAMS_FROM_PAYLOADS_UNDO,
 )

@@ -189,18 +189,19 @@ FIRST_ACCOUNT = Backfill(
     check=refuse_providers_without_account,
 )
 
-ACCOUNTS_FROM_EVIDENCE = Backfill(
-    name="accounts-from-evidence",
-    help="Guessed accounts are replaced by the one that payload or response names, or the only one.",
-    table="provider_submissions",
-    pending="account_source = 'backfill'",
-    change=FILL_FROM_EVIDENCE,
-)
-
 ACCOUNTS_FROM_EVIDENCE_UNDO = Backfill(
     name="accounts-from-evidence-undo",
     help="What accounts-from-evidence found is replaced by the guess again.",
     table="provider_submissions",
     pending="account_source IN ('evidence', 'only_account')",
     change=GUESS_AGAIN,
+)
+
+ACCOUNTS_FROM_EVIDENCE = Backfill(
+    name="accounts-from-evidence",
+    help="Guessed accounts are replaced by the one that payload or response names, or the only one.",
+    table="provider_submissions",
+    pending="account_source = 'backfill'",
+    change=FILL_FROM_EVIDENCE,
+    undo=ACCOUNTS_FROM_EVIDENCE_UNDO,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -58,6 +60,23 @@ class Console:
         """The verb's one object. Only shown with `as_json`."""
         if self.as_json:
             self.out.write(json.dumps(answer, cls=DjangoJSONEncoder) + "\n")
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
+        """A bar on stderr, where a person looks at it; nothing anywhere else.
+
+        Call what it gives with how much is done, of how much (None: nobody knows).
+        """
+        if not sys.stderr.isatty():
+            yield lambda done, total: None
+            return
+        from rich.console import Console as Terminal
+        from rich.progress import Progress, TimeElapsedColumn
+
+        columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+        with Progress(*columns, console=Terminal(stderr=True)) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
 
     def confirm(self, question: str) -> None:
         """Return if the answer is yes, given by a person or by --yes.

@@ -80,6 +80,8 @@ class Backfill:
     key: str = "id"
     check: Callable[[BaseDatabaseWrapper], None] | None = None
     """Raises BackfillRefused, before anything is written, if it cannot be done."""
+    undo: "Backfill | None" = None
+    """What takes back what it changed."""
 
     def run(self, connection: BaseDatabaseWrapper, **options: Any) -> int:
         """Run it once over the table; `options` are those of `run_in_key_ranges`. Returns how many
