@@ -50,6 +50,7 @@ class Constraint:
     """What a CHECK checks."""
     to_table: str = ""
     """What a foreign key points at; with its schema if that is another one."""
+    to_columns: tuple[str, ...] = ()
     validated: bool = True
     """False: rows that were there before have not been looked at."""
     enforced: bool = True
@@ -180,7 +181,8 @@ def read_schema(connection: BaseDatabaseWrapper, name: str | None = None) -> Sch
         for table, row in _of_tables(cursor, catalog_sql.COLUMNS, schema):
             table.columns[row["name"]] = Column(**row)
         for table, row in _of_tables(cursor, catalog_sql.CONSTRAINTS, schema):
-            table.constraints[row["name"]] = Constraint(**{**row, "columns": tuple(row["columns"])})
+            row |= {each: tuple(row[each]) for each in ("columns", "to_columns")}
+            table.constraints[row["name"]] = Constraint(**row)
         for table, row in _of_tables(cursor, catalog_sql.INDEXES, schema):
             keys = tuple(IndexKey(**key) for key in row.pop("keys"))
             row["include"] = tuple(row["include"])

@@ -68,6 +68,9 @@ SELECT t.relname AS in_table, c.conname AS name,
               ORDER BY k.place) AS columns,
        CASE WHEN c.contype = 'c' THEN pg_get_expr(c.conbin, c.conrelid) END AS expression,
        CASE WHEN c.contype = 'f' THEN c.confrelid::regclass::text ELSE '' END AS to_table,
+       ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY AS k (number, place)
+               JOIN pg_attribute AS a ON a.attrelid = c.confrelid AND a.attnum = k.number
+              ORDER BY k.place) AS to_columns,
        c.convalidated AS validated,
        coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true) AS enforced
   FROM pg_constraint AS c

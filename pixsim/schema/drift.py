@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
 from pixsim.schema.catalog import Sequence as Counter
+from pixsim.schema.files import TABLE as FILES
 from pixsim.schema.meaning import Meaning
 from pixsim.schema.reference import Reference, reference
 from pixsim.schema.words import Key
 
 NOTHING = "nothing"
+BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES)
+"""Tables that say what was applied. They are made where they are missing, by no migration."""
 Named = TypeVar("Named", Constraint, Index, Trigger)
 
 
@@ -39,7 +43,8 @@ class Difference:
     found: str
 
     def __str__(self) -> str:
-        return f"{self.what}: expected {self.expected}, found {self.found}"
+        said = f"{self.what}: expected {self.expected}, found {self.found}"
+        return " ".join(said.split())
 
     @property
     def what(self) -> str:
@@ -69,7 +74,7 @@ def between(expected: Reference, found: Schema) -> list[Difference]:
 
 def strangers(expected: Schema, found: Schema) -> list[str]:
     """The tables that no migration of `expected` made: harmless, and nobody's business here."""
-    return [name for name in found.tables if name not in expected.tables]
+    return [name for name in found.tables if name not in {*expected.tables, *BOOKKEEPING}]
 
 
 class _Comparison:
@@ -80,6 +85,8 @@ class _Comparison:
 
     def run(self) -> Iterator[Difference]:
         for name, table in self.expected.tables.items():
+            if name in BOOKKEEPING:
+                continue
             there = self.found.tables.get(name)
             if there is None:
                 yield Difference("table", name, name, _shape(table), NOTHING)
@@ -171,7 +178,9 @@ class _Comparison:
         return replace(one, name=other.name) == other
 
     def _same_constraint(self, table: str, one: Constraint, other: Constraint) -> bool:
-        if self.meaning.same_check(table, one.expression, other.expression):
+        if one.kind == other.kind == "check" and self.meaning.same_check(
+            table, one.expression, other.expression
+        ):
             # Which columns it names, and in which order, is how it is written.
             other = replace(
                 other, expression=one.expression, definition=one.definition, columns=one.columns
