@@ -14,13 +14,17 @@
     losses.py       what going back deletes
     reporting.py    how a run is told
     unsafe.py       operations that lock or rewrite, and the safe way to write them
+    paper.py        the SQL of an operation, without a server
     offline.py      the SQL of a plan, without a database
     catalog.py      a schema read from `pg_catalog`
     reference.py    the schema as the migrations make it, in a scratch database or schema
     drift.py        the difference of two schemas, in words
     promises.py     what always holds of the rows
     backfills.py    registered backfills: cursor, pause, resume
-    programs.py     pg_dump, pg_restore and psql; dumps.py, rehearsal.py on top of them
+    contents.py     the tables of a database and their rows; emptying it
+    programs.py     pg_dump, pg_restore and psql: where they are; loading.py feeds psql
+    dumps.py        backups that were checked; restoring.py puts one into an empty database
+    rehearsal.py    a plan applied to a copy, and what it locked, rewrote and changed there
     adoption/       taking over databases that Alembic made; PixSim's own tables are data there
 
 Nothing but adoption/ and promises.py knows PixSim's tables: apps and models come from Django.

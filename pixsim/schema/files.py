@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -188,7 +189,9 @@ def _begins(texts: Sequence[str], done: Sequence[str]) -> bool:
     return list(texts[: len(done)]) == list(done)
 
 
-def _execute(connection: BaseDatabaseWrapper, statement: str, *params: object) -> list[tuple]:
+def _execute(
+    connection: BaseDatabaseWrapper, statement: str, *params: Any
+) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, params or None)
         return cursor.fetchall() if cursor.description else []

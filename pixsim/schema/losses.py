@@ -10,7 +10,7 @@ from django.db.migrations import Migration, operations
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import Field
+from django.db.models import Field, ManyToManyField
 
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.targets import Plan
@@ -171,5 +171,5 @@ def _made(operation: Operation, app: str, state: ProjectState) -> Iterator[tuple
     else:
         return
     for name, field in fields:
-        if field.many_to_many and not field.remote_field.through:
-            yield field.db_table or f"{table}_{name}", None
+        if isinstance(field, ManyToManyField) and not field.remote_field.through:
+            yield vars(field)["db_table"] or f"{table}_{name}", None

@@ -83,8 +83,13 @@ def run(
     refuse_alembic(connection, executor.loader)
     nodes = executor.loader.graph.nodes
     plan = [(nodes[step.key], step.backwards) for step in steps]
-    about = {"verbosity": 0, "interactive": False, "db": connection.alias, "plan": plan}
-    state = executor._create_project_state(with_applied_migrations=True)
+    about: dict[str, Any] = {
+        "verbosity": 0,
+        "interactive": False,
+        "db": connection.alias,
+        "plan": plan,
+    }
+    state = executor.state_before()
     emit_pre_migrate_signal(apps=state.apps, **about)
     state = executor.migrate(None, plan=plan, state=state.clone())
     emit_post_migrate_signal(apps=_final(state).apps, **about)
@@ -129,10 +134,14 @@ class Executor(MigrationExecutor):
         self._waiting = Waiting(connection, patience or Patience.from_settings(), self._hear)
         self._unfinished: dict[tuple[Key, bool], files.Unfinished] = {}
 
+    def state_before(self) -> ProjectState:
+        """The models as what is applied leaves them."""
+        return super()._create_project_state(with_applied_migrations=True)  # type: ignore[misc]
+
     def migrate(
         self,
         targets: Any,
-        plan: list[tuple[Migration, bool]] | None = None,
+        plan: Sequence[tuple[Migration, bool]] | None = None,
         state: ProjectState | None = None,
         fake: bool = False,
         fake_initial: bool = False,
@@ -175,8 +184,9 @@ class Executor(MigrationExecutor):
         self._ended(step, migration, fake, time.monotonic() - started)
         return state
 
-    def record_migration(self, migration: Migration) -> None:
-        super().record_migration(migration)
+    # The stubs describe another method than Django has.
+    def record_migration(self, migration: Migration) -> None:  # type: ignore[override]
+        super().record_migration(migration)  # type: ignore[call-arg, arg-type]
         files.record(self.connection, migration)
 
     def _record_unapplied(self, migration: Migration) -> None:
@@ -214,15 +224,13 @@ class Executor(MigrationExecutor):
         backwards: bool,
     ) -> ProjectState:
         """One try."""
+        original, migration = migration, copy(migration)
         if journal:
             once = [
                 _Once(operation, place, journal, self._waiting)
-                for place, operation in enumerate(migration.operations)
+                for place, operation in enumerate(original.operations)
             ]
-            migration, original = copy(migration), migration
-            migration.operations = once
-        else:
-            original = migration
+            vars(migration)["operations"] = once
         with atomic(self.connection.alias) if original.atomic else nullcontext():
             # Were the transaction the editor's own, what it does last would be recorded apart.
             with self.connection.schema_editor(atomic=False) as editor:
@@ -233,7 +241,7 @@ class Executor(MigrationExecutor):
                 self.record_migration(original)
         return state
 
-    def _look_for_unfinished(self, plan: list[tuple[Migration, bool]]) -> None:
+    def _look_for_unfinished(self, plan: Sequence[tuple[Migration, bool]]) -> None:
         """Remember what was stopped midway. Raises Interrupted if the plan leads away from it."""
         planned = {((step.app_label, step.name), backwards) for step, backwards in plan}
         apps_changed = {step.app_label for step, _ in plan}

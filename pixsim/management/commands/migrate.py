@@ -84,8 +84,9 @@ class _Waits(Listener):
 @contextmanager
 def _replaced(executor: Any) -> Iterator[None]:
     """Have Django's command use our executor; it has no other way to be told."""
-    before, migrate.MigrationExecutor = migrate.MigrationExecutor, executor
+    names = vars(migrate)
+    before, names["MigrationExecutor"] = names["MigrationExecutor"], executor
     try:
         yield
     finally:
-        migrate.MigrationExecutor = before
+        names["MigrationExecutor"] = before

@@ -81,8 +81,8 @@ def _warn(console: Console, loader: MigrationLoader, plan: Plan, lost: list[Loss
     ]
     if own:
         console.say("These run statements of their own, so read what they say of the way back:")
-        for each in dict.fromkeys(own):
-            console.say(f"  {each}")
+        for step_name in dict.fromkeys(own):
+            console.say(f"  {step_name}")
 
 
 def _loss(loss: Loss) -> dict[str, object]:

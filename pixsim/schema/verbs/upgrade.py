@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from django.conf import settings
+
 from pixsim.schema.adoption.revisions import REVISIONS
-from pixsim.schema.errors import FINE
+from pixsim.schema.console import Console
+from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.reporting import Reporter, add_waiting_arguments, patience_from, show_plan
+from pixsim.schema.losses import Rows
+from pixsim.schema.reporting import (
+    Reporter,
+    add_waiting_arguments,
+    name,
+    patience_from,
+    show_plan,
+)
 from pixsim.schema.running import refuse_alembic, run
-from pixsim.schema.targets import plan_for
+from pixsim.schema.targets import Step, plan_for
+from pixsim.schema.unsafe import Finding, too_large
 from pixsim.schema.verbs import Context, Verb
 
 
@@ -21,6 +32,16 @@ class Upgrade(Verb):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("target", nargs="*", help="head if it is left out")
         parser.add_argument("--plan", action="store_true", help="say what would be done, only")
+        parser.add_argument(
+            "--allow-unsafe", action="store_true", help="also what blocks a large table"
+        )
+        parser.add_argument(
+            "--threshold",
+            type=int,
+            metavar="ROWS",
+            default=settings.SCHEMA_UNSAFE_ROWS,
+            help="a table with more rows is large (%(default)s)",
+        )
         add_waiting_arguments(parser)
 
     def run(self, context: Context) -> int:
@@ -29,8 +50,20 @@ class Upgrade(Verb):
         refuse_alembic(connection, loader)
         history = read_history(connection, loader=loader)
         plan = plan_for(loader, history.keys, options.target, revisions=REVISIONS)
+        unsafe = too_large(connection, loader, plan, threshold=options.threshold)
         if options.plan:
-            show_plan(console, loader, plan)
+            show_plan(console, loader, plan, {"unsafe": [_as_json(*each) for each in unsafe]})
+        if unsafe:
+            _show(console, unsafe)
+            if not options.allow_unsafe:
+                console.say(
+                    "Nothing was changed. Write these in the safe way, or go on with "
+                    "--allow-unsafe while nobody uses the tables."
+                )
+                if not options.plan:
+                    console.result({"unsafe": [_as_json(*each) for each in unsafe]})
+                return WRONG
+        if options.plan:
             return FINE
         if plan.steps and history.applied:
             console.say("Going back may lose what is written from now on: `manage.py db backup`.")
@@ -39,3 +72,25 @@ class Upgrade(Verb):
             done = run(connection, plan.steps, patience=patience_from(options), listener=reporter)
         reporter.conclude(plan, done)
         return FINE
+
+
+def _show(console: Console, unsafe: list[tuple[Step, Finding, Rows]]) -> None:
+    console.say("These block a large table:")
+    for step, finding, rows in unsafe:
+        console.say(f"  {name(step)}: {finding.operation}")
+        console.say(f"    {finding.table} has {rows}: {finding.why}.")
+        console.say(f"    {finding.statement}")
+        console.say(f"    The safe way: {finding.rewrite}.")
+
+
+def _as_json(step: Step, finding: Finding, rows: Rows) -> dict[str, object]:
+    return {
+        "app": step.app,
+        "name": step.name,
+        "table": finding.table,
+        "rows": rows.count,
+        "operation": finding.operation,
+        "statement": finding.statement,
+        "why": finding.why,
+        "rewrite": finding.rewrite,
+    }

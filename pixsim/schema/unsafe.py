@@ -1,0 +1,320 @@
+"""Operations that block a table while it is read or rewritten, or that break code that still runs,
+and the safe way to write each.
+
+What blocks is judged by the SQL of an operation, so raw SQL and operations of our own count too;
+what breaks running code is found by django-migration-linter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlparse
+from django.db import connections, migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django_migration_linter.sql_analyser import PostgresqlAnalyser
+
+from pixsim.schema.losses import Rows, count_rows, walk
+from pixsim.schema.paper import NeedsDatabase, statements
+from pixsim.schema.targets import Plan, Step
+
+NAME = r'(?:"[^"]+"|[\w.]+)'
+ALTER = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})\s.*?"
+COLUMN = rf"(?P<column>{NAME})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An operation that people may notice, and how to do it so that they do not."""
+
+    kind: Literal["blocks", "breaks"]
+    """It blocks the table for a time that grows with its rows, or it breaks code that still runs."""
+    table: str
+    operation: str
+    """As Django describes it."""
+    why: str
+    rewrite: str
+    """The safe way."""
+    statement: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.operation}: {self.why}. Instead: {self.rewrite}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind of statement that blocks its table."""
+
+    pattern: re.Pattern[str]
+    why: str
+    rewrite: str
+
+
+def _rule(pattern: str, why: str, rewrite: str) -> Rule:
+    return Rule(re.compile(pattern, re.I | re.S), why, rewrite)
+
+
+NEW_COLUMN = rf"ADD\s+COLUMN\s+(?:IF\s+NOT\s+EXISTS\s+)?{COLUMN}\s"
+BACKFILL = (
+    "fill in small ranges of keys: a Backfill, called by a RunPython of a migration with "
+    "atomic = False (pixsim.core.db.backfill)"
+)
+SET_NOT_NULL = _rule(
+    rf"{ALTER}ALTER\s+COLUMN\s+{COLUMN}\s+SET\s+NOT\s+NULL",
+    "nobody reads or writes the table while all of it is read",
+    "SaferAlterFieldSetNotNull, or a CHECK (… IS NOT NULL) NOT VALID, VALIDATE CONSTRAINT, SET NOT "
+    "NULL and drop the CHECK, in a migration with atomic = False",
+)
+ALTER_TYPE = _rule(
+    rf"{ALTER}ALTER\s+COLUMN\s+{COLUMN}\s+(?:SET\s+DATA\s+)?TYPE\s",
+    "nobody reads or writes the table while all of it is rewritten, with its indexes",
+    "add a column of the new type, fill it in ranges while both are written, then swap them",
+)
+CHANGE_ROWS = _rule(
+    rf"\s*(?:UPDATE\s+(?:ONLY\s+)?|DELETE\s+FROM\s+(?:ONLY\s+)?)(?P<table>{NAME})"
+    rf"(?:.*\sWHERE\s+{COLUMN}\s+IS\s+NULL\s*;?$)?",
+    "nobody writes the rows it changes until all of them are changed",
+    BACKFILL,
+)
+RULES = (
+    _rule(
+        rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?!CONCURRENTLY).*?\sON\s+(?:ONLY\s+)?(?P<table>{NAME})",
+        "nobody writes the table while the index is built",
+        "SaferAddIndexConcurrently (unique: SaferAddUniqueConstraint) in a migration with "
+        "atomic = False",
+    ),
+    _rule(
+        rf"{ALTER}ADD\s+CONSTRAINT\s+{NAME}\s+(?:UNIQUE|PRIMARY\s+KEY|EXCLUDE)(?!\s+USING\s+INDEX)",
+        "nobody reads or writes the table while the index of the constraint is built",
+        "SaferAddUniqueConstraint in a migration with atomic = False",
+    ),
+    _rule(
+        rf"{ALTER}ADD\s+CONSTRAINT\s+{NAME}\s+CHECK(?!.*NOT\s+VALID)",
+        "nobody reads or writes the table while all of it is checked",
+        "AddConstraintNotValid, then ValidateConstraint in the next migration (or "
+        "SaferAddCheckConstraint in one with atomic = False)",
+    ),
+    _rule(
+        rf"{ALTER}ADD\s+CONSTRAINT\s+{NAME}\s+FOREIGN\s+KEY(?!.*NOT\s+VALID)",
+        "nobody writes this table or the one it refers to while all of it is checked",
+        "a field with db_constraint=False and AddForeignKey, which validates later, in a migration "
+        "with atomic = False",
+    ),
+    _rule(
+        rf"{ALTER}{NEW_COLUMN}.*?(?:DEFAULT\s+\(?\s*(?:gen_random_uuid|uuid_generate|random|nextval|"
+        r"clock_timestamp|timeofday)|GENERATED\s|\b(?:big|small)?serial\b)",
+        "nobody reads or writes the table while every row is rewritten with a value of its own",
+        f"add the column null, give it the default for new rows, then {BACKFILL}",
+    ),
+    _rule(
+        rf"{ALTER}{NEW_COLUMN}.*?\sREFERENCES\s",
+        "nobody writes this table or the one it refers to while all of it is checked",
+        "a field with db_constraint=False, then AddForeignKey in a migration with atomic = False",
+    ),
+    _rule(
+        rf"{ALTER}{NEW_COLUMN}.*?\s(?:UNIQUE|PRIMARY\s+KEY)\b",
+        "nobody reads or writes the table while the index of the constraint is built",
+        "add the column without it, then SaferAddUniqueConstraint",
+    ),
+    _rule(
+        rf"{ALTER}{NEW_COLUMN}.*?\sCHECK\s*\(",
+        "nobody reads or writes the table while all of it is checked",
+        "add the column without the check (a field without a sign: IntegerField), then "
+        "AddConstraintNotValid and ValidateConstraint",
+    ),
+    _rule(
+        rf"{ALTER}SET\s+(?:(?:UN)?LOGGED|TABLESPACE|ACCESS\s+METHOD)",
+        "nobody reads or writes the table while all of it is rewritten",
+        "a maintenance window, or a new table that is filled beside it",
+    ),
+    _rule(
+        rf"\s*(?:VACUUM\s+(?:\(\s*)?FULL.*?|CLUSTER\s+|REINDEX\s+TABLE\s+(?!CONCURRENTLY))"
+        rf"(?P<table>{NAME})",
+        "nobody reads or writes the table while all of it is rewritten",
+        "a maintenance window, or pg_repack; REINDEX … CONCURRENTLY for indexes",
+    ),
+    CHANGE_ROWS,
+    SET_NOT_NULL,
+    ALTER_TYPE,
+)
+
+BREAKS = {
+    "RENAME_TABLE": (
+        "code that still runs asks for the old name",
+        "keep the table's name with Meta.db_table",
+    ),
+    "RENAME_COLUMN": (
+        "code that still runs asks for the old name",
+        "keep the column's name with db_column",
+    ),
+    "DROP_COLUMN": (
+        "code that still runs reads and writes the column",
+        "deploy code without the field first (SeparateDatabaseAndState), drop the column in the "
+        "release after",
+    ),
+    "DROP_TABLE": (
+        "code that still runs asks for the table",
+        "deploy code without the model first (SeparateDatabaseAndState), drop the table in the "
+        "release after",
+    ),
+    "NOT_NULL": (
+        "code that still runs inserts rows without a value",
+        "give the column a db_default",
+    ),
+}
+
+
+def findings(
+    operation: Operation,
+    app: str,
+    from_state: ProjectState,
+    to_state: ProjectState,
+    connection: BaseDatabaseWrapper,
+    *,
+    before: Sequence[str] = (),
+) -> list[Finding]:
+    """What people may notice of one operation; `before` is the SQL of those before it in its
+    migration.
+
+    Nothing is asked of `connection`. What a RunPython does is not seen.
+    """
+    try:
+        said = _split(statements(operation, app, connection, from_state, to_state))
+    except NeedsDatabase:
+        return []
+    return list(_findings(operation, app, said, before, from_state, to_state))
+
+
+def review(
+    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper
+) -> list[Finding]:
+    """What people may notice of a migration that is applied to `state`."""
+    state = state.clone()
+    before: list[str] = []
+    found: list[Finding] = []
+    for operation in migration.operations:
+        old = state.clone()
+        operation.state_forwards(migration.app_label, state)
+        if not operation.reduces_to_sql:
+            continue
+        try:
+            said = _split(statements(operation, migration.app_label, connection, old, state))
+        except NeedsDatabase:
+            continue
+        found += _findings(operation, migration.app_label, said, before, old, state)
+        before += said
+    return found
+
+
+def too_large(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan, *, threshold: int
+) -> list[tuple[Step, Finding, Rows]]:
+    """The steps that block a table with more rows than `threshold`, with how many it has now."""
+    steps = {loader.graph.nodes[step.key]: step for step in plan.steps}
+    sizes: dict[str, Rows | None] = {}
+    found = []
+    for migration, state in walk(loader, steps):
+        for finding in review(migration, state, connection):
+            if finding.kind != "blocks":
+                continue
+            if finding.table not in sizes:
+                sizes[finding.table] = count_rows(connection, finding.table, up_to=threshold)
+            rows = sizes[finding.table]
+            if rows and rows.count > threshold:
+                found.append((steps[migration], finding, rows))
+    return found
+
+
+def _findings(
+    operation: Operation,
+    app: str,
+    said: Sequence[str],
+    before: Sequence[str],
+    from_state: ProjectState,
+    to_state: ProjectState,
+) -> Iterator[Finding]:
+    new = {_table(each) for each in (*before, *said) if re.match(r"\s*CREATE\s+TABLE", each, re.I)}
+    text = operation.describe()
+    for statement in said:
+        for rule in RULES:
+            match = rule.pattern.match(statement)
+            if not match or _bare(match["table"]) in new:
+                continue
+            if rule in (SET_NOT_NULL, CHANGE_ROWS) and _is_proved(match["column"], before):
+                continue
+            if rule is ALTER_TYPE and _keeps_values(operation, app, from_state, to_state):
+                continue
+            yield Finding("blocks", _bare(match["table"]), text, rule.why, rule.rewrite, statement)
+            break
+    yield from _breaks(text, said, new)
+
+
+def _breaks(text: str, said: Sequence[str], new: set[str]) -> Iterator[Finding]:
+    analyser = PostgresqlAnalyser(None)
+    analyser.analyse(list(said))
+    for issue in analyser.errors:
+        about = [each for each in said if _table(each) and issue.table in (None, _table(each))]
+        statement = about[0] if about else ""
+        table = issue.table or _table(statement)
+        if issue.code in BREAKS and table not in new:
+            why, rewrite = BREAKS[issue.code]
+            yield Finding("breaks", table, text, why, rewrite, statement)
+
+
+def _split(said: Sequence[str]) -> list[str]:
+    """One statement each; raw SQL may be several."""
+    return [each for text in said for each in sqlparse.split(text) if each.strip(" ;\n")]
+
+
+def _table(statement: str) -> str:
+    """The table that a statement is about; empty if it does not say."""
+    match = re.search(
+        rf"TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})", statement, re.I
+    )
+    return _bare(match["table"]) if match else ""
+
+
+def _bare(name: str) -> str:
+    return name.strip('"')
+
+
+def _is_proved(column: str | None, before: Sequence[str]) -> bool:
+    """Whether the migration has validated a CHECK that the column is not null, so that nothing has
+    to be read or changed for it."""
+    name = re.escape(_bare(column or "no column"))
+    checked = any(
+        re.search(rf'CHECK\s*\(.*\b"?{name}"?\s+IS\s+NOT\s+NULL', each, re.I | re.S)
+        for each in before
+    )
+    return checked and any(re.search(r"VALIDATE\s+CONSTRAINT", each, re.I) for each in before)
+
+
+def _keeps_values(
+    operation: Operation, app: str, from_state: ProjectState, to_state: ProjectState
+) -> bool:
+    """Whether the new type holds the old one's values as they are, so that nothing is rewritten."""
+    if not isinstance(operation, migrations.AlterField):
+        return False
+    old, new = (
+        _type(state, app, operation.model_name_lower, operation.name)
+        for state in (from_state, to_state)
+    )
+    old_size, new_size = (re.fullmatch(r"varchar\((\d+)\)", each) for each in (old, new))
+    if not (old_size or old == "varchar"):
+        return False
+    return new in ("text", "varchar") or bool(
+        old_size and new_size and int(new_size[1]) >= int(old_size[1])
+    )
+
+
+def _type(state: ProjectState, app: str, model: str, name: str) -> str:
+    """The type of a field's column, without its model; empty for a reference."""
+    field = state.models[app, model].fields[name]
+    return "" if field.remote_field else field.db_type(connections["default"]) or ""
