@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crawler import counters
-from crawler.work import ChunkKind
+from crawler.work import JOB_IS_OPEN, ChunkKind
 from jobs.queue.kinds import Left
 from jobs.queue.work import Completed, Ending, Work
 
@@ -14,6 +14,8 @@ SECONDS = float(os.environ.get("NOOP_SECONDS", "0"))
 
 
 class NoopChunks(ChunkKind):
+    runnable_sql = JOB_IS_OPEN  # needs no source
+
     def perform(self, work: Work) -> Ending:
         if SECONDS:
             time.sleep(SECONDS)

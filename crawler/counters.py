@@ -84,6 +84,16 @@ def recount_chunks(cursor: Any, job_id: int) -> None:
     cursor.execute(RECOUNT_CHUNKS, {"job": job_id})
 
 
+def begin_anew(cursor: Any, job_id: int) -> None:
+    """Count the images of a job that has no candidate yet by its rows."""
+    cursor.execute(
+        "UPDATE crawl_jobs SET total_images = 0, downloaded_images = 0, outcomes = '{}',"
+        " valid_images = (SELECT count(image_index) FROM images WHERE crawl_job_id = crawl_jobs.id),"
+        " updated_at = now() WHERE id = %(job)s",
+        {"job": job_id},
+    )
+
+
 def add_images(
     cursor: Any,
     job_id: int,

@@ -12,7 +12,7 @@ from typing import cast
 
 from django.db import connection, transaction
 
-from crawler import counters, sources
+from crawler import counters, sources, waiting
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources import Found, Page
@@ -58,6 +58,9 @@ WHERE id = %(id)s
 def advance(work: Work) -> Ending:
     """Read on until the source is exhausted, or enough candidates wait."""
     source = cast(CrawlSource, work.item)
+    if source.cursor is None:
+        # First of all: if this source cannot be read, its job's chunks must run to end the job.
+        waiting.source_begins(source.job_id)
     reader = _reader(source)
     reader.progress = work.progress  # a long download is no stall
     while not work.should_stop():

@@ -14,7 +14,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.db import connection, transaction
 
-from crawler import discovery, recording
+from crawler import discovery, recording, waiting
 from crawler import fetch as fetching
 from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
@@ -31,7 +31,6 @@ IMPATIENT_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 0.2
 """After no candidate was there to claim: the answers under way may bring some."""
 CANDIDATES_WAIT_SECONDS = 0.5
-SOURCE_WAIT_SECONDS = 60.0
 MAX_KNOWN_HOSTS = 10_000
 NO_CAP = 1_000_000
 
@@ -120,9 +119,7 @@ class _Filling:
         if not self.job.is_open or self.job.status == "paused":
             return Wait(None, f"The job is {self.job.status}.")
         if not CrawlSource.objects.filter(job_id=self.job.pk).exists():
-            return Wait(
-                SOURCE_WAIT_SECONDS, f"Crawl job {self.job.pk} has no source yet: add one to it."
-            )
+            return Wait(None, waiting.NO_SOURCE)
         self._begin()
         # Looked up here: only a process that fills chunks pays for the engine's libraries.
         self.session = fetching.Engine.shared().session(self._rules())

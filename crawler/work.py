@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from crawler import checks, counters, discovery, filling, maintain, services
+from crawler import checks, counters, discovery, filling, maintain, services, waiting
 from crawler.models import CrawlSource, JobChunk
 from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
 from jobs.queue.maintain import Chore
 from jobs.queue.work import Ending, Work
 
-_JOB_IS_OPEN = """EXISTS (
+JOB_IS_OPEN = """EXISTS (
     SELECT 1 FROM crawl_jobs job
     WHERE job.id = item.job_id AND job.status IN ('pending', 'running'))"""
 
@@ -24,11 +24,15 @@ class DiscoveryKind(Kind):
     name = "discovery"
     model = CrawlSource
     parent_sql = "job_id"
-    runnable_sql = _JOB_IS_OPEN
+    runnable_sql = JOB_IS_OPEN
     owner_sql = _OWNER_OF_JOB
 
     def perform(self, work: Work) -> Ending:
         return discovery.advance(work)
+
+    def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+        for job_id in parents:
+            waiting.take_in_source(cursor, job_id)
 
     def tidy(self) -> None:
         services.plan_waiting_jobs()
@@ -40,7 +44,8 @@ class ChunkKind(Kind):
     name = "chunk"
     model = JobChunk
     parent_sql = "job_id"
-    runnable_sql = _JOB_IS_OPEN
+    runnable_sql = f"{JOB_IS_OPEN} AND {waiting.HAS_SOURCE}"
+    reason_sql = waiting.REASON
     owner_sql = _OWNER_OF_JOB
 
     def load(self) -> None:
@@ -60,6 +65,9 @@ class ChunkKind(Kind):
 
     def tidy(self) -> None:
         services.close_surplus()
+
+    def notes(self) -> Sequence[str]:
+        return waiting.notes()
 
     def invariants(self) -> Sequence[Invariant]:
         return checks.CHUNK_INVARIANTS

@@ -48,7 +48,7 @@ class PlaceFilter(admin.SimpleListFilter):
     WORDS = {
         "ready": "ready for a worker",
         "waiting": "waits for its owner's window",
-        "held": "held: paused, or not yet due",
+        "held": "held: paused, without a source, or not yet due",
         "stuck": "stuck: its lease has ended",
         "retryable": "failed with retries left",
     }

@@ -20,6 +20,8 @@ class JobStatus(models.TextChoices):
 
 
 OPEN_STATUSES = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.PAUSED)
+UNPLANNED_STATUSES = (JobStatus.PENDING, JobStatus.RUNNING)
+"""In which a job without chunks is split: older systems had running jobs without any."""
 
 
 class CrawlJobQuerySet(models.QuerySet["CrawlJob"]):
@@ -29,7 +31,7 @@ class CrawlJobQuerySet(models.QuerySet["CrawlJob"]):
     def unplanned(self) -> Self:
         """Accepted, with a source, but not yet split into chunks."""
         return self.filter(
-            Q(sources__isnull=False), status=JobStatus.PENDING, total_chunks=0
+            Q(sources__isnull=False), status__in=UNPLANNED_STATUSES, total_chunks=0
         ).distinct()
 
 

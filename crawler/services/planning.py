@@ -9,6 +9,7 @@ from django.db.models import F
 from crawler import counters
 from crawler.errors import JobRefused
 from crawler.models import CrawlJob, CrawlSource, JobStatus
+from crawler.models.jobs import UNPLANNED_STATUSES
 from crawler.planner import chunk_ranges
 from crawler.services.limits import check_job
 from jobs.queue import admission, doorbell
@@ -33,7 +34,7 @@ def plan_job(*, job_id: int) -> int:
         job = (
             CrawlJob.objects.select_for_update(no_key=True, of=("self",))
             .select_related("project")
-            .filter(pk=job_id, status=JobStatus.PENDING, total_chunks=0)
+            .filter(pk=job_id, status__in=UNPLANNED_STATUSES, total_chunks=0)
             .first()
         )
         if job is None or job.chunks.exists():

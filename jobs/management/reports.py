@@ -21,6 +21,7 @@ def status_tables(status: KindStatus) -> str:
     """One kind's figures as tables."""
     parts: list[RenderableType] = [
         Text(f"{status.kind}, {status.taken_at:%Y-%m-%d %H:%M:%S %Z}", style="bold"),
+        *(Text(note) for note in status.notes),
         _table("Items", ["state", "items"], [(s, str(c)) for s, c in status.counts.items()]),
         _table("Oldest", ["of", "age"], _ages(status)),
         _table("Last hour", ["figure", ""], _recent(status)),

@@ -45,6 +45,9 @@ class Kind:
     runnable_sql: ClassVar[str] = "TRUE"
     """False while the item's job is paused or has ended: then it stays held."""
 
+    reason_sql: ClassVar[str] = "NULL::text"
+    """Why an item that is not runnable is held, for people to see; NULL: what it says stays."""
+
     rescuable_sql: ClassVar[str] = "TRUE"
     """False for processing items that need no lease."""
 
@@ -66,6 +69,10 @@ class Kind:
 
     def tidy(self) -> None:
         """Repair what belongs to this kind alone; called by the sweeper every second."""
+
+    def notes(self) -> Sequence[str]:
+        """Sentences for the status of the queue: what waits, for what, and what helps."""
+        return ()
 
     def invariants(self) -> Sequence[Invariant]:
         """What `queue check` proves of this kind beyond the queue's own invariants."""
@@ -100,6 +107,7 @@ def _render(kind: Kind, statement: str) -> str:
         owner=kind.owner_sql,
         runnable=kind.runnable_sql,
         rescuable=kind.rescuable_sql,
+        reason=kind.reason_sql,
         place=place,
     )
 

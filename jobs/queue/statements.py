@@ -1,9 +1,9 @@
 """Every state change of a work item, as one statement each.
 
-`{table}` is the kind's table; `{owner}`, `{parent}`, `{runnable}` and `{place}` are fragments of
-the kind (see `kinds.Kind`). A condition names the old state, so the number of rows that come back
-says who won. Picked rows stand in `id = ANY(ARRAY(SELECT ...))`: with a join the planner scans the
-table.
+`{table}` is the kind's table; `{owner}`, `{parent}`, `{runnable}`, `{reason}` and `{place}` are
+fragments of the kind (see `kinds.Kind`). A condition names the old state, so the number of rows
+that come back says who won. Picked rows stand in `id = ANY(ARRAY(SELECT ...))`: with a join the
+planner scans the table.
 
 States in the vocabulary of the statements:
     ready      pending, admitted: `ready_at` is set
@@ -178,6 +178,8 @@ WITH gone AS (
 RELEASE = """
 UPDATE {table} item SET
     held = NOT ({runnable}), available_at = NULL,
+    error_message = CASE WHEN {runnable} THEN error_message
+        ELSE coalesce({reason}, error_message) END,
     ready_at = CASE WHEN owner_id IS NULL AND ({runnable}) THEN created_at END,
     updated_at = now()
 WHERE id = ANY(ARRAY(
@@ -221,6 +223,8 @@ UPDATE {table} item SET
     owner_id = coalesce(owner_id, ({owner})),
     finished_at = NULL,
     held = NOT ({runnable}),
+    error_message = CASE WHEN {runnable} THEN error_message
+        ELSE coalesce({reason}, error_message) END,
     ready_at = CASE WHEN coalesce(owner_id, ({owner})) IS NULL AND ({runnable}) THEN created_at END
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}

@@ -215,7 +215,7 @@ class KindStatus:
     taken_at: datetime
     counts: dict[str, Count]
     """For each of STATES. `waiting` waits for its owner's window; `scheduled` for its time; `held`
-    for its job to be resumed."""
+    for its job to be resumed, or to have what it needs."""
     ages: Ages
     waiting_owners: int
     """Owners with waiting items; MAX_OWNERS stands for that many or more."""
@@ -229,6 +229,8 @@ class KindStatus:
     stuck_count: int
     indexes: list[IndexUse]
     table: TableState | None
+    notes: list[str]
+    """What waits for people, and what helps."""
 
     @property
     def open(self) -> Count:
@@ -268,6 +270,7 @@ def snapshot(kind: Kind) -> KindStatus:
             stuck_count=stuck_count,
             indexes=[IndexUse(*row) for row in _rows(cursor, kind, INDEXES, table=kind.table)],
             table=_table(cursor, kind),
+            notes=list(kind.notes()),
         )
 
 

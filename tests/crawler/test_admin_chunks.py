@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ActivityLog, Profile
-from crawler.models import CrawlJob, JobChunk, Project
+from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
 from jobs.queue import transitions
 from jobs.queue.check import check
 from jobs.queue.kinds import all_kinds, kind_named
@@ -34,13 +34,14 @@ def make_owner():
 
 @pytest.fixture
 def make_job():
-    """A running job with chunks in the queue, of an owner or of the system."""
+    """A running job with chunks in the queue, of an owner or of the system; its source is read."""
 
     def make(chunks=4, owner=None):
         project = Project.objects.create(name="p", owner=owner)
         job = CrawlJob.objects.create(
             project=project, name="j", max_images=chunks * 10, status="running"
         )
+        CrawlSource.objects.create(job=job, kind="folder", location="/", status="completed")
         JobChunk.objects.bulk_create(
             JobChunk(job=job, chunk_index=i, image_range={"start": i * 10, "end": i * 10 + 10})
             for i in range(chunks)

@@ -3,7 +3,7 @@
 import pytest
 
 from crawler import filling
-from crawler.models import Candidate, CrawlJob, JobChunk, Project
+from crawler.models import Candidate, CrawlJob, CrawlSource, JobChunk, Project
 from crawler.urls import url_key
 from jobs.queue import admission, transitions
 from jobs.queue.kinds import kind_named
@@ -21,6 +21,7 @@ def chunks(settings):
     job = CrawlJob.objects.create(
         project=Project.objects.create(name="p"), name="j", max_images=100, status="running"
     )
+    CrawlSource.objects.create(job=job, kind="folder", location="/", status="completed")
     urls = [f"http://big.example/{i}.jpg" for i in range(30)]
     urls += [f"http://gentle.example/{i}.jpg" for i in range(10)]
     urls += [f"http://127.0.0.1:8000/{i}.jpg" for i in range(10)]

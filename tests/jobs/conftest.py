@@ -7,13 +7,15 @@ from django.contrib.auth.models import User
 
 from accounts.models import Profile
 from crawler.models import CrawlJob, JobChunk, Project
-from crawler.work import ChunkKind
+from crawler.work import JOB_IS_OPEN, ChunkKind
 from jobs.queue import kinds
 from jobs.queue.work import Completed
 
 
 class TestedChunks(ChunkKind):
-    """Real chunks with real counters; only the fetching is the test's."""
+    """Real chunks with real counters; only the fetching is the test's, so they need no source."""
+
+    runnable_sql = JOB_IS_OPEN
 
     def __init__(self):
         self.performed = []

@@ -31,10 +31,12 @@ QUEUE_KINDS = ["slow_kind.SlowChunks"]
 
 SLOW_KIND = """
 import os, time
-from crawler.work import ChunkKind
+from crawler.work import JOB_IS_OPEN, ChunkKind
 from jobs.queue.work import Completed, GiveBack
 
 class SlowChunks(ChunkKind):
+    runnable_sql = JOB_IS_OPEN
+
     def perform(self, work):
         ends = time.monotonic() + float(os.environ["SLOW_SECONDS"])
         while time.monotonic() < ends:
