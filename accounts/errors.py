@@ -58,3 +58,15 @@ class LimitExceeded(AccountsError):
         if self.resets_at:
             return f"Wait until {self.resets_at:%Y-%m-%d %H:%M %Z}, or ask for a higher tier."
         return "Finish or remove something first, or ask for a higher tier."
+
+
+class InsufficientCredits(AccountsError):
+    """The balance does not cover what was asked for; nothing was taken."""
+
+    def __init__(self, *, wanted: int, available: int) -> None:
+        self.wanted = wanted
+        self.available = available
+        super().__init__(
+            f"credits: {wanted} are needed and {available} are there. Nothing was taken; add "
+            "credits, or ask for less."
+        )

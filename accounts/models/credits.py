@@ -69,6 +69,10 @@ class TransactionType(models.TextChoices):
     USAGE = "usage", "usage"
     REFUND = "refund", "refund"
     BONUS = "bonus", "bonus"
+    HOLD = "hold", "held for work"
+    CAPTURE = "capture", "hold settled with the cost"
+    RELEASE = "release", "hold given back"
+    ADJUSTMENT = "adjustment", "adjustment"
 
 
 class TransactionStatus(models.TextChoices):
@@ -107,6 +111,19 @@ class CreditTransaction(models.Model):
     )
     metadata = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    reference = models.CharField(
+        max_length=100, null=True, blank=True, help_text="What it is for; booked once."
+    )
+    settles = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.RESTRICT,
+        db_constraint=False,
+        db_index=False,  # the unique constraint has one
+        related_name="settlements",
+        help_text="The hold that this line ends; a hold ends once.",
+    )
 
     class Meta:
         db_table = "credit_transactions"
@@ -120,6 +137,8 @@ class CreditTransaction(models.Model):
             NamedIndex(fields=["user"], name="ix_credit_transactions_user_id"),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["reference"], name="uq_credit_transactions_reference"),
+            models.UniqueConstraint(fields=["settles"], name="uq_credit_transactions_settles"),
             models.CheckConstraint(
                 name="ck_credit_transactions_balance_positive", condition=Q(balance_after__gte=0)
             ),

@@ -1,0 +1,223 @@
+"""Credits: holding, spending and giving back, so that the ledger always explains the balance.
+
+The ledger is append-only and its sum is the balance. Work holds its estimate when it is created
+(a line `hold`, negative); when it ends, one line settles the hold: `capture` gives back what it did
+not cost (or takes what it cost more), `release` gives all of it back. Each step is one conditional
+UPDATE of the balance and its line in the same transaction; no two spends can pass together.
+
+Lock order: the credit account comes after everything else that a transaction locks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from accounts.errors import InsufficientCredits
+from accounts.models import CreditAccount, CreditTransaction, Profile
+from accounts.models.credits import TransactionType
+
+# Only if it does not go below zero. A line is written for every change of a balance.
+CHANGE = """
+UPDATE credit_accounts SET
+    current_balance = current_balance + %(amount)s,
+    monthly_usage = greatest(0, monthly_usage + %(used)s), updated_at = now()
+WHERE user_id = %(profile)s AND current_balance + %(amount)s >= 0
+RETURNING id, current_balance
+"""
+
+LOCK = "SELECT current_balance FROM credit_accounts WHERE user_id = %(profile)s FOR NO KEY UPDATE"
+
+BALANCES_UNEXPLAINED = """
+SELECT account.id, account.user_id, account.current_balance, coalesce(sum(line.amount), 0)
+FROM credit_accounts account
+LEFT JOIN credit_transactions line
+    ON line.account_id = account.id AND line.status = 'completed'
+GROUP BY account.id
+HAVING account.current_balance <> coalesce(sum(line.amount), 0)
+ORDER BY account.id LIMIT %(limit)s
+"""
+
+# An account that stood before the ledger did explains its balance with an opening line.
+OPENING = """
+INSERT INTO credit_transactions (account_id, user_id, type, description, amount, balance_after,
+    reference)
+SELECT account.id, account.user_id, 'adjustment', %(description)s,
+    account.current_balance - coalesce(sum(line.amount), 0), account.current_balance,
+    'opening:' || account.id
+FROM credit_accounts account
+LEFT JOIN credit_transactions line
+    ON line.account_id = account.id AND line.status = 'completed'
+WHERE account.id = ANY(%(accounts)s)
+GROUP BY account.id
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """An account whose balance is not the sum of its ledger."""
+
+    account_id: UUID
+    profile_id: UUID
+    balance: int
+    ledger: int
+
+
+def open_account(profile: Profile) -> CreditAccount:
+    """The profile's credit account, made with a balance of zero if there is none."""
+    CreditAccount.objects.bulk_create([CreditAccount(user=profile)], ignore_conflicts=True)
+    return CreditAccount.objects.get(user=profile)
+
+
+def balance(profile: Profile) -> int:
+    """What the profile may spend now; what is held is not in it."""
+    found = CreditAccount.objects.filter(user=profile).values_list("current_balance", flat=True)
+    return found.first() or 0
+
+
+def grant(
+    *, profile: Profile, amount: int, description: str, reference: str, type_: str = "bonus"
+) -> CreditTransaction:
+    """Add credits: `purchase`, `bonus` or `refund`. The same reference adds once."""
+    if amount <= 0:
+        raise ValueError(f"amount must be positive, not {amount}")
+    with transaction.atomic():
+        open_account(profile)
+        return _once(
+            profile.pk, amount=amount, type_=type_, description=description, reference=reference
+        )
+
+
+def hold(
+    *, profile: Profile | None, amount: int, description: str, reference: str
+) -> CreditTransaction | None:
+    """Set credits aside for work that begins; None for the system, which pays nothing.
+
+    The same reference holds once. Raises InsufficientCredits, with nothing written.
+    """
+    if profile is None:
+        return None
+    if amount < 0:
+        raise ValueError(f"amount must not be negative, not {amount}")
+    with transaction.atomic():
+        open_account(profile)
+        return _once(
+            profile.pk,
+            amount=-amount,
+            type_=TransactionType.HOLD,
+            description=description,
+            reference=reference,
+        )
+
+
+def capture(*, reference: str, actual: int) -> int:
+    """Settle the hold of `reference` with what the work cost; what was taken.
+
+    More than was held is taken from the balance as far as it goes: a job that is done is never
+    undone for want of credits. Settling twice, or a hold that does not exist, changes nothing.
+    """
+    if actual < 0:
+        raise ValueError(f"actual must not be negative, not {actual}")
+    with transaction.atomic():
+        held, available = _open_hold(reference)
+        if held is None:
+            return 0
+        taken = min(actual, -held.amount + available)
+        _change(
+            held.user_id,
+            amount=-held.amount - taken,
+            used=taken,
+            type_=TransactionType.CAPTURE,
+            description=held.description,
+            settles=held,
+            metadata={"held": -held.amount, "actual": actual, "taken": taken},
+        )
+    return taken
+
+
+def release(*, reference: str) -> int:
+    """Give all of the hold of `reference` back; how much. Doing it again changes nothing."""
+    with transaction.atomic():
+        held, _ = _open_hold(reference)
+        if held is None:
+            return 0
+        _change(
+            held.user_id,
+            amount=-held.amount,
+            used=0,
+            type_=TransactionType.RELEASE,
+            description=held.description,
+            settles=held,
+        )
+    return -held.amount
+
+
+def unexplained(*, limit: int = 20) -> list[Unexplained]:
+    """Accounts whose balance is not the sum of their ledger; empty when all is well."""
+    with connection.cursor() as cursor:
+        cursor.execute(BALANCES_UNEXPLAINED, {"limit": limit})
+        return [Unexplained(*row) for row in cursor.fetchall()]
+
+
+def explain_openings(found: list[Unexplained], *, description: str) -> int:
+    """Write the missing opening line of accounts that were carried over; how many were written."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            OPENING,
+            {"accounts": [each.account_id for each in found], "description": description},
+        )
+        return int(cursor.rowcount)
+
+
+def _once(profile_id: UUID, **line: Any) -> CreditTransaction:
+    """Change the balance with a line of this reference, unless there is one already."""
+    # The account's lock is what makes "unless" hold between two callers.
+    available = _lock(profile_id)
+    if known := CreditTransaction.objects.filter(reference=line["reference"]).first():
+        return known
+    written = _change(profile_id, used=0, **line)
+    if written is None:
+        raise InsufficientCredits(wanted=-line["amount"], available=available)
+    return written
+
+
+def _open_hold(reference: str) -> tuple[CreditTransaction | None, int]:
+    """The hold that is not settled yet, its account locked, and the balance."""
+    holds = CreditTransaction.objects.filter(reference=reference, type=TransactionType.HOLD)
+    held = holds.first()
+    if held is None:
+        return None, 0
+    available = _lock(held.user_id)
+    # Looked at under the lock: somebody may have settled it while we waited.
+    return holds.filter(settlements=None).first(), available
+
+
+def _lock(profile_id: UUID) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, {"profile": profile_id})
+        return int(cursor.fetchone()[0])
+
+
+def _change(
+    profile_id: UUID, *, amount: int, used: int, type_: str, description: str, **line: Any
+) -> CreditTransaction | None:
+    """The written line, or None if the balance does not allow it."""
+    with connection.cursor() as cursor:
+        cursor.execute(CHANGE, {"profile": profile_id, "amount": amount, "used": used})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    account_id, left = row
+    return CreditTransaction.objects.create(
+        account_id=account_id,
+        user_id=profile_id,
+        type=type_,
+        description=description,
+        amount=amount,
+        balance_after=left,
+        **line,
+    )
