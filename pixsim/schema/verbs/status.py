@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import DatabaseError
-from django.template.defaultfilters import filesizeformat
 
 from pixsim.schema import connecting
-from pixsim.schema.console import Console
+from pixsim.schema.console import Console, readable_size
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import (
     History,
@@ -42,7 +41,7 @@ class Status(Verb):
             console.result({"database": {**database, "reachable": False, "why": why}})
             return WRONG
         console.say(
-            f"Reachable    yes: PostgreSQL {server.version}, {_size(server.size)}"
+            f"Reachable    yes: PostgreSQL {server.version}, {readable_size(server.size)}"
             f"{', read-only' if server.is_read_only else ''}"
         )
         loader = load_migrations(connection)
@@ -88,10 +87,6 @@ def _facts(context: Context) -> dict[str, Any]:
         "origin": connecting.origin(context.database),
         "warning": connecting.disagreement(context.database),
     }
-
-
-def _size(size: int) -> str:
-    return filesizeformat(size).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _app(history: History, app: str) -> dict[str, Any]:

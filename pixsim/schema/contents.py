@@ -1,0 +1,102 @@
+"""What a database contains: its tables, their rows, whether it is empty; and emptying it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+LOCK_TIMEOUT = "10s"
+
+# What belongs to an extension comes and goes with it.
+TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname), pg_table_size(c.oid)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+ORDER BY 1
+"""
+
+OBJECTS = """
+WITH theirs AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
+home AS (
+    SELECT oid, nspname FROM pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+)
+SELECT 'SCHEMA', quote_ident(nspname) FROM home
+WHERE nspname <> 'public' AND ('pg_namespace'::regclass, oid) NOT IN (TABLE theirs)
+UNION ALL
+SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
+    WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
+    format('%I.%I', nspname, relname)
+FROM pg_class AS c JOIN home ON home.oid = c.relnamespace
+WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+  AND ('pg_class'::regclass, c.oid) NOT IN (TABLE theirs)
+  -- A sequence of a column goes with its table.
+  AND NOT EXISTS (
+      SELECT FROM pg_depend
+      WHERE classid = 'pg_class'::regclass AND objid = c.oid AND refobjsubid > 0
+        AND deptype IN ('a', 'i') AND relkind = 'S'
+  )
+UNION ALL
+SELECT 'ROUTINE', p.oid::regprocedure::text
+FROM pg_proc AS p JOIN home ON home.oid = p.pronamespace
+WHERE ('pg_proc'::regclass, p.oid) NOT IN (TABLE theirs)
+UNION ALL
+SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, format('%I.%I', nspname, typname)
+FROM pg_type AS t JOIN home ON home.oid = t.typnamespace
+WHERE typtype IN ('e', 'd', 'r') AND ('pg_type'::regclass, t.oid) NOT IN (TABLE theirs)
+"""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that an empty database has not."""
+
+    kind: str
+    """As DROP calls it: TABLE, VIEW, ROUTINE …"""
+    name: str
+    """With its schema, quoted where it must be."""
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()} {self.name}"
+
+
+def tables(connection: BaseDatabaseWrapper) -> dict[str, int]:
+    """Every table of people, by its name with schema, and its size in bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES)
+        return dict(cursor.fetchall())
+
+
+def count_rows(connection: BaseDatabaseWrapper, names: Iterable[str]) -> dict[str, int]:
+    """The rows of the tables, which are named as in `tables`."""
+    counts = {}
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"SELECT count(*) FROM {name}")
+            counts[name] = int(cursor.fetchone()[0])
+    return counts
+
+
+def things(connection: BaseDatabaseWrapper) -> list[Thing]:
+    """Whatever would be lost with the database; none if it is empty. Extensions do not count."""
+    with connection.cursor() as cursor:
+        cursor.execute(OBJECTS)
+        return sorted(
+            (Thing(*row) for row in cursor.fetchall()), key=lambda thing: (thing.kind, thing.name)
+        )
+
+
+def wipe(connection: BaseDatabaseWrapper) -> list[Thing]:
+    """Drop everything at once, or nothing; what was dropped. Extensions and the schema `public`
+    with its grants stay."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        found = things(connection)
+        for thing in found:
+            cursor.execute(f"DROP {thing.kind} IF EXISTS {thing.name} CASCADE")
+    return found

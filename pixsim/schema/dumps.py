@@ -1,0 +1,304 @@
+"""Backups: a dump in pg_dump's custom format, and beside it a manifest that says what is in it.
+
+A file has its name only when it is complete: written as `NAME.partial`, checked, then renamed, the
+manifest first. So whoever finds NAME finds all of it, whatever killed the backup.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
+
+from django.core.files import locks
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+
+from pixsim.schema.connecting import look
+from pixsim.schema.contents import count_rows, tables
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.programs import Program, complaint, environment, find_program, server_major
+
+PARTIAL, MANIFEST = ".partial", ".manifest.json"
+MARK = "pixsim_restoring"
+"""A table that is there from before a restore begins until its rows are counted."""
+LOCK_WAIT_MILLISECONDS = 30_000
+CHUNK = 1024 * 1024
+
+Report = Callable[[int, int | None], None]
+"""Told how much is done, of how much (None: nobody knows)."""
+
+
+class NoBackup(SchemaError):
+    """No backup was made; no file looks like one."""
+
+
+class BadBackup(SchemaError):
+    """A file is no backup, or is damaged."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in a dump."""
+
+    made_at: str
+    database: str
+    server_version: str
+    program: str
+    """What wrote it, like `pg_dump 15.18`; an older pg_restore cannot read it."""
+    database_size: int
+    """Bytes."""
+    size: int
+    """Of the dump, in bytes."""
+    sha256: str
+    tables: dict[str, int]
+    """Rows of each, counted in the snapshot that the dump shows."""
+    migrations: list[str]
+    """Applied ones, as app.name."""
+
+    @property
+    def rows(self) -> int:
+        return sum(self.tables.values())
+
+    @property
+    def server_major(self) -> int:
+        return int(self.server_version.partition(".")[0])
+
+    @property
+    def program_major(self) -> int:
+        return int(self.program.split()[-1].partition(".")[0])
+
+    @classmethod
+    def read(cls, dump: Path) -> Self:
+        """The manifest of a dump. Raises BadBackup if there is none that can be read."""
+        file = manifest_of(dump)
+        try:
+            return cls(**json.loads(file.read_text()))
+        except FileNotFoundError as error:
+            raise BadBackup(
+                f"{dump} has no manifest {file.name} beside it, so nobody knows whether it is "
+                f"complete. Only what `manage.py db backup` made is restored. Nothing was changed."
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise BadBackup(f"{file} cannot be read: {error}. Nothing was changed.") from error
+
+
+def manifest_of(dump: Path) -> Path:
+    """The file beside the dump that says what is in it."""
+    return dump.with_name(dump.name + MANIFEST)
+
+
+def part_of(dump: Path) -> Path:
+    """What the dump is called until it is complete."""
+    return dump.with_name(dump.name + PARTIAL)
+
+
+def backup(
+    connection: BaseDatabaseWrapper, target: Path, *, report: Report = lambda done, total: None
+) -> Manifest:
+    """Dump the database to `target`, checked, with a manifest beside it.
+
+    Reads only. `report` is told the bytes written. Raises NoBackup or ProgramMissing, and leaves no
+    file of the name, if anything fails or `target` is there already.
+    """
+    server = look(connection)
+    pg_dump = find_program("pg_dump", at_least=server_major(connection))
+    pg_restore = find_program("pg_restore", at_least=pg_dump.major)
+    if target.exists():
+        raise NoBackup(f"{target} is there already and is not written over. Name another file.")
+    with _part(part_of(target)) as file, _snapshot(connection) as snapshot:
+        if is_half_restored(connection):
+            raise NoBackup(
+                "A restore into this database did not end. Nothing was written. Run that restore "
+                "again, then back up."
+            )
+        size, digest = _dump(connection, pg_dump, snapshot, file, report)
+        manifest = Manifest(
+            made_at=timezone.now().isoformat(timespec="seconds"),
+            database=connection.settings_dict["NAME"],
+            server_version=server.version,
+            program=str(pg_dump),
+            database_size=server.size,
+            size=size,
+            sha256=digest,
+            tables=count_rows(connection, tables(connection)),
+            migrations=_migrations(connection),
+        )
+        file.close()
+        _check_listing(pg_restore, part_of(target), manifest)
+        _publish(target, manifest)
+    return manifest
+
+
+def check(dump: Path, *, report: Report = lambda done, total: None) -> Manifest:
+    """The manifest of a dump whose bytes are what they were. Raises BadBackup if they are not."""
+    if dump.name.endswith(PARTIAL):
+        raise BadBackup(
+            f"{dump} is what a backup left that did not end. It is not complete and is not "
+            f"restored. Nothing was changed."
+        )
+    if not dump.exists():
+        raise BadBackup(f"There is no file {dump}. Nothing was changed.")
+    manifest = Manifest.read(dump)
+    digest, done = hashlib.sha256(), 0
+    try:
+        with dump.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                report(done, manifest.size)
+    except OSError as error:
+        raise BadBackup(f"{dump} cannot be read: {error}. Nothing was changed.") from error
+    if done != manifest.size or digest.hexdigest() != manifest.sha256:
+        raise BadBackup(
+            f"{dump} is damaged: it has {done:,} bytes with the sha256 {digest.hexdigest()[:12]}…, "
+            f"and its manifest says {manifest.size:,} bytes with {manifest.sha256[:12]}…. Nothing "
+            f"was changed. Take another copy of it, or an older backup."
+        )
+    return manifest
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[IO[bytes]]:
+    """The file to write to, which only one backup has; it is gone if the block fails."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
+            file.close()
+            raise NoBackup(f"Another backup is writing {path} now. Nothing was changed.")
+        if os.fstat(file.fileno()).st_size:
+            file.truncate(0)
+    except OSError as error:
+        raise NoBackup(
+            f"{path} cannot be written: {error.strerror}. Nothing was changed."
+        ) from error
+    try:
+        with file:
+            yield file
+    except BaseException as error:
+        with suppress(OSError):
+            path.unlink()
+        if isinstance(error, OSError):
+            raise NoBackup(
+                f"The backup could not be written to {path.parent}: {error.strerror}. Nothing of "
+                f"it was kept, and the database is as it was. Make room or name another folder."
+            ) from error
+        raise
+
+
+@contextmanager
+def _snapshot(connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """A view of the database at one moment, which the connection and pg_dump share."""
+    with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # The session does nothing while pg_dump works, and its counts may take long.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SELECT pg_export_snapshot()")
+        yield cursor.fetchone()[0]
+
+
+def _dump(
+    connection: BaseDatabaseWrapper,
+    pg_dump: Program,
+    snapshot: str,
+    file: IO[bytes],
+    report: Report,
+) -> tuple[int, str]:
+    """Write what pg_dump says; its size and sha256.
+
+    It writes to a pipe, so it ends with this process, and a full disk is an error of ours.
+    """
+    command: list[Any] = [
+        pg_dump.path,
+        "--format=custom",
+        "--no-password",
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
+    ]
+    digest, size = hashlib.sha256(), 0
+    with (
+        TemporaryFile() as said,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, env=environment(connection)
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101  a pipe was asked for
+        try:
+            while chunk := process.stdout.read(CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                report(size, None)
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait():
+            raise NoBackup(f"{pg_dump} failed: {complaint(said)}. Nothing of the backup was kept.")
+    file.flush()
+    os.fsync(file.fileno())
+    return size, digest.hexdigest()
+
+
+def _check_listing(pg_restore: Program, dump: Path, manifest: Manifest) -> None:
+    """Raise NoBackup unless pg_restore reads the dump and finds the rows of every table in it."""
+    listed = subprocess.run([pg_restore.path, "--list", dump], capture_output=True, check=False)
+    if listed.returncode:
+        raise NoBackup(
+            f"{pg_restore} cannot read what was dumped: {listed.stderr.decode().strip()}. Nothing "
+            f"of the backup was kept."
+        )
+    entries = _plain(listed.stdout.decode())
+    missing = [name for name in manifest.tables if f"TABLE DATA {_plain(name)} " not in entries]
+    if missing:
+        raise NoBackup(
+            f"The dump has no rows of {', '.join(missing)}. Nothing of the backup was kept."
+        )
+
+
+def _migrations(connection: BaseDatabaseWrapper) -> list[str]:
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return []
+    return [f"{row.app}.{row.name}" for row in recorder.migration_qs.order_by("id")]
+
+
+def _plain(text: str) -> str:
+    """Names as they are in both SQL and listings."""
+    return text.replace('"', "").replace(".", " ")
+
+
+def _publish(target: Path, manifest: Manifest) -> None:
+    """Give dump and manifest their names."""
+    file = manifest_of(target)
+    part = part_of(file)
+    with part.open("w") as stream:
+        json.dump(asdict(manifest), stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)
+    try:
+        part_of(target).rename(target)
+    except OSError:
+        file.unlink()
+        raise
+    with suppress(OSError):  # not every system lets a folder be written through
+        folder = os.open(target.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def is_half_restored(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a restore began in this database and did not end."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [MARK])
+        return bool(cursor.fetchone()[0])

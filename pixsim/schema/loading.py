@@ -1,0 +1,126 @@
+"""SQL from one of PostgreSQL's programs into psql, with this process between the two."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.programs import complaint, environment, find_program, server_major
+
+SESSION = "pixsim load"
+"""What psql's session is called."""
+CHUNK = 1024 * 1024
+PREAMBLE_LINES = 50
+TRANSACTION_TIMEOUT_SINCE = 17
+
+
+class NotLoaded(SchemaError):
+    """One of the programs failed, and says why."""
+
+    def __init__(self, program: str, why: str) -> None:
+        self.why = why
+        super().__init__(f"{program} failed: {why}.")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A program that writes SQL."""
+
+    command: Sequence[str | Path]
+    environment: dict[str, str]
+
+
+def load(
+    connection: BaseDatabaseWrapper,
+    script: Script,
+    *,
+    database: str | None = None,
+    on_lines: Callable[[int], None] = lambda lines: None,
+) -> None:
+    """Run what `script` writes in the database, or another `database` of the same server.
+
+    `on_lines` is told how many lines were sent, of which a row of a table is one. Raises NotLoaded
+    if either program fails; what was done before that is undone if the script is one transaction,
+    as psql ends without COMMIT.
+    """
+    major = server_major(connection)
+    psql = find_program("psql", at_least=major)
+    command = [psql.path, "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"]
+    into = {**environment(connection, database=database), "PGAPPNAME": SESSION}
+    with (
+        TemporaryFile() as written,
+        TemporaryFile() as answered,
+        _piped(script, command, into, written, answered) as (source, target),
+    ):
+        try:
+            _send(source.stdout, target.stdin, major, on_lines)
+        except BrokenPipeError:
+            source.kill()
+        if target.wait():
+            raise NotLoaded(str(psql), complaint(answered))
+        if source.wait():
+            raise NotLoaded(Path(script.command[0]).stem, complaint(written))
+
+
+@contextmanager
+def _piped(
+    script: Script,
+    command: Sequence[str | Path],
+    into: dict[str, str],
+    written: IO[bytes],
+    answered: IO[bytes],
+) -> Iterator[tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """Both programs; neither is left running."""
+    source = subprocess.Popen(
+        script.command, stdout=subprocess.PIPE, stderr=written, env=script.environment
+    )
+    try:
+        target = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=answered,
+            env=into,
+        )
+        try:
+            yield source, target
+        finally:
+            target.kill()
+            target.wait()
+    finally:
+        source.kill()
+        source.wait()
+        if source.stdout:
+            source.stdout.close()
+
+
+def _send(
+    source: IO[bytes] | None, target: IO[bytes] | None, major: int, on_lines: Callable[[int], None]
+) -> None:
+    assert source is not None  # noqa: S101  pipes were asked for
+    assert target is not None  # noqa: S101
+    lines = 0
+    with target:
+        for line in _preamble(source, major):
+            target.write(line)
+        while chunk := source.read(CHUNK):
+            target.write(chunk)
+            lines += chunk.count(b"\n")
+            on_lines(lines)
+
+
+def _preamble(source: IO[bytes], major: int) -> Iterator[bytes]:
+    """The settings at the beginning, without the one that newer programs write and older servers
+    do not know."""
+    for _ in range(PREAMBLE_LINES):
+        line = source.readline()
+        if major >= TRANSACTION_TIMEOUT_SINCE or not line.startswith(b"SET transaction_timeout"):
+            yield line

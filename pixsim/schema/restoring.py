@@ -1,0 +1,187 @@
+"""A backup into an empty database, in one transaction, and its rows counted afterwards.
+
+A table marks the database from before the first statement until the rows are counted, so that the
+next run knows what a killed one has left: nothing at all, or everything but the counting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema import dumps, loading
+from pixsim.schema.connecting import place
+from pixsim.schema.contents import Thing, count_rows, tables, things
+from pixsim.schema.dumps import MARK, Manifest, Report
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.loading import NotLoaded, Script, load
+from pixsim.schema.programs import environment, find_program, server_major
+
+CREATE_MARK = f"""
+CREATE TABLE {MARK} AS SELECT %s::text AS file, %s::text AS sha256, clock_timestamp() AS began_at
+"""
+SHOWN = 5
+"""How many things a message names."""
+
+
+class NotRestored(SchemaError):
+    """Nothing was restored, or what was is not what was backed up."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A restore that began and did not end."""
+
+    file: str
+    sha256: str
+    began_at: datetime
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored."""
+
+    manifest: Manifest
+    earlier: Mark | None
+    """A run that was stopped before this one."""
+    only_counted: bool
+    """That run had put all rows in; this one counted them."""
+
+
+def restore(
+    connection: BaseDatabaseWrapper,
+    dump: Path,
+    *,
+    with_owners: bool = True,
+    report: Report = lambda done, total: None,
+) -> Restored:
+    """Fill an empty database with a backup; the caller holds the lock.
+
+    Without owners, everything belongs to whoever restores it, and grants are left out. `report` is
+    told rows. Raises BadBackup if the file is damaged or the server too old for it, NotRestored if
+    the database is not empty or the counts differ.
+    """
+    manifest = dumps.check(dump, report=report)
+    _refuse_older_server(connection, manifest)
+    earlier = _mark(connection)
+    _refuse_while_it_ends(connection)
+    found = [thing for thing in things(connection) if not thing.name.endswith(f".{MARK}")]
+    only_counted = bool(earlier and found and earlier.sha256 == manifest.sha256)
+    if found and not only_counted:
+        raise NotRestored(_not_empty(connection, found, earlier))
+    if not found:
+        _set_mark(connection, dump, manifest)
+        _load(connection, dump, manifest, with_owners, report)
+    _compare(connection, manifest)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {MARK}")
+        cursor.execute("ANALYZE")
+    return Restored(manifest, earlier, only_counted)
+
+
+def _load(
+    connection: BaseDatabaseWrapper,
+    dump: Path,
+    manifest: Manifest,
+    with_owners: bool,
+    report: Report,
+) -> None:
+    newest = max(server_major(connection), manifest.program_major)
+    pg_restore = find_program("pg_restore", at_least=newest)
+    options = [] if with_owners else ["--no-owner", "--no-privileges"]
+    # One transaction: COMMIT is the last that is written, so half a script leaves nothing.
+    command = [pg_restore.path, "--file=-", "--single-transaction", *options, dump]
+    try:
+        load(
+            connection,
+            Script(command, environment(connection)),
+            on_lines=lambda lines: report(min(lines, manifest.rows), manifest.rows),
+        )
+    except NotLoaded as error:
+        _remove_mark(connection)
+        raise NotRestored(f"{error} Nothing was restored.{_advice(error.why)}") from error
+
+
+def _compare(connection: BaseDatabaseWrapper, manifest: Manifest) -> None:
+    """Raise NotRestored unless every table has the rows it had."""
+    there = count_rows(connection, tables(connection))
+    wrong = [
+        f"{name} has {there[name]:,} rows, not {rows:,}" if name in there else f"{name} is missing"
+        for name, rows in manifest.tables.items()
+        if there.get(name) != rows
+    ]
+    if wrong:
+        raise NotRestored(
+            f"What was restored is not what was backed up: {_some(wrong)}. It is left for you to "
+            f"look at. Begin again with `manage.py db wipe`, then `manage.py db restore`."
+        )
+
+
+def _refuse_older_server(connection: BaseDatabaseWrapper, manifest: Manifest) -> None:
+    major = server_major(connection)
+    if major < manifest.server_major:
+        raise NotRestored(
+            f"The backup is from PostgreSQL {manifest.server_major}, and this server is {major}: "
+            f"an older server cannot take it. Nothing was changed. Restore into PostgreSQL "
+            f"{manifest.server_major} or newer."
+        )
+
+
+def _refuse_while_it_ends(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %s",
+            [loading.SESSION],
+        )
+        if row := cursor.fetchone():
+            raise NotRestored(
+                f"An earlier restore was stopped, and the server is still undoing it (process "
+                f"{row[0]}). Nothing was changed. Try again in a moment."
+            )
+
+
+def _not_empty(connection: BaseDatabaseWrapper, found: list[Thing], earlier: Mark | None) -> str:
+    if earlier:
+        return (
+            f"A restore of {earlier.file}, begun {earlier.began_at:%Y-%m-%d %H:%M:%S %Z}, put its "
+            f"rows in but was stopped before they were counted. Nothing was changed. Restore that "
+            f"file again to have them counted, or `manage.py db wipe` first."
+        )
+    return (
+        f"Database {place(connection)} is not empty: {_some([str(thing) for thing in found])}. "
+        f"Nothing was changed. Restore into a new database, or `manage.py db wipe` this one first."
+    )
+
+
+def _mark(connection: BaseDatabaseWrapper) -> Mark | None:
+    if not dumps.is_half_restored(connection):
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT file, sha256, began_at FROM {MARK}")
+        return Mark(*cursor.fetchone())
+
+
+def _set_mark(connection: BaseDatabaseWrapper, dump: Path, manifest: Manifest) -> None:
+    _remove_mark(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(CREATE_MARK, [str(dump), manifest.sha256])
+
+
+def _remove_mark(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {MARK}")
+
+
+def _some(texts: list[str]) -> str:
+    more = len(texts) - SHOWN
+    return ", ".join(texts[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _advice(why: str) -> str:
+    if why.startswith('role "'):
+        return " Make that role, or leave owners and grants out with --no-owner."
+    return ""

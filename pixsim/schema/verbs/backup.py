@@ -1,0 +1,46 @@
+"""`db backup`: a dump that was checked, with a manifest."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import asdict
+from pathlib import Path
+
+from django.utils import timezone
+
+from pixsim.schema import dumps
+from pixsim.schema.console import readable_size
+from pixsim.schema.errors import FINE
+from pixsim.schema.verbs import Context, Verb
+
+
+class Backup(Verb):
+    name = "backup"
+    help = "Dump the database to a file, check it, and write beside it what is in it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "file", nargs="?", type=Path, help="default: NAME-DATE-TIME.dump in this folder"
+        )
+
+    def run(self, context: Context) -> int:
+        console = context.console
+        target = context.options.file or Path(_default_name(context))
+        was_stopped = dumps.part_of(target).exists()
+        with console.progress("Dumping") as show:
+            manifest = dumps.backup(context.connection, target, report=show)
+        if was_stopped:
+            console.say(f"An earlier backup to {target} did not end; what it left is gone.")
+        console.say(
+            f"Wrote {target}: {readable_size(manifest.size)}, {len(manifest.tables)} tables, "
+            f"{manifest.rows:,} rows, {len(manifest.migrations)} migrations."
+        )
+        console.say(f"sha256 {manifest.sha256}, in {dumps.manifest_of(target).name} with the rest.")
+        console.say(f"Back with `manage.py db restore {target}`, into an empty database.")
+        console.result({"file": str(target), **asdict(manifest)})
+        return FINE
+
+
+def _default_name(context: Context) -> str:
+    name = context.connection.settings_dict["NAME"]
+    return f"{name}-{timezone.now():%Y%m%d-%H%M%S}.dump"

@@ -1,0 +1,57 @@
+"""`db restore`: a backup into an empty database."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import asdict
+from pathlib import Path
+
+from pixsim.schema.errors import FINE
+from pixsim.schema.restoring import restore
+from pixsim.schema.verbs import Context, Verb
+
+
+class Restore(Verb):
+    name = "restore"
+    help = "Fill an empty database with a backup, and count its rows."
+    writes = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="what `manage.py db backup` wrote")
+        parser.add_argument(
+            "--no-owner",
+            action="store_true",
+            help="everything belongs to who restores it, and grants are left out",
+        )
+
+    def run(self, context: Context) -> int:
+        console, file = context.console, context.options.file
+        with console.progress("Restoring") as show:
+            restored = restore(
+                context.connection, file, with_owners=not context.options.no_owner, report=show
+            )
+        manifest = restored.manifest
+        if restored.earlier:
+            console.say(
+                f"A restore of {restored.earlier.file}, begun "
+                f"{restored.earlier.began_at:%Y-%m-%d %H:%M:%S %Z}, was stopped. "
+                + (
+                    "It had put all rows in; only the counting was left."
+                    if restored.only_counted
+                    else "Nothing of it was kept, and this one began anew."
+                )
+            )
+        console.say(
+            f"Restored {file}, made {manifest.made_at}: {len(manifest.tables)} tables, "
+            f"{manifest.rows:,} rows, counted and equal."
+        )
+        console.say("See where it stands with `manage.py db status`.")
+        console.result(
+            {
+                "file": str(file),
+                "earlier": asdict(restored.earlier) if restored.earlier else None,
+                "only_counted": restored.only_counted,
+                **asdict(manifest),
+            }
+        )
+        return FINE
