@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pixsim.schema.targets import Revisions
 
+PIXCRAWLER_BASE = (("accounts", "0001_initial"), ("crawler", "0001_datasets"))
+"""PixCrawler's tables before it used Alembic, without a revision."""
+
 PIXCRAWLER: Revisions = {
     "001": (("accounts", "0001_initial"), ("crawler", "0002_job_chunks")),
     "002": (("accounts", "0002_user_tier"), ("crawler", "0002_job_chunks")),

@@ -1,0 +1,221 @@
+"""What a site has beside ours: on our tables, and referring to them from its own.
+
+Indexes, constraints and triggers of its own are made again on our tables if they speak of columns
+that are not converted; views and foreign keys of its own tables are pointed at our tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.adoption.copies import ADOPTED, Copy, later_names
+from pixsim.schema.catalog import Constraint, Index, Schema, Table, quoted
+from pixsim.schema.drift import Difference
+
+VIEWS = """
+WITH RECURSIVE reading AS (
+    SELECT r.ev_class AS oid FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid
+     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+       AND d.refobjid = ANY (%(tables)s::oid[])
+    UNION
+    SELECT r.ev_class FROM reading JOIN pg_depend AS d
+           ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reading.oid
+      JOIN pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass)
+SELECT c.relname, c.relkind, c.relnamespace = current_schema()::regnamespace,
+       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END, c.oid::regclass::text
+  FROM pg_class AS c WHERE c.oid IN (SELECT oid FROM reading) ORDER BY c.oid
+"""
+FROM_ELSEWHERE = """
+SELECT conname, conrelid::regclass::text FROM pg_constraint
+ WHERE contype = 'f' AND confrelid = ANY (%(tables)s::oid[])
+   AND connamespace <> current_schema()::regnamespace
+"""
+ODD = """
+SELECT c.relname, CASE WHEN c.relkind = 'p' THEN 'partitioned' ELSE 'part of an inheritance' END
+  FROM pg_class AS c
+ WHERE c.oid = ANY (%(tables)s::oid[]) AND (c.relkind = 'p' OR EXISTS (
+       SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent)))
+"""
+GRANTS = """
+SELECT format('GRANT %%s ON %%I TO %%s%%s', g.privilege_type, c.relname,
+              CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
+              CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+  FROM pg_class AS c, aclexplode(c.relacl) AS g
+ WHERE c.oid = ANY (%(tables)s::oid[]) AND g.grantee <> c.relowner
+UNION ALL
+SELECT format('ALTER TABLE %%I OWNER TO %%I', c.relname, pg_get_userbyid(c.relowner))
+  FROM pg_class AS c
+ WHERE c.oid = ANY (%(tables)s::oid[]) AND pg_get_userbyid(c.relowner) <> current_user
+"""
+OTHERS = """
+SELECT c.relname FROM pg_class AS c
+ WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY (%(names)s)
+   AND c.oid <> ALL (%(tables)s::oid[])
+   AND NOT EXISTS (SELECT FROM pg_index AS i
+                    WHERE i.indexrelid = c.oid AND i.indrelid = ANY (%(tables)s::oid[]))
+   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND c.relkind = 'S'
+                   AND d.deptype IN ('a', 'i') AND d.refobjid = ANY (%(tables)s::oid[]))
+ ORDER BY c.relkind = 'i', c.relname
+"""
+
+
+@dataclass
+class Beside:
+    """What there is, and the statements that make it again."""
+
+    after: list[str] = field(default_factory=list)
+    """Run once our tables are filled and whole."""
+    views: list[tuple[str, str]] = field(default_factory=list)
+    """Names and queries, each after those that it reads."""
+    foreign_keys: list[tuple[str, str, str]] = field(default_factory=list)
+    """Of the site's own tables: table, name, definition."""
+    clashes: list[str] = field(default_factory=list)
+    """Tables, indexes and sequences of the site's own that have a name of ours."""
+    kept: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+    """What, and why; with a `!` somebody must decide."""
+
+
+def read_beside(
+    connection: BaseDatabaseWrapper,
+    found: Schema,
+    head: Schema,
+    copies: Sequence[Copy],
+    differences: Sequence[Difference],
+    *,
+    people: str,
+) -> Beside:
+    """What is there beside ours. Reads the catalogue only."""
+    beside = Beside()
+    moved = {copy.table: copy for copy in copies if copy.table in found.tables}
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(
+            "SELECT array_agg(oid) FROM pg_class WHERE relname = ANY (%s)"
+            " AND relnamespace = current_schema()::regnamespace",
+            [list(moved)],
+        )
+        parameters = {"tables": cursor.fetchone()[0], "names": sorted(later_names(head))}
+        for table, copy in moved.items():
+            _of_table(beside, found.tables[table], copy, differences, head, people)
+        _references(beside, found, set(moved))
+        cursor.execute(VIEWS, parameters)
+        for name, kind, is_here, query, whole in cursor.fetchall():
+            if kind == "v" and is_here:
+                beside.views.append((name, query.rstrip().rstrip(";")))
+                beside.kept.append((f"view {name}", "the site's own; made anew over our tables"))
+            elif whole not in moved:
+                beside.lost.append(
+                    (whole, "!it reads our tables; drop it, adopt, and make it again")
+                )
+        cursor.execute(FROM_ELSEWHERE, parameters)
+        for name, table in cursor.fetchall():
+            beside.lost.append(
+                (f"{name} of {table}", "!a foreign key from another schema; drop it")
+            )
+        cursor.execute(ODD, parameters)
+        for table, how in cursor.fetchall():
+            beside.lost.append((table, f"!it is {how}, and no plain table"))
+        cursor.execute(GRANTS, parameters)
+        beside.after += [statement for (statement,) in cursor.fetchall()]
+        cursor.execute(OTHERS, parameters)
+        beside.clashes += [name for (name,) in cursor.fetchall()]
+    return beside
+
+
+def _of_table(
+    beside: Beside,
+    there: Table,
+    copy: Copy,
+    differences: Sequence[Difference],
+    head: Schema,
+    people: str,
+) -> None:
+    """The site's own indexes, constraints and triggers on a table of ours."""
+    extra = {
+        (d.kind, d.name) for d in differences if d.table == copy.table and d.expected == "nothing"
+    }
+    same = {name for name, way in copy.conversions.items() if not way.why}
+    same |= {column.name for name, column in copy.kept.items() if column.name == name}
+    taken = later_names(head)
+    for index in there.indexes.values():
+        if ("index", index.name) not in extra:
+            continue
+        what = f"index {index.name} of {there.name}"
+        if not index.valid:
+            beside.lost.append((what, "its building was interrupted; it serves nobody and goes"))
+        elif _is_plain(index, same):
+            name = _free(index.name, taken)
+            unique = "UNIQUE " if index.unique else ""
+            beside.after.append(
+                f"CREATE {unique}INDEX {quoted(name)} ON {quoted(there.name)} {index.definition}"
+            )
+            beside.kept.append((what, "the site's own, made again"))
+        else:
+            beside.lost.append(
+                (what, f"goes, for what it indexes is converted: {index.definition}")
+            )
+    for constraint in there.constraints.values():
+        if ("constraint", constraint.name) in extra:
+            _constraint(beside, there, constraint, same, taken, people)
+    for trigger in there.triggers.values():
+        if ("trigger", trigger.name) in extra:
+            beside.after.append(trigger.definition)
+            if not trigger.enabled:
+                beside.after.append(
+                    f"ALTER TABLE {quoted(there.name)} DISABLE TRIGGER {quoted(trigger.name)}"
+                )
+            beside.kept.append(
+                (f"trigger {trigger.name} of {there.name}", "the site's own, made again")
+            )
+    if there.row_security:
+        beside.lost.append(
+            (there.name, "!row level security is on: its policies would not be carried over")
+        )
+
+
+def _constraint(
+    beside: Beside,
+    there: Table,
+    constraint: Constraint,
+    same: set[str],
+    taken: set[str],
+    people: str,
+) -> None:
+    what = f"constraint {constraint.name} of {there.name}"
+    if constraint.to_table == people and people != "profiles":
+        beside.lost.append((what, f"goes: people are in auth_user, not in {people}, from now on"))
+    elif set(constraint.columns) <= same:
+        # Rows that are there were never asked, or need not be asked again.
+        late = " NOT VALID" if constraint.kind in ("check", "foreign key") else ""
+        beside.after.append(
+            f"ALTER TABLE {quoted(there.name)} ADD CONSTRAINT {quoted(_free(constraint.name, taken))}"
+            f" {constraint.definition}{late}"
+        )
+        beside.kept.append((what, "the site's own, made again"))
+    else:
+        beside.lost.append((what, f"goes, for its columns are converted: {constraint.definition}"))
+
+
+def _references(beside: Beside, found: Schema, moved: set[str]) -> None:
+    """Foreign keys of the site's own tables that point at ours."""
+    for table in found.tables.values():
+        if table.name in moved:
+            continue
+        for each in table.constraints.values():
+            if each.kind == "foreign key" and each.to_table in moved:
+                beside.foreign_keys.append((table.name, each.name, each.definition))
+                beside.kept.append(
+                    (f"foreign key {each.name} of {table.name}", "points at our table from now on")
+                )
+
+
+def _is_plain(index: Index, same: set[str]) -> bool:
+    return index.predicate is None and all(key.column in same for key in index.keys)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    return name + ADOPTED if name in taken else name

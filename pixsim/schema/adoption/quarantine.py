@@ -1,0 +1,133 @@
+"""Rows that break a rule of ours: of the point that the database equals, or of any migration after.
+
+The rules are read from the schema at the head of our history, as far as they speak of columns that
+are there already. A row goes to quarantine with the rows that cannot be without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.db import models
+
+from pixsim.schema.catalog import Table, quoted
+
+QUARANTINE = "adoption_quarantine_"
+"""Begins the name of the table that takes the rows of a table of ours."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key of a table of ours."""
+
+    column: str
+    to: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for the rows of one table."""
+
+    table: str
+    filled: tuple[str, ...]
+    """Columns that may not be NULL."""
+    checks: Mapping[str, str]
+    """Conditions by their constraint's name."""
+    keys: Mapping[str, tuple[tuple[str, ...], str]]
+    """Expressions that no two rows have alike, and the condition of rows that count."""
+    needed: tuple[Reference, ...]
+    """References without which the row means nothing."""
+    loose: tuple[Reference, ...]
+    """References that become empty when what they point at is not there."""
+
+    def broken(self, rows: str) -> str:
+        """A query of `id` and `reason` over `rows`, which may not be there; tables that it refers
+        to hold only good rows."""
+        tests = [f"WHEN r.{quoted(name)} IS NULL THEN '{name} is empty'" for name in self.filled]
+        tests += [
+            f"WHEN r.{quoted(each.column)} IS NOT NULL AND NOT EXISTS (SELECT FROM {each.to} AS p"
+            f" WHERE p.id = r.{quoted(each.column)})"
+            f" THEN '{each.column} points at no row of {each.to} ({each.name})'"
+            for each in self.needed
+        ]
+        tests += [
+            f"WHEN NOT ({text}) THEN 'it breaks {name}'" for name, text in self.checks.items()
+        ]
+        broken = f"CASE {' '.join(tests)} END" if tests else "NULL::text"
+        again = [
+            f"WHEN {' AND '.join(f'{key} IS NOT NULL' for key in keys)} AND row_number() OVER"
+            f" (PARTITION BY broken IS NULL, {where}, {', '.join(keys)} ORDER BY id) > 1"
+            f" AND {where} THEN 'there is an older row with the same {_plain(keys)} ({name})'"
+            for name, (keys, where) in self.keys.items()
+        ]
+        reason = f"coalesce(broken, CASE {' '.join(again)} END)" if again else "broken"
+        return (
+            f"SELECT id, reason FROM (SELECT id, {reason} AS reason FROM"
+            f" (SELECT r.*, {broken} AS broken FROM {rows} AS r) AS tested) AS judged"
+            " WHERE reason IS NOT NULL"
+        )
+
+
+def rules_of(
+    head: Table, columns: set[str], *, tables: set[str], emptied: frozenset[tuple[str, str]]
+) -> Rules:
+    """The rules of `head` that speak of `columns` and refer to `tables` only."""
+    needed, loose = [], []
+    for each in _references(head, columns, tables):
+        may_be_empty = (head.name, each.column) in emptied or each.column in _set_null(head.name)
+        (loose if may_be_empty else needed).append(each)
+    return Rules(
+        table=head.name,
+        filled=tuple(
+            name for name, column in head.columns.items() if name in columns and not column.nullable
+        ),
+        checks={
+            each.name: each.expression
+            for each in head.constraints.values()
+            if each.kind == "check" and each.expression and set(each.columns) <= columns
+        },
+        keys=dict(_keys(head, columns)),
+        needed=tuple(needed),
+        loose=tuple(loose),
+    )
+
+
+def _references(head: Table, columns: set[str], tables: set[str]) -> Iterator[Reference]:
+    for each in head.constraints.values():
+        if each.kind == "foreign key" and set(each.columns) <= columns and each.to_table in tables:
+            yield Reference(each.columns[0], each.to_table, each.name)
+
+
+def _keys(head: Table, columns: set[str]) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
+    for each in head.constraints.values():
+        if each.kind == "unique" and set(each.columns) <= columns:
+            yield each.name, (tuple(map(quoted, each.columns)), "true")
+    missing = set(head.columns) - columns
+    for index in head.indexes.values():
+        keys = tuple(key.expression for key in index.keys)
+        where = f"({index.predicate})" if index.predicate else "true"
+        if index.unique and not _mentions(" ".join([*keys, where]), missing):
+            yield index.name, (keys, where)
+
+
+def _mentions(text: str, names: set[str]) -> bool:
+    return bool(set(re.findall(r"\w+", text)) & names)
+
+
+def _plain(keys: tuple[str, ...]) -> str:
+    return ", ".join(keys).replace('"', "").replace("'", "")
+
+
+def _set_null(table: str) -> set[str]:
+    """The columns of a table whose model says that they become empty with what they point at."""
+    return {
+        field.column
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.db_table == table
+        for field in model._meta.local_fields
+        if field.remote_field and field.remote_field.on_delete is models.SET_NULL
+    }

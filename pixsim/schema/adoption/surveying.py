@@ -1,0 +1,322 @@
+"""What adoption would do to a database: everything that can be known without writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.apps import apps
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from pixsim.core.crypto import EncryptedTextField
+from pixsim.schema.adoption.carrying import Beside, read_beside
+from pixsim.schema.adoption.changes import Change, changes_for
+from pixsim.schema.adoption.comparing import CONVERTED, DECISION, Finding, findings
+from pixsim.schema.adoption.copies import Copy, copy_of
+from pixsim.schema.adoption.quarantine import Rules, rules_of
+from pixsim.schema.adoption.recognising import Unrecognised, recognise, stored_revisions
+from pixsim.schema.adoption.systems import Point
+from pixsim.schema.adoption.users import USERS, copy_of_people
+from pixsim.schema.catalog import Schema, quoted, read_schema
+from pixsim.schema.drift import Difference, between
+from pixsim.schema.history import load_migrations
+from pixsim.schema.reference import reference
+from pixsim.schema.words import Key
+
+FRAMEWORK = ("auth", "contenttypes")
+"""Apps of Django's whose tables come with the log-ins, at their heads."""
+
+
+MENDED = (
+    "values that jsonb has no room for (\\u0000, half a surrogate pair, no params at all) are mended; "
+    "what they were is noted in adoption_changes"
+)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Rows that go to quarantine for one reason."""
+
+    table: str
+    reason: str
+    rows: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found, and what would be done."""
+
+    point: Point
+    stored: tuple[str, ...]
+    found: Schema
+    target: Schema
+    """As the migrations make it at the point that the database equals."""
+    made: tuple[Key, ...]
+    """Those migrations, in their order."""
+    head: Schema
+    copies: tuple[Copy, ...]
+    rules: tuple[Rules, ...]
+    beside: Beside
+    findings: tuple[Finding, ...]
+    equal: int
+    """How many columns, constraints and indexes are as ours."""
+    rows: dict[str, int]
+    broken: tuple[Broken, ...]
+    changes: tuple[tuple[Change, int], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def undecided(self) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.kind == DECISION)
+
+    @property
+    def originals(self) -> list[str]:
+        """The older tables that move aside."""
+        return [name for name in self.point.system.tables if name in self.found.tables]
+
+
+def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Survey:
+    """Read a database that an older system made. Nothing is written to its tables.
+
+    Raises Unrecognised, UsageError for an `assume` that nobody knows, NoReference.
+    """
+    loader = load_migrations(connection)
+    with reading(connection):
+        found = read_schema(connection)
+        point = recognise(connection, found, loader, assume=assume)
+        stored = stored_revisions(connection, found)
+    heads = loader.graph.leaf_nodes()
+    with reference(connection, at=heads) as expected:
+        head = expected.schema
+    at = [*point.keys, *(key for key in heads if key[0] in FRAMEWORK)]
+    with reference(connection, at=at) as expected:
+        differences = between(expected, found)
+        target, made = expected.schema, expected.made
+    copies = list(_copies(point, found, target, head))
+    rules = list(_rules(point, copies, target, head))
+    with reading(connection) as cursor:
+        beside = read_beside(
+            connection, found, head, copies, differences, people=point.system.people
+        )
+        seen = findings(point.system, found, copies, differences, beside)
+        counts, counted = _counted(cursor, found, copies, list(seen))
+        changes = changes_for(target, rules)
+        broken, changed = _foretold(cursor, found, copies, rules, changes)
+        notes = tuple(_notes(cursor, point, found, counts))
+    return Survey(
+        point=point,
+        stored=tuple(stored),
+        found=found,
+        target=target,
+        made=made,
+        head=head,
+        copies=tuple(copies),
+        rules=tuple(rules),
+        beside=beside,
+        findings=tuple(counted),
+        equal=_parts(target, point) - _differing(differences, point),
+        rows=counts,
+        broken=tuple(broken),
+        changes=tuple(changed),
+        notes=notes,
+    )
+
+
+@contextmanager
+def reading(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """A transaction that sees one moment and cannot write."""
+    with transaction.atomic(using=connection.alias), closing(connection.cursor()) as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SET LOCAL TimeZone = 'UTC'")
+        yield cursor
+
+
+def _copies(point: Point, found: Schema, target: Schema, head: Schema) -> Iterator[Copy]:
+    """In the order in which they are filled: people after profiles, before all else."""
+    people = found.tables.get(point.system.people)
+    if people is None:
+        raise Unrecognised(
+            f"The table {point.system.people} is missing, so nobody could own anything. Nothing was "
+            "written. Bring it back from a backup first."
+        )
+    if people.name not in point.system.tables:
+        yield _people(point, people)
+    for name in point.system.tables:
+        if name in found.tables and name in target.tables:
+            yield copy_of(
+                point.system,
+                found.tables[name],
+                target.tables[name],
+                head.tables[name],
+                secrets=_secrets(name),
+            )
+        if name == people.name:
+            yield _people(point, people)
+
+
+def _people(point: Point, people: Any) -> Copy:
+    needed = {"id", "email", "created_at"}
+    if people.name == "users":
+        needed |= {"username", "password_hash", "is_active", "role"}
+    if missing := needed - set(people.columns):
+        raise Unrecognised(
+            f"{people.name} has no {', '.join(sorted(missing))}, which log-ins are made of. "
+            "Nothing was written."
+        )
+    copy = copy_of_people(point.system, people)
+    source = copy.source if people.name in point.system.tables else f"{{site}}.{copy.source}"
+    return replace(copy, source=source)
+
+
+def _secrets(table: str) -> frozenset[str]:
+    """The columns that are encrypted with us."""
+    return frozenset(
+        field.column
+        for model in apps.get_models()
+        if model._meta.db_table == table
+        for field in model._meta.local_fields
+        if isinstance(field, EncryptedTextField)
+    )
+
+
+def _rules(point: Point, copies: Sequence[Copy], target: Schema, head: Schema) -> Iterator[Rules]:
+    tables = set(target.tables)
+    for copy in copies:
+        columns = set(copy.values) - set(copy.kept)
+        yield rules_of(
+            head.tables[copy.table], columns, tables=tables, emptied=point.system.emptied
+        )
+
+
+def _counted(
+    cursor: CursorWrapper, found: Schema, copies: Sequence[Copy], seen: list[Finding]
+) -> tuple[dict[str, int], list[Finding]]:
+    """How many rows each table has, and the findings with how many rows they touch."""
+    counts: dict[str, int] = {}
+    touched: dict[str, int] = {}
+    for copy in copies:
+        if copy.table == USERS:
+            continue
+        asked = ["count(*)"]
+        for name, way in copy.conversions.items():
+            asked.append(f'count(o."{name}")')
+            asked.append(f"count(*) FILTER (WHERE {way.unfit or 'false'})")
+            asked.append(f"count(*) FILTER (WHERE {way.raw or 'false'})")
+        source = copy.source.replace("{schema}", quoted(found.name))
+        cursor.execute(f"SELECT {', '.join(asked)} FROM {source}")
+        row = cursor.fetchone()
+        counts[copy.table] = row[0]
+        columns = zip(copy.conversions, row[1::3], row[2::3], row[3::3], strict=True)
+        for name, filled, unfit, raw in columns:
+            touched[f"{copy.table}.{name}"] = filled
+            if raw:
+                seen.append(Finding(CONVERTED, f"{copy.table}.{name}", MENDED, rows=raw))
+            if unfit:
+                text = "values that our column cannot hold; mend them first"
+                seen.append(Finding(DECISION, f"{copy.table}.{name}", text, rows=unfit))
+        for name in copy.impossible:
+            touched[f"{copy.table}.{name}"] = row[0]
+    return counts, [
+        replace(each, rows=touched[each.what])
+        if each.rows is None and each.kind in (CONVERTED, DECISION) and each.what in touched
+        else each
+        for each in seen
+    ]
+
+
+def _foretold(
+    cursor: CursorWrapper,
+    found: Schema,
+    copies: Sequence[Copy],
+    rules: Sequence[Rules],
+    changes: Sequence[Change],
+) -> tuple[list[Broken], list[tuple[Change, int]]]:
+    """Which rows would go to quarantine, and how many values would change.
+
+    Every table is seen as if it were ours already: a name stands for the converted good rows.
+    """
+    if any(copy.impossible for copy in copies):
+        return [], []
+    parts, asked = [], []
+    for copy, each in zip(copies, rules, strict=True):
+        rows, broken = f"{copy.table}_rows", f"{copy.table}_broken"
+        select = copy.select(found.name).replace("{site}", quoted(found.name))
+        parts += [
+            f"{rows} AS ({select})",
+            f"{broken} AS ({each.broken(rows)})",
+            f"{copy.table} AS (SELECT * FROM {rows} WHERE id NOT IN (SELECT id FROM {broken}))",
+        ]
+        asked.append(
+            f"SELECT '{copy.table}', reason, count(*), (array_agg(id::text ORDER BY id))[1:3]"
+            f" FROM {broken} GROUP BY reason"
+        )
+    for number, change in enumerate(changes):
+        asked.append(f"SELECT '', '{number}', count(*), NULL FROM ({change.rows}) AS changed")
+    cursor.execute(f"WITH {', '.join(parts)} {' UNION ALL '.join(asked)}")
+    answers = cursor.fetchall()
+    broken_rows = [Broken(*row[:3], tuple(row[3])) for row in answers if row[0]]
+    changed = {int(row[1]): row[2] for row in answers if not row[0]}
+    return broken_rows, [(change, changed[number]) for number, change in enumerate(changes)]
+
+
+def _notes(
+    cursor: CursorWrapper, point: Point, found: Schema, counts: dict[str, int]
+) -> Iterator[str]:
+    """What the operator should know besides."""
+    schema = quoted(found.name)
+    if "job_chunks" in counts:
+        cursor.execute(
+            f"SELECT count(*) FROM {schema}.job_chunks WHERE status IN ('pending', 'processing')"
+        )
+        if waiting := cursor.fetchone()[0]:
+            yield (
+                f"{waiting:,} chunks are pending or were left in processing. Their jobs have only "
+                "keywords, so they wait until their job has a source: add one in the admin."
+            )
+    if "jobs" not in counts:
+        return
+    cursor.execute(f"SELECT count(*) FROM {schema}.jobs WHERE lower(status::text) = 'pending'")
+    if pending := cursor.fetchone()[0]:
+        yield (
+            f"{pending:,} pending jobs are held until an admin releases them: adopting spends no "
+            "money."
+        )
+    cursor.execute(f"SELECT username FROM {schema}.users WHERE role = 'admin' ORDER BY id LIMIT 20")
+    if admins := [name for (name,) in cursor.fetchall()]:
+        yield f"Users with the role admin may do everything in our admin: {', '.join(admins)}."
+    cursor.execute(
+        f"SELECT count(*) FROM {schema}.users AS o WHERE password_hash !~ '^\\$2[aby]\\$'"
+    )
+    if strange := cursor.fetchone()[0]:
+        yield f"{strange:,} users have a password that is not bcrypt's; they need a new one."
+    if "account_id" not in found.tables["provider_submissions"].columns:
+        cursor.execute(
+            f"SELECT provider_id, count(*) FROM {schema}.provider_submissions AS s WHERE NOT EXISTS"
+            f" (SELECT FROM {schema}.provider_accounts AS a WHERE a.provider_id = s.provider_id)"
+            " GROUP BY 1 ORDER BY 1"
+        )
+        for provider, count in cursor.fetchall():
+            yield (
+                f"{count:,} submissions of provider {provider!r} have no account that could have "
+                "made them; `migrate` will stop at the backfill until there is one: `manage.py "
+                f"provider-account add --provider {provider} --email EMAIL --status disabled`."
+            )
+
+
+def _parts(target: Schema, point: Point) -> int:
+    """How many columns, constraints and indexes the older system's tables have with us."""
+    tables = [target.tables[name] for name in point.system.tables if name in target.tables]
+    return sum(len(each.columns) + len(each.constraints) + len(each.indexes) for each in tables)
+
+
+def _differing(differences: Sequence[Difference], point: Point) -> int:
+    return sum(
+        1
+        for each in differences
+        if each.table in point.system.tables and each.expected != "nothing"
+    )
