@@ -185,6 +185,8 @@ class _Comparison:
             other = replace(
                 other, expression=one.expression, definition=one.definition, columns=one.columns
             )
+        if other.validated:  # going back never makes a constraint doubtful again
+            other = replace(other, validated=one.validated)
         return replace(one, name=other.name) == other
 
     def _same_index(self, table: str, one: Index, other: Index) -> bool:

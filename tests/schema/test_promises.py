@@ -1,0 +1,126 @@
+"""What always holds of the rows is proved; a row that breaks it is counted and named."""
+
+import pytest
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+
+from pixsim.schema import promises
+from pixsim.schema.catalog import read_schema
+from tests.schema.conftest import ALIAS
+
+FIRST = "SET session_replication_role = replica;"
+"""As a loader does: rows come in whatever the foreign keys say."""
+JOB = (
+    "INSERT INTO projects (id, name, status) VALUES (1, 'p', 'active');"
+    "INSERT INTO crawl_jobs (id, project_id, name, keywords, max_images, status, progress,"
+    " total_images, downloaded_images, valid_images, total_chunks, active_chunks, completed_chunks,"
+    " failed_chunks, task_ids) VALUES (1, 1, 'j', '[]', 100, 'running', 0, 0, 0, 0, 2, 2, 0, 0, '[]');"
+    "INSERT INTO crawl_sources (job_id, kind, location) VALUES (1, 'urls', 'x');"
+    """INSERT INTO job_chunks (job_id, chunk_index, image_range)
+        VALUES (1, 0, '{"start": 0, "end": 50}'), (1, 1, '{"start": 50, "end": 100}');"""
+)
+ACCOUNT = (
+    "INSERT INTO provider_accounts (id, provider_id, email, password)"
+    " VALUES (1, 'local', 'a@b.example', 'gAAAAABsecret');"
+)
+USER = (
+    "INSERT INTO auth_user (id, username, password, is_superuser, is_staff, is_active, first_name,"
+    " last_name, email, date_joined) VALUES (7, 'u', '', false, false, true, '', '', '', now());"
+)
+WORK = (
+    f"{USER} INSERT INTO profiles (email, user_id) VALUES ('u@b.example', 7); {ACCOUNT}"
+    "INSERT INTO jobs (id, user_id, operation_type, provider_id)"
+    " VALUES (1, 7, 'text_to_image', 'local');"
+    "INSERT INTO provider_submissions (id, job_id, provider_id, account_id)"
+    " VALUES (1, 1, 'local', 1);"
+)
+
+BROKEN = {
+    "submission without account": (
+        f"{WORK} UPDATE provider_submissions SET account_id = 99",
+        "provider_submissions.account_id: expected: It names a row of provider_accounts, or nothing."
+        " Found 1 rows where not: id=1, account_id=99",
+    ),
+    "account of another provider": (
+        f"{WORK} UPDATE provider_accounts SET provider_id = 'other'",
+        "submission-account: expected: A submission was made by an account of its own provider. "
+        "Found 1 rows where not: id=1, provider_id=local, account_id=1, provider_of_account=other",
+    ),
+    "chunk without job": (
+        f"{JOB} INSERT INTO job_chunks (id, job_id, chunk_index, image_range)"
+        " SELECT 1000 + n, 42, n, '{}' FROM generate_series(1, 9) AS n",
+        "job_chunks.job_id: expected: It names a row of crawl_jobs, or nothing. Found 9 rows where "
+        "not: id=1001, job_id=42; id=1002, job_id=42; id=1003, job_id=42; id=1004, job_id=42; "
+        "id=1005, job_id=42",
+    ),
+    "chunk outside its job": (
+        f"""{JOB} UPDATE job_chunks SET image_range = '{{"start": 50, "end": 120}}'
+            WHERE chunk_index = 1""",
+        "chunk-ranges: expected: The chunks of a job cover its indices from 0 to max_images",
+    ),
+    "chunk counters": (
+        f"{JOB} UPDATE crawl_jobs SET completed_chunks = 1, active_chunks = 1",
+        "chunk-counters: expected: A job's chunk counters equal its rows. Found 1 rows where not: "
+        "job_id=1, total_chunks=2, active_chunks=1, completed_chunks=1",
+    ),
+    "image counters": (
+        f"{JOB} UPDATE crawl_jobs SET valid_images = 3, progress = 3",
+        "image-counters: expected: ",
+    ),
+    "unreadable range": (
+        f"""{JOB} INSERT INTO images (crawl_job_id, original_url, filename, chunk_id, image_index)
+            SELECT 1, 'u', 'f', min(id), 1 FROM job_chunks;
+            UPDATE job_chunks SET image_range = '{{"start": "x"}}'""",
+        "index-in-chunk: expected: An image's index lies within the chunk that stored it. "
+        "Found values that cannot be read: error=invalid input syntax for type numeric",
+    ),
+    "user without profile": (USER, "user-profile: expected: Who can log in has a profile. Found 1"),
+    "secret in plain text": (
+        f"{ACCOUNT} UPDATE provider_accounts SET api_key = 'sk-12345'",
+        "secrets-encrypted: expected: A secret of a provider account is encrypted. Found 1 rows "
+        "where not: id=1, secret=api_key",
+    ),
+}
+
+
+@pytest.fixture
+def after(migrated, sql):
+    """The promises that do not hold after some statements."""
+
+    def run(statements: str) -> list[str]:
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(FIRST + statements)
+        found, skipped = promises.broken(
+            connections[ALIAS],
+            [*promises.references(read_schema(connections[ALIAS])), *promises.OURS],
+        )
+        assert not skipped
+        return [str(each) for each in found]
+
+    return run
+
+
+def test_each_broken_promise_says_expected_and_found(after, sql):
+    assert after(JOB + WORK) == []
+    for name, (statements, sentence) in BROKEN.items():
+        tables = "auth_user, profiles, projects, crawl_jobs, provider_accounts, jobs"
+        found = after(f"TRUNCATE {tables} CASCADE; {statements}")
+        assert any(each.startswith(sentence) for each in found), (name, found)
+        assert not any("sk-12345" in each for each in found)
+
+
+def test_a_promise_whose_column_is_missing_is_named_not_proved(migrated, sql):
+    sql("ALTER TABLE provider_accounts DROP COLUMN cookies")
+    found, skipped = promises.broken(connections[ALIAS], promises.OURS)
+    assert (found, [each.name for each in skipped]) == ([], ["secrets-encrypted"])
+
+
+def test_proving_writes_nothing(migrated):
+    writing = promises.Promise("x", "Never.", "SELECT nextval('work_lease_id_seq') AS id")
+    with pytest.raises(Exception, match="read-only transaction"):
+        promises.broken(connections[ALIAS], [writing])
+
+
+def test_each_promise_begins_with_a_migration_that_exists():
+    nodes = MigrationLoader(None).graph.nodes
+    assert all(promise.since in nodes for promise in promises.OURS)
