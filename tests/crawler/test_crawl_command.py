@@ -334,7 +334,10 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(pictures, tmp_path):
         "--wait",
         "--json",
     )
-    process = start(tmp_path, *words)
+    # As in a terminal: what a shell starts in the background ignores Ctrl-C, and hands that on.
+    process = start(
+        tmp_path, *words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     wait_until(lambda: CrawlJob.objects.exists())
     assert process.stderr is not None
     assert any("0 of 3 images" in line for line in process.stderr)  # it waits now

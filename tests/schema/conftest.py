@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +119,8 @@ def _made(server: Callable[[str], Any], statement: str) -> Iterator[None]:
 
 @contextmanager
 def _alias(name: str) -> Iterator[None]:
-    connections.databases[ALIAS] = {**connections["default"].settings_dict, "NAME": name}
+    # A copy to the ground: a test may change what it holds.
+    connections.databases[ALIAS] = deepcopy(connections["default"].settings_dict) | {"NAME": name}
     try:
         yield
     finally:

@@ -103,7 +103,7 @@ def test_a_role_that_does_not_exist(settings_of, db) -> None:
 @pytest.fixture
 def strict_server():
     """The port of a server that asks each client for a password and then refuses it."""
-    error = b'SFATAL\0C28P01\0Mpassword authentication failed for user "postgres"\0\0'
+    error = b'SFATAL\0C28P01\0Mpassword authentication failed for user "ada"\0\0'
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def refuse_all() -> None:
@@ -126,22 +126,22 @@ def strict_server():
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 def test_a_wrong_password(strict_server, settings_of, db, words) -> None:
-    settings_of(HOST="127.0.0.1", PORT=strict_server, PASSWORD="hunter2")
+    settings_of(HOST="127.0.0.1", PORT=strict_server, USER="ada", PASSWORD="hunter2")
 
     ran = db(*words)
 
     one_message(
         ran,
-        "The password of 'postgres' is wrong or missing",
+        "The password of 'ada' is wrong or missing",
         "Put the right one into DATABASE_URL.",
     )
     assert "hunter2" not in ran.err
 
 
 def test_a_missing_password(strict_server, settings_of, db) -> None:
-    settings_of(HOST="127.0.0.1", PORT=strict_server, PASSWORD="")
+    settings_of(HOST="127.0.0.1", PORT=strict_server, USER="ada", PASSWORD="")
 
-    one_message(db("history"), "The password of 'postgres' is wrong or missing")
+    one_message(db("history"), "The password of 'ada' is wrong or missing")
 
 
 def test_status_says_why_it_is_not_reachable(settings_of, db) -> None:
