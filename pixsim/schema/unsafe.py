@@ -85,7 +85,7 @@ CHANGE_ROWS = _rule(
 )
 RULES = (
     _rule(
-        rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?!CONCURRENTLY).*?\sON\s+(?:ONLY\s+)?(?P<table>{NAME})",
+        rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?!CONCURRENTLY)(?:.*?\s)?ON\s+(?:ONLY\s+)?(?P<table>{NAME})",
         "nobody writes the table while the index is built",
         "SaferAddIndexConcurrently (unique: SaferAddUniqueConstraint) in a migration with "
         "atomic = False",
@@ -242,12 +242,13 @@ def _findings(
 ) -> Iterator[Finding]:
     new = {_table(each) for each in (*before, *said) if re.match(r"\s*CREATE\s+TABLE", each, re.I)}
     text = operation.describe()
-    for statement in said:
+    for place, statement in enumerate(said):
+        earlier = [*before, *said[:place]]
         for rule in RULES:
             match = rule.pattern.match(statement)
             if not match or _bare(match["table"]) in new:
                 continue
-            if rule in (SET_NOT_NULL, CHANGE_ROWS) and _is_proved(match["column"], before):
+            if rule in (SET_NOT_NULL, CHANGE_ROWS) and _is_proved(match["column"], earlier):
                 continue
             if rule is ALTER_TYPE and _keeps_values(operation, app, from_state, to_state):
                 continue
