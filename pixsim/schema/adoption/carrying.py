@@ -207,7 +207,8 @@ def _references(beside: Beside, found: Schema, moved: set[str]) -> None:
             continue
         for each in table.constraints.values():
             if each.kind == "foreign key" and each.to_table in moved:
-                beside.foreign_keys.append((table.name, each.name, each.definition))
+                late = "" if each.validated else " NOT VALID"
+                beside.foreign_keys.append((table.name, each.name, each.definition + late))
                 beside.kept.append(
                     (f"foreign key {each.name} of {table.name}", "points at our table from now on")
                 )

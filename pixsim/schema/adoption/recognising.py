@@ -202,10 +202,16 @@ def _refuse_ours(loader: MigrationLoader, found: Schema) -> None:
             "This database was adopted already; nothing was written. Go on with `manage.py db "
             "upgrade`, or take it back with `manage.py db adopt --undo`."
         )
-    if _apps() & {app for app, _ in loader.applied_migrations}:
+    applied = {app for app, _ in loader.applied_migrations}
+    if _apps() & applied:
         raise Unrecognised(
             "This database is ours already: its migrations are recorded. Nothing was written. See "
             "`manage.py db status`."
+        )
+    if applied:
+        raise Unrecognised(
+            f"Another Django project has its tables here ({listed(sorted(applied))}). Nothing was "
+            "written. Move the older system's tables into a database of their own (pg_dump -t …)."
         )
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.adoption.adopting import adopt
 from pixsim.schema.adoption.comparing import DECISION
 from pixsim.schema.adoption.surveying import Survey, survey
+from pixsim.schema.adoption.undoing import ORIGINALS, read_record, undo
+from pixsim.schema.console import readable_size
 from pixsim.schema.errors import FINE, WRONG
+from pixsim.schema.locking import schema_lock
+from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
 from pixsim.schema.verbs import Context, Verb
+
+ROWS_PER_SECOND = 15_000
+"""How fast rows are taken over on a small machine, all indexes and checksums included."""
 
 
 class Adopt(Verb):
@@ -21,12 +32,110 @@ class Adopt(Verb):
             metavar="REVISION",
             help="the revision that its tables are at, where alembic_version does not say it",
         )
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--apply", action="store_true", help="do it, in one transaction")
+        what.add_argument(
+            "--undo",
+            action="store_true",
+            help="give the older database back, while nothing newer has been applied",
+        )
+        parser.add_argument(
+            "--lose-changes", action="store_true", help="undo although rows were changed since"
+        )
+        add_waiting_arguments(parser)
 
     def run(self, context: Context) -> int:
+        if context.options.undo:
+            with schema_lock(context.connection):
+                return self._undo(context)
+        if context.options.apply:
+            with schema_lock(context.connection):
+                return self._apply(context)
         seen = survey(context.connection, assume=context.options.assume)
         report(context, seen)
+        if not seen.undecided:
+            context.console.say("\nNothing was changed. Take a backup, then say --apply.")
         context.console.result({**_as_json(seen), "applied": False})
         return WRONG if seen.undecided else FINE
+
+    def _apply(self, context: Context) -> int:
+        console = context.console
+        seen = survey(context.connection, assume=context.options.assume)
+        report(context, seen)
+        if seen.undecided:
+            console.result({**_as_json(seen), "applied": False})
+            return WRONG
+        console.confirm(f"\n{window(context.connection, seen)} Adopt it?")
+        begun = time.monotonic()
+        done = adopt(
+            context.connection,
+            seen,
+            patience=patience_from(context.options),
+            on_wait=lambda wait: console.say(told(wait)),
+        )
+        seconds = time.monotonic() - begun
+        console.say(f"\nAdopted in {seconds:.1f} s.")
+        console.table(
+            ("table", "rows", "in quarantine"),
+            [(n, f"{r:,}", _number(done.quarantined.get(n))) for n, r in done.filled.items()],
+        )
+        console.say(
+            f"\nProved: the counts of all tables, and the checksums of {done.columns_proved} columns "
+            "before and after; the tables are as the migrations make them.\n"
+            f"The older tables are kept in the schema {ORIGINALS}, so `manage.py db adopt --undo` "
+            "gives them back until something newer is applied. When nobody wants that any more: "
+            f"DROP SCHEMA {ORIGINALS} CASCADE.\n"
+            "Now say `manage.py migrate`."
+        )
+        console.result(
+            {
+                **_as_json(seen),
+                "applied": True,
+                "seconds": round(seconds, 3),
+                "filled": done.filled,
+                "quarantined": done.quarantined,
+                "changed": done.changed,
+                "held_jobs": done.held_jobs,
+                "columns_proved": done.columns_proved,
+            }
+        )
+        return FINE
+
+    def _undo(self, context: Context) -> int:
+        console, options = context.console, context.options
+        about = read_record(context.connection)
+        console.confirm(
+            f"{about['system']} at {about['revision']}, adopted {about['adopted_at']:%Y-%m-%d %H:%M}, "
+            "comes back as it was; the tables of ours go. Undo it?"
+        )
+        undo(
+            context.connection,
+            about,
+            patience=patience_from(options),
+            lose_changes=options.lose_changes,
+            on_wait=lambda wait: console.say(told(wait)),
+        )
+        console.say("Undone: the older tables are as they were, proved by their checksums.")
+        console.result({"undone": True, "system": about["system"], "revision": about["revision"]})
+        return FINE
+
+
+def window(connection: BaseDatabaseWrapper, seen: Survey) -> str:
+    """The maintenance window, in a sentence: what is locked, for how long, and the room it needs."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
+            " WHERE relname = ANY (%s) AND relnamespace = current_schema()::regnamespace"
+            " AND relkind = 'r'",
+            [seen.originals],
+        )
+        (size,) = cursor.fetchone()
+    seconds = 1 + sum(seen.rows.values()) / ROWS_PER_SECOND
+    return (
+        f"Maintenance window: {len(seen.originals)} tables are locked against reading and writing "
+        f"for about {seconds:.0f} s, in one transaction; it needs about {readable_size(size)} more "
+        "on the server's disk. Stop the older system first, and have a backup."
+    )
 
 
 def report(context: Context, seen: Survey) -> None:

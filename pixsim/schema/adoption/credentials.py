@@ -1,0 +1,119 @@
+"""Credentials, the one thing that SQL cannot convert: plain text becomes tokens, and comes back.
+
+A token is of the text exactly as it stood there, for json too. The plain text goes from the older
+table once ours has the token, so that no copy of it stays in the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+from django.views.decorators.debug import sensitive_variables
+
+from pixsim.core.crypto import cipher
+from pixsim.schema.adoption.conversions import ENCRYPTED
+from pixsim.schema.adoption.copies import Copy
+from pixsim.schema.catalog import Table, quoted
+
+TOKENS = "adoption_tokens"
+PAGE = 500
+"""Rows that are in memory at once."""
+
+
+def secrets_of(copy: Copy) -> list[str]:
+    """The columns of ours that are encrypted and come from the older table."""
+    return [name for name, way in copy.conversions.items() if way.why == ENCRYPTED]
+
+
+@sensitive_variables()
+def encrypted(cursor: CursorWrapper, copy: Copy, original: str) -> Copy:
+    """The copy with tokens of `original`'s secrets, from a table of this transaction.
+
+    Raises ImproperlyConfigured without CREDENTIALS_KEYS.
+    """
+    names = secrets_of(copy)
+    if not names:
+        return copy
+    columns = ", ".join(f"{quoted(name)} text" for name in names)
+    cursor.execute(f"CREATE TEMP TABLE {TOKENS} (id integer, {columns}) ON COMMIT DROP")
+    places = ", ".join(["%s"] * (len(names) + 1))
+    for rows in _pages(cursor, original, names):
+        cursor.executemany(
+            f"INSERT INTO {TOKENS} VALUES ({places})",
+            [
+                (key, *(None if text is None else cipher.encrypt(text) for text in texts))
+                for key, *texts in rows
+            ],
+        )
+    cursor.execute(f"ANALYZE {TOKENS}")
+    return replace(
+        copy,
+        source=f"{copy.source} LEFT JOIN {TOKENS} AS token ON token.id = o.id",
+        values={
+            name: f"token.{quoted(name)}" if name in names else value
+            for name, value in copy.values.items()
+        },
+    )
+
+
+def forget_plain_text(cursor: CursorWrapper, copy: Copy, original: str) -> None:
+    """Empty the secrets of the older table."""
+    if names := secrets_of(copy):
+        emptied = ", ".join(f"{quoted(name)} = NULL" for name in names)
+        cursor.execute(f"UPDATE {original} SET {emptied}")
+
+
+@sensitive_variables()
+def bring_back(
+    cursor: CursorWrapper, names: Sequence[str], original: Table, whole: str, tables: Iterable[str]
+) -> None:
+    """Put the plain text of the tokens in `tables` back into the older table, called `whole`.
+
+    Raises CredentialsUnreadable if a key is gone.
+    """
+    sets = ", ".join(f"{quoted(name)} = %s::{original.columns[name].type}" for name in names)
+    for table in tables:
+        for rows in _pages(cursor, table, names):
+            cursor.executemany(
+                f"UPDATE {whole} SET {sets} WHERE id = %s",
+                [(*_plain(names, table, texts), key) for key, *texts in rows],
+            )
+
+
+@sensitive_variables()
+def fingerprint(cursor: CursorWrapper, name: str, table: str, *, is_encrypted: bool) -> int:
+    """A checksum of the plain texts of one column."""
+    total = 0
+    for rows in _pages(cursor, table, [name]):
+        for key, text in rows:
+            (plain,) = _plain([name], table, [text]) if is_encrypted else (text,)
+            digest = hashlib.sha256(f"{key} {plain is None} {plain}".encode()).digest()
+            total += int.from_bytes(digest[:8])
+    return total
+
+
+def _plain(names: Sequence[str], table: str, texts: Sequence[str | None]) -> list[str | None]:
+    return [
+        None if text is None else cipher.decrypt(text, place=f"{table}.{name}")
+        for name, text in zip(names, texts, strict=True)
+    ]
+
+
+def _pages(cursor: CursorWrapper, table: str, names: Sequence[str]) -> Iterator[list[Any]]:
+    columns = ", ".join(f"{quoted(name)}::text" for name in names)
+    last = None
+    while True:
+        cursor.execute(
+            f"SELECT id, {columns} FROM {table} WHERE %s::bigint IS NULL OR id > %s"
+            f" ORDER BY id LIMIT {PAGE}",
+            [last, last],
+        )
+        rows = cursor.fetchall()
+        if not rows:
+            return
+        yield rows
+        last = rows[-1][0]
