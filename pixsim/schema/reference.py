@@ -121,7 +121,9 @@ def _migrate(
         for alias in set(connections) - {ALIAS}:
             stack.enter_context(connections[alias].execute_wrapper(_refuse))
         try:
-            plan = executor.migration_plan(list(at))
+            # Not the executor's own plan: rows that are out of order would make it go back.
+            keys = dict.fromkeys(key for each in at for key in loader.graph.forwards_plan(each))
+            plan = [(loader.graph.nodes[key], False) for key in keys]
             executor.recorder.ensure_schema()
             executor.migrate(None, plan=plan)
         except SchemaError:

@@ -1,0 +1,82 @@
+"""Recording where a database stands without running anything, after a look at whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ProjectState
+from django.db.transaction import atomic
+
+from pixsim.schema import drift, files
+from pixsim.schema.catalog import Schema, read_schema
+from pixsim.schema.drift import Difference
+from pixsim.schema.history import load_migrations
+from pixsim.schema.reference import reference
+from pixsim.schema.running import Executor
+from pixsim.schema.targets import Plan
+from pixsim.schema.words import Key
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the database differs from what would be recorded of it."""
+
+    differences: tuple[Difference, ...]
+    """In tables of the apps that the plan changes, and in what belongs to no app."""
+    elsewhere: int
+    """How many there are in tables of other apps, which the plan says nothing about."""
+
+
+def look(connection: BaseDatabaseWrapper, applied: Sequence[Key], plan: Plan) -> Look:
+    """Compare the database with what it should be if the plan were recorded.
+
+    Raises NoReference if there is no place to build that.
+    """
+    loader = load_migrations(connection)
+    known = [key for key in applied if key in loader.graph.nodes]
+    forgotten = {step.key for step in plan.steps if step.backwards}
+    recorded = [step.key for step in plan.steps if not step.backwards]
+    after = [*(key for key in known if key not in forgotten), *recorded]
+    owners_before, owners_after = _owners(loader, known), _owners(loader, after)
+    with reference(connection, at=after) as expected:
+        found = read_schema(connection)
+        differences = drift.between(expected, found)
+    differences += _left_over(found, owners_before.keys() - owners_after.keys())
+    owners = owners_before | owners_after
+    changed = {step.app for step in plan.steps}
+    near = [each for each in differences if owners.get(each.table, "") in {"", *changed}]
+    return Look(tuple(near), elsewhere=len(differences) - len(near))
+
+
+def record(connection: BaseDatabaseWrapper, plan: Plan) -> None:
+    """Write the rows of the plan, and the hashes of the files, all or none."""
+    with atomic(connection.alias):
+        executor = Executor(connection)
+        executor.recorder.ensure_schema()
+        files.make_table(connection)
+        for step in plan.steps:
+            migration = executor.loader.graph.nodes[step.key]
+            change = executor.unapply_migration if step.backwards else executor.apply_migration
+            change(ProjectState(), migration, fake=True)
+
+
+def _owners(loader: MigrationLoader, keys: Sequence[Key]) -> dict[str, str]:
+    """The tables that Django manages once `keys` are applied, each with its app."""
+    state = loader.project_state(list(keys))
+    return {
+        model._meta.db_table: model._meta.app_label
+        for model in state.apps.get_models(include_auto_created=True)
+        if model._meta.managed
+    }
+
+
+def _left_over(found: Schema, tables: Iterable[str]) -> list[Difference]:
+    """The tables that should not be there any more."""
+    return [
+        Difference("table", name, name, drift.NOTHING, "the table")
+        for name in sorted(tables)
+        if name in found.tables
+    ]
