@@ -11,6 +11,8 @@
     running.py      applying a plan: all or nothing, or step by step and resumed
     waiting.py      lock timeout, retry, who blocked
     files.py        hashes of the files that were applied, and how far an interrupted one came
+    stamping.py     recording without running, after a look at the schema
+    revising.py     new migrations from what changed in the models, and what to look at in them
     losses.py       what going back deletes
     reporting.py    how a run is told
     unsafe.py       operations that lock or rewrite, and the safe way to write them
