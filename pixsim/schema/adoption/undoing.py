@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -67,9 +68,9 @@ def read_record(connection: BaseDatabaseWrapper) -> dict[str, Any]:
                 f"The schema {ORIGINALS} is gone, and with it the older tables. Nothing was changed. "
                 "Only a backup from before the adoption can bring them back."
             )
-        cursor.execute(f"SELECT about, adopted_at FROM {RECORD}")
-        about, adopted_at = cursor.fetchone()
-    about["adopted_at"] = adopted_at
+        cursor.execute(f"SELECT about::text, adopted_at FROM {RECORD}")
+        text, adopted_at = cursor.fetchone()
+    about: dict[str, Any] = {**json.loads(text), "adopted_at": adopted_at}
     then = {tuple(key) for key in about["migrations"]}
     now = set(recorder.applied_migrations())
     if now != then:
