@@ -26,7 +26,7 @@
     contents.py     the tables of a database and their rows; emptying it
     programs.py     pg_dump, pg_restore and psql: where they are; loading.py feeds psql
     dumps.py        backups that were checked; restoring.py puts one into an empty database
-    rehearsal.py    a plan applied to a copy, and what it locked, rewrote and changed there
+    rehearsal.py    a plan applied to a copy (copying.py), and what it did there (watching.py)
     adoption/       taking over databases that Alembic made; PixSim's own tables are data there
 
 Nothing but adoption/ and promises.py knows PixSim's tables: apps and models come from Django.

@@ -53,7 +53,13 @@ def load(
     """
     major = server_major(connection)
     psql = find_program("psql", at_least=major)
-    command = [psql.path, "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"]
+    command: list[str | Path] = [
+        psql.path,
+        "--no-psqlrc",
+        "--quiet",
+        "--no-password",
+        "--set=ON_ERROR_STOP=1",
+    ]
     into = {**environment(connection, database=database), "PGAPPNAME": SESSION}
     with (
         TemporaryFile() as written,

@@ -93,7 +93,13 @@ def _load(
     pg_restore = find_program("pg_restore", at_least=newest)
     options = [] if with_owners else ["--no-owner", "--no-privileges"]
     # One transaction: COMMIT is the last that is written, so half a script leaves nothing.
-    command = [pg_restore.path, "--file=-", "--single-transaction", *options, dump]
+    command: list[str | Path] = [
+        pg_restore.path,
+        "--file=-",
+        "--single-transaction",
+        *options,
+        dump,
+    ]
     try:
         load(
             connection,
