@@ -1,0 +1,196 @@
+"""What continuous integration asks before a deployment: is anything forgotten, edited, drifted,
+dangerous, or about to run out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
+from django.db.migrations.state import ProjectState
+
+from pixsim.schema import drift, files, unsafe
+from pixsim.schema.catalog import Schema, read_schema
+from pixsim.schema.connecting import explain, look
+from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import (
+    alembic_revisions,
+    heads,
+    inconsistency,
+    load_migrations,
+    pending,
+    read_history,
+)
+from pixsim.schema.losses import walk
+from pixsim.schema.running import own_apps
+
+NARROW = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
+"""Types of keys that run out in a lifetime, with the last number each can hold."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that must not go on like this."""
+
+    kind: str
+    """`models`, `heads`, `files`, `database`, `unsafe`, `drift` or `keys`."""
+    text: str
+    """One line: what it is, and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {' '.join(self.text.split())}"
+
+
+@dataclass(frozen=True)
+class NarrowKey:
+    """A key that counts in 32 bits or fewer, and has used more than half of them."""
+
+    table: str
+    column: str
+    last: int
+    highest: int
+    referring: tuple[str, ...]
+    """The columns that refer to it, `table.column`, which are as narrow."""
+
+    def __str__(self) -> str:
+        also = f" and, before it, {', '.join(self.referring)}" if self.referring else ""
+        return (
+            f"{self.table}.{self.column}: expected at most half of {self.highest:,} used, found "
+            f"{self.last:,} ({100 * self.last // self.highest} %). Widen it to bigint{also}: see "
+            f'docs/migrations.md, "A wider key".'
+        )
+
+
+def problems(
+    connection: BaseDatabaseWrapper | None, *, accepted: Collection[str] = ()
+) -> list[Problem]:
+    """Everything that is wrong with the files and, given a connection, with the database.
+
+    That it does not answer is a problem like another, and so are files that cannot be read; the
+    rest is looked at all the same. `accepted` are names of migrations whose locks are known and
+    taken all the same. Changes nothing.
+    """
+    try:
+        files_found = list(_of_files(load_migrations(None)))
+        readable = True
+    except SchemaError as error:
+        files_found, readable = [Problem("files", str(error))], False
+    if connection is None:
+        return files_found
+    try:
+        look(connection)
+        found = [Problem("keys", str(each)) for each in narrow_keys(read_schema(connection))]
+        if readable:
+            found += _of_database(connection, accepted)
+    except DatabaseError as error:
+        found = [Problem("database", f"It was not looked at. {explain(error, connection)}")]
+    except SchemaError as error:
+        found = [Problem("database", str(error))]
+    return files_found + found
+
+
+def narrow_keys(schema: Schema) -> Iterator[NarrowKey]:
+    """The keys that are past half of what they can count to."""
+    referring: dict[tuple[str, str], list[str]] = {}
+    for table in schema.tables.values():
+        for key in table.constraints.values():
+            for ours, theirs in zip(key.columns, key.to_columns, strict=bool(key.to_columns)):
+                referring.setdefault((key.to_table, theirs), []).append(f"{table.name}.{ours}")
+    for table in schema.tables.values():
+        for column in table.columns.values():
+            sequence = schema.counter(column)
+            if sequence is None or sequence.last is None or column.type not in NARROW:
+                continue
+            highest = min(NARROW[column.type], sequence.maximum)
+            if sequence.last > highest // 2:
+                names = referring.get((table.name, column.name), [])
+                yield NarrowKey(table.name, column.name, sequence.last, highest, tuple(names))
+
+
+def _of_files(loader: MigrationLoader) -> Iterator[Problem]:
+    forked = {app: names for app, names in heads(loader).items() if len(names) > 1}
+    for app, names in forked.items():
+        yield Problem(
+            "heads",
+            f"{app} has more than one head ({', '.join(names)}): join them with `manage.py db "
+            f"merge {app}`, or rebase one (`manage.py db branches`). Models were not compared.",
+        )
+    if not forked:
+        yield from _models_without_migration(loader)
+
+
+def _models_without_migration(loader: MigrationLoader) -> Iterator[Problem]:
+    detector = MigrationAutodetector(
+        loader.project_state(),
+        ProjectState.from_apps(apps),
+        NonInteractiveMigrationQuestioner(specified_apps=set(), dry_run=True),
+    )
+    for app, migrations in sorted(detector.changes(graph=loader.graph).items()):
+        changes = [each.describe() for migration in migrations for each in migration.operations]
+        yield Problem(
+            "models",
+            f"{app} changed without a migration ({'; '.join(changes)}): make it with `manage.py db "
+            f"revision`.",
+        )
+
+
+def _of_database(connection: BaseDatabaseWrapper, accepted: Collection[str]) -> Iterator[Problem]:
+    alembic = alembic_revisions(connection)
+    if alembic is not None:
+        at = ", ".join(alembic) or "no revision"
+        yield Problem(
+            "database", f"Alembic made it (at {at}): take it over with `manage.py db adopt`."
+        )
+        return
+    loader = load_migrations(connection)
+    history = read_history(connection, loader=loader)
+    yield from (
+        Problem(
+            "files",
+            f"{' '.join(row.key)} is applied, but its file is missing: bring it back, or forget the "
+            f"row with `manage.py db prune`.",
+        )
+        for row in history.unknown
+        if row.is_installed
+    )
+    yield from (
+        Problem(
+            "files",
+            f"{' '.join(key)} was edited after it was applied: restore the file, and make what it "
+            f"should do now a new migration.",
+        )
+        for key in files.edited(connection, loader)
+    )
+    yield from (
+        Problem(
+            "files",
+            f"{each.app} {each.name} was stopped midway: go on with `manage.py db upgrade` (or "
+            f"`downgrade`, if it was being taken back).",
+        )
+        for each in files.unfinished(connection)
+    )
+    if broken := inconsistency(connection, loader):
+        yield Problem("files", broken)
+    yield from _unsafe(connection, loader, accepted)
+    if history.applied:
+        yield from (Problem("drift", str(each)) for each in drift.differences(connection))
+
+
+def _unsafe(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, accepted: Collection[str]
+) -> Iterator[Problem]:
+    """What is dangerous of that which is to be applied yet, in apps of this project."""
+    ours = own_apps()
+    waiting = [
+        loader.graph.nodes[app, name]
+        for app, name in pending(loader)
+        if app in ours and name not in accepted
+    ]
+    for migration, state in walk(loader, waiting):
+        for finding in unsafe.review(migration, state, connection):
+            yield Problem("unsafe", f"{migration.app_label} {migration.name}: {finding}")
