@@ -21,7 +21,7 @@ from pixsim.schema.adoption.checksums import Sums
 from pixsim.schema.adoption.copies import ADOPTED, Copy
 from pixsim.schema.adoption.quarantine import QUARANTINE, Rules
 from pixsim.schema.adoption.recognising import RECORD, VERSIONS
-from pixsim.schema.adoption.surveying import Survey
+from pixsim.schema.adoption.surveying import SETTINGS, Survey
 from pixsim.schema.adoption.undoing import HISTORY, ORIGINALS, contents, described
 from pixsim.schema.adoption.users import USERS
 from pixsim.schema.catalog import Column, Schema, quoted, read_schema
@@ -62,6 +62,8 @@ def adopt(
     Raises NotAdopted if it changed since, or if the proof fails; LockNotGiven if somebody keeps
     using it. Then nothing was changed.
     """
+    if any(credentials.secrets_of(copy) for copy in survey.copies):
+        credentials.refuse_without_key()
     waiting = Waiting(connection, patience, on_wait)
     with waiting.open():
         done = waiting.attempt(lambda: _Adoption(connection, survey).run())
@@ -81,7 +83,7 @@ class _Adoption:
         using = self.connection.alias
         with transaction.atomic(using=using), closing(self.connection.cursor()) as cursor:
             self.cursor = cursor
-            cursor.execute("SET LOCAL TimeZone = 'UTC'")
+            cursor.execute(SETTINGS)
             found = self._lock()
             before = checksums.before(self.connection, self._copies(self.site), self.site)
             self._move_aside()

@@ -173,7 +173,11 @@ def _of_table(
             )
     if there.row_security:
         beside.lost.append(
-            (there.name, "!row level security is on: its policies would not be carried over")
+            (
+                there.name,
+                "!row level security is on, and its policies are not carried over: switch it off "
+                "first, and set it up again on our table",
+            )
         )
 
 

@@ -55,9 +55,10 @@ class Change:
 
 def changes_for(target: Schema, rules: Iterable[Rules]) -> list[Change]:
     """All changes for the tables that are there, in the order in which they are made."""
-    found = list(_emptied(target, rules))
-    if "profiles" in target.tables:
-        found.append(SECOND_EMAIL)
+    found = [
+        *_emptied(target, rules),
+        SECOND_PROFILE if "profiles" in target.tables else SECOND_USER,
+    ]
     if "jobs" in target.tables:
         found += LEFT_JOBS
     if "job_chunks" in target.tables:
@@ -65,12 +66,24 @@ def changes_for(target: Schema, rules: Iterable[Rules]) -> list[Change]:
     return found
 
 
-SECOND_EMAIL = Change(
+SAME_EMAIL = "somebody older has this e-mail, but for upper and lower case"
+
+SECOND_USER = Change(
+    "auth_user",
+    "email",
+    "SELECT id, '' AS value FROM (SELECT id, row_number() OVER"
+    " (PARTITION BY lower(email) ORDER BY date_joined, id) AS place FROM auth_user"
+    " WHERE email <> '') AS placed WHERE place > 1",
+    SAME_EMAIL,
+)
+
+# A later migration gives exactly this address to the profile of a user who has none.
+SECOND_PROFILE = Change(
     "profiles",
     "email",
     "SELECT p.id, 'user' || u.id || '@users.invalid' AS value FROM profiles AS p"
     " JOIN auth_user AS u ON u.username = 'profile-' || p.id WHERE u.email = '' AND p.email <> ''",
-    "somebody older has the same e-mail but for upper and lower case",
+    SAME_EMAIL,
 )
 
 LEFT_CHUNKS = Change(

@@ -11,13 +11,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.utils import CursorWrapper
 from django.views.decorators.debug import sensitive_variables
 
-from pixsim.core.crypto import cipher
+from pixsim.core.crypto import CredentialsUnreadable, cipher
 from pixsim.schema.adoption.conversions import ENCRYPTED
 from pixsim.schema.adoption.copies import Copy
 from pixsim.schema.catalog import Table, quoted
+from pixsim.schema.errors import SchemaError
+
+
+class NoKey(SchemaError):
+    """Credentials cannot be encrypted, or not read again."""
+
 
 TOKENS = "adoption_tokens"
 PAGE = 500
@@ -29,15 +36,24 @@ def secrets_of(copy: Copy) -> list[str]:
     return [name for name, way in copy.conversions.items() if way.why == ENCRYPTED]
 
 
+def refuse_without_key() -> None:
+    """Raises NoKey if nothing can be encrypted with what CREDENTIALS_KEYS holds."""
+    try:
+        cipher.encrypt("")
+    except ImproperlyConfigured as error:
+        raise NoKey(f"{error} Nothing was changed.") from None
+
+
 @sensitive_variables()
 def encrypted(cursor: CursorWrapper, copy: Copy, original: str) -> Copy:
     """The copy with tokens of `original`'s secrets, from a table of this transaction.
 
-    Raises ImproperlyConfigured without CREDENTIALS_KEYS.
+    Raises NoKey without CREDENTIALS_KEYS.
     """
     names = secrets_of(copy)
     if not names:
         return copy
+    refuse_without_key()
     columns = ", ".join(f"{quoted(name)} text" for name in names)
     cursor.execute(f"CREATE TEMP TABLE {TOKENS} (id integer, {columns}) ON COMMIT DROP")
     places = ", ".join(["%s"] * (len(names) + 1))
@@ -73,7 +89,7 @@ def bring_back(
 ) -> None:
     """Put the plain text of the tokens in `tables` back into the older table, called `whole`.
 
-    Raises CredentialsUnreadable if a key is gone.
+    Raises NoKey if the key of a token is gone.
     """
     sets = ", ".join(f"{quoted(name)} = %s::{original.columns[name].type}" for name in names)
     for table in tables:
@@ -96,11 +112,15 @@ def fingerprint(cursor: CursorWrapper, name: str, table: str, *, is_encrypted: b
     return total
 
 
+@sensitive_variables()
 def _plain(names: Sequence[str], table: str, texts: Sequence[str | None]) -> list[str | None]:
-    return [
-        None if text is None else cipher.decrypt(text, place=f"{table}.{name}")
-        for name, text in zip(names, texts, strict=True)
-    ]
+    try:
+        return [
+            None if text is None else cipher.decrypt(text, place=f"{table}.{name}")
+            for name, text in zip(names, texts, strict=True)
+        ]
+    except (CredentialsUnreadable, ImproperlyConfigured) as error:
+        raise NoKey(str(error)) from None
 
 
 def _pages(cursor: CursorWrapper, table: str, names: Sequence[str]) -> Iterator[list[Any]]:

@@ -76,7 +76,8 @@ def rules_of(
     head: Table, columns: set[str], *, tables: set[str], emptied: frozenset[tuple[str, str]]
 ) -> Rules:
     """The rules of `head` that speak of `columns` and refer to `tables` only."""
-    needed, loose = [], []
+    needed: list[Reference] = []
+    loose: list[Reference] = []
     for each in _references(head, columns, tables):
         may_be_empty = (head.name, each.column) in emptied or each.column in _set_null(head.name)
         (loose if may_be_empty else needed).append(each)
@@ -125,7 +126,7 @@ def _plain(keys: tuple[str, ...]) -> str:
 def _set_null(table: str) -> set[str]:
     """The columns of a table whose model says that they become empty with what they point at."""
     return {
-        field.column
+        str(field.column)
         for model in apps.get_models(include_auto_created=True)
         if model._meta.db_table == table
         for field in model._meta.local_fields

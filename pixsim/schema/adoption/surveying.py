@@ -27,6 +27,9 @@ from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import reference
 from pixsim.schema.words import Key
 
+SETTINGS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL work_mem = '64MB'"
+"""For the transactions of adoption: times as text are those of UTC, and whole tables are joined."""
+
 FRAMEWORK = ("auth", "contenttypes")
 """Apps of Django's whose tables come with the log-ins, at their heads."""
 
@@ -104,7 +107,7 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
             connection, found, head, copies, differences, people=point.system.people
         )
         seen = findings(point.system, found, copies, differences, beside)
-        counts, counted = _counted(cursor, found, copies, list(seen))
+        counts, counted = _counted(cursor, found, copies, list(seen), point.system.people)
         changes = changes_for(target, rules)
         broken, changed = _foretold(cursor, found, copies, rules, changes)
         notes = tuple(_notes(cursor, point, found, counts))
@@ -132,7 +135,7 @@ def reading(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
     """A transaction that sees one moment and cannot write."""
     with transaction.atomic(using=connection.alias), closing(connection.cursor()) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SET LOCAL TimeZone = 'UTC'")
+        cursor.execute(SETTINGS)
         yield cursor
 
 
@@ -176,7 +179,7 @@ def _people(point: Point, people: Any) -> Copy:
 def _secrets(table: str) -> frozenset[str]:
     """The columns that are encrypted with us."""
     return frozenset(
-        field.column
+        str(field.column)
         for model in apps.get_models()
         if model._meta.db_table == table
         for field in model._meta.local_fields
@@ -194,20 +197,23 @@ def _rules(point: Point, copies: Sequence[Copy], target: Schema, head: Schema) -
 
 
 def _counted(
-    cursor: CursorWrapper, found: Schema, copies: Sequence[Copy], seen: list[Finding]
+    cursor: CursorWrapper, found: Schema, copies: Sequence[Copy], seen: list[Finding], people: str
 ) -> tuple[dict[str, int], list[Finding]]:
     """How many rows each table has, and the findings with how many rows they touch."""
+    schema = quoted(found.name)
     counts: dict[str, int] = {}
     touched: dict[str, int] = {}
     for copy in copies:
         if copy.table == USERS:
+            cursor.execute(f"SELECT count(*) FROM {schema}.{people}")
+            counts[people] = touched[people] = cursor.fetchone()[0]
             continue
         asked = ["count(*)"]
         for name, way in copy.conversions.items():
             asked.append(f'count(o."{name}")')
             asked.append(f"count(*) FILTER (WHERE {way.unfit or 'false'})")
             asked.append(f"count(*) FILTER (WHERE {way.raw or 'false'})")
-        source = copy.source.replace("{schema}", quoted(found.name))
+        source = copy.source.replace("{schema}", schema)
         cursor.execute(f"SELECT {', '.join(asked)} FROM {source}")
         row = cursor.fetchone()
         counts[copy.table] = row[0]
@@ -259,7 +265,11 @@ def _foretold(
         asked.append(f"SELECT '', '{number}', count(*), NULL FROM ({change.rows}) AS changed")
     cursor.execute(f"WITH {', '.join(parts)} {' UNION ALL '.join(asked)}")
     answers = cursor.fetchall()
-    broken_rows = [Broken(*row[:3], tuple(row[3])) for row in answers if row[0]]
+    broken_rows = [
+        Broken(table, reason, rows, tuple(examples))
+        for table, reason, rows, examples in answers
+        if table
+    ]
     changed = {int(row[1]): row[2] for row in answers if not row[0]}
     return broken_rows, [(change, changed[number]) for number, change in enumerate(changes)]
 
@@ -269,6 +279,18 @@ def _notes(
 ) -> Iterator[str]:
     """What the operator should know besides."""
     schema = quoted(found.name)
+    cursor.execute(
+        "SELECT count(*), (array_agg(o.email ORDER BY o.email))[1:5] FROM (SELECT email,"
+        f" row_number() OVER (PARTITION BY lower(email) ORDER BY created_at, id) AS place FROM"
+        f" {schema}.{point.system.people}) AS o WHERE place > 1"
+    )
+    later, emails = cursor.fetchone()
+    if later:
+        yield (
+            f"{later:,} people have an e-mail that somebody older has too, but for upper and lower "
+            f"case ({', '.join(emails)}): the oldest keeps it, the others get a name of their own "
+            "instead; adoption_changes says which."
+        )
     if "job_chunks" in counts:
         cursor.execute(
             f"SELECT count(*) FROM {schema}.job_chunks WHERE status IN ('pending', 'processing')"

@@ -19,6 +19,7 @@ from pixsim.schema.adoption.conversions import ENCRYPTED, Conversion
 from pixsim.schema.adoption.copies import Copy
 from pixsim.schema.adoption.quarantine import QUARANTINE
 from pixsim.schema.adoption.recognising import RECORD
+from pixsim.schema.adoption.surveying import SETTINGS
 from pixsim.schema.catalog import Schema, quoted, read_schema
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.waiting import Patience, Wait, Waiting
@@ -96,7 +97,7 @@ def undo(
     """Give the older database back, in one transaction.
 
     Raises NotUndone if rows changed since the adoption, unless `lose_changes`; LockNotGiven if
-    somebody keeps using the tables; CredentialsUnreadable without the key of the secrets.
+    somebody keeps using the tables; NoKey without the key of the secrets.
     """
     waiting = Waiting(connection, patience, on_wait)
     with waiting.open():
@@ -105,7 +106,7 @@ def undo(
 
 def _undo(connection: BaseDatabaseWrapper, about: dict[str, Any], lose_changes: bool) -> None:
     with transaction.atomic(using=connection.alias), closing(connection.cursor()) as cursor:
-        cursor.execute("SET LOCAL TimeZone = 'UTC'")
+        cursor.execute(SETTINGS)
         tables = ", ".join(quoted(name) for name in about["tables"])
         cursor.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
         if not lose_changes:

@@ -29,7 +29,7 @@ def copy_of_people(system: System, people: Table) -> Copy:
 def _of_users(users: Table) -> Copy:
     """PixSim7's users: they keep ids, names and passwords."""
     admin = "coalesce(o.role, '') = 'admin'"
-    email = f"CASE WHEN {LATER} OR length(o.email) > {LONGEST_EMAIL} THEN '' ELSE o.email END"
+    email = f"CASE WHEN length(o.email) > {LONGEST_EMAIL} THEN '' ELSE o.email END"
     return Copy(
         table=USERS,
         source=f"{users.name} AS o",
