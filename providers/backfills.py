@@ -17,9 +17,11 @@ from pixsim.core.db.backfill import (
     Backfill,
     BackfillRefused,
     progress_lines,
+    range_script,
     run_in_key_ranges,
     statement,
 )
+from pixsim.core.db.steps import refusal
 
 # The first account of the provider is a guess, and marked as one.
 FILL = """
@@ -91,12 +93,15 @@ MARK_AS_GUESS = """
     WHERE id BETWEEN %s AND %s AND account_source IN ('evidence', 'only_account')
 """
 
-WITHOUT_ACCOUNT = """
-    SELECT provider_id, count(*), (array_agg(id ORDER BY id))[1:5]
+FROM_WITHOUT_ACCOUNT = """
     FROM provider_submissions AS submission
     WHERE account_id IS NULL AND NOT EXISTS (
         SELECT FROM provider_accounts AS account WHERE account.provider_id = submission.provider_id
     )
+"""
+WITHOUT_ACCOUNT = f"""
+    SELECT provider_id, count(*), (array_agg(id ORDER BY id))[1:5]
+    {FROM_WITHOUT_ACCOUNT}
     GROUP BY provider_id ORDER BY provider_id
 """
 
@@ -204,4 +209,23 @@ ACCOUNTS_FROM_EVIDENCE = Backfill(
     pending="account_source = 'backfill'",
     change=FILL_FROM_EVIDENCE,
     undo=ACCOUNTS_FROM_EVIDENCE_UNDO,
+)
+
+# What the functions above do, for scripts of the migrations that call them.
+FILL_ACCOUNTS_SQL = (
+    refusal(
+        f"EXISTS (SELECT {FROM_WITHOUT_ACCOUNT})",
+        "There are submissions of providers without an account: add one for each provider first.",
+    ),
+    FIRST_ACCOUNT.sql,
+)
+CLEAR_GUESSED_ACCOUNTS_SQL = (
+    range_script("provider_submissions", pending="account_source = 'backfill'", change=CLEAR),
+)
+MARK_EVIDENCE_AS_GUESSES_SQL = (
+    range_script(
+        "provider_submissions",
+        pending="account_source IN ('evidence', 'only_account')",
+        change=MARK_AS_GUESS,
+    ),
 )

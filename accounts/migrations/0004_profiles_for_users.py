@@ -14,6 +14,8 @@ from typing import Any
 
 from django.db import migrations
 
+from pixsim.core.db.steps import in_sql
+
 BATCH = 1000
 
 # The users of one batch that have no profile, under the e-mail that the pass gives them.
@@ -33,8 +35,10 @@ PASSES = (
     FILL.format(email="email", condition="email <> '' AND email NOT LIKE '%%@users.invalid'"),
     FILL.format(email="'user' || id || '@users.invalid'", condition="true"),
 )
+EVERYBODY = {"after": 0, "upto": 2**31 - 1}
 
 
+@in_sql(*(f"{statement % EVERYBODY};" for statement in PASSES))
 def fill(apps: Any, schema_editor: Any) -> None:
     users = apps.get_model("auth", "User").objects.using(schema_editor.connection.alias)
     keys = users.order_by("pk").values_list("pk", flat=True)

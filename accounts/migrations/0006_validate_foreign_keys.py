@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db import migrations
 
+from pixsim.core.db.steps import in_sql
+
 KEYS = (
     ("credit_accounts", "user_id", "profiles"),
     ("credit_transactions", "user_id", "profiles"),
@@ -33,6 +35,7 @@ SELECT count(*),
 """
 
 
+@in_sql()  # VALIDATE finds the same rows, one table at a time
 def refuse_dangling_rows(apps: Any, schema_editor: Any) -> None:
     found = []
     with schema_editor.connection.cursor() as cursor:

@@ -16,6 +16,7 @@ from django.db import migrations, models
 from django.db.models import Q
 
 from pixsim.core.db.operations import AddForeignKey
+from pixsim.core.db.steps import in_sql, refusal
 
 OLDER = ["purchase", "usage", "refund", "bonus"]
 KINDS = [
@@ -30,6 +31,12 @@ KINDS = [
 ]
 
 
+@in_sql(
+    refusal(
+        f"EXISTS (SELECT FROM credit_transactions WHERE type <> ALL (ARRAY{OLDER}))",
+        "Lines of the ledger are holds and their ends, which the older schema does not know.",
+    )
+)
 def refuse_to_lose_lines(apps: Any, schema_editor: Any) -> None:
     with schema_editor.connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM credit_transactions WHERE type <> ALL(%s)", [OLDER])

@@ -12,7 +12,12 @@ Back: empties exactly the rows that are marked as guessed.
 from django.db import migrations
 
 from pixsim.core.db.backfill import migration_step
-from providers.backfills import clear_guessed_accounts, fill_accounts
+from providers.backfills import (
+    CLEAR_GUESSED_ACCOUNTS_SQL,
+    FILL_ACCOUNTS_SQL,
+    clear_guessed_accounts,
+    fill_accounts,
+)
 
 
 class Migration(migrations.Migration):
@@ -21,5 +26,8 @@ class Migration(migrations.Migration):
     dependencies = [("providers", "0003_submission_account")]
 
     operations = [
-        migrations.RunPython(migration_step(fill_accounts), migration_step(clear_guessed_accounts))
+        migrations.RunPython(
+            migration_step(fill_accounts, sql=FILL_ACCOUNTS_SQL),
+            migration_step(clear_guessed_accounts, sql=CLEAR_GUESSED_ACCOUNTS_SQL),
+        )
     ]

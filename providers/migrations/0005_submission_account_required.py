@@ -16,7 +16,7 @@ from django.db import migrations, models
 from pixsim.core.db.backfill import migration_step
 from pixsim.core.db.indexes import NamedIndex
 from pixsim.core.db.operations import AddForeignKey
-from providers.backfills import fill_accounts
+from providers.backfills import FILL_ACCOUNTS_SQL, fill_accounts
 
 TABLE = "provider_submissions"
 CHECK = "ck_provider_submissions_account_required"
@@ -40,7 +40,9 @@ class Migration(migrations.Migration):
             f"ALTER TABLE {TABLE} ADD CONSTRAINT {CHECK} "
             "CHECK (account_id IS NOT NULL AND account_source IS NOT NULL) NOT VALID"
         ),
-        migrations.RunPython(migration_step(fill_accounts), migrations.RunPython.noop),
+        migrations.RunPython(
+            migration_step(fill_accounts, sql=FILL_ACCOUNTS_SQL), migrations.RunPython.noop
+        ),
         sql(f"ALTER TABLE {TABLE} VALIDATE CONSTRAINT {CHECK}"),
         ValidateConstraint("providersubmission", "ck_provider_submissions_account_source_valid"),
         migrations.AlterField(

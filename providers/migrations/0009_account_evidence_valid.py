@@ -9,7 +9,7 @@ from django.contrib.postgres.operations import ValidateConstraint
 from django.db import migrations
 
 from pixsim.core.db.backfill import migration_step
-from providers.backfills import mark_evidence_as_guesses
+from providers.backfills import MARK_EVIDENCE_AS_GUESSES_SQL, mark_evidence_as_guesses
 
 
 class Migration(migrations.Migration):
@@ -18,6 +18,9 @@ class Migration(migrations.Migration):
     dependencies = [("providers", "0008_account_evidence")]
 
     operations = [
-        migrations.RunPython(migrations.RunPython.noop, migration_step(mark_evidence_as_guesses)),
+        migrations.RunPython(
+            migrations.RunPython.noop,
+            migration_step(mark_evidence_as_guesses, sql=MARK_EVIDENCE_AS_GUESSES_SQL),
+        ),
         ValidateConstraint("providersubmission", "ck_provider_submissions_account_source_valid"),
     ]

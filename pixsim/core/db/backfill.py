@@ -6,7 +6,7 @@ ranges that were committed; the next run begins at the first row that is still t
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -18,7 +18,11 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import CursorWrapper
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+from pixsim.core.db.steps import in_sql
+
 MIN_BATCH, MAX_BATCH = 100, 20_000
+SCRIPT_BATCH = 5_000
+"""Keys in a range of a script, which measures nothing."""
 
 
 class BackfillRefused(Exception):
@@ -96,6 +100,11 @@ class Backfill:
             apply=statement(self.change),
             **options,
         )
+
+    @property
+    def sql(self) -> str:
+        """The same as one statement, for a script."""
+        return range_script(self.table, pending=self.pending, change=self.change, key=self.key)
 
 
 def run_in_key_ranges(
@@ -175,6 +184,24 @@ def run_in_key_ranges(
     return changed
 
 
+def range_script(table: str, *, pending: str, change: str, key: str = "id") -> str:
+    """The statement that does, outside a transaction and in ranges of keys that it commits, what
+    `run_in_key_ranges` does with `change` (SQL with %s for the first and the last key)."""
+    body = change.strip() % ("range_low", f"(range_low + {SCRIPT_BATCH - 1})")
+    return f"""DO $backfill$
+DECLARE
+    range_low bigint;
+    range_last bigint;
+BEGIN
+    SELECT min({key}), max({key}) INTO range_low, range_last FROM {table} WHERE {pending};
+    WHILE range_low <= range_last LOOP
+        {body};
+        COMMIT;
+        range_low := range_low + {SCRIPT_BATCH};
+    END LOOP;
+END $backfill$;"""
+
+
 def statement(sql: str) -> Callable[[CursorWrapper, KeyRange], int]:
     """Return an `apply` that runs `sql` with the parameters low and high."""
 
@@ -186,10 +213,14 @@ def statement(sql: str) -> Callable[[CursorWrapper, KeyRange], int]:
 
 
 def migration_step(
-    backfill: Callable[[BaseDatabaseWrapper], Any],
+    backfill: Callable[[BaseDatabaseWrapper], Any], *, sql: Sequence[str]
 ) -> Callable[[Any, BaseDatabaseSchemaEditor], None]:
-    """Return `backfill` as RunPython takes it, with a refusal as `migrate`'s error message."""
+    """Return `backfill` as RunPython takes it, with a refusal as `migrate`'s error message.
 
+    `sql` is what it does, in statements, for a script of the migration.
+    """
+
+    @in_sql(*sql)
     def run(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
         try:
             backfill(schema_editor.connection)

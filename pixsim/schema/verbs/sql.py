@@ -1,0 +1,53 @@
+"""`db sql`: a range of migrations as a script for psql, written without a database."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.schema.errors import FINE, UsageError
+from pixsim.schema.history import load_migrations
+from pixsim.schema.offline import script
+from pixsim.schema.targets import plan_for, state_at
+from pixsim.schema.verbs import Context, Verb
+
+
+class Sql(Verb):
+    name = "sql"
+    help = "The SQL of migrations for psql, without a database: [START:]END, all if left out."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "range",
+            nargs="*",
+            help="END, or START:END; each is a target, START is where the database stands "
+            "(it and what it depends on), nothing if left out, head with --backwards",
+        )
+        parser.add_argument("--backwards", action="store_true", help="take back, from START to END")
+
+    def run(self, context: Context) -> int:
+        backwards = context.options.backwards
+        start, end = _range(context.options.range)
+        loader = load_migrations(None)
+        applied = state_at(loader, start, revisions=REVISIONS) if start or backwards else []
+        plan = plan_for(loader, applied, end, backwards=backwards, revisions=REVISIONS)
+        if not plan.steps:
+            context.console.warn(
+                f"There is nothing to {'take back' if backwards else 'apply'} on the way to "
+                f"{plan.target}. Say START:END{'' if backwards else ', or --backwards to go down'}."
+            )
+        text = script(context.connection, loader, applied, plan)
+        if not context.console.as_json:
+            context.console.out.write(text)
+        context.console.result({"target": plan.target, "sql": text})
+        return FINE
+
+
+def _range(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of START and of END."""
+    parts = " ".join(words).split(":")
+    if len(parts) > 2:
+        raise UsageError(f"{' '.join(words)} has more than one colon: say START:END.")
+    *start, end = parts
+    return start[0].split() if start else [], end.split()
