@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +12,7 @@ from datetime import datetime
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
-from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.migrations.exceptions import InconsistentMigrationHistory, NodeNotFoundError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -73,8 +75,8 @@ def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
         raise
     except Exception as error:  # a migration file may raise anything when it is imported
         raise SchemaError(
-            f"The migration files cannot be read: {type(error).__name__}: {error}. Nothing was "
-            f"changed. Mend or bring back the file that is named."
+            f"The migration files cannot be read: {type(error).__name__}: {error}{_where(error)}. "
+            f"Nothing was changed. Mend or bring back the file that is named."
         ) from error
 
 
@@ -164,6 +166,16 @@ def summary(migration: Migration) -> str:
     """The first paragraph of what the file says of itself, in one line; may be empty."""
     module = sys.modules.get(type(migration).__module__)
     return " ".join(((module and module.__doc__) or "").strip().partition("\n\n")[0].split())
+
+
+def _where(error: Exception) -> str:
+    """The file that could not be imported, and its line, unless the error says it."""
+    if isinstance(error, NodeNotFoundError | SyntaxError):
+        return ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.name == "<module>":  # the first that was being imported
+            return f" ({os.path.relpath(frame.filename)}, line {frame.lineno})"
+    return ""
 
 
 def _rows(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> tuple[Row, ...]:

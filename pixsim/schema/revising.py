@@ -124,7 +124,7 @@ def file_name(message: str) -> str:
 
 def write(migrations: Sequence[Migration], message: str) -> dict[Key, Path]:
     """Write the files, `message` as their docstring, or without one what they do."""
-    written = {}
+    written: dict[Key, Path] = {}
     for migration in migrations:
         writer = MigrationWriter(migration, include_header=False)
         path = Path(writer.path)

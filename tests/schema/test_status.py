@@ -50,6 +50,13 @@ def test_an_empty_database_has_nothing_applied(shop, db) -> None:
     assert "SELECT to_regclass" not in ran.err
 
 
+def test_of_many_that_are_pending_the_first_and_the_last_are_named(shop, db) -> None:
+    shop.write("shop", "0003_it", migration(depends=[("shop", "0002_more")]))
+    shop.write("shop", "0004_it", migration(depends=[("shop", "0003_it")]))
+
+    assert "shop  0            0001_initial … 0004_it (4)\n" in db("status").out
+
+
 def test_json_is_one_object_with_everything_but_the_password(shop, db, sql) -> None:
     from django.db import connections
 
@@ -108,14 +115,30 @@ def test_a_database_that_alembic_made_is_recognised(shop, db, sql) -> None:
     assert "upgrade" not in ran.out
 
 
-def test_a_migration_that_cannot_be_read_is_one_message(shop, db) -> None:
-    shop.write("shop", "0003_broken", "1 / 0")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n1 / 0", "ZeroDivisionError: division by zero ("),
+        ("import nothing_like_it", "ModuleNotFoundError: No module named 'nothing_like_it' ("),
+        ("def (", "SyntaxError: invalid syntax (0003_broken.py, line 1)"),
+        ("", "BadMigrationError: Migration 0003_broken in app shop has no Migration class"),
+        (
+            migration(depends=[("shop", "0009_gone")]),
+            "NodeNotFoundError: Migration shop.0003_broken dependencies reference nonexistent "
+            "parent node ('shop', '0009_gone')",
+        ),
+    ],
+    ids=lambda value: value.partition(":")[0],
+)
+def test_a_migration_that_cannot_be_read_is_one_message(shop, db, text, said) -> None:
+    shop.write("shop", "0003_broken", text)
 
     ran = db("status")
 
     assert ran.code == 1
-    assert "The migration files cannot be read: ZeroDivisionError" in ran.err
-    assert "Traceback" not in ran.err
+    assert f"The migration files cannot be read: {said}" in ran.err
+    assert "0003_broken" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_where_the_url_came_from(tmp_path, monkeypatch) -> None:

@@ -19,6 +19,9 @@ from pixsim.schema.history import (
 )
 from pixsim.schema.verbs import Context, Verb
 
+SHOWN = 3
+"""As many pending migrations of an app are named."""
+
 
 class Status(Verb):
     name = "status"
@@ -140,7 +143,14 @@ def _show(console: Console, history: History, wrong: list[str]) -> None:
     apps = [_app(history, app) for app in history.heads]
     console.table(
         ("app", "applied", "at", "pending"),
-        ((app["app"], app["applied"], app["at"], ", ".join(app["pending"])) for app in apps),
+        ((app["app"], app["applied"], app["at"], _short(app["pending"])) for app in apps),
     )
     console.say()
     console.say("\n".join(wrong) or "At head: nothing is pending.")
+
+
+def _short(names: list[str]) -> str:
+    """The names, of many the first and the last: `history` has them all."""
+    if len(names) <= SHOWN:
+        return ", ".join(names)
+    return f"{names[0]} … {names[-1]} ({len(names)})"
