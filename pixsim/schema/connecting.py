@@ -139,6 +139,11 @@ TROUBLES = (
         sentences=["server closed the connection", "connection is closed", "connection is lost"],
     ),
     Trouble(
+        "{place} has already what was to be made: {said}. `manage.py db verify` says what differs; "
+        "if all of it is there and only the record is missing, `manage.py db stamp` writes it.",
+        codes=["42701", "42P07", "42710"],
+    ),
+    Trouble(
         "{place} is not as the code expects it: {said}. See `manage.py db status` and `manage.py "
         "db verify`.",
         codes=["42P01", "42703"],

@@ -235,6 +235,8 @@ def test_a_server_that_is_too_old(shop, db, monkeypatch) -> None:
         (psycopg.errors.CannotConnectNow, OperationalError, "is starting or stopping"),
         (psycopg.errors.AdminShutdown, OperationalError, "The connection was lost"),
         (psycopg.errors.UndefinedTable, ProgrammingError, "is not as the code expects it"),
+        (psycopg.errors.DuplicateTable, ProgrammingError, "has already what was to be made: so"),
+        (psycopg.errors.DuplicateColumn, ProgrammingError, "`manage.py db stamp` writes it."),
         (psycopg.errors.SyntaxError, ProgrammingError, "Database 'pixsim_scratch_"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
