@@ -77,7 +77,7 @@ class _Adoption:
         self.survey = survey
         self.site = survey.found.name
         self.done = Adopted()
-        self.renamed: list[tuple[str, str]] = []
+        self.renamed: dict[str, str] = {}
 
     def run(self) -> Adopted:
         using = self.connection.alias
@@ -145,7 +145,7 @@ class _Adoption:
         names += [VERSIONS] if VERSIONS in self.survey.found.tables else []
         for name in names:
             self.cursor.execute(f"ALTER TABLE {quoted(name)} RENAME TO {quoted(name + ADOPTED)}")
-            self.renamed.append((name, name + ADOPTED))
+            self.renamed[name] = name + ADOPTED
 
     def _build(self) -> None:
         self.cursor.execute(CREATE_CHANGES)
@@ -222,7 +222,8 @@ class _Adoption:
 
     def _point_here(self, table: str, name: str, definition: str) -> None:
         """Give a site's own foreign key back; rows that point into quarantine are let be."""
-        add = f"ALTER TABLE {quoted(table)} ADD CONSTRAINT {quoted(name)} {definition}"
+        table = quoted(self.renamed.get(table, table))
+        add = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(name)} {definition}"
         try:
             with transaction.atomic(using=self.connection.alias):
                 self.cursor.execute(add)

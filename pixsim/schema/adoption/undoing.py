@@ -165,7 +165,8 @@ def _drop_ours(cursor: CursorWrapper, found: Schema, about: dict[str, Any]) -> N
     for name in reversed(about["views"]):
         cursor.execute(f"DROP VIEW {quoted(name)}")
     for table, name, _ in about["foreign_keys"]:
-        cursor.execute(f"ALTER TABLE {quoted(table)} DROP CONSTRAINT {quoted(name)}")
+        table = quoted(about["renamed"].get(table, table))
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {quoted(name)}")
     ours = [*about["tables"], RECORD, CHANGES, HELD_JOBS, HISTORY, files.TABLE]
     ours += [QUARANTINE + name for name in about["quarantined"]]
     tables = ", ".join(quoted(name) for name in ours if name in found.tables or name == HISTORY)
@@ -173,7 +174,7 @@ def _drop_ours(cursor: CursorWrapper, found: Schema, about: dict[str, Any]) -> N
 
 
 def _move_back(cursor: CursorWrapper, about: dict[str, Any]) -> None:
-    for before, now in reversed(about["renamed"]):
+    for before, now in about["renamed"].items():
         cursor.execute(f"ALTER TABLE {quoted(now)} RENAME TO {quoted(before)}")
     cursor.execute("SELECT quote_ident(current_schema())")
     (site,) = cursor.fetchone()
