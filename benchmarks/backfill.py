@@ -1,30 +1,30 @@
 """The account backfill on a large table, beside the single UPDATE of the older migration.
 
-    [DATABASE_URL=postgres://…] python -m benchmarks.backfill [--rows 1000000]
+    [DATABASE_URL=postgres://…] python -m benchmarks.backfill [--rows 5,000,000]
 
-Uses a database of its own on that server, or on an embedded one, and drops it afterwards. While a
-contestant runs, a client updates one random submission after another: what it waits for is what
-users would feel.
+Uses databases of its own on that server, or on an embedded one, and drops them afterwards: one is
+filled, and each contestant has a copy of it. Meanwhile a client reads a random submission with its
+job, then updates another, again and again: what it waits for is what users would feel.
 """
 
 import argparse
 import os
 import random
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
-from benchmarks.report import write_section
+from benchmarks.report import percentile, table, write_section
 from tests.world import World
 
-SCRATCH = "pixsim_benchmark_backfill"
+SCRATCH, FILLED = "pixsim_benchmark_backfill", "pixsim_benchmark_filled"
+IDLE_SECONDS = 10
 PROVIDERS, ACCOUNTS_EACH, SUBMISSIONS_PER_JOB = 20, 3, 10
 
 SEED = """
@@ -62,18 +62,42 @@ OLDER_MIGRATION = [
 ]
 
 
+READ = """
+SELECT s.status, j.status FROM provider_submissions AS s JOIN jobs AS j ON j.id = s.job_id
+WHERE s.id = %s
+"""
+WRITE = "UPDATE provider_submissions SET duration_ms = 1 WHERE id = %s"
+
+# What writes rows holds this until it ends, and with it every row that it wrote.
+LOCKED_FOR = """
+SELECT extract(epoch FROM clock_timestamp() - activity.xact_start)::float
+FROM pg_stat_activity AS activity JOIN pg_locks AS lock USING (pid)
+WHERE pid = %s AND lock.granted AND lock.relation = 'provider_submissions'::regclass
+  AND lock.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'AccessExclusiveLock')
+LIMIT 1
+"""
+
+
+@dataclass
+class Client:
+    """What a client waited for, in seconds."""
+
+    reads: list[float] = field(default_factory=list)
+    writes: list[float] = field(default_factory=list)
+
+
 @dataclass
 class Measured:
     """Seconds throughout."""
 
     seconds: float
-    waits: list[float]
-    longest_transaction: float
+    longest_lock: float
+    client: Client
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=lambda text: int(text.replace(",", "")), default=5_000_000)
     rows = parser.parse_args().rows
     with ExitStack() as stack:
         server = os.environ.get("DATABASE_URL") or stack.enter_context(World()).database_url
@@ -87,50 +111,45 @@ def measure(server: str, rows: int) -> None:
 
     django.setup()
     contestants: dict[str, tuple[str, Callable[[], None]]] = {
+        "nothing": ("0003", lambda: time.sleep(IDLE_SECONDS)),
         "one UPDATE": ("0003", one_update),
-        "account backfill (0004)": ("0003", lambda: migrate("0004")),
+        "`db backfill run`": ("0003", lambda: backfill("100")),
+        "`db backfill run --share 50`": ("0003", lambda: backfill("50")),
         "older migration, one transaction": ("0002", older_migration),
         "migrations 0003 to 0005": ("0002", lambda: migrate("0005")),
     }
-    lines = [
-        f"{rows:,} submissions with all indexes, while a client updates single rows.\n",
-        "| what | seconds | rows/s | longest transaction | updates by the client "
-        "| wait p50 | wait p99 | longest wait |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, (start, contestant) in contestants.items():
-        with scratch_database(server):
-            lines.append(line(name, run(start, contestant, rows), rows))
-            print(lines[-1], flush=True)
-    write_section("backfill", "Account backfill", "\n".join(lines))
+    lines = []
+    with filled_database(server, rows):
+        for name, (start, contestant) in contestants.items():
+            with database(server, SCRATCH, template=FILLED):
+                lines.append(line(name, run(start, contestant, rows), rows))
+                print(*lines[-1], sep=" | ", flush=True)
+    heading = ["what", "seconds", "rows/s", "longest lock"]
+    heading += ["reads/s", "read p99", "longest read", "writes/s", "write p99", "longest write"]
+    about = f"{rows:,} submissions with all indexes, while a client reads and writes single rows."
+    write_section("backfill", "Account backfill", f"{about}\n\n{table(heading, lines)}")
 
 
 def run(start: str, contestant: Callable[[], None], rows: int) -> Measured:
-    """Measure `contestant` on `rows` fresh rows, at the migration `start` of providers."""
+    """Measure `contestant` at the migration `start` of providers."""
     from django.db import connection
 
     url = os.environ["DATABASE_URL"]
     migrate(start)
-    with psycopg.connect(url, autocommit=True) as client:
-        client.execute(
-            SEED.format(
-                rows=rows, providers=PROVIDERS, accounts=ACCOUNTS_EACH, per_job=SUBMISSIONS_PER_JOB
-            )
-        )
-        client.execute("VACUUM ANALYZE provider_submissions")
-        client.execute("CHECKPOINT")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CHECKPOINT")
+    connection.ensure_connection()
     pid = connection.connection.info.backend_pid
-    waits: list[float] = []
-    ages: list[float] = [0.0]
+    client, locked = Client(), [0.0]
     with (
-        meanwhile(lambda stop: update_rows(url, rows, stop, waits)),
-        meanwhile(lambda stop: watch_transactions(url, pid, stop, ages)),
+        meanwhile(lambda stop: read_and_write(url, rows, stop, client)),
+        meanwhile(lambda stop: watch_locks(url, pid, stop, locked)),
     ):
         started = time.perf_counter()
         contestant()
         seconds = time.perf_counter() - started
     connection.close()
-    return Measured(seconds, waits, max(ages))
+    return Measured(seconds, max(locked), client)
 
 
 def one_update() -> None:
@@ -154,26 +173,28 @@ def migrate(name: str) -> None:
     call_command("migrate", "providers", name, verbosity=0)
 
 
-def update_rows(url: str, rows: int, stop: threading.Event, waits: list[float]) -> None:
-    """Update random submissions until told to stop, and keep how long each update took."""
-    with psycopg.connect(url, autocommit=True) as client:
+def backfill(share: str) -> None:
+    from django.core.management import call_command
+
+    call_command("db", "backfill", "run", "first-account", share=float(share))
+
+
+def read_and_write(url: str, rows: int, stop: threading.Event, client: Client) -> None:
+    """Read and update random submissions until told to stop, and keep how long each took."""
+    with psycopg.connect(url, autocommit=True) as session:
         while not stop.wait(0.002):
-            started = time.perf_counter()
-            client.execute(
-                "UPDATE provider_submissions SET duration_ms = %s WHERE id = %s",
-                [1, random.randint(1, rows)],
-            )
-            waits.append(time.perf_counter() - started)
+            for statement, waits in ((READ, client.reads), (WRITE, client.writes)):
+                started = time.perf_counter()
+                session.execute(statement, [random.randint(1, rows)])
+                waits.append(time.perf_counter() - started)
 
 
-def watch_transactions(url: str, pid: int, stop: threading.Event, ages: list[float]) -> None:
-    """Note how old the transactions of the contestant's connection get."""
-    age = "SELECT extract(epoch FROM clock_timestamp() - xact_start)::float FROM pg_stat_activity"
-    with psycopg.connect(url, autocommit=True) as client:
-        while not stop.wait(0.01):
-            row = client.execute(f"{age} WHERE pid = %s", [pid]).fetchone()
-            if row and row[0]:
-                ages.append(row[0])
+def watch_locks(url: str, pid: int, stop: threading.Event, locked: list[float]) -> None:
+    """Note for how long the contestant's transactions hold what they locked of the table."""
+    with psycopg.connect(url, autocommit=True) as session:
+        while not stop.wait(0.005):
+            if row := session.execute(LOCKED_FOR, [pid]).fetchone():
+                locked.append(row[0])
 
 
 @contextmanager
@@ -190,26 +211,53 @@ def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
 
 
 @contextmanager
-def scratch_database(server: str) -> Iterator[None]:
-    """Have an empty scratch database on the server of this URL."""
-    name = sql.Identifier(SCRATCH)
+def filled_database(server: str, rows: int) -> Iterator[None]:
+    """Have the database FILLED with `rows` submissions, before they had accounts."""
+    from django.db import connection
+
+    with ExitStack() as stack:
+        with database(server, SCRATCH):
+            migrate("0002")
+            connection.close()
+            with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as client:
+                client.execute(
+                    SEED.format(
+                        rows=rows,
+                        providers=PROVIDERS,
+                        accounts=ACCOUNTS_EACH,
+                        per_job=SUBMISSIONS_PER_JOB,
+                    )
+                )
+                client.execute("VACUUM ANALYZE")
+            stack.enter_context(database(server, FILLED, template=SCRATCH))
+        yield
+
+
+@contextmanager
+def database(server: str, name: str, *, template: str = "template1") -> Iterator[None]:
+    """Have a database of this name, made from a template, on the server of this URL."""
+    words = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
     with psycopg.connect(server, autocommit=True) as client:
-        client.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        client.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        drop = sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**words)
+        client.execute(drop)
+        client.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**words))
         try:
             yield
         finally:
-            client.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            client.execute(drop)
 
 
-def line(name: str, measured: Measured, rows: int) -> str:
-    waits = sorted(measured.waits)
-    p99 = waits[min(len(waits) - 1, int(len(waits) * 0.99))]
-    return (
-        f"| {name} | {measured.seconds:.1f} | {rows / measured.seconds:,.0f} "
-        f"| {ms(measured.longest_transaction)} | {len(waits):,} "
-        f"| {ms(statistics.median(waits))} | {ms(p99)} | {ms(waits[-1])} |"
-    )
+def line(name: str, measured: Measured, rows: int) -> list[str]:
+    rate = "" if name == "nothing" else f"{rows / measured.seconds:,.0f}"
+    return [name, f"{measured.seconds:.1f}", rate, ms(measured.longest_lock)] + [
+        cell
+        for waits in (measured.client.reads, measured.client.writes)
+        for cell in (
+            f"{len(waits) / measured.seconds:,.0f}",
+            ms(percentile(waits, 0.99)),
+            ms(max(waits)),
+        )
+    ]
 
 
 def ms(seconds: float) -> str:

@@ -94,12 +94,12 @@ class Manifest:
 
 def manifest_of(dump: Path) -> Path:
     """The file beside the dump that says what is in it."""
-    return dump.with_name(dump.name + MANIFEST)
+    return Path(f"{dump}{MANIFEST}")
 
 
 def part_of(dump: Path) -> Path:
     """What the dump is called until it is complete."""
-    return dump.with_name(dump.name + PARTIAL)
+    return Path(f"{dump}{PARTIAL}")
 
 
 def backup(

@@ -20,12 +20,17 @@ class Backup(Verb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", nargs="?", type=Path, help="default: NAME-DATE-TIME.dump in this folder"
+            "file",
+            nargs="?",
+            type=Path,
+            help="or a folder, for NAME-DATE-TIME.dump in it; this one by default",
         )
 
     def run(self, context: Context) -> int:
         console = context.console
-        target = context.options.file or Path(_default_name(context))
+        target = context.options.file or Path()
+        if target.is_dir():
+            target /= _default_name(context)
         was_stopped = dumps.part_of(target).exists()
         with console.progress("Dumping") as show:
             manifest = dumps.backup(context.connection, target, report=show)
