@@ -1,10 +1,14 @@
 """Databases of older systems, adopted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from pixsim.schema.adoption import surveying
+from pixsim.schema.history import load_migrations
+from pixsim.schema.reference import Reference, reference
 from tests.schema.adoption import proof
 from tests.schema.conftest import Ran
 from tests.schema.legacy import STATES, State
@@ -56,3 +60,25 @@ def adopted(older: Any, sql: Sql, db: Callable[..., Ran]) -> Callable[..., State
 def models(settings: Any) -> None:
     """Models are read and written in the scratch database."""
     settings.DATABASE_ROUTERS = ["tests.schema.adoption.conftest.Scratch"]
+
+
+@pytest.fixture(autouse=True)
+def _one_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every adoption asks what the schema is at the head; here it is built once for all of them."""
+    heads = load_migrations(None).graph.leaf_nodes()
+
+    @contextmanager
+    def once(connection: Any, *, at: Any = None) -> Iterator[Reference]:
+        if at != heads:
+            with reference(connection, at=at) as built:
+                yield built
+            return
+        if not _HEAD:
+            with reference(connection, at=at) as built:
+                _HEAD.append(built)
+        yield _HEAD[0]
+
+    monkeypatch.setattr(surveying, "reference", once)
+
+
+_HEAD: list[Reference] = []

@@ -29,7 +29,8 @@ SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
                   AND l.objid = 4711 AND NOT l.granted)
 """
 ALONE = """
-SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+SELECT count(*) = 1 FROM pg_stat_activity
+ WHERE datname = current_database() AND backend_type = 'client backend'
 """
 
 
@@ -94,7 +95,7 @@ def test_migrate_and_upgrade_leave_an_older_database_alone_and_name_adopt(older,
     older("pixcrawler-001", jobs=3)
     before = dump()
 
-    with pytest.raises(CommandError, match="Alembic made this database .*`manage.py db adopt`"):
+    with pytest.raises(CommandError, match=r"Alembic made this database .*`manage.py db adopt`"):
         call_command("migrate", database=ALIAS, verbosity=0)
     ran = db("upgrade")
 
