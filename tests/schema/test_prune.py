@@ -36,7 +36,7 @@ def test_it_asks_and_says_which(stale, db, rows) -> None:
 
     assert ran.code == 1
     assert "Its file is gone: shop 0002_gone, applied 20" in ran.out
-    assert "Forget 1 of the rows in django_migrations? Nobody is here to answer" in ran.err
+    assert "Forget 1 row of django_migrations? Nobody is here to answer" in ran.err
     assert ("shop", "0002_gone") in rows()
 
 
@@ -46,6 +46,7 @@ def test_it_forgets_them_and_nothing_else(stale, db, rows, sql) -> None:
     assert ran.code == 0
     assert ran.json == {"pruned": ["shop.0002_gone"], "kept": []}
     assert rows() == [("shop", "0001_initial")]
+    assert sql("SELECT name FROM pixsim_migration_files") == [("0001_initial",)]
     assert sql("SELECT count(*) FROM shop_book") == [(0,)]
     again = db("prune", "--yes")
     assert (again.code, again.out) == (0, "No row to forget.\n")
@@ -56,7 +57,7 @@ def test_an_app_that_is_not_installed_is_only_pruned_by_name(old_app, db, rows) 
     assert "Kept: old 0001_it: old is not installed here." in ran.out
     assert rows() == [("shop", "0001_initial"), ("old", "0001_it")]
 
-    assert db("prune", "old", "--yes").out.endswith("Forgot 1 rows.\n")
+    assert db("prune", "old", "--yes").out.endswith("Forgot 1 row.\n")
     assert rows() == [("shop", "0001_initial")]
 
 

@@ -79,7 +79,7 @@ def test_json_is_one_object_with_everything_but_the_password(shop, db, sql) -> N
     assert answer["database"]["origin"] == "settings.DATABASES['scratch']"
 
 
-def test_rows_without_a_file_are_named(shop, db) -> None:
+def test_rows_without_a_file_are_named(shop, db, sql) -> None:
     call_command("migrate", database="scratch", verbosity=0)
     shop.remove("shop", "0002_more")
 
@@ -89,6 +89,11 @@ def test_rows_without_a_file_are_named(shop, db) -> None:
     assert "Applied, but the file is gone: shop 0002_more." in ran.out
     assert "`manage.py db prune`" in ran.out
     assert db("status", "--json").json["unknown"] == ["shop.0002_more"]
+
+    sql("INSERT INTO django_migrations (app, name, applied) VALUES ('old', '0001_it', now())")
+    assert "Applied by an app that is not installed here: old 0001_it. Is this the" in (
+        db("status").out
+    )
 
 
 def test_two_heads_and_a_missing_parent_are_named(shop, db, sql) -> None:

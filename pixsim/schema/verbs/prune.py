@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from django.db.migrations import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.transaction import atomic
 
+from pixsim.schema import files
 from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import Row, read_history
 from pixsim.schema.verbs import Context, Verb
@@ -40,12 +42,15 @@ class Prune(Verb):
         if chosen:
             for row in chosen:
                 console.say(f"Its file is gone: {_named(row)}, applied {row.at:%Y-%m-%d %H:%M:%S}")
-            console.confirm(f"Forget {len(chosen)} of the rows in django_migrations?")
+            console.confirm(f"Forget {_counted(len(chosen))} of django_migrations?")
             recorder = MigrationRecorder(context.connection)
+            has_files = files.has_table(context.connection)
             with atomic(using=context.database):
                 for row in chosen:
                     recorder.record_unapplied(*row.key)
-        console.say(f"Forgot {len(chosen)} rows." if chosen else "No row to forget.")
+                    if has_files:
+                        files.forget(context.connection, Migration(row.name, row.app))
+        console.say(f"Forgot {_counted(len(chosen))}." if chosen else "No row to forget.")
         console.result(
             {
                 "pruned": [".".join(row.key) for row in chosen],
@@ -53,6 +58,10 @@ class Prune(Verb):
             }
         )
         return FINE
+
+
+def _counted(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"
 
 
 def _named(row: Row) -> str:

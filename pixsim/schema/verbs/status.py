@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import DatabaseError
 
-from pixsim.schema import connecting
+from pixsim.schema import connecting, files
 from pixsim.schema.console import Console, readable_size
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import (
@@ -51,6 +52,7 @@ class Status(Verb):
         history = read_history(connection, loader=loader)
         alembic = alembic_revisions(connection)
         wrong = list(_wrong(history, alembic))
+        wrong += map(str, files.unfinished(connection))
         if broken := inconsistency(connection, loader):
             wrong.append(broken)
         _show(console, history, wrong)
@@ -120,16 +122,24 @@ def _wrong(history: History, alembic: list[str] | None) -> list[str]:
     elif history.pending:
         count = len(history.pending)
         wrong.append(f"{count} pending: apply with `manage.py db upgrade`.")
-    if history.unknown:
-        names = ", ".join(" ".join(row.key) for row in history.unknown)
+    if gone := _names(row for row in history.unknown if row.is_installed):
         wrong.append(
-            f"Applied, but the file is gone: {names}. Bring the file back, or forget the row with "
-            f"`manage.py db prune`."
+            f"Applied, but the file is gone: {gone}. Is this code older than the database? Bring "
+            f"the file back, or forget the row with `manage.py db prune`."
+        )
+    if foreign := _names(row for row in history.unknown if not row.is_installed):
+        wrong.append(
+            f"Applied by an app that is not installed here: {foreign}. Is this the right database? "
+            f"An app that was removed is forgotten with `manage.py db prune APP`."
         )
     several = [app for app, names in history.heads.items() if len(names) > 1]
     if several:
         wrong.append(f"More than one head in {', '.join(several)}: see `manage.py db branches`.")
     return wrong
+
+
+def _names(rows: Iterable[Row]) -> str:
+    return ", ".join(" ".join(row.key) for row in rows)
 
 
 def _show(console: Console, history: History, wrong: list[str]) -> None:
