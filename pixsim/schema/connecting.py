@@ -46,7 +46,7 @@ class Trouble:
     """
 
     message: str
-    """May contain {place}, {name}, {user} and {said}."""
+    """May contain {place}, {name}, {user}, {said} and {detail}."""
     codes: Sequence[str] = ()
     """SQLSTATEs, or their beginnings."""
     sentences: Sequence[str] = ()
@@ -144,6 +144,16 @@ TROUBLES = (
         codes=["42701", "42P07", "42710"],
     ),
     Trouble(
+        "{place} has already what was to be made: {said}. If another system made it, see `manage.py "
+        "db adopt`; if it was made by hand, compare with `manage.py db verify`, then `manage.py db "
+        "stamp`.",
+        codes=["42P07", "42701", "42710"],
+    ),
+    Trouble(
+        "Rows in {place} do not fit: {said}{detail}. Mend or remove them, then run it again.",
+        codes=["23"],
+    ),
+    Trouble(
         "{place} is not as the code expects it: {said}. See `manage.py db status` and `manage.py "
         "db verify`.",
         codes=["42P01", "42703"],
@@ -204,6 +214,7 @@ def explain(error: Error, connection: BaseDatabaseWrapper) -> str:
         "name": connection.settings_dict["NAME"],
         "user": connection.settings_dict["USER"],
         "said": _said(error),
+        "detail": _detail(error),
     }
     code = getattr(error.__cause__, "sqlstate", None) or ""
     for trouble in TROUBLES:
@@ -223,3 +234,9 @@ def _said(error: Error) -> str:
     if said.startswith(("connection failed", "connection is bad")):
         said = said.rpartition(" failed: ")[2]
     return said.removeprefix("FATAL:").strip().rstrip(".:")
+
+
+def _detail(error: Error) -> str:
+    """What the server adds to its sentence, as the key that is there twice; may be empty."""
+    detail = getattr(getattr(error.__cause__, "diag", None), "message_detail", None)
+    return f" ({detail.rstrip('.')})" if detail else ""

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -37,10 +38,15 @@ class Console:
         self.as_json = as_json
         self._source = source
         self._yes = yes
+        self._above_bar: Callable[[str], None] | None = None
 
     def say(self, text: str = "") -> None:
         """A line for people."""
-        (self.err if self.as_json else self.out).write(text + "\n")
+        stream = self.err if self.as_json else self.out
+        if self._above_bar and getattr(stream, "isatty", lambda: False)():
+            self._above_bar(text)
+        else:
+            stream.write(text + "\n")
 
     def warn(self, text: str) -> None:
         """A line that must not be lost in a pipe."""
@@ -77,7 +83,11 @@ class Console:
         columns = (*Progress.get_default_columns(), TimeElapsedColumn())
         with Progress(*columns, console=Terminal(stderr=True)) as bar:
             task = bar.add_task(title, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            self._above_bar = partial(bar.console.out, highlight=False)
+            try:
+                yield lambda done, total: bar.update(task, completed=done, total=total)
+            finally:
+                self._above_bar = None
 
     def confirm(self, question: str) -> None:
         """Return if the answer is yes, given by a person or by --yes.

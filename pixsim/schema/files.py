@@ -67,6 +67,13 @@ class Unfinished:
     done: tuple[str, ...]
     """Its operations that are done, in the order in which they were."""
 
+    def __str__(self) -> str:
+        way, verb = ("taken back", "downgrade") if self.backwards else ("applied", "upgrade")
+        return (
+            f"{self.app} {self.name} was being {way} when it was stopped, after {len(self.done)} of "
+            f"its operations: finish it with `manage.py db {verb}`."
+        )
+
 
 def digest(migration: Migration) -> str:
     """The sha256 of the migration's file, whatever its line ends; empty if there is no file."""

@@ -151,7 +151,7 @@ class Executor(MigrationExecutor):
             self.recorder.ensure_schema()
             files.make_table(self.connection)
             self._look_for_unfinished(plan)
-        with self._waiting.open():
+        with self._waiting.open() if plan else nullcontext():
             return super().migrate(targets, plan, state, fake, fake_initial)
 
     def apply_migration(
@@ -249,13 +249,7 @@ class Executor(MigrationExecutor):
             key = ((each.app, each.name), each.backwards)
             self._unfinished[key] = each
             if key not in planned and each.app in apps_changed:
-                way = "taken back" if each.backwards else "applied"
-                verb = "downgrade" if each.backwards else "upgrade"
-                raise files.Interrupted(
-                    f"{each.app} {each.name} was being {way} when it was stopped, after "
-                    f"{len(each.done)} of its operations, and would be left like that. Nothing was "
-                    f"changed. Finish it first with `manage.py db {verb}`."
-                )
+                raise files.Interrupted(f"Nothing was changed, since first {each}")
 
     def _hear(self, wait: Wait) -> None:
         self._waits.append(wait)

@@ -29,6 +29,7 @@ from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
 from pixsim.schema.running import Executor, Listener, refuse_alembic
 from pixsim.schema.waiting import Wait
 
+INTERRUPTED = 130
 DJANGOS_OWN = (
     BadMigrationError,
     CircularDependencyError,
@@ -54,6 +55,9 @@ class Command(migrate.Command):
             raise CommandError(explain(error, connection)) from error
         except DJANGOS_OWN as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt as error:
+            said = "Interrupted. What was committed before stays; the next run goes on."
+            raise CommandError(said, returncode=INTERRUPTED) from error
 
     def handle(self, *args: Any, **options: Any) -> None:
         connection = connections[options["database"]]
