@@ -60,6 +60,23 @@ def describe_url(url: str) -> str:
     return f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def database_from_url(url: str) -> dict[str, Any]:
+    """The settings of the PostgreSQL database that `url` names.
+
+    Raises ImproperlyConfigured, which says nothing of the URL: a password that is not written as
+    URLs want it may be in any part of it.
+    """
+    try:
+        if urlsplit(url).scheme in ("postgres", "postgresql"):
+            return environ.Env.db_url_config(url)
+    except ValueError:  # a port that is no number
+        pass
+    raise ImproperlyConfigured(
+        "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name. "
+        "In a password / is written %2F, # is %23, @ is %40, and % is %25."
+    )
+
+
 def required(name: str, value: Any, *, hint: str) -> Any:
     """`value`, refused when it is empty: production has no default for it."""
     if not value:

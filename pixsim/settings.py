@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pixsim.embedded.defaults import embedded_defaults
 from pixsim.environment import (
     broker_options,
+    database_from_url,
     database_url_origin,
     database_url_warning,
     kept_secret,
@@ -112,11 +113,7 @@ DATABASE_URL_ORIGIN = (
 DATABASE_URL_WARNING = database_url_warning(_env_file)
 CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
 
-_database = environ.Env.db_url_config(DATABASE_URL)
-if _database["ENGINE"] != "django.db.backends.postgresql":
-    raise ImproperlyConfigured(
-        "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name"
-    )
+_database = database_from_url(DATABASE_URL)
 # A socket's folder as in postgres://user@/name?host=/folder.
 _database["HOST"] = _database.get("OPTIONS", {}).pop("host", "") or _database["HOST"]
 if "postgres" in EMBEDDED_SERVICES:

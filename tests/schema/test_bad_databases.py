@@ -1,8 +1,11 @@
 """A database that does not answer, or not as it should: one message each, and no traceback."""
 
 import io
+import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
@@ -205,6 +208,26 @@ def test_an_alias_that_does_not_exist(shop, db, capsys) -> None:
 
     assert ended.value.code == 2
     assert err.getvalue() == "There is no database 'nobody'; there is: default, scratch.\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["hunter2", "postgre://me:hunter2@here/name", "postgres://me:hunt/er2@here:5432/name"]
+)
+def test_a_url_that_is_none_is_one_message_without_the_password(url) -> None:
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "db", "status"],
+        env={**os.environ, "DATABASE_URL": url, "PIXSIM_ENV_FILE": os.devnull},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(
+        "Settings: DATABASE_URL must name a PostgreSQL database: postgres://user:password@host"
+    )
+    assert ran.stderr.count("\n") == 1
+    assert "hunt" not in ran.stdout + ran.stderr
 
 
 def test_a_server_that_is_too_old(shop, db, monkeypatch) -> None:
