@@ -177,22 +177,25 @@ def test_before_its_migration_it_is_not_yet_possible(
     assert db("backfill", "pause", "loud").err == "loud is not paused: it is not possible yet.\n"
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
+def test_what_makes_no_sense_is_refused(shop: Packages, db: Db, sql: Sql) -> None:
+    for words, code, message in [
         (["run", "lout"], 2, "There is no backfill 'lout'; there is: quiet, loud.\n"),
         (["run"], 2, "Say which: `manage.py db backfill run NAME`.\n"),
         (["list", "loud"], 2, "`backfill list` takes no name: it shows all of them.\n"),
-        (["resume", "loud"], 1, "There is nothing to resume: loud is to do. Begin with `manage.py "
-         "db backfill run loud`.\n"),
-        (["resume", "loud", "--restart"], 2, "`resume` goes on; to begin again say `run --restart`.\n"),
-    ],
-)  # fmt: skip
-def test_what_makes_no_sense_is_refused(
-    shop: Packages, db: Db, sql: Sql, words: list[str], code: int, message: str
-) -> None:
-    ran = db("backfill", *words)
-    assert (ran.code, ran.out, ran.err) == (code, "", message)
+        (
+            ["resume", "loud"],
+            1,
+            "There is nothing to resume: loud is to do. Begin with `manage.py db backfill run "
+            "loud`.\n",
+        ),
+        (
+            ["resume", "loud", "--restart"],
+            2,
+            "`resume` goes on; to begin again say `run --restart`.\n",
+        ),
+    ]:
+        ran = db("backfill", *words)
+        assert (ran.code, ran.out, ran.err) == (code, "", message)
     assert sql("SELECT count(*) FROM shop_book WHERE name ~ '^BOOK'") == [(0,)]
 
 
