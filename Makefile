@@ -12,8 +12,8 @@ PYTEST := -n 2 --dist loadfile
 TEST_ENV := PIXSIM_HOME="$(TEST_HOME)" EMBEDDED_IDLE_SECONDS=10
 BENCHMARKS := queue crawl backfill
 # Migrations whose docstring says why the lock that the linter warns of is taken all the same.
-LOCKING := 0005_image_file_size_64_bit 0007_constraints 0004_file_size_bigint \
-	0005_submission_account_required
+LOCKING := 0002_user_tier 0003_profile_user 0005_image_file_size_64_bit 0007_constraints \
+	0004_file_size_bigint 0005_submission_account_required
 CHECKS := check-style check-format check-types check-layers check-migrations check-project
 
 .DEFAULT_GOAL := help
@@ -54,7 +54,8 @@ check-layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 
 check-migrations: $(VENV)/.installed-dev
-	$(TEST_ENV) $(MANAGE) makemigrations --check --dry-run
+	$(TEST_ENV) $(MANAGE) db check --accept $(LOCKING)
+	$(TEST_ENV) $(MANAGE) db schema --check
 	$(TEST_ENV) DJANGO_SETTINGS_MODULE=tests.lint_settings LOG_LEVEL=WARNING $(MANAGE) lintmigrations \
 		--sql-analyser postgresql --no-cache --quiet ok ignore --ignore-name $(LOCKING)
 

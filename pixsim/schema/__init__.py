@@ -22,6 +22,8 @@
     reference.py    the schema as the migrations make it, in a scratch database or schema
     drift.py        the difference of two schemas, in words
     promises.py     what always holds of the rows
+    checking.py     what continuous integration asks before a deployment
+    writing.py      a schema as SQL to read and to run; picture.py, as SVG
     backfills.py    registered backfills: cursor, pause, resume
     contents.py     the tables of a database and their rows; emptying it
     programs.py     pg_dump, pg_restore and psql: where they are; loading.py feeds psql

@@ -128,9 +128,9 @@ class _Comparison:
                 other = replace(other, default=one.default)
             if self.meaning.same_value(wanted.name, one.generated, other.generated, type=one.type):
                 other = replace(other, generated=one.generated)
-            texts = _apart(_aspects(one), _aspects(other))
-            if texts[0] != texts[1]:
-                yield Difference("column", wanted.name, name, *texts)
+            apart = _apart(_aspects(one), _aspects(other))
+            if apart[0] != apart[1]:
+                yield Difference("column", wanted.name, name, *apart)
             elif one.counter:
                 yield from self._counter(wanted.name, one, other)
 

@@ -3,6 +3,9 @@ database: that needs no CREATEDB, and the same server judges both.
 
 The scratch schema is called `pixsim_reference_<pid>_<seconds since 1970>`, and so is the session
 that uses it: one that no session is called after was left behind by a killed run, and goes.
+
+A publication FOR ALL TABLES would send its rows to subscribers that have no such tables: publish
+tables or schemas by name.
 """
 
 from __future__ import annotations

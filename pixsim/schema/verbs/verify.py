@@ -27,9 +27,8 @@ class Verify(Verb):
         with reference(connection) as expected:
             found = read_schema(connection)
             differences = drift.between(expected, found)
-        broken, skipped = [], []
-        if not context.options.no_rows:
-            broken, skipped = promises.broken(connection, promises.promised(expected))
+        wanted = [] if context.options.no_rows else promises.promised(expected)
+        broken, skipped = promises.broken(connection, wanted)
         strangers = drift.strangers(expected.schema, found)
         if not history.applied:
             console.say(_nothing_applied(alembic_revisions(connection)))
