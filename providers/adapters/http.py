@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,9 @@ class Answer:
     body: dict[str, Any]
 
 
+SECRET_HEADER = re.compile("auth|key|token|cookie|secret", re.IGNORECASE)
+SHORTEST_SECRET = 6
+
 Classify = Callable[[Answer], ProviderError | None]
 """An adapter's reading of an answer: the error in it, or None if it is none that it knows."""
 
@@ -52,6 +56,10 @@ class Http:
     def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
+
+    def url(self, path: str) -> str:
+        """The whole address of a path of the API."""
+        return f"{self._base_url}/{path.lstrip('/')}"
 
     async def call(
         self,
@@ -70,7 +78,7 @@ class Http:
         Raises ProviderError: UNAVAILABLE if no connection was made, TIMEOUT or UNKNOWN if the
         request went out and no sound answer came, else what `classify` or the status says.
         """
-        url = f"{self._base_url}/{path.lstrip('/')}"
+        url = self.url(path)
         try:
             async with asyncio.timeout(timeout):
                 async with self._session.request(
@@ -90,7 +98,16 @@ class Http:
             raise ProviderError(
                 ErrorClass.UNKNOWN, f"The connection to {url} broke: {error}"
             ) from error
-        return _checked(url, response, raw, classify)
+        return _checked(url, response, _without_secrets(raw, headers), classify)
+
+
+def _without_secrets(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """The answer without the keys that were sent, since some providers repeat them in errors."""
+    for name, value in headers.items():
+        if SECRET_HEADER.search(name):
+            secret = value.rpartition(" ")[2].encode()
+            raw = raw.replace(secret, b"[secret]") if len(secret) >= SHORTEST_SECRET else raw
+    return raw
 
 
 def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: Classify) -> Answer:

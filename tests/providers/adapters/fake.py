@@ -25,7 +25,7 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -162,6 +162,8 @@ class Fake:
     """
 
     name: ClassVar[str]
+    base_path: ClassVar[str] = ""
+    """Where in the server the API begins."""
 
     def __init__(
         self,
@@ -207,6 +209,11 @@ class Fake:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What PROVIDER_BASE_URLS must say."""
+        return f"{self.url}{self.base_path}"
 
     def script(self, step: str, *behaviours: Behaviour) -> None:
         """Treat the next requests of a step (submit, check, cancel, find, file, …) like this."""
@@ -310,14 +317,14 @@ class Fake:
             self._stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self._stop.set)
-            await self._serve(lambda: print(self.url, flush=True))
+            await self._serve(lambda: print(self.base_url, flush=True))
 
         asyncio.run(main())
 
     async def _serve(self, on_start: Callable[[], object]) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         for method, path, step, handler in self.routes():
-            app.router.add_route(method, path, self._told(step, handler))
+            app.router.add_route(method, self.base_path + path, self._told(step, handler))
         app.router.add_get("/files/{name:.*}", self._told("file", self._serve_file))
         app.router.add_get("/_fake", self._tell)
         runner = web.AppRunner(
@@ -504,7 +511,8 @@ class Refusal:
 class Trouble:
     """Something that goes wrong, and the class that it must be given.
 
-    At `step` submit the call fails; at `ending` the generation does.
+    With `behaviour` the call that submits fails, with `ending` the generation does. `operation`:
+    which one is asked for, else the first of the samples.
     """
 
     name: str
@@ -512,6 +520,7 @@ class Trouble:
     behaviour: Behaviour | None = None
     ending: Ending | None = None
     retry_after: float | None = None
+    operation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -532,5 +541,3 @@ class Case:
     webhook_secret: str = ""
     webhook_ttl: float = 300.0
     """A webhook older than this many seconds must be refused."""
-    secrets: Sequence[str] = field(default=())
-    """Texts that may stand in no message and no repr."""

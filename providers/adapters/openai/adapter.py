@@ -1,0 +1,190 @@
+"""OpenAI: pictures from text and from pictures, and videos.
+
+Pictures come with the answer; a video is created, polled and downloaded. OpenAI shut its own
+Videos API down on 24 September 2026; the video operations are for servers that speak it still
+(PROVIDER_BASE_URLS). Our reference goes along as X-Client-Request-Id, by which OpenAI's support
+finds a request, but no call does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from providers.adapters.base import (
+    Accepted,
+    Adapter,
+    Credentials,
+    Deadlines,
+    Failed,
+    Operation,
+    Output,
+    Request,
+    Running,
+    State,
+    Succeeded,
+)
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.http import Http
+from providers.adapters.openai import errors, schemas
+
+ASK_TIMEOUT = 30.0
+
+IMAGE_DEADLINES = Deadlines(submit=300.0, run=300.0, total=3600.0)
+VIDEO_DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
+
+
+class OpenAI(Adapter):
+    """The Images and Videos API."""
+
+    name = "openai"
+    title = "OpenAI"
+    base_url = "https://api.openai.com/v1"
+    operations = {
+        each.name: each
+        for each in (
+            Operation(
+                "text_to_image",
+                {
+                    "gpt-image-2": schemas.FreeSizeImage,
+                    "gpt-image-2.5-flare": schemas.FineImage,
+                    "gpt-image-2.5-sunburst": schemas.FineImage,
+                    "gpt-image-1.5": schemas.FixedSizeImage,
+                    "gpt-image-1": schemas.FixedSizeImage,
+                    "gpt-image-1-mini": schemas.FixedSizeImage,
+                },
+                expected_seconds=40.0,
+                deadlines=IMAGE_DEADLINES,
+            ),
+            Operation(
+                "image_to_image",
+                {
+                    "gpt-image-2": schemas.FreeSizeEdit,
+                    "gpt-image-2.5-flare": schemas.FineEdit,
+                    "gpt-image-2.5-sunburst": schemas.FineEdit,
+                    "gpt-image-1.5": schemas.FaithfulEdit,
+                    "gpt-image-1": schemas.FaithfulEdit,
+                    "gpt-image-1-mini": schemas.FixedSizeEdit,
+                },
+                expected_seconds=50.0,
+                deadlines=IMAGE_DEADLINES,
+            ),
+            Operation(
+                "text_to_video",
+                {"sora-2": schemas.Video, "sora-2-pro": schemas.ProVideo},
+                expected_seconds=180.0,
+                deadlines=VIDEO_DEADLINES,
+            ),
+            Operation(
+                "image_to_video",
+                {"sora-2": schemas.VideoFromImage, "sora-2-pro": schemas.ProVideoFromImage},
+                expected_seconds=180.0,
+                deadlines=VIDEO_DEADLINES,
+            ),
+        )
+    }
+
+    async def submit(
+        self, http: Http, credentials: Credentials, request: Request
+    ) -> Accepted | Succeeded:
+        path, body = _question(request)
+        answer = await self._call(
+            http,
+            credentials,
+            "POST",
+            path,
+            body,
+            reference=request.reference,
+            timeout=self.operations[request.operation].deadlines.submit,
+        )
+        if path != "videos":
+            return _pictures(answer)
+        if not isinstance(answer.get("id"), str):
+            raise ProviderError(ErrorClass.UNKNOWN, "The answer names no video.")
+        return Accepted(answer["id"], answer)
+
+    async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
+        path = f"videos/{quote(provider_job_id, safe='')}"
+        video = await self._call(http, credentials, "GET", path)
+        if video.get("id") != provider_job_id:
+            raise ProviderError(
+                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {video.get('id')}."
+            )
+        match video.get("status"):
+            case "completed":
+                output = Output(
+                    url=http.url(f"{path}/content"),
+                    headers=_headers(credentials),
+                    provider_asset_id=provider_job_id,
+                )
+                return Succeeded([output], video, provider_job_id)
+            case "failed":
+                return Failed(errors.of_video(video.get("error")), video)
+            case "queued" | "in_progress":
+                percent = video.get("progress")
+                return Running(percent / 100 if isinstance(percent, int) else None, video)
+            case status:
+                raise ProviderError(ErrorClass.UNKNOWN, f"The video is {status!r}.")
+
+    async def test(self, http: Http, credentials: Credentials) -> None:
+        await self._call(http, credentials, "GET", "models")
+
+    async def _call(
+        self,
+        http: Http,
+        credentials: Credentials,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        reference: str | None = None,
+        timeout: float = ASK_TIMEOUT,
+    ) -> dict[str, Any]:
+        headers = _headers(credentials)
+        if reference is not None:
+            headers["X-Client-Request-Id"] = reference
+        answer = await http.call(
+            method,
+            path,
+            headers=headers,
+            classify=errors.classify,
+            timeout=timeout,
+            body=body,
+        )
+        return answer.body
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credentials.api_key}"}
+
+
+def _question(request: Request) -> tuple[str, dict[str, Any]]:
+    """Path and body that ask for it."""
+    body = {name: value for name, value in request.params.canonical().items() if value is not None}
+    body["model"] = request.model
+    if request.operation == "text_to_image":
+        return "images/generations", body
+    if request.operation == "image_to_image":
+        body["images"] = [{"image_url": url} for url in body["images"]]
+        if "mask" in body:
+            body["mask"] = {"image_url": body["mask"]}
+        return "images/edits", body
+    body["seconds"] = str(body["seconds"])
+    if image := body.pop("image", None):
+        body["input_reference"] = {"image_url": image}
+    return "videos", body
+
+
+def _pictures(answer: dict[str, Any]) -> Succeeded:
+    """The pictures in an answer; what is kept of the answer is the rest."""
+    try:
+        pictures = [base64.b64decode(each["b64_json"], validate=True) for each in answer["data"]]
+    except (KeyError, TypeError, binascii.Error) as error:
+        raise ProviderError(ErrorClass.UNKNOWN, "The answer has no readable pictures.") from error
+    if not pictures:
+        raise ProviderError(ErrorClass.UNKNOWN, "The answer has no pictures.")
+    rest = {name: value for name, value in answer.items() if name != "data"}
+    return Succeeded([Output(data=data) for data in pictures], rest)

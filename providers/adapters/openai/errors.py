@@ -1,0 +1,51 @@
+"""OpenAI's error codes, as its guide to error codes and its reference give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.http import Answer, by_status
+
+CODES = {
+    "moderation_blocked": ErrorClass.FILTERED,
+    "content_policy_violation": ErrorClass.FILTERED,
+    "insufficient_quota": ErrorClass.QUOTA,
+    "billing_hard_limit_reached": ErrorClass.QUOTA,
+    "credit_balance_exhausted": ErrorClass.QUOTA,
+    "invalid_api_key": ErrorClass.AUTH,
+    "account_deactivated": ErrorClass.AUTH,
+    "unsupported_country_region_territory": ErrorClass.AUTH,
+    "rate_limit_exceeded": ErrorClass.RATE_LIMIT,
+    "slow_down": ErrorClass.UNAVAILABLE,
+    "server_is_overloaded": ErrorClass.UNAVAILABLE,
+}
+"""By `code`, else by `type`. Other errors go by their status."""
+
+
+def classify(answer: Answer) -> ProviderError | None:
+    """The error in an answer. A video that failed has one too, which is not the call's."""
+    error = answer.body.get("error")
+    if not isinstance(error, dict) or answer.body.get("object") == "video":
+        return None
+    found = by_status(answer, *_words(error))
+    found.error_class = _class(error) or found.error_class
+    return found
+
+
+def of_video(error: Any) -> ProviderError:
+    """Why a video failed. A failed render may succeed the next time, unless it was refused."""
+    if not isinstance(error, dict):
+        return ProviderError(ErrorClass.UNAVAILABLE, "The video failed; no reason was given.")
+    message, code = _words(error)
+    return ProviderError(_class(error) or ErrorClass.UNAVAILABLE, message, code=code)
+
+
+def _class(error: Mapping[str, Any]) -> ErrorClass | None:
+    return CODES.get(str(error.get("code"))) or CODES.get(str(error.get("type")))
+
+
+def _words(error: Mapping[str, Any]) -> tuple[str, str | None]:
+    code = error.get("code") or error.get("type")
+    return str(error.get("message") or code or "No reason was given."), code and str(code)
