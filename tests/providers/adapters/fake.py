@@ -371,7 +371,9 @@ class Fake:
             try:
                 response = await handler(request)
             except web.HTTPException as refusal:
-                response = refusal
+                response = web.Response(
+                    status=refusal.status, text=refusal.text, content_type=refusal.content_type
+                )
         if behaviour.delay:
             await asyncio.sleep(behaviour.delay)
         if behaviour.drop:

@@ -79,11 +79,11 @@ class SimpleAdapter(Adapter):
             body["webhook_url"] = request.webhook_url
         timeout = self.operations[request.operation].deadlines.submit
         answer = await self._call(http, credentials, "POST", "generations", body, timeout=timeout)
-        return Accepted(answer["id"], answer)
+        return Accepted(_id(answer), answer)
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
         answer = await self._call(http, credentials, "GET", f"generations/{provider_job_id}")
-        if answer["id"] != provider_job_id:
+        if _id(answer) != provider_job_id:
             raise ProviderError(ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, got another.")
         return _state(answer)
 
@@ -96,8 +96,10 @@ class SimpleAdapter(Adapter):
         answer = await self._call(
             http, credentials, "GET", "generations", query={"reference": reference}
         )
+        if not isinstance(answer.get("generations"), list):
+            raise ProviderError(ErrorClass.UNKNOWN, "The answer lists no generations.")
         for found in answer["generations"]:
-            return Accepted(found["id"], found)
+            return Accepted(_id(found), found)
         return None
 
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
@@ -108,11 +110,10 @@ class SimpleAdapter(Adapter):
     ) -> WebhookEvent:
         lower = {name.lower(): value for name, value in headers.items()}
         event, sent = lower.get("x-event", ""), lower.get("x-sent", "")
-        if not hmac.compare_digest(
-            signature(secret, event, sent, body), lower.get("x-signature", "")
-        ):
+        right = signature(secret, event, sent, body).encode()
+        if not hmac.compare_digest(right, lower.get("x-signature", "").encode()):
             raise WebhookRefused("The signature is wrong.")
-        if abs(now - int(sent)) > WEBHOOK_TTL:
+        if not secret or abs(now - int(sent)) > WEBHOOK_TTL:
             raise WebhookRefused("The webhook is too old.")
         view = json.loads(body)
         return WebhookEvent(event, view["id"], _state(view))
@@ -138,6 +139,12 @@ class SimpleAdapter(Adapter):
             query=query,
         )
         return answer.body
+
+
+def _id(view: Mapping[str, Any]) -> str:
+    if not isinstance(view.get("id"), str):
+        raise ProviderError(ErrorClass.UNKNOWN, "The answer names no generation.")
+    return view["id"]
 
 
 def _classify(answer: Answer) -> ProviderError | None:
