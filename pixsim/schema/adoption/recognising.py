@@ -68,11 +68,13 @@ def recognise(
     stored = stored_revisions(connection, found)
     nearest = likenesses(found, loader)
     if assume is not None:
-        return _agreed(_named(assume), nearest, f"--assume {assume} says otherwise.")
+        return _agreed(_named(assume), nearest, f"--assume {assume} is not right.")
     if not nearest:
         raise Unrecognised(_nothing_known(stored, found))
     if len(stored) == 1 and (named := [each for each in points() if each.revision in stored]):
-        return _agreed(named[0], nearest, f"{VERSIONS} names {stored[0]}, which they are not.")
+        return _agreed(
+            named[0], nearest, f"{VERSIONS} names {stored[0]}, but its tables are not so."
+        )
     if not stored and VERSIONS not in found.tables and nearest[0].point.revision == BASE:
         return nearest[0].point
     raise Unrecognised(f"{_about(stored, found)} Nothing was written. {_looks(nearest)}")
@@ -167,7 +169,7 @@ def _looks(nearest: Sequence[Likeness]) -> str:
         for likeness in nearest[1:]
         if likeness.point.keys == best.point.keys
     ]
-    same = f" ({listed(twins)} has the same tables)" if twins else ""
+    same = "".join(f", or, with the same tables, `--assume {twin}`" for twin in twins)
     return (
         f"The tables look like {best.words}. If that is right, say "
         f"`manage.py db adopt --assume {best.point.revision}`{same}."

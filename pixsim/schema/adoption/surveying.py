@@ -34,6 +34,7 @@ FRAMEWORK = ("auth", "contenttypes")
 """Apps of Django's whose tables come with the log-ins, at their heads."""
 
 
+HEADS: dict[tuple[tuple[int, ...], tuple[Key, ...]], Schema] = {}
 MENDED = (
     "values that jsonb has no room for (\\u0000, half a surrogate pair, no params at all) are mended; "
     "what they were is noted in adoption_changes"
@@ -94,8 +95,7 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         point = recognise(connection, found, loader, assume=assume)
         stored = stored_revisions(connection, found)
     heads = loader.graph.leaf_nodes()
-    with reference(connection, at=heads) as expected:
-        head = expected.schema
+    head = _head(connection, tuple(heads))
     at = [*point.keys, *(key for key in heads if key[0] in FRAMEWORK)]
     with reference(connection, at=at) as expected:
         differences = between(expected, found)
@@ -128,6 +128,16 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         changes=tuple(changed),
         notes=notes,
     )
+
+
+def _head(connection: BaseDatabaseWrapper, heads: tuple[Key, ...]) -> Schema:
+    """The schema at the head of our history. Building it takes seconds, once for each process: all
+    databases of servers of one version have the same."""
+    version = connection.get_database_version()
+    if (version, heads) not in HEADS:
+        with reference(connection, at=heads) as expected:
+            HEADS[version, heads] = expected.schema
+    return HEADS[version, heads]
 
 
 @contextmanager

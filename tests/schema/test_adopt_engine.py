@@ -1,0 +1,323 @@
+"""The pieces of `db adopt`: which revision, which SQL, which rows, and all of it there and back."""
+
+import json
+
+import psycopg
+import pytest
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
+
+from pixsim.core.crypto import cipher
+from pixsim.schema.adoption.conversions import SUSPICIOUS, mended
+from pixsim.schema.adoption.recognising import Unrecognised, made_by_alembic, recognise
+from pixsim.schema.catalog import read_schema
+from pixsim.schema.errors import UsageError
+from pixsim.schema.history import load_migrations
+from tests.schema.conftest import ALIAS
+from tests.schema.legacy import STATES, messy
+
+GENERATOR, CRAWLER = STATES["pixsim7-1105simplifylineage-models"], STATES["pixcrawler-002"]
+
+
+def point(assume: str | None = None) -> str:
+    connection = connections[ALIAS]
+    loader = load_migrations(connection)
+    return recognise(connection, read_schema(connection), loader, assume=assume).words
+
+
+@pytest.fixture
+def look(sql):
+    """All rows of all tables of the schemas that a site sees, as text."""
+
+    def rows() -> dict[str, list[str]]:
+        tables = sql(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'v', 'S')"
+            " AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)' ORDER BY 1"
+        )
+        return {
+            name: sorted(map(str, sql(f"SELECT row_to_json(t)::text FROM (TABLE {name}) AS t")))
+            for (name,) in tables
+        }
+
+    return rows
+
+
+# Which revision
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+def test_every_state_is_recognised_and_nothing_else_is_taken_for_it(database, sql, state):
+    state.build(sql)
+    assert made_by_alembic(connections[ALIAS])
+    found = point()
+    assert (
+        found
+        == f"{state.system.replace('pixsim7', 'PixSim7').replace('pixcrawler', 'PixCrawler')}"
+        + (f" at {state.revision}" if state.revision else " before 001")
+    )
+
+
+def test_what_cannot_be_trusted_is_refused_with_what_the_tables_look_like(database, sql):
+    GENERATOR.build(sql)
+    looks = (
+        "The tables look like PixSim7 at 2330addema exactly. If that is right, say `manage.py db "
+        "adopt --assume 2330addema`, or, with the same tables, `--assume 1105simplifylineage`."
+    )
+
+    def refusal(assume: str | None = None) -> str:
+        with pytest.raises(Unrecognised) as refused:
+            point(assume)
+        return str(refused.value)
+
+    sql("UPDATE alembic_version SET version_num = '0f49690850e3'")
+    assert refusal() == (
+        f"alembic_version names 0f49690850e3, a revision that nobody has. Nothing was written. {looks}"
+    )
+    assert point("1105simplifylineage") == "PixSim7 at 1105simplifylineage"
+    assert refusal("daa977a0bfa9") == (
+        f"--assume daa977a0bfa9 is not right. Nothing was written. {looks}"
+    )
+    with pytest.raises(UsageError, match=r"--assume 9: nobody knows it\. Say one of base, 001"):
+        point("9")
+    sql("UPDATE alembic_version SET version_num = 'daa977a0bfa9'")
+    assert refusal().startswith("alembic_version names daa977a0bfa9, but its tables are not so.")
+    sql("INSERT INTO alembic_version VALUES ('7425b92ac62e')")
+    assert refusal().startswith("alembic_version names 2 revisions: 7425b92ac62e, daa977a0bfa9.")
+    sql("DELETE FROM alembic_version")
+    assert refusal().startswith("alembic_version is empty.")
+    sql("DROP TABLE alembic_version")
+    sql("ALTER TABLE jobs DROP COLUMN params")
+    assert "at 2330addema but for 1 difference (jobs.params is missing)." in refusal()
+    CRAWLER.build(sql)
+    assert "the tables of two systems, PixCrawler and PixSim7" in refusal()
+
+
+def test_what_is_no_older_systems_is_left_alone(database, sql):
+    assert not made_by_alembic(connections[ALIAS])
+    with pytest.raises(Unrecognised, match=r"This database is empty.*`manage.py migrate`"):
+        point()
+    sql("CREATE TABLE songs (id integer)")
+    with pytest.raises(
+        Unrecognised,
+        match="those of no system that we know",
+    ):
+        point()
+
+
+def test_our_own_database_is_not_adopted(database, db, sql):
+    CRAWLER.build(sql)
+    MigrationRecorder(connections[ALIAS]).record_applied("accounts", "0001_initial")
+    ran = db("adopt", "--apply", "--yes")
+    assert (ran.code, ran.err) == (
+        1,
+        "This database is ours already: its migrations are recorded. Nothing was written. See "
+        "`manage.py db status`.\n",
+    )
+
+
+# Which SQL
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (r'{"a": "x\u0000y"}', {"a": "x\ufffdy"}),
+        (
+            r'{"p\u0000": ["not one: \\u0000", "\u0000\u0000"]}',
+            {"p\ufffd": ["not one: \\u0000", "\ufffd\ufffd"]},
+        ),
+        (r'"\\\u0000"', "\\\ufffd"),
+        (
+            r'["\ud800", "\udc00", "\ud83d\ude00", "\ud800\ud83d\ude00", "\ud800x"]',
+            ["\ufffd", "\ufffd", "😀", "\ufffd😀", "\ufffdx"],
+        ),
+        (r'"\uD83D\uDE00 \u00e9"', "😀 é"),
+    ],
+)
+def test_json_that_jsonb_refuses_is_mended_and_nothing_else(database, sql, text, kept):
+    [(is_suspicious, result)] = sql(
+        f"SELECT t ~ '{SUSPICIOUS}', ({mended('t')})::jsonb::text FROM (SELECT %s::text AS t) AS x".replace(
+            "%s", f"$t${text}$t$"
+        )
+    )
+    assert json.loads(result) == kept
+    assert is_suspicious or json.loads(text) == kept
+
+
+# There and back
+
+
+def site(run) -> None:
+    """What a site made of PixSim7's database over the years."""
+    messy.dangling_jobs(run)
+    messy.dangling_submissions(run, 20)
+    messy.nul_in_json(run)
+    messy.colliding_users(run)
+    messy.odd_priorities(run)
+    messy.required_extra_column(run, "assets")
+    messy.renamed_index(run, "ix_jobs_user_id")
+    messy.missing_index(run, "ix_jobs_status")
+    messy.naive_timestamp(run, "users", "created_at")
+    run("CREATE VIEW urgent AS SELECT id, name FROM jobs WHERE priority > 7")
+    run("CREATE TABLE projects (id serial PRIMARY KEY, job_id integer REFERENCES jobs (id))")
+    run("INSERT INTO projects (job_id) SELECT id FROM jobs WHERE id IN (1, 5)")
+    run("ALTER TABLE jobs ADD COLUMN held text DEFAULT 'mine'")
+    run("CREATE INDEX site_index ON jobs (retry_count)")
+    run("CREATE INDEX site_partial ON jobs (id) WHERE status = 'PENDING'")
+    run(
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN NEW.updated_at = now(); RETURN NEW; END'"
+    )
+    run("CREATE TRIGGER touched BEFORE UPDATE ON workspaces FOR EACH ROW EXECUTE FUNCTION touch()")
+    run("UPDATE jobs SET params = NULL WHERE id = 3")
+
+
+def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, look):
+    GENERATOR.build(sql)
+    GENERATOR.fill(sql, jobs=60)
+    site(sql)
+    rows, schema = look(), read_schema(connections[ALIAS])
+
+    told = db("adopt", "--json")
+    assert (told.code, told.json["applied"]) == (0, False)
+    assert look() == rows
+    kinds = {each["what"]: each["kind"] for each in told.json["differences"]}
+    assert kinds["jobs.priority"] == kinds["jobs.status"] == "converted"
+    assert kinds["jobs.held"] == kinds["index site_partial of jobs"] == "converted"
+    assert kinds["index ix_jobs_user_id of jobs"] == kinds["view urgent"] == "harmless"
+
+    done = db("adopt", "--apply", "--yes", "--json")
+    assert done.code == 0, done.err
+    foretold = {}
+    for each in told.json["quarantine"]:
+        foretold[each["table"]] = foretold.get(each["table"], 0) + each["rows"]
+    assert done.json["quarantined"] == foretold == {"jobs": 3, "provider_submissions": 27}
+
+    assert sql("SELECT priority, params::text, held_adopted FROM jobs WHERE id = 3") == [
+        (7, "{}", "mine")
+    ]
+    assert sql("SELECT quarantine_reason FROM adoption_quarantine_jobs ORDER BY id") == [
+        ("it breaks ck_jobs_priority_range",),
+        ("it breaks ck_jobs_priority_range",),
+        ("user_id points at no row of auth_user (jobs_user_id_fkey)",),
+    ]
+    assert sql(
+        "SELECT quarantine_reason, count(*) FROM adoption_quarantine_provider_submissions GROUP BY 1"
+    ) == [
+        ("job_id points at no row of jobs (provider_submissions_job_id_fkey)", 27),
+    ]
+    assert sql(
+        "SELECT column_name, was FROM adoption_changes WHERE table_name = 'jobs' AND row_id ="
+        f" '{messy.FIRST_KEY + 2}' AND column_name LIKE '%id' ORDER BY 1"
+    ) == [
+        ("parent_job_id", str(messy.FIRST_KEY + 9)),
+        ("workspace_id", str(messy.FIRST_KEY)),
+    ]
+    assert sql("SELECT status, left(error_message, 22) FROM jobs WHERE id = 1") == [
+        ("failed", "It was being processed")
+    ]
+    assert sql("SELECT min(id) FROM adoption_held_jobs") == [(4,)]
+    assert sql("SELECT email FROM auth_user WHERE username LIKE 'dup%' ORDER BY id") == [
+        ("Dup@Example.org",),
+        ("",),
+        ("",),
+    ]
+    (token,) = sql("SELECT cookies FROM provider_accounts WHERE id = 2")[0]
+    assert cipher.decrypt(token, place="") == r'{"session": "x\u0000"}'
+    assert sql(
+        "SELECT count(password), count(cookies::text) FROM pixsim_adopted.provider_accounts"
+    ) == [(0, 0)]
+    assert sql("SELECT nextval('jobs_id_seq') > max(id) FROM jobs") == [(True,)]
+    assert sql("SELECT count(*) FROM urgent") > [(0,)]
+    assert sql("SELECT convalidated FROM pg_constraint WHERE conname = 'projects_job_id_fkey'") == [
+        (False,)
+    ]
+
+    undone = db("adopt", "--undo", "--yes")
+    assert (undone.code, undone.out) == (
+        0,
+        "Undone: the older tables are as they were, proved by their checksums.\n",
+    )
+    assert look() == rows
+    again = read_schema(connections[ALIAS])
+    assert (again.tables, again.types) == (schema.tables, schema.types)
+
+
+def test_undoing_loses_nothing_that_was_written_since(database, db, sql, look):
+    CRAWLER.build(sql)
+    CRAWLER.fill(sql, jobs=20)
+    messy.colliding_profiles(sql)
+    messy.duplicate_chunks(sql)
+    messy.dangling_projects(sql)
+    rows = look()
+    assert db("adopt", "--apply", "--yes").code == 0
+    assert db("adopt").err == (
+        "This database was adopted already; nothing was written. Go on with `manage.py db upgrade`, "
+        "or take it back with `manage.py db adopt --undo`.\n"
+    )
+    assert sql("SELECT count(*) FROM job_chunks WHERE status = 'processing'") == [(0,)]
+    assert sql("SELECT password LIKE '!%', length(password) FROM auth_user LIMIT 1") == [(True, 41)]
+    assert sql(
+        "SELECT count(*) FROM profiles AS p JOIN auth_user AS u ON p.email = CASE u.email WHEN ''"
+        " THEN 'user' || u.id || '@users.invalid' ELSE u.email END"
+    ) == sql("SELECT count(*) FROM profiles")
+    assert sql(
+        "SELECT count(*) FROM crawl_jobs AS j WHERE active_chunks <> (SELECT count(*) FROM"
+        " job_chunks WHERE job_id = j.id AND status = 'pending')"
+    ) == [(0,)]
+
+    recorder = MigrationRecorder(connections[ALIAS])
+    recorder.record_applied("accounts", "0003_profile_user")
+    refused = db("adopt", "--undo", "--yes")
+    assert (refused.code, refused.err) == (
+        1,
+        "The database is not where adoption left it: accounts 0003_profile_user were applied since. "
+        "Nothing was changed. Go back to where it stood first (`manage.py db downgrade`), or restore "
+        "a backup.\n",
+    )
+    recorder.record_unapplied("accounts", "0003_profile_user")
+
+    sql("UPDATE images SET filename = 'new' WHERE id = (SELECT min(id) FROM images)")
+    refused = db("adopt", "--undo", "--yes")
+    assert (refused.code, refused.err) == (
+        1,
+        "Rows of images were changed since the adoption, and undoing it would lose that. Nothing was "
+        "changed. Say --lose-changes if it may be lost.\n",
+    )
+    assert db("adopt", "--undo", "--yes", "--lose-changes").code == 0
+    assert look() == rows
+    assert db("adopt", "--undo", "--yes").err == (
+        "This database was not adopted, so there is nothing to undo.\n"
+    )
+
+
+def test_who_is_in_the_way_is_named_and_nothing_is_changed(database, db, sql, look):
+    GENERATOR.build(sql)
+    GENERATOR.fill(sql, jobs=20)
+    rows = look()
+    where = connections[ALIAS].get_connection_params()
+    blocker = psycopg.connect(
+        host=where.get("host"),
+        port=where.get("port"),
+        user=where.get("user"),
+        password=where.get("password"),
+        dbname=where["dbname"],
+        application_name="old worker",
+    )
+    with blocker:
+        blocker.execute("SELECT count(*) FROM jobs")
+        ran = db("adopt", "--apply", "--yes", "--lock-timeout", "0.3", "--tries", "1")
+    assert ran.code == 1
+    assert "Waited 1 times 0.3 s for a lock on jobs, held by process" in ran.err
+    assert "old worker" in ran.err
+    assert look() == rows
+
+
+def test_without_a_key_nothing_is_encrypted_and_nothing_changed(database, db, sql, settings, look):
+    GENERATOR.build(sql)
+    GENERATOR.fill(sql, jobs=20)
+    rows = look()
+    settings.CREDENTIALS_KEYS = []
+    ran = db("adopt", "--apply", "--yes")
+    assert (ran.code, ran.err.startswith("CREDENTIALS_KEYS is empty.")) == (1, True)
+    assert look() == rows
