@@ -100,6 +100,7 @@ def test_a_range_goes_on_where_the_database_stands(shop, db, sql, psql):
     )
     db("upgrade", "shop", "0001")
     script = db("sql", "shop", "0001:shop", "0002").out
+    assert db("sql", "shop", "0001:0002").out == script
     assert "CREATE TABLE shop_book" not in script
     assert psql(script)[0] == 0
     assert recorded(sql) == [("shop", "0001_initial"), ("shop", "0002_pages")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
@@ -12,6 +13,9 @@ from pixsim.schema.offline import script
 from pixsim.schema.targets import plan_for, state_at
 from pixsim.schema.verbs import Context, Verb
 
+NUMBERED = re.compile(r"\d+(_|$)")
+"""How a migration of an app begins: in APP START:END the app is that of both."""
+
 
 class Sql(Verb):
     name = "sql"
@@ -21,7 +25,7 @@ class Sql(Verb):
         parser.add_argument(
             "range",
             nargs="*",
-            help="END, or START:END; each is a target, START is where the database stands "
+            help="END, START:END or APP START:END; each is a target, START is where the database stands "
             "(it and what it depends on), nothing if left out, head with --backwards",
         )
         parser.add_argument("--backwards", action="store_true", help="take back, from START to END")
@@ -49,5 +53,7 @@ def _range(words: Sequence[str]) -> tuple[list[str], list[str]]:
     parts = " ".join(words).split(":")
     if len(parts) > 2:
         raise UsageError(f"{' '.join(words)} has more than one colon: say START:END.")
-    *start, end = parts
-    return start[0].split() if start else [], end.split()
+    start, end = (each.split() for each in (parts if len(parts) == 2 else ["", *parts]))
+    if len(start) == 2 and len(end) == 1 and NUMBERED.match(end[0]):
+        end = [start[0], *end]
+    return start, end
