@@ -29,6 +29,7 @@ from django.db.transaction import atomic
 from django.utils.module_loading import module_has_submodule
 
 from pixsim.schema import files
+from pixsim.schema.adoption.recognising import made_by_alembic
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import alembic_revisions
@@ -98,10 +99,10 @@ def run(
 
 def refuse_alembic(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
     """Raises MadeByAlembic if the database is Alembic's and no app of the project was begun."""
-    revisions = alembic_revisions(connection)
     begun = {app for app, _ in loader.applied_migrations} & own_apps()
-    if revisions is None or begun:
+    if begun or not made_by_alembic(connection):
         return
+    revisions = alembic_revisions(connection)
     at = f"revision {listed(revisions)}" if revisions else "no revision"
     raise MadeByAlembic(
         f"Alembic made this database (it is at {at}), and its tables are not ours yet. Nothing was "

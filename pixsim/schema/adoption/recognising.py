@@ -50,7 +50,9 @@ def made_by_alembic(connection: BaseDatabaseWrapper) -> bool:
             cursor.execute("SELECT DISTINCT app FROM django_migrations")
             if _apps() & {app for (app,) in cursor.fetchall()}:
                 return False
-    return VERSIONS in names or any(_has(system, names) for system in SYSTEMS)
+    # A database that Django was in is ours, with its history lost.
+    was_django = "django_content_type" in names
+    return VERSIONS in names or (not was_django and any(_has(system, names) for system in SYSTEMS))
 
 
 def recognise(
