@@ -72,12 +72,10 @@ def _check_generations(sql):
 
 
 def _check_secrets(sql):
-    for account in ProviderAccount.objects.all():
-        [secrets] = sql(
-            f"SELECT {', '.join(proof.SECRETS)} FROM proof.provider_accounts WHERE id = %s",
-            account.pk,
-        )
-        assert tuple(getattr(account, each) for each in proof.SECRETS) == secrets
+    were = sql(f"SELECT id, {', '.join(proof.SECRETS)} FROM proof.provider_accounts ORDER BY 1")
+    names = ("pk", *proof.SECRETS)
+    accounts = ProviderAccount.objects.order_by("pk")
+    assert [tuple(getattr(each, name) for name in names) for each in accounts] == were
 
 
 def _check_datasets(sql, state):

@@ -167,7 +167,7 @@ def dangling_submissions(run: Run, rows: int) -> None:
     )
     run(
         f"INSERT INTO provider_submissions (id, job_id, {columns})"
-        f" SELECT {FIRST_KEY} + n, {FIRST_KEY} + n, {columns}"
+        f" SELECT {FIRST_KEY} + n, 2 * {FIRST_KEY} + n, {columns}"
         " FROM (SELECT * FROM provider_submissions LIMIT 1) AS any_"
         f" CROSS JOIN generate_series(1, {rows}) AS n"
     )
@@ -205,7 +205,7 @@ def colliding_users(run: Run) -> None:
     for n, email in enumerate(("Dup@Example.org", "dup@example.org", "DUP@example.org")):
         run(
             f"INSERT INTO users (id, email, username, {columns})"
-            f" SELECT {FIRST_KEY} + {n}, '{email}', 'dup{n}', {columns} FROM users WHERE id = 2"
+            f" SELECT {FIRST_KEY} + 500 + {n}, '{email}', 'dup{n}', {columns} FROM users WHERE id = 2"
         )
 
 
