@@ -1,0 +1,240 @@
+"""Replicate: a prediction of any model, with signed webhooks, cancel and files.
+
+A prediction has no place for our reference, and cannot be looked up by it; it carries a deadline
+(Cancel-After), so that one whose answer was lost stops by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from providers.adapters import base_url_of
+from providers.adapters.base import (
+    Accepted,
+    Adapter,
+    Credentials,
+    Deadlines,
+    Failed,
+    Operation,
+    Request,
+    Running,
+    State,
+    Succeeded,
+    WebhookEvent,
+)
+from providers.adapters.errors import ErrorClass, ProviderError, WebhookRefused
+from providers.adapters.http import Http
+from providers.adapters.params import Params
+from providers.adapters.replicate import errors, files, schemas, webhooks
+
+ASK_TIMEOUT = 30.0
+UPLOAD_TIMEOUT = 120.0
+
+# Replicate ends a prediction after 30 minutes.
+DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
+
+
+def _operation(name: str, expected_seconds: float, models: Mapping[str, type[Params]]) -> Operation:
+    return Operation(name, schemas.Models(models), expected_seconds, DEADLINES)
+
+
+class Replicate(Adapter):
+    """The predictions API."""
+
+    name = "replicate"
+    title = "Replicate"
+    base_url = "https://api.replicate.com/v1"
+    can_cancel = True
+    operations = {
+        each.name: each
+        for each in (
+            _operation(
+                "text_to_image", 10.0, {"black-forest-labs/flux-schnell": schemas.FluxSchnell}
+            ),
+            _operation(
+                "image_to_image", 15.0, {"black-forest-labs/flux-kontext-pro": schemas.FluxKontext}
+            ),
+            _operation(
+                "text_to_video",
+                90.0,
+                {
+                    "bytedance/seedance-1-lite": schemas.Seedance,
+                    "bytedance/seedance-1-pro": schemas.Seedance,
+                },
+            ),
+            _operation(
+                "image_to_video",
+                90.0,
+                {
+                    "bytedance/seedance-1-lite": schemas.SeedanceFromImage,
+                    "bytedance/seedance-1-pro": schemas.SeedanceFromImage,
+                },
+            ),
+            _operation("song", 60.0, {"minimax/music-1.5": schemas.MinimaxMusic}),
+        )
+    }
+
+    async def submit(
+        self, http: Http, credentials: Credentials, request: Request
+    ) -> Accepted | Succeeded:
+        deadlines = self.operations[request.operation].deadlines
+        body: dict[str, Any] = {
+            "version": request.model,
+            "input": await self._input(http, credentials, request),
+        }
+        if request.webhook_url:
+            body |= {"webhook": request.webhook_url, "webhook_events_filter": ["completed"]}
+        prediction = await self._call(
+            http,
+            credentials,
+            "POST",
+            "predictions",
+            body,
+            headers={"Cancel-After": f"{deadlines.run:.0f}s"},
+            timeout=deadlines.submit,
+        )
+        if not isinstance(prediction.get("id"), str):
+            raise ProviderError(ErrorClass.UNKNOWN, "The answer names no prediction.")
+        return Accepted(prediction["id"], prediction)
+
+    async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
+        path = f"predictions/{quote(provider_job_id, safe='')}"
+        prediction = await self._call(http, credentials, "GET", path)
+        if prediction.get("id") != provider_job_id:
+            raise ProviderError(
+                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {prediction.get('id')}."
+            )
+        return _state(prediction, http.url("files/"), _headers(credentials))
+
+    async def cancel(self, http: Http, credentials: Credentials, provider_job_id: str) -> None:
+        path = f"predictions/{quote(provider_job_id, safe='')}/cancel"
+        await self._call(http, credentials, "POST", path)
+
+    async def test(self, http: Http, credentials: Credentials) -> None:
+        await self._call(http, credentials, "GET", "account")
+
+    def webhook(
+        self, headers: Mapping[str, str], body: bytes, *, secret: str, now: float
+    ) -> WebhookEvent:
+        event_id = webhooks.checked_id(headers, body, secret=secret, now=now)
+        try:
+            prediction = json.loads(body)
+            provider_job_id = str(prediction["id"])
+            own_files = f"{base_url_of(self).rstrip('/')}/files/"
+            state = _state(prediction, own_files, {})
+        except (ValueError, KeyError, TypeError, ProviderError) as error:
+            raise WebhookRefused("The webhook tells of no prediction.") from error
+        if isinstance(state, Succeeded) and any(
+            output.url and output.url.startswith(own_files) for output in state.outputs
+        ):
+            # Such files are had with the account's key only, which `check` has.
+            state = Running(1.0, prediction)
+        return WebhookEvent(event_id, provider_job_id, state)
+
+    async def _input(
+        self, http: Http, credentials: Credentials, request: Request
+    ) -> dict[str, Any]:
+        """The model's input; files too large to stand in it are uploaded."""
+        values = {
+            name: value for name, value in request.params.canonical().items() if value is not None
+        }
+        if isinstance(request.params, schemas.AnyInput):
+            values = values["input"] | values["files"]
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = [await self._placed(http, credentials, each) for each in value]
+            else:
+                values[name] = await self._placed(http, credentials, value)
+        return values
+
+    async def _placed(self, http: Http, credentials: Credentials, value: Any) -> Any:
+        """`value`, or where it was uploaded to. Nothing is paid for an upload that fails."""
+        try:
+            inline = files.inline_bytes(value)
+        except ValueError as error:
+            raise ProviderError(ErrorClass.INVALID_PARAMETER, f"A file: {error}.") from error
+        if inline is None or len(inline[1]) <= files.LARGEST_INLINE:
+            return value
+        kind, content = inline
+        form = aiohttp.FormData()
+        form.add_field("content", content, filename="input", content_type=kind)
+        try:
+            answer = await self._call(
+                http, credentials, "POST", "files", form=form, timeout=UPLOAD_TIMEOUT
+            )
+            return answer["urls"]["get"]
+        except (KeyError, TypeError) as error:
+            raise ProviderError(
+                ErrorClass.UNAVAILABLE, "The upload's answer names no address."
+            ) from error
+        except ProviderError as error:
+            if error.may_have_been_accepted:
+                raise ProviderError(
+                    ErrorClass.UNAVAILABLE, f"The upload failed: {error}"
+                ) from error
+            raise
+
+    async def _call(
+        self,
+        http: Http,
+        credentials: Credentials,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        form: aiohttp.FormData | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = ASK_TIMEOUT,
+    ) -> dict[str, Any]:
+        answer = await http.call(
+            method,
+            path,
+            headers={**_headers(credentials), **(headers or {})},
+            classify=errors.classify,
+            timeout=timeout,
+            body=body,
+            form=form,
+        )
+        return answer.body
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credentials.api_key}"}
+
+
+def _state(prediction: dict[str, Any], own_files: str, headers: Mapping[str, str]) -> State:
+    """What a prediction's own words say."""
+    match prediction.get("status"):
+        case "starting" | "processing":
+            return Running(response=prediction)
+        case "succeeded":
+            return _result(prediction, own_files, headers)
+        case "failed":
+            return Failed(errors.of_prediction(prediction.get("error")), prediction)
+        case "canceled":
+            error = ProviderError(ErrorClass.TIMEOUT, "It was cancelled, or ran out of its time.")
+            return Failed(error, prediction, cancelled=True)
+        case "aborted":
+            error = ProviderError(ErrorClass.UNAVAILABLE, "It was stopped before it began.")
+            return Failed(error, prediction, cancelled=True)
+        case status:
+            raise ProviderError(ErrorClass.UNKNOWN, f"The prediction is {status!r}.")
+
+
+def _result(prediction: dict[str, Any], own_files: str, headers: Mapping[str, str]) -> State:
+    try:
+        outputs = files.outputs_of(prediction.get("output"), own_files, headers)
+    except ValueError as error:
+        raise ProviderError(ErrorClass.UNKNOWN, f"A file in the output: {error}.") from error
+    if outputs:
+        return Succeeded(outputs, prediction, prediction.get("id"))
+    if prediction.get("data_removed"):
+        message = "Its files were deleted before they were fetched (after an hour)."
+    else:
+        message = "The model made no file."
+    return Failed(ProviderError(ErrorClass.INVALID_PARAMETER, message), prediction)

@@ -1,0 +1,54 @@
+"""Replicate's errors: problem documents for calls, a text for predictions that failed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.http import Answer, by_status
+
+RESETS = re.compile(r"(?:resets in ~|available in )(\d+) ?s")
+CODE = re.compile(r"\b(E\d{3,4})\b")
+FILTERED = re.compile(r"nsfw|flagged as sensitive|content polic|moderat", re.IGNORECASE)
+REFUSED_INPUT = re.compile(r"input validation|invalid input|unsupported image", re.IGNORECASE)
+
+CODES = {
+    "E005": ErrorClass.FILTERED,
+    "E1001": ErrorClass.INVALID_PARAMETER,
+    "E4875": ErrorClass.UNAVAILABLE,
+    "E6716": ErrorClass.UNAVAILABLE,
+    "E8765": ErrorClass.UNAVAILABLE,
+    "E9825": ErrorClass.INVALID_PARAMETER,
+}
+"""replicate.com/docs/reference/error-codes, and E005 of the official picture models: flagged."""
+
+
+def classify(answer: Answer) -> ProviderError | None:
+    """The error in an answer: `detail` or `title` of a problem document, whatever its status."""
+    body = answer.body
+    if "id" in body or not (body.get("detail") or body.get("title")):
+        return None
+    message = str(body.get("detail") or body["title"]).strip()
+    found = by_status(answer, message, str(body.get("title") or "") or None)
+    if answer.status == 429 and found.retry_after is None and (match := RESETS.search(message)):
+        found.retry_after = float(match[1])
+    if FILTERED.search(message):
+        found.error_class = ErrorClass.FILTERED
+    return found
+
+
+def of_prediction(error: Any) -> ProviderError:
+    """Why a prediction failed. It ran, so it may have been charged: not for trying again blindly."""
+    message = str(error or "The prediction failed; no reason was given.")
+    match = CODE.search(message)
+    code = match[1] if match else None
+    if code in CODES:
+        error_class = CODES[code]
+    elif FILTERED.search(message):
+        error_class = ErrorClass.FILTERED
+    elif REFUSED_INPUT.search(message):
+        error_class = ErrorClass.INVALID_PARAMETER
+    else:
+        error_class = ErrorClass.UNKNOWN
+    return ProviderError(error_class, message, code=code)
