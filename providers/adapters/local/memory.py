@@ -1,0 +1,72 @@
+"""What was accepted and is done later: one small file per generation, by our reference."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+
+KEPT_SECONDS = 7 * 24 * 3600.0
+SWEEP_SECONDS = 3600.0
+
+
+class Generation(BaseModel):
+    """One generation that was accepted. Times are seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: str
+    operation: str
+    model: str
+    params: dict[str, Any]
+    accepted_at: float
+    ready_at: float
+    cancelled_at: float | None = None
+
+    def cancelled(self, now: float) -> Self:
+        """As it is after a cancel, which comes too late once it is ready."""
+        return self if now >= self.ready_at else self.model_copy(update={"cancelled_at": now})
+
+
+class Memory:
+    """Generations in a folder; each is written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def recall(self, reference: str) -> Generation | None:
+        """What was accepted under our reference."""
+        try:
+            return Generation.model_validate_json(self._path(reference).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def keep(self, generation: Generation) -> None:
+        """Remember it, or how it stands now."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self._folder / f"{uuid4().hex}.part"
+        unfinished.write_text(generation.model_dump_json())
+        unfinished.replace(self._path(generation.reference))
+        self._sweep()
+
+    def _path(self, reference: str) -> Path:
+        # A reference may have characters that a file's name may not.
+        return self._folder / f"{hashlib.sha256(reference.encode()).hexdigest()}.json"
+
+    def _sweep(self) -> None:
+        """Forget what is old, at most once in SWEEP_SECONDS."""
+        now, mark = time.time(), self._folder / ".swept"
+        with suppress(FileNotFoundError):
+            if now - mark.stat().st_mtime < SWEEP_SECONDS:
+                return
+        mark.touch()
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):
+                if entry.path != str(mark) and now - entry.stat().st_mtime > KEPT_SECONDS:
+                    os.unlink(entry.path)
