@@ -363,7 +363,8 @@ class Fake:
     async def _behave(
         self, request: web.Request, handler: Handler, behaviour: Behaviour
     ) -> web.StreamResponse:
-        await request.read()
+        if not request.content_type.startswith("multipart/"):  # those can be read only once
+            await request.read()
         if self.latency:
             await asyncio.sleep(self.latency)
         response: web.StreamResponse = web.Response()

@@ -167,6 +167,8 @@ class ReplicateFake(Fake):
         super().__init__(**options)
         self.webhook_secret = SECRET
         self.uploads: dict[str, bytes] = {}
+        self.deadlines: dict[str, str] = {}
+        """The Cancel-After of each prediction."""
         self.serve_outputs_from_api = False
         """Give the API's own files as outputs, which are had with the key only."""
 
@@ -227,6 +229,7 @@ class ReplicateFake(Fake):
             params=body,
             webhook_url=body.get("webhook"),
         )
+        self.deadlines[generation.id] = deadline
         return web.json_response(self._view(generation), status=201)
 
     async def _get(self, request: web.Request) -> web.Response:
