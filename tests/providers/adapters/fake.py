@@ -481,8 +481,8 @@ def video() -> bytes:
     return b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(64)
 
 
-def main(fake: Callable[..., Fake]) -> None:
-    """Run a fake as a process: PORT [--latency S] [--duration S] [--max-live N]."""
+def main(fake: Callable[..., Fake], *flags: str) -> None:
+    """Run a fake as a process: PORT [--latency S] [--duration S] [--max-live N] and its own flags."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int, help="0: any; the address is printed")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before an answer")
@@ -490,6 +490,8 @@ def main(fake: Callable[..., Fake]) -> None:
     parser.add_argument(
         "--max-live", type=int, default=None, help="generations an account may have"
     )
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
     fake(**vars(parser.parse_args())).serve_until_stopped()
 
 

@@ -79,7 +79,10 @@ class SimpleAdapter(Adapter):
             body["webhook_url"] = request.webhook_url
         timeout = self.operations[request.operation].deadlines.submit
         answer = await self._call(http, credentials, "POST", "generations", body, timeout=timeout)
-        return Accepted(_id(answer), answer)
+        accepted, state = Accepted(_id(answer), answer), _state(answer)
+        if isinstance(state, Failed):
+            raise state.error
+        return state if isinstance(state, Succeeded) else accepted
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
         answer = await self._call(http, credentials, "GET", f"generations/{provider_job_id}")

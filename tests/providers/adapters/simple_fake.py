@@ -6,16 +6,19 @@
     POST /generations/ID/cancel
     GET  /credits                 {"credits": 1000}
 
-Nothing is deduplicated by reference, so that a job sent twice is seen twice in its log.
+Nothing is deduplicated by reference, so that a job sent twice is seen twice in its log. With
+`at_once` the first answer comes when the generation has ended, as some providers do it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -54,8 +57,9 @@ def error(code: str, message: str = "It did not work.") -> Json:
 class SimpleFake(Fake):
     name = "simple"
 
-    def __init__(self, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
+    def __init__(self, *, at_once: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.at_once = at_once
         self.webhook_secret = "simple-webhook-secret"
 
     def routes(self) -> Sequence[tuple[str, str, str, Handler]]:
@@ -96,7 +100,11 @@ class SimpleFake(Fake):
             operation=body["operation"],
             params=body,
             webhook_url=body.get("webhook_url"),
+            at_once=self.at_once,
         )
+        if self.at_once:
+            await asyncio.sleep(self.duration or 0)
+            self.end(generation)
         return web.json_response(self._view(generation), status=201)
 
     async def _find(self, request: web.Request) -> web.Response:
@@ -182,4 +190,4 @@ CASE = Case(
 )  # fmt: skip
 
 if __name__ == "__main__":
-    main(SimpleFake)
+    main(SimpleFake, "--at-once")
