@@ -45,6 +45,7 @@ class Answer:
 
 SECRET_HEADER = re.compile("auth|key|token|cookie|secret", re.IGNORECASE)
 SHORTEST_SECRET = 6
+UNSENDABLE = re.compile(r"[\r\n\0]")
 
 Classify = Callable[[Answer], ProviderError | None]
 """An adapter's reading of an answer: the error in it, or None if it is none that it knows."""
@@ -79,6 +80,8 @@ class Http:
         request went out and no sound answer came, else what `classify` or the status says.
         """
         url = self.url(path)
+        if any(UNSENDABLE.search(value) for value in headers.values()):
+            raise ProviderError(ErrorClass.AUTH, "The credentials have a line break in them.")
         try:
             async with asyncio.timeout(timeout):
                 async with self._session.request(

@@ -445,6 +445,18 @@ def test_wrong_and_expired_credentials_are_an_auth_error_that_does_not_tell_them
 
 
 @pytest.mark.parametrize("name", REMOTE)
+def test_credentials_that_cannot_be_sent_are_an_auth_error(bench: Run, name: str) -> None:
+    async def body(bench: Bench) -> None:
+        spoiled = replace(bench.credentials, api_key=f"{bench.credentials.api_key}\n")
+        with pytest.raises(ProviderError) as refused:
+            await bench.adapter.submit(bench.http, spoiled, bench.request())
+        assert refused.value.error_class is ErrorClass.AUTH
+        _tells_no_secret(bench.credentials, refused.value)
+
+    bench(name, body)
+
+
+@pytest.mark.parametrize("name", REMOTE)
 def test_credentials_that_expire_while_a_generation_runs_end_nothing(bench: Run, name: str) -> None:
     async def body(bench: Bench) -> None:
         job = await bench.accepted()
