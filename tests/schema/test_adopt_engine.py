@@ -313,6 +313,51 @@ def test_who_is_in_the_way_is_named_and_nothing_is_changed(database, db, sql, lo
     assert look() == rows
 
 
+def test_differences_that_need_a_decision_stop_it_before_the_question(database, db, sql, look):
+    GENERATOR.build(sql)
+    GENERATOR.fill(sql, jobs=20)
+    sql("ALTER TABLE jobs ALTER provider_id TYPE text")
+    sql("UPDATE jobs SET provider_id = repeat('x', 51) WHERE id IN (2, 3)")
+    sql("ALTER TABLE assets DROP COLUMN remote_url, ALTER mime_type TYPE bytea USING NULL")
+    sql("CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM jobs")
+    rows = look()
+    ran = db("adopt", "--apply", "--json")
+    assert ran.code == 1
+    assert ran.json["applied"] is False
+    assert {
+        (each["what"], each["text"], each["rows"])
+        for each in ran.json["differences"]
+        if each["kind"] == "needs a decision"
+    } == {
+        ("jobs.provider_id", "values that our column cannot hold; mend them first", 2),
+        ("assets.remote_url", "it is missing, and there is no value to fill it with", 15),
+        ("assets.mime_type", "nothing leads from bytea to character varying(64)", 15),
+        ("summary", "it reads our tables; drop it, adopt, and make it again", None),
+    }
+    assert (
+        "4 differences need a decision: mend them, then look again. Nothing was changed." in ran.err
+    )
+    assert look() == rows
+
+
+def test_tables_that_are_missing_are_made_and_nobody_is_asked_in_vain(database, db, sql, look):
+    CRAWLER.build(sql)
+    CRAWLER.fill(sql, jobs=20)
+    sql("DROP TABLE crawl_jobs CASCADE")
+    chunks = sql("SELECT count(*) FROM job_chunks")
+    rows = look()
+    ran = db("adopt", "--apply")
+    assert (ran.code, ran.err) == (
+        1,
+        "Adopt this database? Nobody is here to answer: say --yes. Nothing was changed.\n",
+    )
+    assert "Maintenance window: 11 tables are locked against reading and writing" in ran.out
+    assert look() == rows
+    assert db("adopt", "--apply", "--yes").code == 0
+    assert sql("SELECT count(*) FROM crawl_jobs") == [(0,)]
+    assert sql("SELECT count(*) FROM adoption_quarantine_job_chunks") == chunks
+
+
 def test_without_a_key_nothing_is_encrypted_and_nothing_changed(database, db, sql, settings, look):
     GENERATOR.build(sql)
     GENERATOR.fill(sql, jobs=20)

@@ -12,7 +12,8 @@
     surveying.py    all of the above read together: what adoption would do
     building.py     tables made from a catalogue
     carrying.py     what a site has beside ours on a table: columns, indexes, triggers, grants
-    secrets.py      credentials, the one thing that SQL cannot convert
+    notes.py        what the operator should know besides
+    credentials.py  secrets, the one thing that SQL cannot convert
     checksums.py    the proof: counts, and a checksum for every column, before and after
     adopting.py     doing it, in one transaction
     undoing.py      giving the older database back

@@ -165,7 +165,9 @@ class _Adoption:
         select = ready.select(ORIGINALS)
         self.cursor.execute(f"INSERT INTO {quoted(copy.table)} ({columns}){always} {select}")
         self.done.filled[copy.table] = self.cursor.rowcount
-        credentials.forget_plain_text(self.cursor, copy, original)
+        if credentials.secrets_of(copy):
+            older = self.survey.found.tables[copy.table]
+            credentials.forget_plain_text(self.cursor, copy, older, original)
         for name, way in copy.conversions.items():
             if way.raw:
                 self.cursor.execute(

@@ -76,11 +76,13 @@ def encrypted(cursor: CursorWrapper, copy: Copy, original: str) -> Copy:
     )
 
 
-def forget_plain_text(cursor: CursorWrapper, copy: Copy, original: str) -> None:
-    """Empty the secrets of the older table."""
+def forget_plain_text(cursor: CursorWrapper, copy: Copy, original: Table, whole: str) -> None:
+    """Empty the secrets of the older table, called `whole`."""
     if names := secrets_of(copy):
-        emptied = ", ".join(f"{quoted(name)} = NULL" for name in names)
-        cursor.execute(f"UPDATE {original} SET {emptied}")
+        # `null` is a value of json and of text.
+        values = {n: "NULL" if original.columns[n].nullable else "'null'" for n in names}
+        emptied = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
+        cursor.execute(f"UPDATE {whole} SET {emptied}")
 
 
 @sensitive_variables()

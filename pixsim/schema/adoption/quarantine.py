@@ -1,13 +1,13 @@
 """Rows that break a rule of ours: of the point that the database equals, or of any migration after.
 
-The rules are read from the schema at the head of our history, as far as they speak of columns that
-are there already. A row goes to quarantine with the rows that cannot be without it.
+The rules are read from the schema at that point and at the head of our history, as far as they
+speak of columns that are there already. A row goes to quarantine with the rows that cannot be without it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
@@ -73,42 +73,60 @@ class Rules:
 
 
 def rules_of(
-    head: Table, columns: set[str], *, tables: set[str], emptied: frozenset[tuple[str, str]]
+    versions: Sequence[Table],
+    columns: set[str],
+    *,
+    tables: set[str],
+    emptied: frozenset[tuple[str, str]],
 ) -> Rules:
-    """The rules of `head` that speak of `columns` and refer to `tables` only."""
-    needed: list[Reference] = []
-    loose: list[Reference] = []
-    for each in _references(head, columns, tables):
-        may_be_empty = (head.name, each.column) in emptied or each.column in _set_null(head.name)
-        (loose if may_be_empty else needed).append(each)
+    """The rules of all `versions` of a table that speak of `columns` and refer to `tables` only."""
+    name = versions[0].name
+    may_be_empty = _set_null(name) | {column for table, column in emptied if table == name}
+    references = {
+        (each.column, each.to): each
+        for version in versions
+        for each in _references(version, columns, tables)
+    }
+    checks: dict[str, str] = {}
+    for version in versions:
+        for each, text in _checks(version, columns):
+            known = checks.get(each, text)
+            checks[each] = text if known == text else f"({known}) AND ({text})"
     return Rules(
-        table=head.name,
+        table=name,
         filled=tuple(
-            name for name, column in head.columns.items() if name in columns and not column.nullable
+            dict.fromkeys(
+                column.name
+                for version in versions
+                for column in version.columns.values()
+                if column.name in columns and not column.nullable
+            )
         ),
-        checks={
-            each.name: each.expression
-            for each in head.constraints.values()
-            if each.kind == "check" and each.expression and set(each.columns) <= columns
-        },
-        keys=dict(_keys(head, columns)),
-        needed=tuple(needed),
-        loose=tuple(loose),
+        checks=checks,
+        keys=dict(key for version in versions for key in _keys(version, columns)),
+        needed=tuple(each for each in references.values() if each.column not in may_be_empty),
+        loose=tuple(each for each in references.values() if each.column in may_be_empty),
     )
 
 
-def _references(head: Table, columns: set[str], tables: set[str]) -> Iterator[Reference]:
-    for each in head.constraints.values():
+def _references(version: Table, columns: set[str], tables: set[str]) -> Iterator[Reference]:
+    for each in version.constraints.values():
         if each.kind == "foreign key" and set(each.columns) <= columns and each.to_table in tables:
             yield Reference(each.columns[0], each.to_table, each.name)
 
 
-def _keys(head: Table, columns: set[str]) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
-    for each in head.constraints.values():
+def _checks(version: Table, columns: set[str]) -> Iterator[tuple[str, str]]:
+    for each in version.constraints.values():
+        if each.kind == "check" and each.expression and set(each.columns) <= columns:
+            yield each.name, each.expression
+
+
+def _keys(version: Table, columns: set[str]) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
+    for each in version.constraints.values():
         if each.kind == "unique" and set(each.columns) <= columns:
             yield each.name, (tuple(map(quoted, each.columns)), "true")
-    missing = set(head.columns) - columns
-    for index in head.indexes.values():
+    missing = set(version.columns) - columns
+    for index in version.indexes.values():
         keys = tuple(key.expression for key in index.keys)
         where = f"({index.predicate})" if index.predicate else "true"
         if index.unique and not _mentions(" ".join([*keys, where]), missing):

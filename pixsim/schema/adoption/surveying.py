@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.apps import apps
 from django.db import transaction
@@ -17,11 +16,12 @@ from pixsim.schema.adoption.carrying import Beside, read_beside
 from pixsim.schema.adoption.changes import Change, changes_for
 from pixsim.schema.adoption.comparing import CONVERTED, DECISION, Finding, findings
 from pixsim.schema.adoption.copies import Copy, copy_of
+from pixsim.schema.adoption.notes import notes_on
 from pixsim.schema.adoption.quarantine import Rules, rules_of
 from pixsim.schema.adoption.recognising import Unrecognised, recognise, stored_revisions
 from pixsim.schema.adoption.systems import Point
 from pixsim.schema.adoption.users import USERS, copy_of_people
-from pixsim.schema.catalog import Schema, quoted, read_schema
+from pixsim.schema.catalog import Schema, Table, quoted, read_schema
 from pixsim.schema.drift import Difference, between
 from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import reference
@@ -109,8 +109,12 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         seen = findings(point.system, found, copies, differences, beside)
         counts, counted = _counted(cursor, found, copies, list(seen), point.system.people)
         changes = changes_for(target, rules)
-        broken, changed = _foretold(cursor, found, copies, rules, changes)
-        notes = tuple(_notes(cursor, point, found, counts))
+        broken: list[Broken] = []
+        changed: list[tuple[Change, int]] = []
+        notes: tuple[str, ...] = ()
+        if not any(copy.impossible for copy in copies):
+            broken, changed = _foretold(cursor, found, target, copies, rules, changes)
+            notes = tuple(notes_on(cursor, point, found, counts))
     return Survey(
         point=point,
         stored=tuple(stored),
@@ -172,7 +176,7 @@ def _copies(point: Point, found: Schema, target: Schema, head: Schema) -> Iterat
             yield _people(point, people)
 
 
-def _people(point: Point, people: Any) -> Copy:
+def _people(point: Point, people: Table) -> Copy:
     needed = {"id", "email", "created_at"}
     if people.name == "users":
         needed |= {"username", "password_hash", "is_active", "role"}
@@ -202,7 +206,10 @@ def _rules(point: Point, copies: Sequence[Copy], target: Schema, head: Schema) -
     for copy in copies:
         columns = set(copy.values) - set(copy.kept)
         yield rules_of(
-            head.tables[copy.table], columns, tables=tables, emptied=point.system.emptied
+            [target.tables[copy.table], head.tables[copy.table]],
+            columns,
+            tables=tables,
+            emptied=point.system.emptied,
         )
 
 
@@ -248,6 +255,7 @@ def _counted(
 def _foretold(
     cursor: CursorWrapper,
     found: Schema,
+    target: Schema,
     copies: Sequence[Copy],
     rules: Sequence[Rules],
     changes: Sequence[Change],
@@ -256,9 +264,9 @@ def _foretold(
 
     Every table is seen as if it were ours already: a name stands for the converted good rows.
     """
-    if any(copy.impossible for copy in copies):
-        return [], []
-    parts, asked = [], []
+    filled = {copy.table for copy in copies}
+    parts = [_empty(table) for table in target.tables.values() if table.name not in filled]
+    asked = []
     for copy, each in zip(copies, rules, strict=True):
         rows, broken = f"{copy.table}_rows", f"{copy.table}_broken"
         select = copy.select(found.name).replace("{site}", quoted(found.name))
@@ -284,60 +292,12 @@ def _foretold(
     return broken_rows, [(change, changed[number]) for number, change in enumerate(changes)]
 
 
-def _notes(
-    cursor: CursorWrapper, point: Point, found: Schema, counts: dict[str, int]
-) -> Iterator[str]:
-    """What the operator should know besides."""
-    schema = quoted(found.name)
-    cursor.execute(
-        "SELECT count(*), (array_agg(o.email ORDER BY o.email))[1:5] FROM (SELECT email,"
-        f" row_number() OVER (PARTITION BY lower(email) ORDER BY created_at, id) AS place FROM"
-        f" {schema}.{point.system.people}) AS o WHERE place > 1"
+def _empty(table: Table) -> str:
+    """A table of ours that nothing fills."""
+    columns = ", ".join(
+        f"CAST(NULL AS {each.type}) AS {quoted(each.name)}" for each in table.columns.values()
     )
-    later, emails = cursor.fetchone()
-    if later:
-        yield (
-            f"{later:,} people have an e-mail that somebody older has too, but for upper and lower "
-            f"case ({', '.join(emails)}): the oldest keeps it, the others get a name of their own "
-            "instead; adoption_changes says which."
-        )
-    if "job_chunks" in counts:
-        cursor.execute(
-            f"SELECT count(*) FROM {schema}.job_chunks WHERE status IN ('pending', 'processing')"
-        )
-        if waiting := cursor.fetchone()[0]:
-            yield (
-                f"{waiting:,} chunks are pending or were left in processing. Their jobs have only "
-                "keywords, so they wait until their job has a source: add one in the admin."
-            )
-    if "jobs" not in counts:
-        return
-    cursor.execute(f"SELECT count(*) FROM {schema}.jobs WHERE lower(status::text) = 'pending'")
-    if pending := cursor.fetchone()[0]:
-        yield (
-            f"{pending:,} pending jobs are held until an admin releases them: adopting spends no "
-            "money."
-        )
-    cursor.execute(f"SELECT username FROM {schema}.users WHERE role = 'admin' ORDER BY id LIMIT 20")
-    if admins := [name for (name,) in cursor.fetchall()]:
-        yield f"Users with the role admin may do everything in our admin: {', '.join(admins)}."
-    cursor.execute(
-        f"SELECT count(*) FROM {schema}.users AS o WHERE password_hash !~ '^\\$2[aby]\\$'"
-    )
-    if strange := cursor.fetchone()[0]:
-        yield f"{strange:,} users have a password that is not bcrypt's; they need a new one."
-    if "account_id" not in found.tables["provider_submissions"].columns:
-        cursor.execute(
-            f"SELECT provider_id, count(*) FROM {schema}.provider_submissions AS s WHERE NOT EXISTS"
-            f" (SELECT FROM {schema}.provider_accounts AS a WHERE a.provider_id = s.provider_id)"
-            " GROUP BY 1 ORDER BY 1"
-        )
-        for provider, count in cursor.fetchall():
-            yield (
-                f"{count:,} submissions of provider {provider!r} have no account that could have "
-                "made them; `migrate` will stop at the backfill until there is one: `manage.py "
-                f"provider-account add --provider {provider} --email EMAIL --status disabled`."
-            )
+    return f"{quoted(table.name)} AS (SELECT {columns} WHERE false)"
 
 
 def _parts(target: Schema, point: Point) -> int:

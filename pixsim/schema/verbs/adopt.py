@@ -65,7 +65,8 @@ class Adopt(Verb):
         if seen.undecided:
             console.result({**_as_json(seen), "applied": False})
             return WRONG
-        console.confirm(f"\n{window(context.connection, seen)} Adopt it?")
+        console.say(f"\n{window(context.connection, seen)}")
+        console.confirm("Adopt this database?")
         begun = time.monotonic()
         done = adopt(
             context.connection,
