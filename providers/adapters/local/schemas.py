@@ -65,7 +65,9 @@ class TextToImage(Params):
     prompt: Prompt
     style: Style = "auto"
     width: int = Field(768, ge=16, le=4096, description="Pixels.")
-    height: int = Field(768, ge=16, le=4096, description="Pixels.")
+    height: int = Field(
+        768, ge=16, le=4096, description=f"Pixels; width × height at most {MAX_PIXELS:,}."
+    )
     count: int = Field(1, ge=1, le=4, description="How many pictures.")
     format: FileKind = "png"
     quality: Quality = PLAIN_QUALITY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from providers.adapters.local.music.genres import GENRES, Genre
 STEPS = 16
 """Steps in a bar of four beats."""
 LINE_BARS = 2
+TAIL_SECONDS = 1.5
 MOST_SYLLABLES = 2 * (LINE_BARS * STEPS - 4) // 2
 VOWELS = "aeiouyäöüáéíóúàèìòùâêîôû"
+SILENT_E = re.compile(r"(?<=[^aeiouyl])e\b|(?<=[aeiouy]l)e\b")
+"""Of moon-shine and whole, not of lit-tle."""
 PLAIN_VOWELS = str.maketrans("yäöüáéíóúàèìòùâêîôû", "iaouaeiouaeiouaeiou")
 
 
@@ -68,8 +72,9 @@ def composed(
     lines = _lines(title, lyrics)
     bar = 4 * 60 / tempo
     if seconds is None:
-        seconds = min(longest, (2 + LINE_BARS * len(lines) + 1) * bar + 1.5)
-    bars = max(1, int((seconds - 1.0) / bar))
+        seconds = min(longest, (2 + LINE_BARS * len(lines) + 1) * bar + TAIL_SECONDS)
+    # The last bar is one chord; it begins at least TAIL_SECONDS before the end.
+    bars = max(2, math.ceil((seconds - TAIL_SECONDS) / bar - 1e-6))
     song = _Song(
         style=style,
         step=bar / STEPS,
@@ -201,10 +206,12 @@ class _Song:
         """The last bar: home."""
         at, length = (bars - 1) * STEPS * self._step, STEPS * self._step
         for voice, degree in enumerate((0, 2, 4, 7)):
-            instrument = self._style.harmony
-            yield Note(
-                instrument, at + 0.02 * voice, length, self._pitch(degree), 0.7, 0.2 * voice - 0.3
-            )
+            # Bells and strings fall silent soon; what lies under them lasts.
+            for instrument, loudness in ((self._style.harmony, 0.7), ("pad", 0.6)):
+                pan = 0.2 * voice - 0.3
+                yield Note(
+                    instrument, at + 0.02 * voice, length, self._pitch(degree), loudness, pan
+                )
         yield Note("bass", at, length, self._pitch(0) - 24, 0.9)
         if self._style.kick.strip("."):
             yield Note("kick", at, 0.3, 0, 1.0)
@@ -253,7 +260,7 @@ def syllables(text: str) -> list[str]:
     found: list[str] = []
     for word in re.findall(r"[^\W\d_]+", text.lower()):
         if word.isascii():
-            word = re.sub(r"(?<=[^aeiouy])e\b", "", word) if len(word) > 3 else word
+            word = SILENT_E.sub("", word) if len(word) > 3 else word
         groups = re.findall(f"[{VOWELS}]+", word)
         if not groups and not word.isascii():
             groups = ["aeiou"[ord(letter) % 5] for letter in word]
