@@ -7,6 +7,7 @@ A prediction has no place for our reference, and cannot be looked up by it; it c
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -95,7 +96,7 @@ class Replicate(Adapter):
             "POST",
             "predictions",
             body,
-            headers={"Cancel-After": f"{deadlines.run:.0f}s"},
+            headers={"Cancel-After": f"{math.ceil(deadlines.run / 60)}m"},
             timeout=deadlines.submit,
         )
         if not isinstance(prediction.get("id"), str):
@@ -130,7 +131,7 @@ class Replicate(Adapter):
         except (ValueError, KeyError, TypeError, ProviderError) as error:
             raise WebhookRefused("The webhook tells of no prediction.") from error
         if isinstance(state, Succeeded) and any(
-            output.url and output.url.startswith(own_files) for output in state.outputs
+            output.url and files.needs_key(output.url, own_files) for output in state.outputs
         ):
             # Such files are had with the account's key only, which `check` has.
             state = Running(1.0, prediction)

@@ -18,8 +18,6 @@ CODES = {
     "E1001": ErrorClass.INVALID_PARAMETER,
     "E4875": ErrorClass.UNAVAILABLE,
     "E6716": ErrorClass.UNAVAILABLE,
-    "E8765": ErrorClass.UNAVAILABLE,
-    "E9825": ErrorClass.INVALID_PARAMETER,
 }
 """replicate.com/docs/reference/error-codes, and E005 of the official picture models: flagged."""
 

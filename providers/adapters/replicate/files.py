@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,11 +28,20 @@ def inline_bytes(url: Any) -> tuple[str, bytes] | None:
         raise ValueError("the data address is not base64") from error
 
 
+DELIVERY = re.compile(r"https://([a-z0-9-]+\.)*replicate\.delivery/", re.IGNORECASE)
+""" "Output files are served by replicate.delivery and its subdomains"; "you'll need to pass the
+Authorization header to request them"."""
+
+
+def needs_key(url: str, own_files: str) -> bool:
+    """Whether a file is had with the account's key: Replicate's own, and nobody else's."""
+    return url.startswith(own_files) or DELIVERY.match(url) is not None
+
+
 def outputs_of(value: Any, own_files: str, headers: Mapping[str, str]) -> list[Output]:
     """The files in a prediction's output, wherever they stand in it.
 
-    A file that the API itself serves, under `own_files`, is had with the account's key; nobody
-    else is given it.
+    `own_files` is where the API itself serves files; `headers` go only where `needs_key`.
     """
     return [_output(url, own_files, headers) for url in _addresses(value)]
 
@@ -50,5 +60,4 @@ def _addresses(value: Any) -> Iterator[str]:
 def _output(url: str, own_files: str, headers: Mapping[str, str]) -> Output:
     if inline := inline_bytes(url):
         return Output(data=inline[1])
-    own = url.startswith(own_files)
-    return Output(url=url, headers=dict(headers) if own else {})
+    return Output(url=url, headers=dict(headers) if needs_key(url, own_files) else {})

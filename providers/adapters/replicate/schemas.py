@@ -36,6 +36,7 @@ class FluxSchnell(Params):
     output_quality: int = Field(80, ge=0, le=100, description="Not for PNG.")
     megapixels: Literal["1", "0.25"] = "1"
     disable_safety_checker: bool = False
+    go_fast: bool = Field(True, description="Faster; the same seed may then make another picture.")
 
 
 class FluxKontext(Params):

@@ -9,9 +9,10 @@ Sources, by the letters in the tables:
   V  …/resources/videos/methods/create and github.com/openai/openai-python,
      src/openai/types/video_create_params.py and video.py
   C  developers.openai.com/docs/guides/error-codes
-  D  …/api/docs/guides/debugging: X-Client-Request-Id, at most 512 ASCII characters
+  D  …/api/reference/overview, "Debugging requests": X-Client-Request-Id
 
-Left open there, and decided here: unknown fields get 400 with code `unknown_parameter` (the live
+Left open there, and decided here: a request id has at most 512 ASCII characters (that part of D
+could not be read); unknown fields get 400 with code `unknown_parameter` (the live
 API's wording; no page describes it); a filtered prompt gets 400 with code `moderation_blocked` (in
 wide use, but the error guide does not list it); the multipart form of edits, streaming, and the
 inputs' own pixels are not played. The newest reference lets `gpt-image-2` be transparent, earlier

@@ -2,21 +2,24 @@
 
 Sources, by the letters in the tables (replicate.com/docs/…):
 
-  P  reference/http#predictions.create, and github.com/replicate/replicate-python-beta,
-     src/replicate/types/prediction_create_params.py and prediction.py
+  P  reference/http#predictions.create; github.com/replicate/replicate-python-beta,
+     src/replicate/types/prediction_create_params.py and prediction.py; for names without a version
+     github.com/replicate/skills: "Official models use owner/name format"
   L  topics/predictions/lifecycle: starting, processing, succeeded, failed, canceled, aborted
-  D  changelog/2025-10-16-prediction-deadlines: Cancel-After
+  D  changelog/2025-10-16-prediction-deadlines: Cancel-After, shown as "1m"
   R  topics/predictions/rate-limits: 429 with {"detail": "Request was throttled. Your rate limit
      resets in ~30s."}
   W  topics/webhooks/receive-webhook and verify-webhook
   E  reference/error-codes
-  F  reference/http#files.create
+  F  replicate-python-beta, src/replicate/types/file_create_params.py: content and filename
   M  replicate.com/OWNER/NAME/api of each model: its input schema
 
 Left open there, and decided here: how a bad input is refused (422 with `detail` and
 `invalid_fields`, as the live API does); what an unknown input does (Replicate may ignore it; here
 it is refused, so that our schemas are held against the models' pages); 402 for an account without
-credit is in wide use, but on no page; a webhook address on loopback may be plain http.
+credit is in wide use, but on no page; other forms of Cancel-After; a webhook address on loopback
+may be plain http. Of E only E1000, E1001, E4875 and E6716 could be read; E005 is what official
+picture models answer when they refuse.
 """
 
 from __future__ import annotations
@@ -208,9 +211,8 @@ class ReplicateFake(Fake):
             raise refused(problem(400, "Bad request", "No JSON.")) from None
         if broken := broken_rule(CREATE, body):
             raise invalid(*broken)
-        # "a number with a unit: s, m or h; at least 5 seconds" (D)
-        deadline = request.headers.get("Cancel-After", "5s")
-        if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s?)?", deadline):
+        deadline = request.headers.get("Cancel-After", "30m")
+        if not re.fullmatch(r"\d+m", deadline):
             raise refused(problem(400, "Bad request", "Cancel-After is no duration."))
         model = body["version"].partition(":")[0]
         if model not in INPUTS:
@@ -241,10 +243,10 @@ class ReplicateFake(Fake):
         return web.json_response(self._view(generation))
 
     async def _upload(self, request: web.Request) -> web.Response:
-        """ "Create a file by uploading its content" as multipart/form-data, field `content` (F)."""
+        """Multipart; "content: Required", "filename: Required" (F)."""
         self._account(request)
         content = (await request.post()).get("content")
-        if not isinstance(content, web.FileField):
+        if not isinstance(content, web.FileField) or not content.filename:
             raise invalid("content", "content is required")
         file_id = f"file{len(self.uploads) + 1}"
         self.uploads[file_id] = content.file.read()
@@ -373,8 +375,8 @@ CASE = Case(
                 ending=ran_and_failed("The input or output was flagged as sensitive. (E005)")),
         Trouble("out of memory", ErrorClass.INVALID_PARAMETER,
                 ending=ran_and_failed("Model ran out of memory (E1001)")),
-        Trouble("worker lost", ErrorClass.UNAVAILABLE,
-                ending=ran_and_failed("Health check failed (E8765)")),
+        Trouble("not started in time", ErrorClass.UNAVAILABLE,
+                ending=ran_and_failed("Timeout starting prediction (E6716)")),
         Trouble("the model crashed", ErrorClass.UNKNOWN,
                 ending=ran_and_failed("list index out of range")),
         Trouble("aborted", ErrorClass.UNAVAILABLE, ending=Ending("aborted")),

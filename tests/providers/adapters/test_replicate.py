@@ -81,7 +81,7 @@ def test_a_prediction_has_a_deadline_of_its_own() -> None:
         await ADAPTER.submit(
             http, KEY, asked("text_to_image", "black-forest-labs/flux-schnell", prompt="x")
         )
-        assert list(fake.deadlines.values()) == ["1800s"]
+        assert list(fake.deadlines.values()) == ["30m"]
 
     run(body)
 
@@ -126,6 +126,20 @@ def test_only_replicates_own_files_are_asked_for_with_the_key(settings: Any) -> 
         own = await ended(http, job)
         assert isinstance(own, Succeeded)
         assert own.outputs[0].headers["Authorization"] == "Bearer test-key-1"
+
+        for url, is_replicates in (
+            ("https://replicate.delivery/x/out.png", True),
+            ("https://pbxt.replicate.delivery/out.png", True),
+            ("http://replicate.delivery/out.png", False),
+            ("https://replicate.delivery.evil.example/out.png", False),
+            ("https://evil.example/https://replicate.delivery/out.png", False),
+            ("https://evil-replicate.delivery/out.png", False),
+            ("https://replicate.delivery@evil.example/out.png", False),
+        ):
+            fake.script("check", Behaviour(change=lambda answer, url=url: answer | {"output": url}))
+            state = await ended(http, job)
+            assert isinstance(state, Succeeded)
+            assert bool(state.outputs[0].headers) is is_replicates, url
 
         generation = list(fake.generations.values())[-1]
         text, headers = fake.webhook_of(generation, "ended")
