@@ -1,0 +1,213 @@
+"""A form for the parameters of a generation, made from the schema that also checks them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar
+
+from django import forms
+
+from providers.adapters.params import Params, ParamsRefused, validated
+
+LONG_TEXT = 500
+"""A text that may be longer than this gets several lines."""
+MAX_JSON_CHARACTERS = 100_000
+
+Schema = Mapping[str, Any]
+"""A piece of JSON schema."""
+
+
+class ParamsForm(forms.Form):
+    """The parameters of one operation of one model; what is left empty has its default.
+
+    A valid form has them as `params`; the schema's refusals stand on the fields that they name.
+    """
+
+    schema: ClassVar[type[Params]]
+    clearable: ClassVar[frozenset[str]]
+    """Fields that have a default, and may be without a value all the same."""
+    params: Params | None = None
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors:
+            return values
+        try:
+            self.params = validated(self.schema, self._given(values))
+        except ParamsRefused as refused:
+            for name, text in refused.errors.items():
+                field = name.partition(".")[0]
+                self.add_error(field if field in self.fields else None, _sentence(text))
+        return values
+
+    def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values without those that were left empty."""
+        given = {name: value for name, value in values.items() if value not in (None, "", [])}
+        return {**dict.fromkeys(self.clearable), **given}
+
+
+@cache
+def form_of(schema: type[Params]) -> type[ParamsForm]:
+    """The form for the params of `schema`."""
+    described = schema.model_json_schema()
+    parts, required = described.get("$defs", {}), described.get("required", ())
+    properties = described["properties"]
+    fields: dict[str, Any] = {
+        name: _field(_resolved(part, parts), required=name in required)
+        for name, part in properties.items()
+    }
+    clearable = frozenset(
+        name
+        for name, part in properties.items()
+        if {"type": "null"} in part.get("anyOf", ()) and part.get("default") is not None
+    )
+    attributes = {**fields, "schema": schema, "clearable": clearable}
+    return type(f"{schema.__name__}Form", (ParamsForm,), attributes)
+
+
+class JsonField(forms.JSONField):
+    """A value that has no simpler input."""
+
+    def __init__(self, **options: Any) -> None:
+        area = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+        super().__init__(widget=area, **options)
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > MAX_JSON_CHARACTERS:
+            raise forms.ValidationError(f"At most {MAX_JSON_CHARACTERS:,} characters.")
+        try:
+            read = super().to_python(value)
+            # What PostgreSQL can store: no NaN, no infinity, no NUL, no half surrogate pair.
+            text = json.dumps(read, ensure_ascii=False, allow_nan=False)
+            text.encode()
+        except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
+            raise forms.ValidationError("Cannot be read.") from None
+        if "\\u0000" in text:
+            raise forms.ValidationError("Contains a value that cannot be stored.")
+        return read
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except (RecursionError, ValueError):
+            return forms.fields.InvalidJSONInput(data)
+
+
+class LinesField(forms.CharField):
+    """Several texts, one per line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": 3, "cols": 60}), **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    def clean(self, value: Any) -> Any:
+        lines = super().clean(value).splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+
+def _field(part: Schema, *, required: bool) -> forms.Field:
+    """The form field of one property."""
+    options: dict[str, Any] = {
+        "required": required,
+        "initial": part.get("default"),
+        "help_text": part.get("description", ""),
+    }
+    types = _types(part)
+    if choices := _choices(part):
+        return _choice(choices, options)
+    if types == ["boolean"]:
+        return _boolean(options)
+    if types == ["array"]:
+        return _list(part, options)
+    if types == ["integer"]:
+        return forms.IntegerField(**options, **_range(part))
+    if types == ["number"]:
+        return forms.FloatField(**options, **_range(part))
+    if types and "object" not in types and "array" not in types:
+        # Also a text or a number: the schema tells them apart.
+        return _text(part, options)
+    return JsonField(**options)
+
+
+def _choice(choices: list[Any], options: dict[str, Any]) -> forms.Field:
+    pairs = [(each, str(each).replace("_", " ")) for each in choices]
+    if options["initial"] is None:
+        pairs = [("", "—"), *pairs]
+    by_text = {str(each): each for each in choices}
+    return forms.TypedChoiceField(
+        choices=pairs, coerce=by_text.__getitem__, empty_value=None, **options
+    )
+
+
+def _boolean(options: dict[str, Any]) -> forms.Field:
+    if options["initial"] is None:
+        return forms.NullBooleanField(**{**options, "required": False})
+    # A box that is not ticked says False: there is nothing to be required.
+    return forms.BooleanField(**{**options, "required": False})
+
+
+def _list(part: Schema, options: dict[str, Any]) -> forms.Field:
+    items = part.get("items", {})
+    if choices := _choices(items):
+        by_text = {str(each): each for each in choices}
+        return forms.TypedMultipleChoiceField(
+            choices=[(each, str(each).replace("_", " ")) for each in choices],
+            coerce=by_text.__getitem__,
+            **options,
+        )
+    if _types(items) == ["string"]:
+        return LinesField(**{**options, "help_text": f"{options['help_text']} One per line."})
+    return JsonField(**options)
+
+
+def _text(part: Schema, options: dict[str, Any]) -> forms.Field:
+    longest = part.get("maxLength")
+    widget: forms.Widget = forms.TextInput(attrs={"size": 60})
+    is_media = part.get("format") == "media"
+    if part.get("format") == "multiline" or ((longest or 0) > LONG_TEXT and not is_media):
+        widget = forms.Textarea(attrs={"rows": 4, "cols": 60})
+    return forms.CharField(
+        max_length=longest, min_length=part.get("minLength"), widget=widget, **options
+    )
+
+
+def _resolved(part: Schema, parts: Mapping[str, Schema]) -> Schema:
+    """The piece itself in place of references, and of `X or nothing`, X."""
+    part = dict(part)
+    if reference := part.pop("$ref", None):
+        part = {**_resolved(parts[reference.rpartition("/")[2]], parts), **part}
+    if "items" in part:
+        part["items"] = _resolved(part["items"], parts)
+    kinds = [_resolved(each, parts) for each in part.get("anyOf", ())]
+    kinds = [each for each in kinds if each.get("type") != "null"]
+    if len(kinds) == 1:
+        del part["anyOf"]
+        return {**kinds[0], **part}
+    if kinds:
+        part["anyOf"] = kinds
+    return part
+
+
+def _types(part: Schema) -> list[str]:
+    """The JSON types that a value may have; empty if any."""
+    if "anyOf" in part:
+        found = [kind for each in part["anyOf"] for kind in _types(each) or ["object"]]
+        return list(dict.fromkeys(found))
+    return [part["type"]] if "type" in part else []
+
+
+def _choices(part: Schema) -> list[Any]:
+    return [part["const"]] if "const" in part else list(part.get("enum", ()))
+
+
+def _range(part: Schema) -> dict[str, Any]:
+    # Open ends and steps are left to the schema: Django counts steps from the least value.
+    return {"min_value": part.get("minimum"), "max_value": part.get("maximum")}
+
+
+def _sentence(text: str) -> str:
+    return text.removeprefix("Value error, ")

@@ -1,0 +1,106 @@
+"""`manage.py providers list|schema`: which providers there are, and what each takes."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from providers.adapters import UnknownProvider, adapter_named, all_adapters, base_url_of
+from providers.adapters.base import Adapter, Operation
+
+WRONG_USAGE = 2
+"""Exit code: a name that there is not."""
+
+
+class Command(BaseCommand):
+    help = "The providers, what each can do, and the parameters that it takes."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+
+        action = actions.add_parser("list", help="every provider with its operations and models")
+        action.add_argument("--json", action="store_true", help="print one object")
+        action.set_defaults(run=self._list)
+
+        action = actions.add_parser(
+            "schema", help="the parameters of an operation, as a JSON schema"
+        )
+        action.add_argument("provider", help="its name, as list shows it")
+        action.add_argument("operation", help="such as text_to_image")
+        action.add_argument("--model", help="default: the operation's first")
+        action.set_defaults(run=self._schema)
+
+    def handle(self, *, run: Any, **options: Any) -> None:
+        run(**options)
+
+    def _list(self, *, json: bool, **options: Any) -> None:
+        if json:
+            self._print_json({name: _described(one) for name, one in all_adapters().items()})
+            return
+        self.stdout.write("\n\n".join(_paragraph(one) for one in all_adapters().values()))
+
+    def _schema(self, *, provider: str, operation: str, model: str | None, **options: Any) -> None:
+        found = _operation(_adapter(provider), operation)
+        model = model or found.default_model
+        if model not in found.models:
+            raise _unknown(f"{provider} has no model for {operation}", model, found.models)
+        self._print_json(found.models[model].model_json_schema())
+
+    def _print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _adapter(name: str) -> Adapter:
+    try:
+        return adapter_named(name)
+    except UnknownProvider as error:
+        raise _unknown("There is no provider", name, all_adapters()) from error
+
+
+def _operation(adapter: Adapter, name: str) -> Operation:
+    if name not in adapter.operations:
+        raise _unknown(f"{adapter.name} has no operation", name, adapter.operations)
+    return adapter.operations[name]
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> CommandError:
+    names = list(known)
+    near = get_close_matches(name, names, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There is: {', '.join(names)}."
+    return CommandError(f"{what} {name!r}. {hint}", returncode=WRONG_USAGE)
+
+
+def _described(adapter: Adapter) -> dict[str, Any]:
+    return {
+        "title": adapter.title,
+        "base_url": base_url_of(adapter),
+        "credential": adapter.credential,
+        "can_find": adapter.can_find,
+        "can_cancel": adapter.can_cancel,
+        "has_webhooks": _has_webhooks(adapter),
+        "operations": {name: list(one.models) for name, one in adapter.operations.items()},
+    }
+
+
+def _paragraph(adapter: Adapter) -> str:
+    width = max(len(name) for name in adapter.operations)
+    lines = [f"{adapter.name}: {adapter.title}, {base_url_of(adapter) or 'no address needed'}"]
+    lines += [
+        f"    {name:{width}}  {', '.join(one.models)}" for name, one in adapter.operations.items()
+    ]
+    abilities = {
+        "finds a submission by our reference": adapter.can_find,
+        "cancels": adapter.can_cancel,
+        "sends webhooks": _has_webhooks(adapter),
+    }
+    lines += [f"    {'yes' if holds else 'no ':3}  {what}" for what, holds in abilities.items()]
+    lines.append(f"    an account needs: {adapter.credential or 'nothing'}")
+    return "\n".join(lines)
+
+
+def _has_webhooks(adapter: Adapter) -> bool:
+    return type(adapter).webhook is not Adapter.webhook
