@@ -249,7 +249,8 @@ class ReplicateFake(Fake):
         if not isinstance(content, web.FileField) or not content.filename:
             raise invalid("content", "content is required")
         file_id = f"file{len(self.uploads) + 1}"
-        self.uploads[file_id] = content.file.read()
+        with content.file as file:
+            self.uploads[file_id] = file.read()
         where = f"{self.base_url}/files/{file_id}"
         return web.json_response({"id": file_id, "urls": {"get": where}}, status=201)
 
