@@ -28,7 +28,7 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
     list_filter = ["status", "held", "operation_type", ProviderFilter]
     search_fields = ["user__username__exact"]
     search_help_text = "A user's name."
-    actions = ["release"]
+    actions = ["release", "retry"]
 
     @admin.action(description="Release adopted jobs", permissions=["release"])
     def release(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -37,6 +37,20 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
         held = Job.objects.filter(pk__in=queryset.values("pk"), held=True)
         released = held.filter(status=JobStatus.PENDING).update(held=False)
         self.message_user(request, f"{released} released, the others were not held.")
+
+    @admin.action(description="Retry failed jobs", permissions=["release"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Let failed jobs run once more, as those that an older system left in processing."""
+        failed = Job.objects.filter(pk__in=queryset.values("pk"), status=JobStatus.FAILED)
+        retried = failed.update(
+            status=JobStatus.PENDING,
+            held=False,
+            retry_count=0,
+            error_message=None,
+            started_at=None,
+            completed_at=None,
+        )
+        self.message_user(request, f"{retried} are tried again, the others had not failed.")
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.change_job")

@@ -53,3 +53,20 @@ def test_who_may_only_look_at_jobs_cannot_release_them(client: Client, held: lis
     assert "Release adopted jobs" not in client.get(JOBS).content.decode()
     release(client, held)
     assert held_now() == [True, True, True, False, True]
+
+
+def test_failed_jobs_are_tried_again_from_the_beginning(
+    admin_client: Client, held: list[Job]
+) -> None:
+    failed = held[-1]
+    values = {"error_message": "left running", "completed_at": failed.created_at, "retry_count": 3}
+    Job.objects.filter(pk=failed.pk).update(**values)
+
+    data = {"action": "retry", "_selected_action": [failed.pk, held[0].pk]}
+    page = admin_client.post(JOBS, data, follow=True).content.decode()
+
+    assert "1 are tried again, the others had not failed." in page
+    job = Job.objects.get(pk=failed.pk)
+    assert (job.status, job.held, job.retry_count) == ("pending", False, 0)
+    assert (job.error_message, job.completed_at) == (None, None)
+    assert Job.objects.get(pk=held[0].pk).held
