@@ -24,7 +24,7 @@ STYLES: dict[str, Callable[[Scene], Paint]] = {
 
 MOTIFS = {
     "landscape": "landscape mountain hill valley forest sea ocean lake beach island desert sunset "
-    "sunrise river horizon panda fox bear deer tree snow winter autumn meadow moon coast",
+    "sunrise river horizon field dusk dawn panda fox bear deer tree snow winter autumn meadow moon coast",
     "mandala": "mandala flower rose lotus kaleidoscope snowflake temple lace star ornament sun "
     "symmetry pattern blossom tile",
     "flow": "flow wind wave hair silk smoke stream current fur storm abstract river feather water "
