@@ -77,7 +77,9 @@ class Beside:
     """Tables, indexes and sequences of the site's own that have a name of ours."""
     kept: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
-    """What, and why; with a `!` somebody must decide."""
+    """What goes, and why."""
+    undecided: list[tuple[str, str]] = field(default_factory=list)
+    """What stands in the way, and what to do about it."""
 
 
 def read_beside(
@@ -108,17 +110,17 @@ def read_beside(
                 beside.views.append((name, query.rstrip().rstrip(";")))
                 beside.kept.append((f"view {name}", "the site's own; made anew over our tables"))
             elif whole not in moved:
-                beside.lost.append(
-                    (whole, "!it reads our tables; drop it, adopt, and make it again")
+                beside.undecided.append(
+                    (whole, "it reads our tables; drop it, adopt, and make it again")
                 )
         cursor.execute(FROM_ELSEWHERE, parameters)
         for name, table in cursor.fetchall():
-            beside.lost.append(
-                (f"{name} of {table}", "!a foreign key from another schema; drop it")
+            beside.undecided.append(
+                (f"{name} of {table}", "a foreign key from another schema; drop it")
             )
         cursor.execute(ODD, parameters)
         for table, how in cursor.fetchall():
-            beside.lost.append((table, f"!it is {how}, and no plain table"))
+            beside.undecided.append((table, f"it is {how}, and no plain table"))
         cursor.execute(GRANTS, parameters)
         beside.after += [statement for (statement,) in cursor.fetchall()]
         cursor.execute(OTHERS, parameters)
@@ -172,10 +174,10 @@ def _of_table(
                 (f"trigger {trigger.name} of {there.name}", "the site's own, made again")
             )
     if there.row_security:
-        beside.lost.append(
+        beside.undecided.append(
             (
                 there.name,
-                "!row level security is on, and its policies are not carried over: switch it off "
+                "row level security is on, and its policies are not carried over: switch it off "
                 "first, and set it up again on our table",
             )
         )

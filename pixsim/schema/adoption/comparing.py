@@ -93,7 +93,9 @@ def _beside(beside: Beside) -> Iterator[Finding]:
     for what, text in beside.kept:
         yield Finding(HARMLESS, what, text)
     for what, text in beside.lost:
-        yield Finding(DECISION if text.startswith("!") else CONVERTED, what, text.lstrip("!"))
+        yield Finding(CONVERTED, what, text)
+    for what, text in beside.undecided:
+        yield Finding(DECISION, what, text)
     for name in beside.clashes:
         yield Finding(
             CONVERTED, name, f"not ours, but its name is; it is called {name}{ADOPTED} from now on"

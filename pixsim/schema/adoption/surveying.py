@@ -62,7 +62,6 @@ class Survey:
     """As the migrations make it at the point that the database equals."""
     made: tuple[Key, ...]
     """Those migrations, in their order."""
-    head: Schema
     copies: tuple[Copy, ...]
     rules: tuple[Rules, ...]
     beside: Beside
@@ -121,7 +120,6 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         found=found,
         target=target,
         made=made,
-        head=head,
         copies=tuple(copies),
         rules=tuple(rules),
         beside=beside,
