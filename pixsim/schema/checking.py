@@ -166,14 +166,7 @@ def _of_database(connection: BaseDatabaseWrapper, accepted: Collection[str]) -> 
         )
         for key in files.edited(connection, loader)
     )
-    yield from (
-        Problem(
-            "files",
-            f"{each.app} {each.name} was stopped midway: go on with `manage.py db upgrade` (or "
-            f"`downgrade`, if it was being taken back).",
-        )
-        for each in files.unfinished(connection)
-    )
+    yield from (Problem("files", str(each)) for each in files.unfinished(connection, loader))
     if broken := inconsistency(connection, loader):
         yield Problem("files", broken)
     yield from _unsafe(connection, loader, accepted)

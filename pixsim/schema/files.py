@@ -66,12 +66,25 @@ class Unfinished:
     backwards: bool
     done: tuple[str, ...]
     """Its operations that are done, in the order in which they were."""
+    has_file: bool
+    """False: it can neither be finished nor taken back."""
+
+    @property
+    def key(self) -> Key:
+        return self.app, self.name
 
     def __str__(self) -> str:
         way, verb = ("taken back", "downgrade") if self.backwards else ("applied", "upgrade")
-        return (
+        stopped = (
             f"{self.app} {self.name} was being {way} when it was stopped, after {len(self.done)} of "
-            f"its operations: finish it with `manage.py db {verb}`."
+            f"its operations"
+        )
+        if self.has_file:
+            return f"{stopped}: finish it with `manage.py db {verb}`."
+        return (
+            f"{stopped}, and its file is gone: bring the file back and finish it, or see to what it "
+            f"did ({'; '.join(self.done) or 'nothing for sure'}) and forget it with `manage.py db "
+            f"prune {self.app}`."
         )
 
 
@@ -99,9 +112,10 @@ def record(connection: BaseDatabaseWrapper, migration: Migration) -> None:
     _execute(connection, RECORD, migration.app_label, migration.name, digest(migration))
 
 
-def forget(connection: BaseDatabaseWrapper, migration: Migration) -> None:
-    """Forget a migration that was taken back."""
-    _execute(connection, FORGET, migration.app_label, migration.name)
+def forget(connection: BaseDatabaseWrapper, key: Key) -> None:
+    """Forget a migration that was taken back, or that nobody can finish."""
+    if has_table(connection):
+        _execute(connection, FORGET, *key)
 
 
 def edited(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Key]:
@@ -122,12 +136,19 @@ def edited(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Key
     ]
 
 
-def unfinished(connection: BaseDatabaseWrapper) -> list[Unfinished]:
+def unfinished(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Unfinished]:
     """The migrations that were stopped midway, by app and name."""
     if not has_table(connection):
         return []
     return [
-        Unfinished(app, name, sha256, backwards=applied_at is not None, done=tuple(done))
+        Unfinished(
+            app,
+            name,
+            sha256,
+            backwards=applied_at is not None,
+            done=tuple(done),
+            has_file=(app, name) in loader.disk_migrations,
+        )
         for app, name, sha256, applied_at, done in _execute(
             connection,
             f"SELECT app, name, sha256, applied_at, done FROM {TABLE} "

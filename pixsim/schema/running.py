@@ -193,7 +193,7 @@ class Executor(MigrationExecutor):
     def _record_unapplied(self, migration: Migration) -> None:
         for key in [*migration.replaces, (migration.app_label, migration.name)]:
             self.recorder.record_unapplied(*key)
-        files.forget(self.connection, migration)
+        files.forget(self.connection, (migration.app_label, migration.name))
 
     def _run(self, migration: Migration, state: ProjectState, *, backwards: bool) -> ProjectState:
         journal = None
@@ -246,8 +246,8 @@ class Executor(MigrationExecutor):
         """Remember what was stopped midway. Raises Interrupted if the plan leads away from it."""
         planned = {((step.app_label, step.name), backwards) for step, backwards in plan}
         apps_changed = {step.app_label for step, _ in plan}
-        for each in files.unfinished(self.connection):
-            key = ((each.app, each.name), each.backwards)
+        for each in files.unfinished(self.connection, self.loader):
+            key = (each.key, each.backwards)
             self._unfinished[key] = each
             if key not in planned and each.app in apps_changed:
                 raise files.Interrupted(f"Nothing was changed, since first {each}")

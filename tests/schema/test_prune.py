@@ -36,7 +36,7 @@ def test_it_asks_and_says_which(stale, db, rows) -> None:
 
     assert ran.code == 1
     assert "Its file is gone: shop 0002_gone, applied 20" in ran.out
-    assert "Forget 1 row of django_migrations? Nobody is here to answer" in ran.err
+    assert "Forget 1 row? Nobody is here to answer" in ran.err
     assert ("shop", "0002_gone") in rows()
 
 
@@ -64,6 +64,37 @@ def test_an_app_that_is_not_installed_is_only_pruned_by_name(old_app, db, rows) 
 def test_only_the_named_app_is_pruned(old_app, db, rows) -> None:
     assert db("prune", "old", "--yes").code == 0
     assert ("shop", "0002_gone") in rows()
+
+
+def test_what_was_stopped_midway_and_has_no_file_any_more_is_forgotten(stale, db, sql) -> None:
+    db("prune", "--yes")
+    stale.write(
+        "shop",
+        "0002_half",
+        migration(
+            'migrations.RunSQL("CREATE TABLE half ()"), migrations.RunSQL("SELECT 1 / 0")',
+            depends=[("shop", "0001_initial")],
+            more="atomic = False",
+        ),
+    )
+    assert "1 of its 2 operations are done and stay." in db("upgrade").err
+    stale.remove("shop", "0002_half")
+    stale.write("shop", "0002_other", migration(depends=[("shop", "0001_initial")]))
+
+    stopped = (
+        "shop 0002_half was being applied when it was stopped, after 1 of its operations, and its "
+        "file is gone: bring the file back and finish it, or see to what it did (1. Raw SQL "
+        "operation) and forget it with `manage.py db prune shop`."
+    )
+    assert db("upgrade").err == f"Nothing was changed, since first {stopped}\n"
+    assert stopped in db("status").out
+    ran = db("prune", "--yes", "--json")
+    assert ran.json == {"pruned": ["shop.0002_half"], "kept": []}
+    assert ran.err.startswith(
+        "Its file is gone: shop 0002_half, stopped midway. What it did stays: 1. Raw SQL operation"
+    )
+    assert sql("SELECT to_regclass('half')") == [("half",)]
+    assert db("upgrade").code == 0
 
 
 def test_an_unknown_app_is_refused(stale, db) -> None:

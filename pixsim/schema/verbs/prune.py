@@ -1,22 +1,24 @@
-"""`db prune`: forget rows of `django_migrations` whose file is gone."""
+"""`db prune`: forget what is recorded of migrations whose file is gone."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from django.db.migrations import Migration
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.transaction import atomic
 
 from pixsim.schema import files
 from pixsim.schema.errors import FINE, UsageError
-from pixsim.schema.history import Row, read_history
+from pixsim.schema.files import Unfinished
+from pixsim.schema.history import History, Row, load_migrations, read_history
 from pixsim.schema.verbs import Context, Verb
 
 
 class Prune(Verb):
     name = "prune"
-    help = "Forget applied migrations whose file is gone. Tables and rows of yours stay."
+    help = "Forget migrations whose file is gone. Tables and rows of yours stay."
     writes = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,42 +29,61 @@ class Prune(Verb):
         )
 
     def run(self, context: Context) -> int:
-        console = context.console
-        history = read_history(context.connection)
-        app = context.options.app
-        if app and app not in {*history.heads, *(row.app for row in history.applied)}:
+        console, app = context.console, context.options.app
+        loader = load_migrations(context.connection)
+        history = read_history(context.connection, loader=loader)
+        halves = _halves(context.connection, loader, history)
+        if app and app not in {*history.heads, *(row.app for row in (*history.applied, *halves))}:
             raise UsageError(f"There is no app {app} with migrations, and no row names it.")
         # Another project may live in the same database: its rows are not ours to judge.
-        chosen = [row for row in history.unknown if (row.app == app if app else row.is_installed)]
-        kept = [row for row in history.unknown if row not in chosen and not app]
-        for row in kept:
-            console.say(f"Kept: {_named(row)}: {row.app} is not installed here.")
+        lost = [*history.unknown, *halves]
+        installed = loader.migrated_apps | loader.unmigrated_apps
+        chosen = [each for each in lost if (each.app == app if app else each.app in installed)]
+        kept = [] if app else [each for each in lost if each not in chosen]
+        for each in kept:
+            console.say(f"Kept: {_named(each)}: {each.app} is not installed here.")
         if kept:
             console.say("Name the app to forget its rows: `manage.py db prune APP`.")
         if chosen:
-            for row in chosen:
-                console.say(f"Its file is gone: {_named(row)}, applied {row.at:%Y-%m-%d %H:%M:%S}")
-            console.confirm(f"Forget {_counted(len(chosen))} of django_migrations?")
+            for each in chosen:
+                console.say(_told(each))
+            console.confirm(f"Forget {_counted(len(chosen))}?")
             recorder = MigrationRecorder(context.connection)
-            has_files = files.has_table(context.connection)
             with atomic(using=context.database):
-                for row in chosen:
-                    recorder.record_unapplied(*row.key)
-                    if has_files:
-                        files.forget(context.connection, Migration(row.name, row.app))
+                for each in chosen:
+                    recorder.record_unapplied(*each.key)
+                    files.forget(context.connection, each.key)
         console.say(f"Forgot {_counted(len(chosen))}." if chosen else "No row to forget.")
         console.result(
             {
-                "pruned": [".".join(row.key) for row in chosen],
-                "kept": [".".join(row.key) for row in kept],
+                "pruned": [".".join(each.key) for each in chosen],
+                "kept": [".".join(each.key) for each in kept],
             }
         )
         return FINE
+
+
+def _halves(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, history: History
+) -> list[Unfinished]:
+    """What was stopped midway and is recorded nowhere else, yet stands in the way of others."""
+    return [
+        each
+        for each in files.unfinished(connection, loader)
+        if not each.has_file and each.key not in history.keys
+    ]
+
+
+def _told(lost: Row | Unfinished) -> str:
+    if isinstance(lost, Row):
+        return f"Its file is gone: {_named(lost)}, applied {lost.at:%Y-%m-%d %H:%M:%S}"
+    done = "; ".join(lost.done) or "nothing for sure"
+    return f"Its file is gone: {_named(lost)}, stopped midway. What it did stays: {done}"
 
 
 def _counted(number: int) -> str:
     return f"{number} row{'' if number == 1 else 's'}"
 
 
-def _named(row: Row) -> str:
-    return f"{row.app} {row.name}"
+def _named(lost: Row | Unfinished) -> str:
+    return f"{lost.app} {lost.name}"

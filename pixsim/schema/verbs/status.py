@@ -52,7 +52,7 @@ class Status(Verb):
         history = read_history(connection, loader=loader)
         alembic = alembic_revisions(connection)
         wrong = list(_wrong(history, alembic))
-        wrong += map(str, files.unfinished(connection))
+        wrong += map(str, files.unfinished(connection, loader))
         if broken := inconsistency(connection, loader):
             wrong.append(broken)
         _show(console, history, wrong)
