@@ -23,6 +23,8 @@ REFERRED_TO = """
 SELECT sha256 FROM images WHERE sha256 = ANY(%(hashes)s)
 UNION ALL
 SELECT sha256 FROM assets WHERE sha256 = ANY(%(hashes)s)
+UNION ALL
+SELECT thumbnail_sha256 FROM assets WHERE thumbnail_sha256 = ANY(%(hashes)s)
 """
 
 

@@ -248,6 +248,12 @@ CRAWL_HOST_LIMITS = {
 # Where a provider's API is, if not where the provider publishes it: {"openai": "https://…/v1"}.
 PROVIDER_BASE_URLS = env.json("PROVIDER_BASE_URLS", default={})
 
+# Generations that `local` renders at once, on all machines together.
+LOCAL_SLOTS = env.int("LOCAL_SLOTS", default=2)
+
+# How `local` behaves, for load tests: delay_seconds, failure_rate, failures, later (docs/providers.md).
+LOCAL_PROVIDER = env.json("LOCAL_PROVIDER", default={})
+
 QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=30)
 QUEUE_STALL_SECONDS = env.int("QUEUE_STALL_SECONDS", default=120)
 # Turn it off behind a connection pooler that cannot keep prepared statements.
@@ -259,7 +265,11 @@ if QUEUE_ORDER not in ("fair", "fifo"):
 # A failed item is tried again after about this time, and after twice as long each further time.
 QUEUE_BACKOFF_SECONDS = env.float("QUEUE_BACKOFF_SECONDS", default=2.0)
 # The kinds of work a worker serves, in this order.
-QUEUE_KINDS = ["crawler.work.DiscoveryKind", "crawler.work.ChunkKind"]
+QUEUE_KINDS = [
+    "jobs.generation.kind.GenerationKind",
+    "crawler.work.DiscoveryKind",
+    "crawler.work.ChunkKind",
+]
 TIERS = env.json("TIERS", default={})
 
 LOGGING = {

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
@@ -61,6 +61,7 @@ class Asset(models.Model):
     )
     remote_url = models.CharField()
     thumbnail_url = models.CharField(null=True, blank=True)
+    thumbnail_sha256 = models.CharField(max_length=64, null=True, blank=True, editable=False)
     local_path = models.CharField(max_length=512, null=True, blank=True)
     mime_type = models.CharField(max_length=64, null=True, blank=True)
     width = models.IntegerField(null=True, blank=True)
@@ -125,10 +126,17 @@ class Asset(models.Model):
             NamedIndex(fields=["source_job"], name="ix_assets_source_job_id"),
             NamedIndex(fields=["sync_status"], name="ix_assets_sync_status"),
             NamedIndex(fields=["user"], name="ix_assets_user_id"),
+            NamedIndex(fields=["sha256"], name="ix_assets_sha256"),
+            # The sweep of blobs asks which thumbnails are in use.
+            NamedIndex(
+                fields=["thumbnail_sha256"],
+                name="ix_assets_thumbnail_sha256",
+                condition=Q(thumbnail_sha256__isnull=False),
+            ),
         ]
         constraints = [
-            # An expression makes it a unique index and no constraint, as the older system has it.
-            models.UniqueConstraint(F("sha256"), name="ix_assets_sha256"),
+            # The older system had it for all owners together, so that two could not have one file.
+            models.UniqueConstraint(fields=["user", "sha256"], name="uq_assets_user_sha256"),
             models.CheckConstraint(
                 name="ck_assets_media_type_valid", condition=Q(media_type__in=MediaType.values)
             ),

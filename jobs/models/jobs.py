@@ -4,7 +4,14 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q, Value
 
-from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
+from jobs.queue.items import (
+    DEFAULT_PRIORITY,
+    MAX_PRIORITY,
+    MIN_PRIORITY,
+    WorkItem,
+    queue_constraints,
+    queue_indexes,
+)
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
 
@@ -34,8 +41,25 @@ class ParamsSource(models.TextChoices):
     PAYLOAD = "payload", "payload of its first submission"
 
 
-class Job(models.Model):
-    """One generation: an operation at a provider with its parameters."""
+class Job(WorkItem):
+    """One generation: an operation at a provider with its parameters.
+
+    A work item of the queue, in columns that the older system had where it had them: what other
+    kinds call `finished_at` is `completed_at` here. `lease_id` stays after a provider has accepted
+    the job, as the token of that attempt; `lease_expires_at` is empty then, for nobody holds it.
+    """
+
+    finished_at = None
+    owner = models.ForeignKey(
+        "accounts.Profile",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,  # the window and waiting indexes begin with it
+        related_name="+",
+        help_text="Whose window counts: the user's profile. Empty: the system itself.",
+    )
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -97,8 +121,27 @@ class Job(models.Model):
     )
     held = models.BooleanField(
         db_default=False,
-        help_text="Waits until it is released, as jobs of an adopted database do.",
+        help_text="Waits: for its time, its parent job, a retry, or, if it was adopted, for an admin.",
     )
+    model = models.CharField(
+        max_length=100, null=True, blank=True, help_text="Of the provider. Empty: its default."
+    )
+    params_hash = models.CharField(
+        max_length=64, null=True, blank=True, editable=False, help_text="sha256 of the params."
+    )
+    idempotency_key = models.CharField(
+        max_length=100, null=True, blank=True, help_text="Makes one job, however often it is sent."
+    )
+    run = models.IntegerField(
+        db_default=0, editable=False, help_text="How often it was started anew by hand."
+    )
+    estimate = models.IntegerField(
+        null=True, blank=True, editable=False, help_text="Credits held for it."
+    )
+    cost = models.IntegerField(
+        null=True, blank=True, editable=False, help_text="Credits it took in the end."
+    )
+    error_class = models.CharField(max_length=32, null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "jobs"
@@ -116,6 +159,12 @@ class Job(models.Model):
             NamedIndex(fields=["status"], name="ix_jobs_status"),
             NamedIndex(fields=["user"], name="ix_jobs_user_id"),
             NamedIndex(fields=["workspace"], name="ix_jobs_workspace_id"),
+            *queue_indexes(
+                "jobs",
+                claimed_by=["provider_id"],
+                ended=["completed", "failed", "cancelled"],
+                finished="completed_at",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -128,6 +177,10 @@ class Job(models.Model):
             models.CheckConstraint(
                 name="ck_jobs_priority_range",
                 condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
+            ),
+            *queue_constraints("jobs"),
+            models.UniqueConstraint(
+                fields=["user", "idempotency_key"], name="uq_jobs_user_idempotency_key"
             ),
             models.CheckConstraint(
                 name="ck_jobs_params_source_valid",

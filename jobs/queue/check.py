@@ -74,12 +74,12 @@ INVARIANTS = (
         "ended.",
         """
         SELECT id, status, lease_id, lease_expires_at, ready_at, held, available_at, started_at,
-               finished_at
+               {finished}
         FROM {table}
         WHERE status NOT IN ('pending', 'processing')
           AND (lease_id IS NOT NULL OR lease_expires_at IS NOT NULL OR ready_at IS NOT NULL
                OR held OR available_at IS NOT NULL
-               OR (started_at IS NOT NULL AND finished_at IS NULL))
+               OR (started_at IS NOT NULL AND {finished} IS NULL))
         """,
     ),
     Invariant(

@@ -83,12 +83,16 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
     with workplace.finishing_before_sigterm(), _draining(), Heartbeat() as heartbeat:
         while not workplace.stop_requested():
             now = time.monotonic()
-            if now >= ends:
-                doorbell.ring()
-                break
             reset_queries()  # Django keeps them while DEBUG is on
             try:
-                done = sum(_serve(kind, task_id, heartbeat) for kind in all_kinds())
+                under_way = [kind.name for kind in all_kinds() if kind.drive()]
+                # What is under way beside the drain needs this process: it keeps its turn.
+                if now >= ends and not under_way:
+                    doorbell.ring()
+                    break
+                done = sum(
+                    _serve(kind, task_id, heartbeat) for kind in all_kinds() if not kind.is_driven
+                )
             except (OperationalError, InterfaceError) as error:
                 _reconnect(error)
                 continue
@@ -96,12 +100,14 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
                 finished, idle_since = finished + done, None
             elif idle_since is None:
                 idle_since = now
-            elif rest:
+            elif rest or under_way:
                 time.sleep(LINGER_SECONDS)
             elif now - idle_since > LINGER_SECONDS:
                 break
             else:
                 time.sleep(LINGER_SECONDS / 10)
+        for kind in all_kinds():
+            kind.rest()
     return finished
 
 

@@ -42,13 +42,20 @@ class Heartbeat:
     @contextmanager
     def holding(self, works: Sequence[Work]) -> Iterator[None]:
         """Keep the leases of `works` while the block runs."""
-        with self._guard:
-            self._held.update(works)
+        self.hold(works)
         try:
             yield
         finally:
-            with self._guard:
-                self._held.difference_update(works)
+            self.let_go(works)
+
+    def hold(self, works: Sequence[Work]) -> None:
+        """Keep the leases of `works` from now on."""
+        with self._guard:
+            self._held.update(works)
+
+    def let_go(self, works: Sequence[Work]) -> None:
+        with self._guard:
+            self._held.difference_update(works)
 
     def _run(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """The row that is work: columns, constraints and indexes every kind of work item shares."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from django.db import models
@@ -97,11 +98,21 @@ class WorkItem(models.Model):
         abstract = True
 
 
-def queue_indexes(table: str) -> list[models.Index]:
-    """The indexes that the queue's statements need on `table`, and why."""
+def queue_indexes(
+    table: str,
+    *,
+    claimed_by: Sequence[str] = (),
+    ended: Sequence[str] = ("completed", "failed"),
+    finished: str = "finished_at",
+) -> list[models.Index]:
+    """The indexes that the queue's statements need on `table`, and why.
+
+    `claimed_by` are columns that a claim of this kind fixes; the others are as in the kind.
+    """
     return [
         # The claim: exactly its order and its condition.
         NamedIndex(
+            *(F(column) for column in claimed_by),
             F("priority").desc(),
             F("ready_at"),
             F("id"),
@@ -133,14 +144,14 @@ def queue_indexes(table: str) -> list[models.Index]:
         NamedIndex(
             fields=["id"],
             name=f"ix_{table}_unsettled",
-            condition=Q(status__in=["completed", "failed"], finished_at__isnull=True)
-            | Q(status="pending", finished_at__isnull=False),
+            condition=Q(**{"status__in": list(ended), f"{finished}__isnull": True})
+            | Q(**{"status": "pending", f"{finished}__isnull": False}),
         ),
         # Recent figures of the status page.
         NamedIndex(
-            fields=["finished_at"],
+            fields=[finished],
             name=f"ix_{table}_finished",
-            condition=Q(finished_at__isnull=False),
+            condition=Q(**{f"{finished}__isnull": False}),
         ),
     ]
 

@@ -11,6 +11,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from jobs.queue.items import WorkItem
+from jobs.queue.sql import fetch
+from jobs.queue.statements import ANY_READY
 
 if TYPE_CHECKING:
     from jobs.queue.check import Invariant
@@ -51,8 +53,32 @@ class Kind:
     rescuable_sql: ClassVar[str] = "TRUE"
     """False for processing items that need no lease."""
 
+    claimable_sql: ClassVar[str] = "TRUE"
+    """Which ready items a claim may take; its parameters come with the call of `claim`."""
+
+    ended: ClassVar[tuple[str, ...]] = ("completed", "failed")
+    """The states in which an item has ended."""
+
+    finished_sql: ClassVar[str] = "finished_at"
+    """Column that says when."""
+
     def load(self) -> None:
         """Import what performing needs: once in a worker's parent, so that its children share it."""
+
+    is_driven: ClassVar[bool] = False
+    """Whether this kind takes its items by itself, beside the drain (`drive`), and not one by one
+    through `perform`."""
+
+    def drive(self) -> bool:
+        """This process may take items now; whether any are under way."""
+        return False
+
+    def rest(self) -> None:
+        """This process stops: take nothing more, and wait a while for what is under way."""
+
+    def any_ready(self) -> bool:
+        """Whether there is something to do now."""
+        return bool(fetch(self.sql(ANY_READY), {})[0][0])
 
     def perform(self, work: Work) -> Ending:
         """Do one item. An exception is a failed attempt (see `drain`)."""
@@ -108,6 +134,9 @@ def _render(kind: Kind, statement: str) -> str:
         runnable=kind.runnable_sql,
         rescuable=kind.rescuable_sql,
         reason=kind.reason_sql,
+        claimable=kind.claimable_sql,
+        finished=kind.finished_sql,
+        ended=", ".join(f"'{status}'" for status in kind.ended),
         place=place,
     )
 

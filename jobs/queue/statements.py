@@ -1,7 +1,7 @@
 """Every state change of a work item, as one statement each.
 
-`{table}` is the kind's table; `{owner}`, `{parent}`, `{runnable}`, `{reason}` and `{place}` are
-fragments of the kind (see `kinds.Kind`). A condition names the old state, so the number of rows
+`{table}` is the kind's table; the other names in braces are fragments of the kind (see
+`kinds.Kind`). A condition names the old state, so the number of rows
 that come back says who won. Picked rows stand in `id = ANY(ARRAY(SELECT ...))`: with a join the
 planner scans the table.
 
@@ -23,7 +23,7 @@ UPDATE {table} SET
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE status = 'pending' AND ready_at IS NOT NULL
-      AND ({parent} = ANY(%(resting)s::bigint[])) IS NOT TRUE
+      AND ({parent} = ANY(%(resting)s::bigint[])) IS NOT TRUE AND ({claimable})
     ORDER BY priority DESC, ready_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED))
@@ -86,7 +86,7 @@ _ADMIT_NEXT = """
         SELECT best.id FROM room CROSS JOIN LATERAL (
             SELECT id FROM {table}
             WHERE owner_id = room.owner_id
-              AND status = 'pending' AND ready_at IS NULL AND NOT held AND finished_at IS NULL
+              AND status = 'pending' AND ready_at IS NULL AND NOT held AND {finished} IS NULL
             ORDER BY priority DESC, created_at, id
             LIMIT greatest(0, room.free)
             FOR UPDATE SKIP LOCKED) best))
@@ -100,7 +100,7 @@ COMPLETE = (
 WITH gone AS (
     UPDATE {table} SET
         status = 'completed', ready_at = NULL, lease_id = NULL, lease_expires_at = NULL,
-        error_message = NULL, finished_at = now(), updated_at = now()
+        error_message = NULL, {finished} = now(), updated_at = now()
     WHERE id = ANY(%(ids)s) AND lease_id = %(lease)s AND status = 'processing'
     RETURNING id, status, owner_id, {parent} AS parent_id
 )"""
@@ -118,7 +118,7 @@ _FAILED_ATTEMPT = """
         available_at = CASE WHEN {final} THEN NULL ELSE
             now() + make_interval(secs => %(backoff_seconds)s * power(2, retry_count)
                                           * (0.5 + random())) END,
-        finished_at = CASE WHEN {final} THEN now() END,
+        {finished} = CASE WHEN {final} THEN now() END,
         ready_at = NULL, lease_id = NULL, lease_expires_at = NULL, updated_at = now(),
 """
 
@@ -146,7 +146,7 @@ WITH gone AS (
             || ') died or stalled: its lease ended '
             || coalesce('at ' || lease_expires_at::text, 'without a heartbeat') || '.'
     WHERE id = ANY(ARRAY(
-        SELECT id FROM {table}
+        SELECT id FROM {table} item
         WHERE status = 'processing'
           AND (lease_expires_at IS NULL OR lease_expires_at < now())
           AND ({rescuable})
@@ -213,7 +213,7 @@ STRANGERS = """
  ORDER BY owner_id, priority DESC, created_at, id LIMIT %(limit)s)
 UNION
 (SELECT id, {parent} FROM {table}
- WHERE status = 'pending' AND finished_at IS NOT NULL
+ WHERE status = 'pending' AND {finished} IS NOT NULL
    AND (%(id)s::bigint IS NULL OR id = %(id)s)
  ORDER BY id LIMIT %(limit)s)
 """
@@ -221,7 +221,7 @@ UNION
 ADOPT = """
 UPDATE {table} item SET
     owner_id = coalesce(owner_id, ({owner})),
-    finished_at = NULL,
+    {finished} = NULL,
     held = NOT ({runnable}),
     error_message = CASE WHEN {runnable} THEN error_message
         ELSE coalesce({reason}, error_message) END,
@@ -229,7 +229,7 @@ UPDATE {table} item SET
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE id = ANY(%(ids)s) AND status = 'pending'
-      AND (finished_at IS NOT NULL OR owner_id IS NULL AND ready_at IS NULL AND NOT held)
+      AND ({finished} IS NOT NULL OR owner_id IS NULL AND ready_at IS NULL AND NOT held)
     ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, owner_id
 """
@@ -239,10 +239,10 @@ RETURNING id, owner_id
 SETTLE = """
 UPDATE {table} SET
     ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
-    lease_expires_at = NULL, finished_at = updated_at
+    lease_expires_at = NULL, {finished} = updated_at
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
-    WHERE status IN ('completed', 'failed') AND finished_at IS NULL
+    WHERE status IN ({ended}) AND {finished} IS NULL
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING id, status, {parent}
 """
@@ -280,7 +280,7 @@ UPDATE {table} SET ready_at = {place}
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE owner_id = %(owner)s
-      AND status = 'pending' AND ready_at IS NULL AND NOT held AND finished_at IS NULL
+      AND status = 'pending' AND ready_at IS NULL AND NOT held AND {finished} IS NULL
     ORDER BY priority DESC, created_at, id
     LIMIT greatest(0, %(window)s - (
         SELECT count(*) FROM {table} WHERE owner_id = %(owner)s AND ready_at IS NOT NULL))

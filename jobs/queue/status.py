@@ -76,13 +76,13 @@ FROM {table} WHERE status = 'processing'
 
 RECENT = """
 WITH latest AS MATERIALIZED (
-    SELECT status, retry_count, finished_at,
-           extract(epoch FROM now() - finished_at)::float8 AS age,
-           extract(epoch FROM finished_at - started_at)::float8 AS seconds
+    SELECT status, retry_count,
+           extract(epoch FROM now() - {finished})::float8 AS age,
+           extract(epoch FROM {finished} - started_at)::float8 AS seconds
     FROM {table}
-    WHERE finished_at > now() - make_interval(secs => %(seconds)s)
-      AND status IN ('completed', 'failed')
-    ORDER BY finished_at DESC LIMIT %(limit)s
+    WHERE {finished} > now() - make_interval(secs => %(seconds)s)
+      AND status IN ({ended})
+    ORDER BY {finished} DESC LIMIT %(limit)s
 )
 SELECT count(*), count(*) FILTER (WHERE status = 'failed'), max(age),
        ARRAY(SELECT (SELECT count(*) FROM latest WHERE age <= 60 * minutes)

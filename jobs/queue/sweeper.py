@@ -118,7 +118,7 @@ class Sweeper:
 
     def _wake_this_worker(self) -> None:
         """Ring for idle processes while work is ready; if that does not help, work locally."""
-        if not any(transitions.any_ready(kind) for kind in all_kinds()):
+        if not any(kind.any_ready() for kind in all_kinds()):
             self._neglected_since = None
             return
         if workplace.idle_processes():

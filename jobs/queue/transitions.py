@@ -22,12 +22,14 @@ from pixsim.core.text import storable
 MAX_ERROR_LENGTH = 4000
 
 
-def claim(kind: Kind, *, limit: int, task_id: str, resting: Sequence[int] = ()) -> list[Work]:
+def claim(
+    kind: Kind, *, limit: int, task_id: str, resting: Sequence[int] = (), **params: Any
+) -> list[Work]:
     """Up to `limit` of the most urgent ready items, most urgent first, under one new lease.
 
-    None of the parents that are `resting`.
+    None of the parents that are `resting`; `params` are those of the kind's `claimable_sql`.
     """
-    params = {"limit": limit, "task_id": task_id, "resting": list(resting)}
+    params |= {"limit": limit, "task_id": task_id, "resting": list(resting)}
     return _claim(kind, statements.CLAIM, params)
 
 
@@ -110,10 +112,6 @@ def renew(kind: Kind, works: Sequence[Work]) -> None:
     for work in works:
         if (work.id, work.lease) not in held:
             work.lost = True
-
-
-def any_ready(kind: Kind) -> bool:
-    return bool(fetch(kind.sql(statements.ANY_READY), {})[0][0])
 
 
 def window_params() -> dict[str, str]:

@@ -19,6 +19,16 @@ class SubmissionStatus(models.TextChoices):
     UNKNOWN = "unknown", "unknown"
 
 
+LIVE = [
+    SubmissionStatus.PENDING.value,
+    SubmissionStatus.ACCEPTED.value,
+    SubmissionStatus.UNKNOWN.value,
+]
+"""In these states a submission occupies a slot of its account."""
+IS_OURS = Q(reference__isnull=False)
+IS_LIVE = IS_OURS & Q(status__in=LIVE)
+
+
 class AccountSource(models.TextChoices):
     """How we know which account made a submission."""
 
@@ -29,7 +39,11 @@ class AccountSource(models.TextChoices):
 
 
 class ProviderSubmission(models.Model):
-    """One attempt of a job at a provider, by one account."""
+    """One attempt of a job at a provider, by one account.
+
+    The row is written before the provider is called: it is the record of intent, and while it is
+    live it is the slot. Rows without a `reference` are an older system's and occupy nothing.
+    """
 
     job = models.ForeignKey(
         "jobs.Job",
@@ -69,6 +83,32 @@ class ProviderSubmission(models.Model):
         max_length=20, choices=AccountSource, db_default=AccountSource.RECORDED.value
     )
 
+    reference = models.CharField(
+        max_length=40, null=True, blank=True, help_text="Ours, sent along where there is a place."
+    )
+    job_lease = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="The job's fencing token in this attempt."
+    )
+    operation_type = models.CharField(max_length=32, null=True, blank=True)
+    model = models.CharField(max_length=100, null=True, blank=True)
+    choice = models.TextField(null=True, blank=True, help_text="Why this account was chosen.")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField(
+        null=True, blank=True, help_text="After this time the provider is asked once more only."
+    )
+    next_poll_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When it is looked after next. Empty: nothing is left to do.",
+    )
+    polls = models.IntegerField(db_default=0)
+    progress = models.FloatField(null=True, blank=True, help_text="0 to 1.")
+    outputs = models.JSONField(
+        null=True, blank=True, help_text="The files that were made: addresses, or blobs."
+    )
+    error_class = models.CharField(max_length=32, null=True, blank=True)
+    error_message = models.TextField(null=True, blank=True)
+
     class Meta:
         db_table = "provider_submissions"
         indexes = [
@@ -83,8 +123,34 @@ class ProviderSubmission(models.Model):
             NamedIndex(fields=["provider_job_id"], name="ix_provider_submissions_provider_job_id"),
             NamedIndex(fields=["status"], name="ix_provider_submissions_status"),
             NamedIndex(fields=["submitted_at"], name="ix_provider_submissions_submitted_at"),
+            # Slots in use, counted under the account's lock.
+            NamedIndex(fields=["account"], name="ix_provider_submissions_live", condition=IS_LIVE),
+            NamedIndex(
+                fields=["next_poll_at"],
+                name="ix_provider_submissions_due",
+                condition=Q(next_poll_at__isnull=False),
+            ),
+            # Health of an account, and how long an operation takes.
+            NamedIndex(
+                fields=["account", "responded_at"],
+                name="ix_provider_submissions_recent",
+                condition=IS_OURS & Q(responded_at__isnull=False),
+            ),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["reference"], name="uq_provider_submissions_reference"),
+            models.UniqueConstraint(
+                fields=["job"], name="uq_provider_submissions_live", condition=IS_LIVE
+            ),
+            models.UniqueConstraint(
+                fields=["provider_id", "account", "provider_job_id"],
+                name="uq_provider_submissions_provider_job",
+                condition=IS_OURS & Q(provider_job_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="ck_provider_submissions_status_valid",
+                condition=Q(reference__isnull=True) | Q(status__in=SubmissionStatus.values),
+            ),
             models.CheckConstraint(
                 name="ck_provider_submissions_account_source_valid",
                 condition=Q(account_source__in=AccountSource.values),

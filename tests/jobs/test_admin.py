@@ -14,7 +14,12 @@ JOBS = "/admin/jobs/job/"
 def held(django_user_model: type[User]) -> list[Job]:
     """Three pending jobs that are held, one that is not, and one that failed meanwhile."""
     user = User.objects.create_user("old")
-    fields = {"user": user, "operation_type": "fusion", "provider_id": "p"}
+    fields = {
+        "user": user,
+        "operation_type": "text_to_image",
+        "provider_id": "local",
+        "params": {"prompt": "a red panda"},
+    }
     for _ in range(3):
         Job.objects.create(held=True, **fields)
     Job.objects.create(**fields)
@@ -65,8 +70,17 @@ def test_failed_jobs_are_tried_again_from_the_beginning(
     data = {"action": "retry", "_selected_action": [failed.pk, held[0].pk]}
     page = admin_client.post(JOBS, data, follow=True).content.decode()
 
-    assert "1 are tried again, the others had not failed." in page
+    assert "1 started anew." in page
+    assert f"Job {held[0].pk}: Job {held[0].pk} is pending. Nothing was changed." in page
     job = Job.objects.get(pk=failed.pk)
     assert (job.status, job.held, job.retry_count) == ("pending", False, 0)
     assert (job.error_message, job.completed_at) == (None, None)
     assert Job.objects.get(pk=held[0].pk).held
+
+
+def test_jobs_are_cancelled_by_hand(admin_client: Client, held: list[Job]) -> None:
+    data = {"action": "cancel", "_selected_action": [held[0].pk, held[-1].pk]}
+    page = admin_client.post(JOBS, data, follow=True).content.decode()
+    assert "1 cancelled." in page
+    assert "is failed already" in page
+    assert Job.objects.get(pk=held[0].pk).status == "cancelled"

@@ -185,7 +185,8 @@ def test_a_broken_invariant_is_found_with_its_rows(crawl, name, statement):
 
 
 def test_every_invariant_is_broken_by_a_test():
-    names = {one.name for one in check(all_kinds())}
+    # Generations are in tests/jobs/generation.
+    names = {one.name for one in check(kind for kind in all_kinds() if not kind.is_driven)}
     assert {name for name, _statement in BREAKAGES} | {"window"} == names
 
 

@@ -1,0 +1,101 @@
+"""Inputs of a job: `asset:ID` and `parent` become the file itself, as a data URI (RFC 2397).
+
+Whether a provider fetches an address or takes the bytes is its adapter's business; an asset of
+ours lies where no provider can fetch it, so its bytes go along.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from jobs.models import Asset, Job
+from pixsim.core import blobs
+from providers.adapters.params import Params
+
+ASSET = "asset:"
+PARENT = "parent"
+"""The asset that the parent job made."""
+
+
+class BadInput(Exception):
+    """An input that is not there; `field` names the parameter."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def media_fields(schema: type[Params]) -> list[str]:
+    """Names of the parameters that take media, alone or in a list."""
+    properties = schema.model_json_schema()["properties"]
+    return [name for name, spec in properties.items() if _is_media(spec)]
+
+
+def check(schema: type[Params], values: dict[str, Any], *, user: User, has_parent: bool) -> None:
+    """Raises BadInput for an input that the user may not use, or that will never be there."""
+    for field, value in _references(schema, values):
+        if value == PARENT and not has_parent:
+            raise BadInput(field, "there is no parent job whose asset could be used.")
+        if value.startswith(ASSET):
+            _asset(field, value, user_id=user.pk)
+
+
+def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[str, Any]:
+    """The media among `values`, with the files of ours. Raises BadInput for one that is gone."""
+    found = {}
+    for field, value in _references(schema, values):
+        if value == PARENT:
+            parent = job.parent_job
+            if parent is None or parent.asset is None:
+                raise BadInput(field, "the parent job has made no asset.")
+            found[value] = data_uri(parent.asset)
+        elif value.startswith(ASSET):
+            found[value] = data_uri(_asset(field, value, user_id=job.user_id))
+    return {name: _replaced(values.get(name), found) for name in media_fields(schema)}
+
+
+def data_uri(asset: Asset) -> str:
+    """The asset's file. Raises BadInput if the file is not here."""
+    try:
+        with blobs.open_blob(asset.local_path or "") as file:
+            encoded = base64.b64encode(file.read()).decode()
+    except (FileNotFoundError, ValueError) as error:
+        raise BadInput(f"{ASSET}{asset.pk}", "its file is not here.") from error
+    return f"data:{asset.mime_type or 'application/octet-stream'};base64,{encoded}"
+
+
+def _asset(field: str, value: str, *, user_id: int) -> Asset:
+    number = value.removeprefix(ASSET)
+    asset = None
+    if number.isascii() and number.isdigit() and len(number) < 10:
+        asset = Asset.objects.filter(pk=int(number), user_id=user_id).first()
+    if asset is None:
+        raise BadInput(field, f"there is no {value}.")
+    return asset
+
+
+def _references(schema: type[Params], values: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for name in media_fields(schema):
+        value = values.get(name)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, str):
+                found.append((name, one))
+    return found
+
+
+def _replaced(value: Any, found: dict[str, str]) -> Any:
+    if isinstance(value, list | tuple):
+        return [found.get(one, one) for one in value]
+    return found.get(value, value) if isinstance(value, str) else value
+
+
+def _is_media(spec: dict[str, Any]) -> bool:
+    nested = [spec, spec.get("items", {}), *spec.get("anyOf", [])]
+    return any(one.get("format") == "media" for one in nested) or any(
+        one.get("items", {}).get("format") == "media" for one in nested
+    )

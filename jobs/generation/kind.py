@@ -1,0 +1,180 @@
+"""Jobs as work of the queue: admitted by window, claimed with a slot, guarded by a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from accounts import credits
+from jobs import pricing
+from jobs.generation import dispatching
+from jobs.generation.pump import Pump
+from jobs.models import Job
+from jobs.queue.check import Invariant
+from jobs.queue.kinds import Kind, Left
+from jobs.queue.sql import fetch
+from providers import submissions
+
+GUARDED = """EXISTS (
+    SELECT 1 FROM provider_submissions guard
+    WHERE guard.job_id = item.id AND guard.reference IS NOT NULL
+      AND (guard.status IN ('pending', 'accepted', 'unknown') OR guard.next_poll_at IS NOT NULL))"""
+
+PARENT_IS_DONE = """NOT EXISTS (
+    SELECT 1 FROM jobs parent WHERE parent.id = item.parent_job_id AND parent.status <> 'completed')"""
+
+# Who was to send it died, or let go of the job, before it said what came of it.
+LOSE_INTENTS = """
+UPDATE provider_submissions SET
+    status = 'unknown', error_class = 'unknown', next_poll_at = now(),
+    error_message = 'The worker that sent it died before the answer was recorded.',
+    deadline_at = now() + make_interval(secs => %(doubt)s)
+WHERE id = ANY(ARRAY(
+    SELECT submission.id FROM provider_submissions submission
+    JOIN jobs job ON job.id = submission.job_id
+    WHERE submission.status = 'pending' AND submission.reference IS NOT NULL
+      AND (job.lease_id = submission.job_lease AND job.lease_expires_at < now()
+           OR (job.lease_id IS DISTINCT FROM submission.job_lease OR job.status <> 'processing')
+              AND submission.submitted_at < now() - make_interval(secs => %(patience)s))
+    ORDER BY submission.id LIMIT 500 FOR UPDATE OF submission SKIP LOCKED))
+  AND status = 'pending'
+"""
+DOUBT_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
+"""A worker whose job was cancelled has so long to say what came of its call."""
+
+ENDED = """
+SELECT id FROM jobs WHERE id = ANY(%(ids)s) AND estimate IS NOT NULL
+ORDER BY owner_id, id
+"""
+
+# The children of a job that is done wait for their time only; the sweeper lets them in.
+WAKE_CHILDREN = """
+UPDATE jobs SET available_at = greatest(now(), scheduled_at), updated_at = now()
+WHERE parent_job_id = ANY(%(ids)s) AND status = 'pending' AND held
+  AND available_at IS NULL AND params_hash IS NOT NULL
+"""
+
+# Children of a job that made nothing, which were held for it.
+FAIL_CHILDREN = """
+UPDATE jobs SET
+    status = 'failed', error_class = 'parent', completed_at = now(), updated_at = now(),
+    held = FALSE, available_at = NULL, ready_at = NULL,
+    error_message = 'Its parent job ' || parent_job_id || ' made nothing it could use.'
+WHERE parent_job_id = ANY(%(ids)s) AND status = 'pending' AND params_hash IS NOT NULL
+RETURNING id
+"""
+
+
+class GenerationKind(Kind):
+    """Jobs: each is sent to a provider and followed beside the drain."""
+
+    name = "generation"
+    model = Job
+    is_driven = True
+    owner_sql = "SELECT id FROM profiles WHERE profiles.user_id = item.user_id"
+    runnable_sql = PARENT_IS_DONE
+    reason_sql = "'It waits for its parent job ' || item.parent_job_id || '.'"
+    claimable_sql = (
+        "provider_id = %(provider)s AND (%(user)s::int IS NULL OR user_id = %(user)s::int)"
+    )
+    rescuable_sql = f"NOT {GUARDED}"
+    ended = ("completed", "failed", "cancelled")
+    finished_sql = "completed_at"
+
+    def load(self) -> None:
+        import jobs.generation.calling
+        import jobs.generation.settling  # noqa: F401
+
+    def any_ready(self) -> bool:
+        return submissions.any_due() or dispatching.any_slot()
+
+    def drive(self) -> bool:
+        return Pump.shared(self).drive()
+
+    def rest(self) -> None:
+        Pump.shared(self).rest()
+
+    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+        done = [item.id for item in left if item.status == "completed"]
+        lost = [item.id for item in left if item.status in ("failed", "cancelled")]
+        if done:
+            cursor.execute(WAKE_CHILDREN, {"ids": done})
+        if lost:
+            cursor.execute(FAIL_CHILDREN, {"ids": lost})
+            children = [Left(row[0], "failed", None) for row in cursor.fetchall()]
+            if children:
+                self.record_left(cursor, children)
+        if done or lost:
+            _settle_credits(done + lost)
+
+    def tidy(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(LOSE_INTENTS, {"doubt": DOUBT_SECONDS, "patience": PATIENCE_SECONDS})
+
+    def invariants(self) -> Sequence[Invariant]:
+        return INVARIANTS
+
+    def hot_tables(self) -> Sequence[str]:
+        return (self.table, "provider_submissions")
+
+
+INVARIANTS = (
+    Invariant(
+        "processing-guarded",
+        "A job that is processed has a lease or a submission that is followed.",
+        f"""
+        SELECT id, task_id, lease_id, started_at FROM jobs item
+        WHERE status = 'processing' AND lease_expires_at IS NULL AND NOT {GUARDED}
+        """,
+    ),
+    Invariant(
+        "slots-within-limit",
+        "No account carries more live submissions than it may.",
+        """
+        SELECT account.id, account.max_concurrent_jobs, count(*) AS live
+        FROM provider_accounts account
+        JOIN provider_submissions submission ON submission.account_id = account.id
+        WHERE submission.reference IS NOT NULL
+          AND submission.status IN ('pending', 'accepted', 'unknown')
+        GROUP BY account.id HAVING count(*) > account.max_concurrent_jobs
+        """,
+    ),
+    Invariant(
+        "live-followed",
+        "A live submission is looked after: somebody is about to send it, or comes back to it.",
+        """
+        SELECT id, job_id, status, submitted_at FROM provider_submissions
+        WHERE reference IS NOT NULL AND status IN ('accepted', 'unknown') AND next_poll_at IS NULL
+        """,
+    ),
+    Invariant(
+        "holds-settled",
+        "A job that has ended holds no credits, unless whether it was charged is undecided.",
+        f"""
+        SELECT item.id, item.status, hold.amount FROM jobs item
+        JOIN credit_transactions hold ON hold.reference = 'job:' || item.id || ':' || item.run
+        WHERE item.status IN ('completed', 'failed', 'cancelled')
+          AND item.completed_at < now() - interval '60 seconds'
+          AND item.error_class IS DISTINCT FROM '{pricing.UNDECIDED}'
+          AND NOT EXISTS (SELECT 1 FROM credit_transactions line WHERE line.settles_id = hold.id)
+        """,
+    ),
+)
+
+
+def _settle_credits(ids: Sequence[int]) -> None:
+    """Take what the jobs cost, give the rest back; people in one order, as every transaction does."""
+    rows = fetch(ENDED, {"ids": list(ids)})
+    if not rows:
+        return
+    jobs = Job.objects.in_bulk([row[0] for row in rows])
+    for (job_id,) in rows:
+        job = jobs[job_id]
+        reference = pricing.hold_reference(job)
+        if job.status == "completed":
+            credits.capture(reference=reference, actual=job.cost or 0)
+        elif job.error_class != pricing.UNDECIDED:
+            credits.release(reference=reference)

@@ -1,0 +1,297 @@
+"""The pump: one thread per worker process that keeps provider calls going beside the drain.
+
+    drain's thread     says that this process may take work (`drive`), and waits at the end (`rest`)
+    pump's thread      dispatches, takes what is due, settles what came back: all database work
+    loop's thread      the calls themselves (calling.py), many at once
+
+A call takes from a tenth of a second to minutes and no processor time; so one process carries many,
+and a slot that comes free is filled by the thread that settled it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import aiohttp
+from django.db import InterfaceError, OperationalError, connection, reset_queries
+
+from jobs.generation import dispatching, settling
+from jobs.generation.attempts import Attempt, attempt_of
+from jobs.generation.calling import Caller, Fetched, Outcome, Sent
+from jobs.generation.inputs import BadInput
+from jobs.queue import doorbell, workplace
+from jobs.queue.errors import in_one_line
+from jobs.queue.heartbeat import Heartbeat
+from jobs.queue.kinds import Kind
+from jobs.queue.work import Work
+from pixsim.core.net import Client
+from providers import submissions
+from providers.adapters import UnknownProvider
+from providers.adapters.base import Output, Succeeded
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.params import ParamsRefused
+from providers.models import ProviderSubmission, SubmissionStatus
+
+logger = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT = 48
+"""Calls of one process at once."""
+DRIVEN_SECONDS = 1.0
+"""So long after a drain has last asked for it, this process takes new work."""
+LOOK_SECONDS = 0.050
+"""How often it looks for work when nothing has come back."""
+REST_SECONDS = 8.0
+"""A worker that stops waits so long for the calls in its hands."""
+
+Settle = Callable[[Attempt, Any], None]
+
+
+@dataclass(frozen=True)
+class _Back:
+    """A call that came back, and what to do with its outcome."""
+
+    attempt: Attempt
+    work: Work
+    settle: Settle
+    outcome: Outcome
+
+
+class Pump:
+    """Use `shared`. Thread, loop and connections live while there is something to do."""
+
+    _shared: ClassVar[Pump | None] = None
+
+    @classmethod
+    def shared(cls, kind: Kind) -> Pump:
+        """This process's pump. A forked child makes its own."""
+        if cls._shared is None or cls._shared._pid != os.getpid():
+            cls._shared = cls(kind)
+        return cls._shared
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._pid = os.getpid()
+        self._back: queue.SimpleQueue[_Back] = queue.SimpleQueue()
+        self._in_flight: set[Work] = set()
+        self._driven_at = 0.0
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    # From the drain
+
+    def drive(self) -> bool:
+        """This process may take work now; whether any is under way."""
+        self._driven_at = time.monotonic()
+        if self._in_flight:
+            return True
+        with self._guard:
+            if self._thread is None or not self._thread.is_alive():
+                if not self._kind.any_ready():
+                    return False
+                self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
+                self._thread.start()
+        return True
+
+    def rest(self) -> None:
+        """Take nothing new, and wait a while for what is under way."""
+        self._driven_at = 0.0
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout=REST_SECONDS)
+
+    # The pump's thread
+
+    def _run(self) -> None:
+        loop = asyncio.new_event_loop()
+        runner = threading.Thread(target=loop.run_forever, name="generation-calls", daemon=True)
+        runner.start()
+        try:
+            caller = asyncio.run_coroutine_threadsafe(_opened(), loop).result()
+            try:
+                with Heartbeat() as heartbeat:
+                    self._pump(loop, caller, heartbeat)
+            finally:
+                asyncio.run_coroutine_threadsafe(_closed(caller), loop).result(timeout=5)
+        except Exception:
+            logger.exception("The generation thread failed; the sweeper rings for a new one")
+        finally:
+            self._in_flight.clear()
+            loop.call_soon_threadsafe(loop.stop)
+            runner.join(timeout=5)
+            connection.close()
+
+    def _pump(self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat) -> None:
+        idle_since = time.monotonic()
+        looked_at = 0.0
+        while True:
+            came_back = self._settle_all(heartbeat)
+            for work in self._in_flight:
+                work.progress()  # each call has a deadline of its own
+            now = time.monotonic()
+            may_take = now - self._driven_at < DRIVEN_SECONDS and not workplace.stop_requested()
+            if may_take and (came_back or now - looked_at >= LOOK_SECONDS):
+                looked_at = now
+                self._guarded(lambda: self._take(loop, caller, heartbeat))
+            if self._in_flight:
+                idle_since = now
+            elif not may_take or now - idle_since > 4 * LOOK_SECONDS:
+                return
+            reset_queries()
+
+    def _settle_all(self, heartbeat: Heartbeat) -> bool:
+        """Settle what has come back, waiting a moment for the first; whether anything had."""
+        try:
+            back = self._back.get(timeout=LOOK_SECONDS / 2)
+        except queue.Empty:
+            return False
+        while True:
+            self._guarded(lambda back=back: back.settle(back.attempt, back.outcome))  # type: ignore[misc]
+            heartbeat.let_go([back.work])
+            self._in_flight.discard(back.work)
+            try:
+                back = self._back.get_nowait()
+            except queue.Empty:
+                return True
+
+    def _take(self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat) -> None:
+        """Look after what is due first: it may free slots. Then fill slots."""
+        room = MAX_IN_FLIGHT - len(self._in_flight)
+        for submission in submissions.take_due(limit=room) if room > 0 else ():
+            self._guarded(lambda one=submission: self._follow(one, loop, caller, heartbeat))  # type: ignore[misc]
+        room = MAX_IN_FLIGHT - len(self._in_flight)
+        if room <= 0:
+            return
+        attempts = dispatching.dispatch(self._kind, limit=room, task_id=f"pump-{self._pid}")
+        for attempt in attempts:
+            self._guarded(lambda one=attempt: self._send(one, loop, caller, heartbeat))  # type: ignore[misc]
+        if attempts:
+            doorbell.wake_idle_neighbour()
+
+    def _send(
+        self,
+        attempt: Attempt,
+        loop: asyncio.AbstractEventLoop,
+        caller: Caller,
+        heartbeat: Heartbeat,
+    ) -> None:
+        try:
+            request = dispatching.request_for(attempt)
+        except (ParamsRefused, BadInput, KeyError) as refused:
+            error = ProviderError(ErrorClass.INVALID_PARAMETER, str(refused))
+            settling.not_sent(attempt, error=error)
+            return
+        self._start(attempt, settling.sent, caller.submit(attempt, request), loop, heartbeat)
+
+    def _follow(
+        self,
+        submission: ProviderSubmission,
+        loop: asyncio.AbstractEventLoop,
+        caller: Caller,
+        heartbeat: Heartbeat,
+    ) -> None:
+        """Do what a due submission needs: look it up, check it, cancel it, or fetch its files."""
+        try:
+            attempt = attempt_of(submission)
+        except UnknownProvider:
+            submissions.look_again(submission.pk, seconds=60)
+            return
+        step = _next_step(attempt, caller)
+        if step is None:
+            settling.given_up(attempt)
+            return
+        settle, call = step
+        self._start(attempt, settle, call, loop, heartbeat)
+
+    def _start(
+        self,
+        attempt: Attempt,
+        settle: Settle,
+        call: Coroutine[Any, Any, Outcome],
+        loop: asyncio.AbstractEventLoop,
+        heartbeat: Heartbeat,
+    ) -> None:
+        work = attempt.work
+        self._in_flight.add(work)
+        if settle is settling.sent:
+            heartbeat.hold([work])
+        future = asyncio.run_coroutine_threadsafe(call, loop)
+        future.add_done_callback(
+            lambda done: self._back.put(_Back(attempt, work, settle, done.result()))
+        )
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """A step that fails costs itself only: what it left is due again, or is settled as lost."""
+        try:
+            step()
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("Database connection lost, trying again: %s", in_one_line(error))
+            connection.close()
+            time.sleep(LOOK_SECONDS)
+        except Exception:
+            logger.exception("A step of generation failed")
+
+
+def _next_step(
+    attempt: Attempt, caller: Caller
+) -> tuple[Settle, Coroutine[Any, Any, Outcome]] | None:
+    """What a due submission needs next; None: nothing more can be done for it."""
+    submission, adapter = attempt.submission, attempt.adapter
+    is_late = submissions.is_late(submission)
+    if submission.status == SubmissionStatus.UNKNOWN:
+        if adapter.can_find:
+            return settling.found, caller.find(attempt)
+        if is_late:
+            return None
+        return _nothing, _wait()
+    if submission.status == SubmissionStatus.SUCCEEDED:
+        return settling.fetched, _deliver(attempt, caller)
+    unwanted = attempt.job.lease_id != submission.job_lease or attempt.job.status != "processing"
+    settle = settling.checked if not is_late else settling.checked_last
+    if adapter.can_cancel and (unwanted or is_late):
+        return settle, caller.cancel(attempt)
+    return settle, caller.check(attempt)
+
+
+async def _deliver(attempt: Attempt, caller: Caller) -> Fetched:
+    """Ask once more where the files are, for addresses expire and keys are not stored; fetch them."""
+    outputs: list[Output] = settling.outputs_of(attempt.submission)
+    if attempt.submission.provider_job_id:
+        checked = await caller.check(attempt)
+        if checked.files:
+            return Fetched(checked.files)
+        if isinstance(checked.state, Succeeded):
+            outputs = list(checked.state.outputs)
+    return await caller.fetch(attempt, outputs)
+
+
+async def _wait() -> Sent:
+    return Sent(None)
+
+
+def _nothing(attempt: Attempt, outcome: Outcome) -> None:
+    """A doubtful submission that nobody can look up keeps its slot until it is late."""
+    submissions.look_again(
+        attempt.submission.pk, seconds=submissions.seconds_left(attempt.submission)
+    )
+
+
+async def _opened() -> Caller:
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+    return Caller(session, await Client().__aenter__())
+
+
+async def _closed(caller: Caller) -> None:
+    await caller.session.close()
+    await caller.client.__aexit__(None, None, None)

@@ -1,0 +1,319 @@
+"""What an outcome does: to the submission, its job, its account and the credits.
+
+Each function is one transaction, and every change in it is conditional, so an outcome that comes
+twice, too late, or after a cancel changes nothing that it should not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from accounts import usage
+from jobs import pricing
+from jobs.generation import files
+from jobs.generation.attempts import Attempt
+from jobs.generation.calling import Checked, Fetched, Sent
+from jobs.generation.files import MediaFile
+from jobs.models import Job
+from jobs.queue import transitions
+from jobs.queue.errors import LeaseLost
+from providers import consequences, submissions
+from providers.adapters.base import Accepted, Failed, Output, Running, Succeeded
+from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
+from providers.models import ProviderSubmission, SubmissionStatus
+
+logger = logging.getLogger(__name__)
+
+MAY_HAVE_BEEN_CHARGED = (
+    "The provider may have accepted it and may have charged for it, and cannot be asked. It was not "
+    "sent again. Its credits stay held until somebody decides: `manage.py job {job} settle`."
+)
+DOUBT_SECONDS = 30.0
+"""At least so long a doubtful submission keeps its slot: the provider may be at work on it."""
+MAX_FETCHES = 8
+
+
+def sent(attempt: Attempt, outcome: Sent) -> None:
+    """The submit call came back."""
+    match outcome.result:
+        case Accepted() as accepted:
+            _accepted(attempt, accepted)
+        case Succeeded() as success:
+            _succeeded(attempt, success, outcome.files)
+        case ProviderError() as error if error.error_class in MAY_HAVE_BEEN_ACCEPTED:
+            _doubted(attempt, error)
+        case ProviderError() as error:
+            _failed(attempt, error)
+
+
+def found(attempt: Attempt, outcome: Sent) -> None:
+    """A doubtful submission was looked up by our reference."""
+    match outcome.result:
+        case None:
+            # It never arrived, and that is certain: it may be sent again.
+            _failed(attempt, ProviderError(ErrorClass.UNAVAILABLE, "It never arrived."))
+        case Accepted() as accepted:
+            _accepted(attempt, accepted)
+        case Succeeded() as success:
+            _succeeded(attempt, success, outcome.files)
+        case ProviderError() as error:
+            submissions.look_again(
+                attempt.submission.pk, seconds=submissions.next_look(attempt.submission)
+            )
+            logger.warning(
+                "Submission %s cannot be looked up: %s", attempt.submission.pk, error.error_class
+            )
+
+
+def given_up(attempt: Attempt) -> None:
+    """A doubtful submission that nobody can look up: over, not sent again, its credits held."""
+    error = ProviderError(
+        ErrorClass(attempt.submission.error_class or ErrorClass.UNKNOWN),
+        MAY_HAVE_BEEN_CHARGED.format(job=attempt.job.pk),
+    )
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if not submissions.end(attempt.submission, status=SubmissionStatus.FAILED, error=error):
+            return
+        if ours:
+            _end_job(attempt, error, keep_hold=True)
+
+
+def checked(attempt: Attempt, outcome: Checked) -> None:
+    """The provider said how a submission stands."""
+    match outcome.state:
+        case Running() as running:
+            submissions.look_again(
+                attempt.submission.pk,
+                seconds=submissions.next_look(attempt.submission),
+                progress=running.progress,
+            )
+        case Succeeded() as success:
+            _succeeded(attempt, success, outcome.files)
+        case Failed() as failure if failure.cancelled:
+            _cancelled(attempt, failure)
+        case Failed() as failure:
+            _failed(attempt, failure.error, response=dict(failure.response))
+        case ProviderError() as error:
+            # Not learnt now. What the account did wrong it feels; the submission goes on.
+            if error.error_class is not ErrorClass.INVALID_PARAMETER:
+                consequences.visit(attempt.submission.account_id, error)
+            submissions.look_again(
+                attempt.submission.pk, seconds=submissions.next_look(attempt.submission)
+            )
+
+
+def checked_last(attempt: Attempt, outcome: Checked) -> None:
+    """The last look at a submission whose time is over: anything but an end is its end, also that
+    it was stopped there, for we asked for it.
+    """
+    match outcome.state:
+        case Succeeded():
+            checked(attempt, outcome)
+        case Failed() as failure if not failure.cancelled:
+            checked(attempt, outcome)
+        case _:
+            timed_out(attempt)
+
+
+def timed_out(attempt: Attempt) -> None:
+    """Its time is over and a last look found nothing new."""
+    error = ProviderError(
+        ErrorClass.TIMEOUT,
+        f"The provider did not finish it within {attempt.operation.deadlines.run:g} s.",
+    )
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if submissions.end(attempt.submission, status=SubmissionStatus.TIMED_OUT, error=error):
+            consequences.visit(attempt.submission.account_id, error)
+            if ours:
+                _end_job(attempt, error)
+
+
+def fetched(attempt: Attempt, outcome: Fetched) -> None:
+    """The files of a submission that has succeeded are here, or not."""
+    if outcome.error is None:
+        with transaction.atomic():
+            if _lock_job(attempt):
+                _complete(attempt, outcome.files)
+            submissions.leave_alone(attempt.submission.pk)
+        return
+    if not outcome.is_final and attempt.submission.polls < MAX_FETCHES:
+        submissions.look_again(attempt.submission.pk, seconds=2.0**attempt.submission.polls)
+        return
+    with transaction.atomic():
+        if _lock_job(attempt):
+            _end_job(attempt, ProviderError(ErrorClass.INVALID_PARAMETER, outcome.error))
+        submissions.leave_alone(attempt.submission.pk)
+
+
+def not_sent(attempt: Attempt, *, error: ProviderError) -> None:
+    """What was to be sent is no longer sound; the provider was not called, the account not to blame."""
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if (
+            submissions.end(attempt.submission, status=SubmissionStatus.FAILED, error=error)
+            and ours
+        ):
+            _end_job(attempt, error)
+
+
+def outputs_of(submission: ProviderSubmission) -> list[Output]:
+    """The outputs that were recorded, to be fetched."""
+    return [Output(**values) for values in submission.outputs or []]
+
+
+# The steps
+
+
+def _accepted(attempt: Attempt, accepted: Accepted) -> None:
+    submission = attempt.submission
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        submissions.accept(
+            submission,
+            provider_job_id=accepted.provider_job_id,
+            response=accepted.response,
+            expected_seconds=submissions.expected_seconds(
+                attempt.operation, provider_id=submission.provider_id, model=submission.model
+            ),
+            run_seconds=attempt.operation.deadlines.run,
+        )
+        if ours:
+            # No lease any more: its live submission guards it.
+            Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
+        else:
+            submissions.look_again(submission.pk, seconds=0)  # cancelled meanwhile: say so there
+
+
+def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> None:
+    """Done there. With the files in hand it is done here too, else they are fetched next."""
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if not submissions.end(
+            attempt.submission,
+            status=SubmissionStatus.SUCCEEDED,
+            response=success.response,
+            outputs=[_recorded(output) for output in success.outputs if output.data is None],
+            provider_job_id=success.provider_job_id,
+            deliver=ours and not kept,
+        ):
+            return
+        consequences.recover(attempt.submission.account_id)
+        if ours and kept:
+            _complete(attempt, kept)
+        elif ours:
+            Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
+            submissions.look_again(attempt.submission.pk, seconds=0)
+
+
+def _complete(attempt: Attempt, kept: Sequence[MediaFile]) -> None:
+    job = attempt.job
+    assets = [
+        files.record(
+            file,
+            job=job,
+            account_id=attempt.submission.account_id,
+            reference=f"{attempt.submission.reference}-{number}",
+        )
+        for number, file in enumerate(kept)
+    ]
+    Job.objects.filter(pk=job.pk).update(
+        asset=assets[0], cost=pricing.actual(job, files=len(kept)), error_class=None
+    )
+    usage.add(
+        job.owner_id,
+        day=datetime.now(UTC).date(),
+        images_processed=len(kept),
+        storage_bytes=sum(file.size for file in kept),
+    )
+    transitions.complete([attempt.work])
+
+
+def _doubted(attempt: Attempt, error: ProviderError) -> None:
+    submission = attempt.submission
+    expected = submissions.expected_seconds(
+        attempt.operation, provider_id=submission.provider_id, model=submission.model
+    )
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if submissions.doubt(
+            submission.pk,
+            error=error,
+            until_seconds=min(attempt.operation.deadlines.run, max(DOUBT_SECONDS, 3 * expected)),
+        ):
+            consequences.visit(submission.account_id, error)
+            if ours:
+                Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
+
+
+def _failed(
+    attempt: Attempt, error: ProviderError, *, response: dict[str, Any] | None = None
+) -> None:
+    consequence = consequences.CONSEQUENCES[error.error_class]
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if not submissions.end(
+            attempt.submission, status=consequence.ends_as, error=error, response=response
+        ):
+            return
+        consequences.visit(attempt.submission.account_id, error)
+        if not ours:
+            return
+        spent = ProviderSubmission.objects.filter(
+            job_id=attempt.job.pk, reference__isnull=False, error_class=error.error_class
+        ).count()
+        if consequence.again_seconds is not None and spent < consequence.budget:
+            transitions.wait(
+                attempt.work,
+                seconds=consequence.again_seconds * min(spent, 10),
+                reason=f"{error.error_class}: {error}",
+            )
+        else:
+            _end_job(attempt, error)
+
+
+def _cancelled(attempt: Attempt, failure: Failed) -> None:
+    with transaction.atomic():
+        ours = _lock_job(attempt)
+        if (
+            submissions.end(
+                attempt.submission,
+                status=SubmissionStatus.CANCELLED,
+                error=failure.error,
+                response=dict(failure.response),
+            )
+            and ours
+        ):
+            _end_job(attempt, failure.error)
+
+
+def _end_job(attempt: Attempt, error: ProviderError, *, keep_hold: bool = False) -> None:
+    """The job fails for good. `keep_hold`: whether it cost anything, somebody must decide."""
+    Job.objects.filter(pk=attempt.job.pk).update(
+        error_class=pricing.UNDECIDED if keep_hold else error.error_class
+    )
+    transitions.fail(attempt.work, error=str(error), permanent=True)
+
+
+def _lock_job(attempt: Attempt) -> bool:
+    """Lock the job first of all; whether it is still this attempt's."""
+    try:
+        attempt.work.lock_lease()
+    except LeaseLost:
+        return False
+    return True
+
+
+def _recorded(output: Output) -> dict[str, Any]:
+    values = asdict(output)
+    values.pop("data")
+    # Headers may hold the account's key; whoever fetches has the credentials to make them anew.
+    values.pop("headers")
+    return values

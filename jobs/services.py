@@ -1,0 +1,323 @@
+"""Use cases of generation: ask for a job, cancel it, start it anew, decide what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts import activity, credits, tiers
+from accounts.models import Profile
+from jobs import pricing
+from jobs.errors import GenerationRefused, WrongState
+from jobs.generation import inputs
+from jobs.models import Job, JobStatus, Workspace
+from jobs.queue import admission, doorbell
+from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
+from jobs.queue.kinds import Kind, Left, kind_named
+from providers import slots
+from providers.adapters import Adapter, UnknownProvider, adapter_named
+from providers.adapters.base import Operation
+from providers.adapters.params import Params, ParamsRefused, validated
+
+SYSTEM_USERNAME = "system"
+ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+def create_job(
+    *,
+    owner: Profile | None,
+    provider: str,
+    operation: str,
+    params: Mapping[str, Any],
+    model: str | None = None,
+    priority: int | None = None,
+    scheduled_at: datetime | None = None,
+    parent: Job | None = None,
+    workspace: Workspace | None = None,
+    name: str | None = None,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Accept a generation: checked, within the owner's limits, its credits held, workers rung for.
+
+    With an `idempotency_key` that the owner has used before, that job comes back. `owner` None is
+    the system, which has no limits and pays nothing.
+
+    Raises GenerationRefused, naming each field, LimitExceeded or InsufficientCredits; nothing is
+    kept then.
+    """
+    adapter, wanted = _operation(provider, operation)
+    model, checked = _checked(wanted, model, params)
+    if priority is None:
+        priority = tiers.tier_of(owner).default_priority if owner else DEFAULT_PRIORITY
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise GenerationRefused(
+            {"priority": f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."}
+        )
+    user = _user_of(owner)
+    _check_parent(parent, user)
+    schema = wanted.models[model]
+    try:
+        inputs.check(schema, checked.canonical(), user=user, has_parent=parent is not None)
+    except inputs.BadInput as error:
+        raise GenerationRefused({f"params.{error.field}": error.message}) from error
+    with transaction.atomic():
+        _check_limits(owner, priority=priority)
+        if idempotency_key:  # else two at once would make two
+            User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if known := _known(user, idempotency_key, provider, operation, checked):
+            return known
+        if adapter.credential is None:
+            slots.keyless_account(adapter, slots=settings.LOCAL_SLOTS)
+        waits_for_parent = parent is not None and parent.status != JobStatus.COMPLETED
+        is_early = scheduled_at is not None and scheduled_at > timezone.now()
+        job = Job.objects.create(
+            user=user,
+            owner=owner,
+            provider_id=provider,
+            operation_type=operation,
+            model=model,
+            params=checked.canonical(),
+            params_hash=checked.digest(),
+            priority=priority,
+            scheduled_at=scheduled_at,
+            parent_job=parent,
+            workspace=workspace,
+            name=name,
+            idempotency_key=idempotency_key,
+            held=waits_for_parent or is_early,
+            available_at=scheduled_at if is_early and not waits_for_parent else None,
+            error_message=f"It waits for its parent job {parent.pk}."
+            if parent and waits_for_parent
+            else None,
+            estimate=pricing.estimate(
+                owner=owner, adapter=adapter, operation=operation, params=checked.canonical()
+            ),
+        )
+        _begin(job)
+    job.refresh_from_db()
+    return job
+
+
+def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
+    """Cancel a job that has not ended. Raises WrongState if it has; nothing is changed then.
+
+    One that a provider works on is stopped there where it can be; its slot is free when it has
+    ended there, and what it still makes is not kept. Its credits come back at once.
+    """
+    with transaction.atomic():
+        cancelled = Job.objects.filter(
+            pk=job.pk, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]
+        ).update(
+            status=JobStatus.CANCELLED,
+            error_message="Cancelled.",
+            error_class=None,
+            completed_at=timezone.now(),
+            ready_at=None,
+            held=False,
+            available_at=None,
+            lease_id=None,
+            lease_expires_at=None,
+            updated_at=timezone.now(),
+        )
+        if not cancelled:
+            job.refresh_from_db()
+            raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
+        _let_go(job.pk, JobStatus.CANCELLED)
+        _call_back(job.pk)
+        _log("job.cancelled", job, actor)
+        if job.owner_id:
+            admission.admit(_kind(), job.owner_id)
+        doorbell.ring_on_commit()
+
+
+def retry_job(*, job: Job, actor: Profile | None = None) -> None:
+    """Start an ended job anew, with the params that it has. Raises WrongState if it has not ended,
+    was completed, or if nobody has decided yet what its last run cost.
+    """
+    with transaction.atomic():
+        job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
+        if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+            raise WrongState(f"Job {job.pk} is {job.status}. Nothing was changed.")
+        if job.error_class == pricing.UNDECIDED:
+            raise WrongState(
+                f"Job {job.pk} may have been charged for. Decide that first: "
+                f"`manage.py job {job.pk} settle --charge` or `--release`."
+            )
+        if job.submissions.filter(status__in=["accepted", "unknown"]).exists():
+            raise WrongState(
+                f"The provider is still at work on job {job.pk}. Try again when it has ended there."
+            )
+        adapter, wanted = _operation(job.provider_id, job.operation_type)
+        model, checked = _checked(wanted, job.model, job.params)
+        _check_limits(job.owner, priority=job.priority)
+        waits_for_parent = bool(job.parent_job and job.parent_job.status != JobStatus.COMPLETED)
+        job.model, job.params, job.params_hash = model, checked.canonical(), checked.digest()
+        job.status, job.retry_count, job.run = JobStatus.PENDING, 0, job.run + 1
+        job.error_message = job.error_class = job.completed_at = job.started_at = job.cost = None
+        job.held, job.available_at, job.ready_at = waits_for_parent, None, None
+        job.estimate = pricing.estimate(
+            owner=job.owner,
+            adapter=adapter,
+            operation=job.operation_type,
+            params=checked.canonical(),
+        )
+        job.save()
+        _log("job.retried", job, actor)
+        _begin(job)
+
+
+def settle_job(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
+    """Decide what a job cost that may have been charged: all that was held, or nothing.
+
+    Raises WrongState if there is nothing to decide.
+    """
+    with transaction.atomic():
+        decided = Job.objects.filter(pk=job.pk, error_class=pricing.UNDECIDED).update(
+            error_class="charged" if charge else "released", updated_at=timezone.now()
+        )
+        if not decided:
+            raise WrongState(f"What job {job.pk} cost is decided. Nothing was changed.")
+        reference = pricing.hold_reference(Job.objects.get(pk=job.pk))
+        if charge:
+            taken = credits.capture(reference=reference, actual=job.estimate or 0)
+            Job.objects.filter(pk=job.pk).update(cost=taken)
+        else:
+            credits.release(reference=reference)
+        _log("job.settled", job, actor, charge=charge)
+
+
+def system_user() -> User:
+    """Whose jobs the system's own are. Nobody can log in as this user."""
+    user, _ = User.objects.get_or_create(
+        username=SYSTEM_USERNAME, defaults={"is_active": False, "password": "!"}
+    )
+    return user
+
+
+def _operation(provider: str, operation: str) -> tuple[Adapter, Operation]:
+    try:
+        adapter = adapter_named(provider)
+    except UnknownProvider as error:
+        raise GenerationRefused({"provider": str(error)}) from error
+    wanted = adapter.operations.get(operation)
+    if wanted is None:
+        known = ", ".join(adapter.operations)
+        raise GenerationRefused({"operation": f"{provider} has no {operation!r}; it has: {known}."})
+    return adapter, wanted
+
+
+def _checked(wanted: Operation, model: str | None, params: Mapping[str, Any]) -> tuple[str, Params]:
+    model = model or wanted.default_model
+    if model not in wanted.models:
+        known = ", ".join(wanted.models)
+        raise GenerationRefused({"model": f"there is no {model!r}; there is: {known}."})
+    try:
+        return model, validated(wanted.models[model], dict(params))
+    except ParamsRefused as refused:
+        raise GenerationRefused(
+            {f"params.{name}": text for name, text in refused.errors.items()}
+        ) from refused
+
+
+def _check_parent(parent: Job | None, user: User) -> None:
+    if parent is None:
+        return
+    if parent.user_id != user.pk:
+        raise GenerationRefused({"parent": f"there is no job {parent.pk}."})
+    if parent.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise GenerationRefused({"parent": f"job {parent.pk} is {parent.status}: it made nothing."})
+
+
+def _check_limits(owner: Profile | None, *, priority: int) -> None:
+    """Raises LimitExceeded or GenerationRefused. Locks the owner's row until the transaction ends."""
+    if owner is None:
+        return
+    owner = Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
+    if not tiers.feature_allowed(owner, "generate"):
+        raise GenerationRefused({"owner": f"the tier {owner.user_tier} does not generate."})
+    tiers.require(owner, "highest_priority", 0, priority)
+    today = datetime.combine(datetime.now(UTC).date(), time(), tzinfo=UTC)
+    tiers.require(
+        owner,
+        "jobs_per_day",
+        Job.objects.filter(user__profile=owner, created_at__gte=today).count(),
+        resets_at=today + timedelta(days=1),
+    )
+
+
+def _known(
+    user: User, key: str | None, provider: str, operation: str, params: Params
+) -> Job | None:
+    """The job of this key. Raises GenerationRefused if the key was used for another."""
+    job = Job.objects.filter(user=user, idempotency_key=key).first() if key else None
+    if job is None:
+        return None
+    if (job.provider_id, job.operation_type, job.params_hash) != (
+        provider,
+        operation,
+        params.digest(),
+    ):
+        raise GenerationRefused(
+            {"idempotency_key": f"it made job {job.pk}, which asks for something else."}
+        )
+    return job
+
+
+def _begin(job: Job) -> None:
+    """Hold what the job may cost, and let it into its owner's window."""
+    if job.estimate is not None and job.owner is not None:
+        credits.hold(
+            profile=job.owner,
+            amount=job.estimate,
+            description=f"{job.operation_type} by {job.provider_id}",
+            reference=pricing.hold_reference(job),
+        )
+    if not job.held:
+        if job.owner_id:
+            admission.admit(_kind(), job.owner_id)
+        else:
+            Job.objects.filter(pk=job.pk, ready_at=None).update(ready_at=timezone.now())
+    doorbell.ring_on_commit()
+
+
+def _user_of(owner: Profile | None) -> User:
+    if owner is None:
+        return system_user()
+    if owner.user is None:
+        raise GenerationRefused({"owner": "the profile has no user who could own what is made."})
+    return owner.user
+
+
+def _let_go(job_id: int, status: str) -> None:
+    """What the queue does with an item that has left it."""
+    with connection.cursor() as cursor:
+        _kind().record_left(cursor, [Left(job_id, status, None)])
+
+
+def _call_back(job_id: int) -> None:
+    """A provider that works on the job is told so at once."""
+    job = Job.objects.get(pk=job_id)
+    job.submissions.filter(status="accepted", next_poll_at__isnull=False).update(
+        next_poll_at=timezone.now()
+    )
+
+
+def _kind() -> Kind:
+    return kind_named("generation")
+
+
+def _log(action: str, job: Job, actor: Profile | None, **details: Any) -> None:
+    activity.record(
+        actor=actor,
+        action=action,
+        resource_type="job",
+        resource_id=str(job.pk),
+        request_id="",
+        **details,
+    )

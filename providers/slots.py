@@ -1,0 +1,169 @@
+"""Slots: which account takes the next generations, and never more at once than it may.
+
+A live submission is the slot (design: "the submission is the slot"): used slots are counted
+under the account's row lock, never kept in a counter. Accounts are looked at without locks, in
+the order in which they are preferred, and one is locked; one that somebody else holds is passed
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from providers.adapters import Adapter
+from providers.models import AccountStatus, ProviderAccount, ProviderSubmission
+from providers.models.submissions import LIVE
+
+HEALTH_WINDOW = 20
+"""An account's health is the share of its latest submissions that it did not fail."""
+
+# What the content or the parameters are to blame for says nothing about the account.
+_HEALTH = """
+SELECT avg((recent.status NOT IN ('failed', 'timed_out')
+            OR recent.error_class IN ('filtered', 'invalid_parameter'))::int)::float8
+FROM (SELECT status, error_class FROM provider_submissions
+      WHERE account_id = account.id AND reference IS NOT NULL AND responded_at IS NOT NULL
+      ORDER BY responded_at DESC LIMIT %(window)s) recent
+"""
+
+# `rate_limited` and `exhausted` pass with their cooldown; `error` waits for somebody to mend it.
+_OPEN = """
+account.provider_id = ANY(%(providers)s)
+AND account.status IN ('active', 'rate_limited', 'exhausted')
+AND (account.cooldown_until IS NULL OR account.cooldown_until <= now())
+"""
+
+_USED = """
+SELECT count(*) FROM provider_submissions
+WHERE account_id = account.id AND reference IS NOT NULL AND status = ANY(%(live)s)
+"""
+
+_TODAY = """
+SELECT count(*) FROM provider_submissions
+WHERE account_id = account.id AND reference IS NOT NULL
+  AND submitted_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+"""
+
+# NULL: the provider has not told us, which is not the same as none.
+_CREDIT = "SELECT sum(amount) FROM provider_credits WHERE account_id = account.id"
+
+_FREE = f"""
+least(account.max_concurrent_jobs - ({_USED}),
+      account.max_daily_videos - CASE WHEN account.max_daily_videos IS NOT NULL THEN ({_TODAY}) END)
+"""
+
+CANDIDATES = f"""
+SELECT id, provider_id, user_id, free, priority, health, credit FROM (
+    SELECT account.id, account.provider_id, account.priority, account.last_used,
+           CASE WHEN account.is_private THEN account.user_id END AS user_id,
+           {_FREE} AS free, coalesce(({_HEALTH}), 1) AS health, ({_CREDIT}) AS credit
+    FROM provider_accounts account WHERE {_OPEN}
+) account
+WHERE free > 0 AND (credit IS NULL OR credit > 0)
+ORDER BY user_id IS NULL, priority DESC, round(health::numeric, 1) DESC, credit NULLS LAST,
+         last_used NULLS FIRST, id
+"""
+
+LOCK = f"""
+SELECT account.id FROM provider_accounts account WHERE account.id = %(id)s AND {_OPEN}
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+# A statement of its own after the lock, so that it sees what others have committed.
+FREE = f"SELECT {_FREE} FROM provider_accounts account WHERE account.id = %(id)s"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An account with a free slot, and why it stands where it stands."""
+
+    account_id: int
+    provider_id: str
+    user_id: int | None
+    """Whose jobs alone it may take; None: everybody's."""
+    free: int
+    priority: int
+    health: float
+    credit: int | None
+
+    @property
+    def reason(self) -> str:
+        """Why it was chosen, for people."""
+        parts = [
+            "the user's own" if self.user_id else "shared",
+            f"priority {self.priority}",
+            f"health {self.health:.0%}",
+            f"{self.free} free {'slot' if self.free == 1 else 'slots'}",
+        ]
+        if self.credit is not None:
+            parts.append(f"{self.credit:,} credits")
+        return ", ".join(parts)
+
+
+def candidates(providers: Sequence[str]) -> list[Candidate]:
+    """Accounts of these providers that may take work now, the preferred one first.
+
+    A user's own account before shared ones, then by priority, health (in tenths), least credit
+    (small rests are used up) and least recently used.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(CANDIDATES, {"providers": list(providers), **_params()})
+        return [Candidate(*row) for row in cursor.fetchall()]
+
+
+def lock(candidate: Candidate) -> ProviderAccount | None:
+    """The account, locked until the transaction ends; None if it is taken or closed by now."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, {"id": candidate.account_id, "providers": [candidate.provider_id]})
+        if cursor.fetchone() is None:
+            return None
+    return ProviderAccount.objects.get(pk=candidate.account_id)
+
+
+def free(account: ProviderAccount) -> int:
+    """How many more submissions the locked account may carry."""
+    with connection.cursor() as cursor:
+        cursor.execute(FREE, {"id": account.pk, **_params()})
+        return max(0, int(cursor.fetchone()[0]))
+
+
+def occupy(
+    account: ProviderAccount, submissions: Sequence[ProviderSubmission]
+) -> list[ProviderSubmission]:
+    """Write the record of intent of each: from here on the slots are taken."""
+    ProviderAccount.objects.filter(pk=account.pk).update(last_used=timezone.now())
+    return ProviderSubmission.objects.bulk_create(submissions)
+
+
+def cool_down(account_id: int, *, seconds: float) -> None:
+    """Let the account rest; a longer rest that it has already stays."""
+    until = timezone.now() + timedelta(seconds=seconds)
+    ProviderAccount.objects.filter(pk=account_id).exclude(cooldown_until__gt=until).update(
+        cooldown_until=until
+    )
+
+
+def keyless_account(adapter: Adapter, *, slots: int) -> None:
+    """Make sure that a provider which needs no key has an account, for its slots."""
+    if ProviderAccount.objects.filter(provider_id=adapter.name).exists():
+        return
+    with connection.cursor() as cursor:  # else two would make two
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"account:{adapter.name}"])
+    if not ProviderAccount.objects.filter(provider_id=adapter.name).exists():
+        ProviderAccount.objects.create(
+            provider_id=adapter.name,
+            email=f"{adapter.name}@localhost",
+            nickname=adapter.title,
+            max_concurrent_jobs=slots,
+            status=AccountStatus.ACTIVE,
+        )
+
+
+def _params() -> dict[str, Any]:
+    return {"window": HEALTH_WINDOW, "live": LIVE}

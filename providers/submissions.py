@@ -1,0 +1,188 @@
+"""The life of a submission: each state change is one conditional UPDATE, and says who won.
+
+    pending -> accepted -> succeeded | failed | filtered | cancelled | timed_out
+    pending -> unknown (the call may have reached the provider) -> any of these
+
+A live submission (pending, accepted, unknown) occupies a slot; `next_poll_at` says when somebody
+looks after it. Who takes a submission to look after it moves that time on, so a worker that dies
+on the way costs that time and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from providers.adapters.base import Operation
+from providers.adapters.errors import ProviderError
+from providers.models import ProviderSubmission, SubmissionStatus
+from providers.models.submissions import LIVE
+
+HANDS_SECONDS = 90.0
+"""Who takes a due submission has so long before another may take it."""
+
+TAKE_DUE = """
+UPDATE provider_submissions SET
+    next_poll_at = now() + make_interval(secs => %(hands)s), polls = polls + 1
+WHERE id = ANY(ARRAY(
+    SELECT id FROM provider_submissions
+    WHERE next_poll_at IS NOT NULL AND next_poll_at <= now()
+    ORDER BY next_poll_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING id
+"""
+
+ANY_DUE = "SELECT 1 FROM provider_submissions WHERE next_poll_at <= now() LIMIT 1"
+
+# The median of the latest real durations says better than the adapter how long it takes.
+EXPECTED = """
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms)::float8 / 1000, count(*)
+FROM (SELECT duration_ms FROM provider_submissions
+      WHERE provider_id = %(provider)s AND reference IS NOT NULL AND status = 'succeeded'
+        AND operation_type = %(operation)s AND model IS NOT DISTINCT FROM %(model)s
+        AND submitted_at > now() - interval '7 days'
+      ORDER BY submitted_at DESC LIMIT 50) latest
+"""
+ENOUGH_SAMPLES = 5
+
+
+def accept(
+    submission: ProviderSubmission,
+    *,
+    provider_job_id: str,
+    response: Mapping[str, Any],
+    expected_seconds: float,
+    run_seconds: float,
+) -> bool:
+    """The provider took it; False if the submission has ended or was accepted already."""
+    now = timezone.now()
+    return bool(
+        ProviderSubmission.objects.filter(
+            pk=submission.pk, status__in=[SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN]
+        ).update(
+            status=SubmissionStatus.ACCEPTED,
+            provider_job_id=provider_job_id,
+            response=dict(response),
+            accepted_at=now,
+            deadline_at=now + timedelta(seconds=run_seconds),
+            next_poll_at=now + timedelta(seconds=first_look(expected_seconds)),
+        )
+    )
+
+
+def doubt(submission_id: int, *, error: ProviderError, until_seconds: float) -> bool:
+    """The call may have reached the provider: look it up at once, give up after `until_seconds`."""
+    now = timezone.now()
+    return bool(
+        ProviderSubmission.objects.filter(pk=submission_id, status=SubmissionStatus.PENDING).update(
+            status=SubmissionStatus.UNKNOWN,
+            error_class=error.error_class,
+            error_message=str(error),
+            deadline_at=now + timedelta(seconds=until_seconds),
+            next_poll_at=now,
+        )
+    )
+
+
+def end(
+    submission: ProviderSubmission,
+    *,
+    status: SubmissionStatus,
+    response: Mapping[str, Any] | None = None,
+    error: ProviderError | None = None,
+    outputs: Sequence[Mapping[str, Any]] | None = None,
+    provider_job_id: str | None = None,
+    deliver: bool = False,
+) -> bool:
+    """End a live submission, once: its slot is free. False if it had ended before.
+
+    With `deliver` it stays due, until its outputs are fetched.
+    """
+    now = timezone.now()
+    changes: dict[str, Any] = {
+        "status": status,
+        "responded_at": now,
+        "duration_ms": int((now - submission.submitted_at).total_seconds() * 1000),
+        "next_poll_at": now + timedelta(seconds=HANDS_SECONDS) if deliver else None,
+    }
+    if response is not None:
+        changes["response"] = dict(response)
+    if outputs is not None:
+        changes["outputs"] = list(outputs)
+    if provider_job_id is not None:
+        changes["provider_job_id"] = provider_job_id
+    if error is not None:
+        changes |= {"error_class": error.error_class, "error_message": str(error)}
+    return bool(
+        ProviderSubmission.objects.filter(pk=submission.pk, status__in=LIVE).update(**changes)
+    )
+
+
+def look_again(submission_id: int, *, seconds: float, progress: float | None = None) -> None:
+    """Nothing new: come back after `seconds`."""
+    changes: dict[str, Any] = {"next_poll_at": timezone.now() + timedelta(seconds=seconds)}
+    if progress is not None:
+        changes["progress"] = progress
+    ProviderSubmission.objects.filter(pk=submission_id, next_poll_at__isnull=False).update(
+        **changes
+    )
+
+
+def leave_alone(submission_id: int) -> None:
+    """Nothing is left to do for it."""
+    ProviderSubmission.objects.filter(pk=submission_id).exclude(status__in=LIVE).update(
+        next_poll_at=None
+    )
+
+
+def take_due(*, limit: int) -> list[ProviderSubmission]:
+    """Submissions that somebody should look after now, taken for HANDS_SECONDS."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_DUE, {"limit": limit, "hands": HANDS_SECONDS})
+        ids = [row[0] for row in cursor.fetchall()]
+    if not ids:
+        return []
+    return list(ProviderSubmission.objects.filter(pk__in=ids).select_related("account", "job"))
+
+
+def any_due() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(ANY_DUE)
+        return cursor.fetchone() is not None
+
+
+def first_look(expected_seconds: float) -> float:
+    """Seconds until the first poll: shortly before it should be done."""
+    return max(0.5, 0.8 * expected_seconds)
+
+
+def is_late(submission: ProviderSubmission) -> bool:
+    """Whether its deadline has passed: after one last look it is over."""
+    return seconds_left(submission) <= 0
+
+
+def seconds_left(submission: ProviderSubmission) -> float:
+    """Until its deadline; 0 if that has passed."""
+    if submission.deadline_at is None:
+        return 0.0
+    return max(0.0, (submission.deadline_at - timezone.now()).total_seconds())
+
+
+def next_look(submission: ProviderSubmission) -> float:
+    """Seconds until the next poll: a tenth of how long it has been running, from 0.5 to 30."""
+    since = submission.accepted_at or submission.submitted_at
+    age = (timezone.now() - since).total_seconds()
+    return min(30.0, max(0.5, age / 10))
+
+
+def expected_seconds(operation: Operation, *, provider_id: str, model: str | None) -> float:
+    """How long it takes: learned from real durations, else what the adapter declares."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            EXPECTED, {"provider": provider_id, "operation": operation.name, "model": model}
+        )
+        median, samples = cursor.fetchone()
+    return float(median) if samples >= ENOUGH_SAMPLES else operation.expected_seconds

@@ -1,0 +1,114 @@
+"""Generations for tests: a fake provider over real HTTP, and a worker in this process."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+import tests.providers.adapters.simple_adapter  # noqa: F401 - registers `simple`
+from accounts import credits
+from accounts.models import Profile
+from jobs import services
+from jobs.models import Job
+from jobs.queue.drain import drain
+from jobs.queue.standby import Standby
+from jobs.queue.sweeper import Sweeper
+from providers.adapters import all_adapters
+from providers.models import ProviderAccount
+from tests.providers.adapters.simple_fake import SimpleFake
+
+all_adapters.cache_clear()
+
+
+@pytest.fixture
+def blob_folder(settings, tmp_path):
+    folder = tmp_path / "blobs"
+    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {"location": str(folder)}}
+    settings.STORAGES = {**settings.STORAGES, "blobs": backend}
+    return folder
+
+
+@pytest.fixture
+def fake(settings, blob_folder) -> Iterator[SimpleFake]:
+    with SimpleFake() as server:
+        settings.PROVIDER_BASE_URLS = {"simple": server.base_url}
+        settings.CRAWL_ALLOWED_PRIVATE = ["127.0.0.0/8"]
+        yield server
+
+
+@pytest.fixture
+def make_account() -> Callable[..., ProviderAccount]:
+    def make(name: str = "1", slots: int = 2, **values: object) -> ProviderAccount:
+        return ProviderAccount.objects.create(
+            provider_id="simple",
+            email=f"account-{name}@example.org",
+            api_key=f"test-key-{name}",
+            max_concurrent_jobs=slots,
+            **values,
+        )
+
+    return make
+
+
+@pytest.fixture
+def account(make_account) -> ProviderAccount:
+    return make_account()
+
+
+@pytest.fixture
+def ada() -> Profile:
+    """A PRO with a thousand credits: a picture costs two."""
+    profile = Profile.objects.get(user=User.objects.create_user("ada", "ada@example.org"))
+    Profile.objects.filter(pk=profile.pk).update(user_tier="PRO")
+    credits.grant(profile=profile, amount=1000, description="a gift", reference="gift")
+    return Profile.objects.get(pk=profile.pk)
+
+
+def ask(owner: Profile | None = None, prompt: str = "a red panda", **values: object) -> Job:
+    values.setdefault("operation", "text_to_image")
+    return services.create_job(owner=owner, provider="simple", params={"prompt": prompt}, **values)
+
+
+def work(until: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    """Be a worker until `until` is true: sweep and drain, as its two processes do."""
+    sweeper = Sweeper(Standby(size=1))
+    ends = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < ends, "it did not happen in time"
+        sweeper.sweep()
+        drain(task_id="test", slice_seconds=0.2)
+
+
+def ended(*jobs: Job) -> Callable[[], bool]:
+    """Whether these jobs have ended."""
+    ids = [job.pk for job in jobs]
+    return lambda: not Job.objects.filter(pk__in=ids, status__in=["pending", "processing"]).exists()
+
+
+def finish(*jobs: Job, seconds: float = 20.0) -> Job:
+    """Work until the jobs have ended; the first of them as it is then."""
+    work(ended(*jobs), seconds=seconds)
+    return Job.objects.get(pk=jobs[0].pk)
+
+
+def hurry(*, accounts: bool = False) -> None:
+    """Let what waits for its time be due now, and with `accounts` those that rest be back."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE provider_submissions SET next_poll_at = now() WHERE next_poll_at IS NOT NULL"
+        )
+        cursor.execute("UPDATE jobs SET available_at = now() WHERE available_at IS NOT NULL")
+        if accounts:
+            cursor.execute("UPDATE provider_accounts SET cooldown_until = NULL")
+
+
+def database_url() -> str:
+    """This test's database, for another process."""
+    database = connection.settings_dict
+    user = database["USER"] + (f":{database['PASSWORD']}" if database["PASSWORD"] else "")
+    if os.path.isabs(database["HOST"]):
+        return f"postgres://{user}@/{database['NAME']}?host={database['HOST']}"
+    return f"postgres://{user}@{database['HOST']}:{database['PORT']}/{database['NAME']}"

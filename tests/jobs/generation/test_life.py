@@ -1,0 +1,345 @@
+"""The life of a generation over real HTTP, from asking to the asset, and each way in which it ends."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from accounts import credits
+from accounts.errors import InsufficientCredits
+from jobs import services
+from jobs.errors import GenerationRefused, WrongState
+from jobs.models import Asset, Job
+from jobs.queue.check import check
+from jobs.queue.kinds import kind_named
+from pixsim.core import blobs
+from providers.models import ProviderAccount, ProviderSubmission
+from tests.jobs.generation.conftest import ask, ended, finish, hurry, work
+from tests.providers.adapters.fake import (
+    BROKEN_AFTER,
+    DROPPED_AFTER,
+    DROPPED_BEFORE,
+    HTML,
+    Behaviour,
+    Ending,
+    refuses,
+)
+from tests.providers.adapters.simple_adapter import SimpleAdapter
+from tests.providers.adapters.simple_fake import error
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _all_is_in_order():
+    """After each test: no invariant is broken, no balance unexplained."""
+    yield
+    broken = [one for one in check([kind_named("generation")]) if not one.holds]
+    assert broken == []
+    assert credits.unexplained() == []
+
+
+def submissions(job: Job) -> list[ProviderSubmission]:
+    return list(ProviderSubmission.objects.filter(job=job).order_by("retry_attempt"))
+
+
+def test_a_job_becomes_an_asset_of_its_owner(fake, account, ada) -> None:
+    job = ask(ada, name="panda")
+    assert (job.estimate, credits.balance(ada)) == (2, 998)
+
+    job = finish(job)
+
+    assert (job.status, job.cost, job.error_message) == ("completed", 2, None)
+    asset = job.asset
+    assert (asset.user, asset.mime_type, asset.width, asset.source_job) == (
+        ada.user, "image/png", 64, job,
+    )  # fmt: skip
+    assert blobs.exists(asset.local_path)
+    assert blobs.exists(asset.thumbnail_url)
+    (submission,) = submissions(job)
+    assert (submission.status, submission.account) == ("succeeded", account)
+    assert "2 free slots" in submission.choice
+    assert submission.duration_ms >= 0
+    assert fake.accepted_by_reference == {submission.reference: 1}
+    assert credits.balance(ada) == 998
+
+
+def test_an_answer_with_the_result_in_it_needs_no_poll(fake, account) -> None:
+    fake.at_once = True
+    job = finish(ask())
+    assert job.status == "completed"
+    assert fake.requests["submit"] == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "attempts", "status", "account_status"),
+    [
+        (refuses(401, error("auth")), 2, "completed", "error"),
+        (refuses(402, error("no_credit")), 2, "completed", "exhausted"),
+        (refuses(429, error("slow_down"), {"Retry-After": "7"}), 2, "completed", "rate_limited"),
+        (refuses(429, error("too_many")), 2, "completed", "active"),
+        (refuses(503, error("internal")), 2, "completed", "active"),
+        (DROPPED_AFTER, 1, "completed", "active"),
+        (BROKEN_AFTER, 1, "completed", "active"),
+        (HTML, 1, "completed", "active"),
+        (DROPPED_BEFORE, 2, "completed", "active"),
+        (refuses(400, error("filtered")), 1, "failed", "active"),
+        (refuses(422, error("invalid")), 1, "failed", "active"),
+    ],
+    ids=[
+        "auth", "quota", "rate limit", "concurrent limit", "unavailable", "dropped after the work",
+        "500 that did the work", "html", "dropped before the work", "filtered", "invalid",
+    ],
+)  # fmt: skip
+def test_the_class_of_an_error_decides(
+    fake, make_account, ada, behaviour, attempts, status, account_status
+) -> None:
+    first = make_account("1", priority=9)
+    make_account("2")
+    fake.script("submit", behaviour)
+    job = ask(ada)
+    work(lambda: fake.requests["submit"] > 0)
+    work(lambda: bool(hurry()) or ended(job)())
+
+    job.refresh_from_db()
+    assert (job.status, len(submissions(job))) == (status, attempts)
+    assert max(fake.accepted_by_reference.values(), default=0) <= 1
+    assert len(fake.generations) == (status == "completed")
+    first.refresh_from_db()
+    assert first.status == account_status
+    assert credits.balance(ada) == (998 if status == "completed" else 1000)
+    assert job.retry_count in (0, 3)
+    assert submissions(job)[0].previous_submission is None
+
+
+def test_what_may_have_been_charged_is_not_sent_again_and_somebody_decides(
+    fake, account, ada, monkeypatch
+) -> None:
+    monkeypatch.setattr(SimpleAdapter, "can_find", False)
+    fake.script("submit", DROPPED_AFTER)
+    job = ask(ada)
+    work(lambda: ProviderSubmission.objects.filter(status="unknown").exists())
+    # The provider may be at work on it: the slot is not given to another.
+    assert ProviderSubmission.objects.get().deadline_at > timezone.now() + timedelta(seconds=20)
+    ProviderSubmission.objects.update(deadline_at=timezone.now(), next_poll_at=timezone.now())
+
+    job = finish(job)
+
+    assert (job.status, job.error_class) == ("failed", "undecided")
+    assert "may have charged" in job.error_message
+    assert len(fake.generations) == 1
+    assert credits.balance(ada) == 998
+    with pytest.raises(WrongState, match="Decide that first"):
+        services.retry_job(job=job)
+    services.settle_job(job=job, charge=False)
+    assert credits.balance(ada) == 1000
+    with pytest.raises(WrongState, match="is decided"):
+        services.settle_job(job=job, charge=True)
+    services.retry_job(job=Job.objects.get(pk=job.pk))
+    assert finish(job).status == "completed"
+
+
+def test_a_generation_that_fails_there_gives_its_credits_back(fake, account, ada) -> None:
+    fake.endings.append(Ending("failed", "filtered", "Not that."))
+    job = finish(ask(ada))
+    assert (job.status, job.error_class) == ("failed", "filtered")
+    assert submissions(job)[0].status == "filtered"
+    assert credits.balance(ada) == 1000
+
+
+def test_a_file_on_a_private_address_or_of_another_kind_ends_the_job(
+    fake, account, settings
+) -> None:
+    fake.file = (b"<html>Sorry</html>", "image/png")
+    job = finish(ask())
+    assert (job.status, job.asset) == ("failed", None)
+    assert "is no image" in job.error_message
+    settings.CRAWL_ALLOWED_PRIVATE = []
+    fake.file = None
+    job = ask(prompt="another")
+    work(lambda: bool(hurry()) or ended(job)(), seconds=30)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert "cannot be fetched" in job.error_message
+
+
+def test_an_answer_for_another_job_is_not_believed(fake, account) -> None:
+    fake.script("check", Behaviour(change=lambda view: {**view, "id": "simple-999"}))
+    job = ask()
+    work(lambda: bool(hurry()) or ended(job)())
+    assert Job.objects.get(pk=job.pk).status == "completed"
+    assert fake.requests["check"] > 1
+
+
+def test_a_generation_that_takes_too_long_is_looked_at_once_more_and_ends(
+    fake, account, ada
+) -> None:
+    fake.duration = None
+    job = ask(ada)
+    work(lambda: ProviderSubmission.objects.filter(status="accepted").exists())
+    ProviderSubmission.objects.update(deadline_at=timezone.now(), next_poll_at=timezone.now())
+    job = finish(job)
+    assert (job.status, job.error_class) == ("failed", "timeout")
+    # Asked to stop there, it did: what the provider says is what is written.
+    assert fake.requests["cancel"] == 1
+    assert credits.balance(ada) == 1000
+
+
+class TestCancelling:
+    def test_before_it_is_sent(self, fake, ada) -> None:
+        job = ask(ada)
+        services.cancel_job(job=job)
+        job.refresh_from_db()
+        assert (job.status, credits.balance(ada)) == ("cancelled", 1000)
+        with pytest.raises(WrongState, match="is cancelled already"):
+            services.cancel_job(job=job)
+
+    def test_while_the_provider_works_on_it_frees_the_slot_when_it_has_ended_there(
+        self, fake, account, ada
+    ) -> None:
+        fake.duration = None
+        job = ask(ada)
+        work(lambda: ProviderSubmission.objects.filter(status="accepted").exists())
+        services.cancel_job(job=job)
+        assert credits.balance(ada) == 1000
+        work(lambda: not ProviderSubmission.objects.filter(status="accepted").exists())
+        assert submissions(job)[0].status == "cancelled"
+        assert not fake.live
+        assert Job.objects.get(pk=job.pk).status == "cancelled"
+
+    def test_while_it_is_being_sent(self, fake, account, ada) -> None:
+        fake.latency = 0.5
+        fake.duration = None
+        job = ask(ada)
+
+        def cancel_when_sent() -> None:
+            ends = time.monotonic() + 20
+            while not fake.requests["submit"] and time.monotonic() < ends:
+                time.sleep(0.01)
+            services.cancel_job(job=job)
+            connections["default"].close()
+
+        beside = threading.Thread(target=cancel_when_sent)  # as from another process
+        beside.start()
+        work(lambda: [one.status for one in submissions(job)] == ["cancelled"])
+        beside.join()
+        assert submissions(job)[0].status == "cancelled"
+        assert (Job.objects.get(pk=job.pk).status, credits.balance(ada)) == ("cancelled", 1000)
+
+    def test_and_then_again_from_the_stored_params(self, fake, account, ada) -> None:
+        job = ask(ada)
+        services.cancel_job(job=job)
+        services.retry_job(job=job)
+        job = finish(job)
+        assert (job.status, job.run, credits.balance(ada)) == ("completed", 1, 998)
+
+
+class TestAsking:
+    def test_each_wrong_field_is_named_and_nothing_is_kept(self, fake, ada) -> None:
+        with pytest.raises(GenerationRefused) as refused:
+            services.create_job(
+                owner=ada,
+                provider="simple",
+                operation="text_to_image",
+                params={"prompt": "", "colour": "red"},
+            )
+        assert set(refused.value.errors) == {"params.prompt", "params.colour"}
+        for wrong in (
+            {"provider": "nobody"}, {"operation": "fly"}, {"model": "other"}, {"priority": 11},
+        ):  # fmt: skip
+            values = {
+                "provider": "simple", "operation": "text_to_image", "params": {"prompt": "x"},
+            }  # fmt: skip
+            with pytest.raises(GenerationRefused) as refused:
+                services.create_job(owner=ada, **{**values, **wrong})
+            assert set(refused.value.errors) == set(wrong)
+        assert not Job.objects.exists()
+        assert credits.balance(ada) == 1000
+
+    def test_more_than_the_balance_is_refused(self, fake, ada) -> None:
+        credits.hold(profile=ada, amount=999, description="other work", reference="x")
+        with pytest.raises(InsufficientCredits, match="2 are needed and 1 are there"):
+            ask(ada)
+        assert not Job.objects.exists()
+        credits.release(reference="x")
+
+    def test_a_key_makes_one_job(self, fake, ada) -> None:
+        first = ask(ada, idempotency_key="k")
+        assert ask(ada, idempotency_key="k") == first
+        assert credits.balance(ada) == 998
+        with pytest.raises(GenerationRefused, match="idempotency_key: it made job"):
+            ask(ada, prompt="something else", idempotency_key="k")
+
+    def test_a_child_waits_for_its_parent_and_ends_with_it(self, fake, account, ada) -> None:
+        parent = ask(ada)
+        child = ask(ada, prompt="the child", parent=parent)
+        grandchild = ask(ada, prompt="the grandchild", parent=child)
+        assert child.error_message == f"It waits for its parent job {parent.pk}."
+        child = finish(child, parent)
+        assert child.status == "completed"
+        assert child.started_at > Job.objects.get(pk=parent.pk).completed_at
+        services.cancel_job(job=grandchild)
+
+        lost = ask(ada)
+        orphan = ask(ada, prompt="an orphan", parent=lost)
+        services.cancel_job(job=lost)
+        orphan = finish(orphan)
+        assert (orphan.status, orphan.error_class) == ("failed", "parent")
+        assert credits.balance(ada) == 996
+
+    def test_a_job_may_be_for_later(self, fake, account) -> None:
+        job = ask(scheduled_at=timezone.now() + timedelta(hours=1))
+        work(lambda: True)
+        assert Job.objects.get(pk=job.pk).status == "pending"
+        assert not fake.requests
+        hurry()
+        assert finish(job).status == "completed"
+
+    def test_an_asset_of_somebody_else_does_not_exist(self, fake, ada) -> None:
+        asset = Asset.objects.create(
+            user=services.system_user(), media_type="image", provider_id="p", provider_asset_id="1"
+        )
+        with pytest.raises(GenerationRefused, match=f"there is no asset:{asset.pk}"):
+            services.create_job(
+                owner=ada,
+                provider="local",
+                operation="image_to_image",
+                params={"image": f"asset:{asset.pk}", "prompt": "x"},
+            )
+
+
+class TestAccounts:
+    def test_all_exhausted_means_that_jobs_wait_and_say_so(self, fake, make_account) -> None:
+        make_account("1")
+        fake.exhausted.add("test-key-1")
+        job = ask()
+        work(lambda: ProviderAccount.objects.filter(status="exhausted").exists())
+        job.refresh_from_db()
+        assert job.status == "pending"
+        assert "quota" in job.error_message
+        fake.exhausted.clear()
+        work(lambda: bool(hurry(accounts=True)) or ended(job)())
+        account = ProviderAccount.objects.get()
+        assert (account.status, account.cooldown_until) == ("active", None)
+
+    def test_a_private_account_works_for_its_owner_only_and_first(
+        self, fake, make_account, ada
+    ) -> None:
+        own = make_account("own", user=ada.user, is_private=True, slots=5)
+        shared = make_account("shared", priority=9, slots=5)
+        mine, other = ask(ada), ask()
+        finish(mine, other)
+        assert submissions(mine)[0].account == own
+        assert submissions(other)[0].account == shared
+
+    def test_a_daily_cap_holds(self, fake, make_account) -> None:
+        make_account("1", max_daily_videos=1)
+        first, second = ask(), ask(prompt="second")
+        work(lambda: Job.objects.filter(status="completed").exists())
+        hurry()
+        work(lambda: True)
+        assert Job.objects.filter(status="pending").count() == 1
+        services.cancel_job(job=second if ended(first)() else first)

@@ -1,0 +1,63 @@
+"""A worker process for tests that kills itself with -9 at a named step of a submission.
+
+    python -m tests.jobs.generation.worker [STEP]
+
+Without a step it works until it is stopped.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import django
+
+django.setup()
+
+import tests.providers.adapters.simple_adapter  # noqa: E402, F401 - registers `simple`
+from jobs.generation import dispatching, files, settling  # noqa: E402
+from jobs.queue import doorbell  # noqa: E402
+from jobs.queue.drain import drain  # noqa: E402
+from jobs.queue.standby import Standby  # noqa: E402
+from jobs.queue.sweeper import Sweeper  # noqa: E402
+from providers import slots  # noqa: E402
+
+
+def die(*_args: Any, **_options: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def then_die(step: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **options: Any) -> None:
+        step(*args, **options)
+        die()
+
+    return run
+
+
+STEPS: dict[str, tuple[object, str, bool]] = {
+    # What is replaced, and whether it is done first.
+    "before intent": (slots, "occupy", False),
+    "after intent": (dispatching, "request_for", False),
+    "after send": (settling, "sent", False),
+    "after accept": (settling, "sent", True),
+    "during polling": (settling, "checked", False),
+    "after success before the asset": (settling, "fetched", False),
+    "after the asset before commit": (files, "record", True),
+}
+
+
+def main(step: str | None) -> None:
+    if step is not None:
+        place, name, is_done_first = STEPS[step]
+        setattr(place, name, then_die(getattr(place, name)) if is_done_first else die)
+    doorbell.ring = lambda: None
+    sweeper = Sweeper(Standby(size=1))
+    while True:
+        sweeper.sweep()
+        drain(task_id=f"worker-{os.getpid()}", slice_seconds=0.2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else None)
