@@ -1,0 +1,200 @@
+"""PixVerse's platform API: clips from text and pictures, transitions, extensions and fusions.
+
+Pictures and clips that go in are uploaded first. There is no place for our reference, and no
+lookup: PixVerse's support finds a request by its Ai-trace-id, which is made of our reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import NAMESPACE_OID, uuid4, uuid5
+
+import aiohttp
+
+from providers.adapters.base import (
+    Accepted,
+    Adapter,
+    Credentials,
+    Deadlines,
+    Failed,
+    Operation,
+    Output,
+    Request,
+    Running,
+    State,
+    Succeeded,
+)
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.http import Http
+from providers.adapters.pixverse import errors, schemas, uploads
+
+ASK_TIMEOUT = 30.0
+UPLOAD_TIMEOUT = 120.0
+
+DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
+
+PATHS = {
+    "text_to_video": "video/text/generate",
+    "image_to_video": "video/img/generate",
+    "video_transition": "video/transition/generate",
+    "video_extend": "video/extend/generate",
+    "fusion": "video/fusion/generate",
+}
+
+FILES = {
+    "image": ("img_id", uploads.IMAGE),
+    "first_frame": ("first_frame_img", uploads.IMAGE),
+    "last_frame": ("last_frame_img", uploads.IMAGE),
+    "video": ("video_media_id", uploads.MEDIA),
+}
+"""Where the number of an uploaded file goes, by our parameter."""
+
+
+class PixVerse(Adapter):
+    """The video generation API, version 2."""
+
+    name = "pixverse"
+    title = "PixVerse"
+    base_url = "https://app-api.pixverse.ai/openapi/v2"
+    operations = {
+        name: Operation(name, models, expected_seconds=60.0, deadlines=DEADLINES)
+        for name, models in schemas.MODELS.items()
+    }
+
+    async def submit(
+        self, http: Http, credentials: Credentials, request: Request
+    ) -> Accepted | Succeeded:
+        body = await self._question(http, credentials, request)
+        answer = await self._call(
+            http,
+            credentials,
+            "POST",
+            PATHS[request.operation],
+            body,
+            trace_id=str(uuid5(NAMESPACE_OID, request.reference)),
+            timeout=self.operations[request.operation].deadlines.submit,
+        )
+        video_id = _inner(answer).get("video_id")
+        if not isinstance(video_id, int) or not video_id:
+            raise ProviderError(ErrorClass.UNKNOWN, "The answer names no video.")
+        return Accepted(str(video_id), answer)
+
+    async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
+        path = f"video/result/{quote(provider_job_id, safe='')}"
+        answer = await self._call(http, credentials, "GET", path)
+        video = _inner(answer)
+        if str(video.get("id")) != provider_job_id:
+            raise ProviderError(
+                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {video.get('id')}."
+            )
+        return _state(video, answer)
+
+    async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
+        balance = _inner(await self._call(http, credentials, "GET", "account/balance"))
+        try:
+            return {
+                "monthly": int(balance["credit_monthly"]),
+                "package": int(balance["credit_package"]),
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProviderError(ErrorClass.UNKNOWN, "The answer tells no balance.") from error
+
+    async def _question(
+        self, http: Http, credentials: Credentials, request: Request
+    ) -> dict[str, Any]:
+        """The body that asks for it, with its files uploaded."""
+        body = {
+            name: value for name, value in request.params.canonical().items() if value is not None
+        }
+        for name, (sent_as, kind) in FILES.items():
+            if name in body:
+                body[sent_as] = await self._upload(http, credentials, kind, body.pop(name))
+        if request.operation == "fusion":
+            pictures = schemas.named_pictures(body.pop("subjects"), body.pop("backgrounds"))
+            body["image_references"] = [
+                {
+                    "type": name.rstrip("0123456789"),
+                    "img_id": await self._upload(http, credentials, uploads.IMAGE, url),
+                    "ref_name": name,
+                }
+                for name, url in pictures
+            ]
+        return body | {"model": request.model}
+
+    async def _upload(
+        self, http: Http, credentials: Credentials, kind: uploads.Kind, url: str
+    ) -> int:
+        """PixVerse's number of a file. Nothing is paid for an upload that fails."""
+        try:
+            answer = await self._call(
+                http,
+                credentials,
+                "POST",
+                kind.path,
+                form=uploads.form(kind, url),
+                timeout=UPLOAD_TIMEOUT,
+            )
+        except ProviderError as error:
+            if error.may_have_been_accepted:
+                raise ProviderError(
+                    ErrorClass.UNAVAILABLE, f"The upload failed: {error}"
+                ) from error
+            raise
+        number = _inner(answer).get(kind.number)
+        if not isinstance(number, int):
+            raise ProviderError(ErrorClass.UNAVAILABLE, "The upload's answer names no file.")
+        return number
+
+    async def _call(
+        self,
+        http: Http,
+        credentials: Credentials,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        form: aiohttp.FormData | None = None,
+        trace_id: str | None = None,
+        timeout: float = ASK_TIMEOUT,
+    ) -> dict[str, Any]:
+        answer = await http.call(
+            method,
+            path,
+            headers={"API-KEY": str(credentials.api_key), "Ai-trace-id": trace_id or str(uuid4())},
+            classify=errors.classify,
+            timeout=timeout,
+            body=body,
+            form=form,
+        )
+        return answer.body
+
+
+def _inner(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the answer is about."""
+    inner = answer.get("Resp")
+    return inner if isinstance(inner, dict) else {}
+
+
+def _state(video: Mapping[str, Any], answer: dict[str, Any]) -> State:
+    number = str(video["id"])
+    match video.get("status"):
+        case 1 if isinstance(video.get("url"), str) and video["url"]:
+            output = Output(url=video["url"], provider_asset_id=number)
+            return Succeeded([output], answer, number)
+        case 5:
+            return Running(response=answer)
+        case 6:
+            return _failed(ErrorClass.INVALID_PARAMETER, "The video was deleted.", answer)
+        case 7:
+            return _failed(ErrorClass.FILTERED, "The content was refused.", answer)
+        case 8:
+            # "Our server encountered an error during generation. Please try again."
+            return _failed(ErrorClass.UNAVAILABLE, "The generation failed.", answer)
+        case status:
+            raise ProviderError(ErrorClass.UNKNOWN, f"The video has status {status!r}.")
+
+
+def _failed(error_class: ErrorClass, message: str, answer: dict[str, Any]) -> Failed:
+    return Failed(ProviderError(error_class, message), answer)

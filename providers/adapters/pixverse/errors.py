@@ -1,0 +1,55 @@
+"""PixVerse's error codes (docs.platform.pixverse.ai/error-codes-796041m0).
+
+An answer has `ErrCode`, 0 for success, whatever its status; one page spells it `err_code`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.http import Answer, by_status
+
+CODES = {
+    400011: ErrorClass.INVALID_PARAMETER,
+    400012: ErrorClass.AUTH,
+    400013: ErrorClass.INVALID_PARAMETER,
+    400017: ErrorClass.INVALID_PARAMETER,
+    400018: ErrorClass.INVALID_PARAMETER,
+    400019: ErrorClass.INVALID_PARAMETER,
+    400032: ErrorClass.INVALID_PARAMETER,
+    500008: ErrorClass.INVALID_PARAMETER,
+    500020: ErrorClass.AUTH,
+    500030: ErrorClass.INVALID_PARAMETER,
+    500031: ErrorClass.INVALID_PARAMETER,
+    500032: ErrorClass.INVALID_PARAMETER,
+    500033: ErrorClass.INVALID_PARAMETER,
+    500041: ErrorClass.UNAVAILABLE,
+    500042: ErrorClass.INVALID_PARAMETER,
+    500044: ErrorClass.CONCURRENT_LIMIT,
+    500052: ErrorClass.FILTERED,
+    500054: ErrorClass.FILTERED,
+    500063: ErrorClass.FILTERED,
+    500064: ErrorClass.INVALID_PARAMETER,
+    500069: ErrorClass.UNAVAILABLE,
+    500090: ErrorClass.QUOTA,
+}
+"""Others, such as 500100 ("MySQL error") and 99999, go by their status."""
+
+BAD_KEY = re.compile(r"api-?key|token (is )?(invalid|expired)", re.IGNORECASE)
+"""The page of common errors has "Invalid API-KEY", and gives no code for it."""
+
+
+def classify(answer: Answer) -> ProviderError | None:
+    """The error in an answer."""
+    body = answer.body
+    code = body.get("ErrCode", body.get("err_code", 0))
+    if code == 0:
+        return None
+    message = str(body.get("ErrMsg") or body.get("err_msg") or f"Error {code}.")
+    found = by_status(answer, message, str(code))
+    if isinstance(code, int) and code in CODES:
+        found.error_class = CODES[code]
+    elif BAD_KEY.search(message):
+        found.error_class = ErrorClass.AUTH
+    return found

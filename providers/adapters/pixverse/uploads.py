@@ -1,0 +1,44 @@
+"""Files that go to PixVerse: it takes addresses, and bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import aiohttp
+
+from providers.adapters.errors import ErrorClass, ProviderError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to upload: its path, its two fields, and the number that the answer has."""
+
+    path: str
+    bytes_field: str
+    address_field: str
+    number: str
+
+
+IMAGE = Kind("image/upload", "image", "image_url", "img_id")
+MEDIA = Kind("media/upload", "file", "file_url", "media_id")
+
+
+def form(kind: Kind, url: str) -> aiohttp.FormData:
+    """The form that uploads what is at an address, or in it (data:). Raises ProviderError."""
+    form = aiohttp.FormData(default_to_multipart=True)
+    if not url.startswith("data:"):
+        form.add_field(kind.address_field, url)
+        return form
+    head, _, text = url.removeprefix("data:").partition(",")
+    mime_type, _, encoding = head.partition(";")
+    try:
+        if encoding != "base64":
+            raise ValueError("only base64 is understood in a data address")
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ProviderError(ErrorClass.INVALID_PARAMETER, f"A file: {error}.") from error
+    name = f"input.{mime_type.rpartition('/')[2]}"
+    form.add_field(kind.bytes_field, content, filename=name, content_type=mime_type)
+    return form
