@@ -60,8 +60,10 @@ def crash(step: str, *, fake, blob_folder, tmp_path) -> int:
     return process.returncode
 
 
-@pytest.mark.parametrize("can_find", [True, False], ids=["can find", "cannot find"])
-@pytest.mark.parametrize("step", STEP_NAMES)
+@pytest.mark.parametrize(
+    ("step", "can_find"),
+    [*((step, True) for step in STEP_NAMES), ("after intent", False), ("after send", False)],
+)
 def test_a_worker_that_dies_at_a_step_loses_nothing_and_pays_nothing_twice(
     step, can_find, fake, account, ada, blob_folder, tmp_path, monkeypatch
 ) -> None:
