@@ -9,9 +9,9 @@ Sources, by the letters in the tables (platform.mureka.ai/docs/…):
   K  en/quickstart.html: the address, the key, a task and the body of an error
   E  en/error-codes.html: 400, 401, 403 (unsupported region), 429 (rate limit; quota), 500, 503
 
-K was read itself. The operations' pages are made in the browser, and were read as others have
-written them down: github.com/superbuilders/mureka, and the npm package `unmodel`, which gives the
-words of the OpenAPI document of August 2026. `reviewing` is a status of Mureka's site in China.
+K and the FAQ (en/faq.html) were read themselves. The others were read as others have written them
+down: github.com/superbuilders/mureka, and the package `unmodel`, which gives the words of the
+OpenAPI document of August 2026. `reviewing` is said to be a status of Mureka's site in China.
 
 Left open there, and decided here: what an unknown field does (refused here, so that our schema is
 held against the pages); the words for too many songs at once (the FAQ says that there is a limit,

@@ -14,17 +14,19 @@ Sources, by the letters in the tables (docs.platform.pixverse.ai/…):
   E  error-codes-796041m0; the guides beside it say "400/500 status" of them
   C  common-errors-and-solutions-882978m0: "Invalid API-KEY"
 
-"traceID format: UUID, must be unique for each request" stands on every page.
+"traceID format: UUID, must be unique for each request" stands on every page. The pages were read in
+stored copies of 2026, some older than v6 and c1.
 
 Left open there, and decided here: the code of a bad key (400012, "Invalid account") and of a trace
 id that comes again (400017; the guides only say that the video then seems to run for ever); the
 status of an error (400 or 500, as the code begins; the upload's page shows a 500 with `err_code`);
 what an unknown field does (refused here, so that our schemas are held against the pages); whether
-uploads are seen by other accounts (not here). T, I, N and X do not speak of c1, nor N of v5.6's
-sound: for c1 the ranges of F are used, and N gives sound to v5.5 and V to v6 only. The length of a
-prompt is 2048 on these pages and in E; newer ones are said to have 5000. An address to upload
-from is not fetched here. Webhooks exist (webhook-integration-1905378m0), but must be set up by
-hand, for two of the operations; they are not played here.
+uploads are seen by other accounts (not here). T, I and N do not speak of c1, nor of the lengths of
+v5.6, nor N of v5.6's sound: for c1 and those lengths, F is used, and N gives sound to v5.5 and V to
+v6 only. The length of a prompt is 2048 on these pages and in E; newer ones are said to have 5000.
+An address to upload from is not fetched here. Webhooks exist (webhook-integration-1905378m0), for
+two of the operations; how to register one and what is signed could not be read to the end, and
+they are not played here.
 """
 
 from __future__ import annotations
