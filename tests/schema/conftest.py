@@ -14,11 +14,14 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
+from pixsim.schema.contents import wipe
 from tests.schema.packages import packages as packages
 
 ALIAS = "scratch"
 NAME = f"pixsim_scratch_{os.getpid()}"
-TEMPLATE = f"pixsim_template_{os.getpid()}"
+MIGRATED = f"{NAME}_migrated"
+TEMPLATE = f"{NAME}_template"
+Server = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,23 @@ class Ran:
 
 
 @pytest.fixture
-def database(_server: Callable[[str], Any]) -> Iterator[str]:
+def database(_server: Server, _scratch: str) -> Iterator[str]:
     """The alias of an empty database."""
-    with _made(_server, f'CREATE DATABASE "{NAME}"'):
+    # One for all tests of the process: to make a database and to drop it are a checkpoint each.
+    _server(f'ALTER DATABASE "{_scratch}" RESET ALL')
+    _server(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+        [_scratch],
+    )
+    with alias_of(_scratch):
+        wipe(connections[ALIAS])
         yield ALIAS
 
 
 @pytest.fixture
-def migrated(_server: Callable[[str], Any], _template: str) -> Iterator[str]:
+def migrated(_server: Server, _template: str) -> Iterator[str]:
     """The alias of a database at the head of our migrations."""
-    with _made(_server, f'CREATE DATABASE "{NAME}" TEMPLATE "{_template}"'):
+    with made(_server, MIGRATED, template=_template), alias_of(MIGRATED):
         yield ALIAS
 
 
@@ -77,7 +87,7 @@ def sql() -> Callable[..., list[tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="session")
-def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[[str], Any]]:
+def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
     """Runs a statement on the server, outside the tests' own database."""
     settings = connections["default"].settings_dict
     parameters = {
@@ -97,28 +107,32 @@ def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[
 
 
 @pytest.fixture(scope="session")
-def _template(_server: Callable[[str], Any]) -> Iterator[str]:
-    _server(f'DROP DATABASE IF EXISTS "{TEMPLATE}" WITH (FORCE)')
-    _server(f'CREATE DATABASE "{TEMPLATE}"')
-    with _alias(TEMPLATE):
-        call_command("migrate", database=ALIAS, verbosity=0)
-    yield TEMPLATE
-    _server(f'DROP DATABASE IF EXISTS "{TEMPLATE}" WITH (FORCE)')
+def _scratch(_server: Server) -> Iterator[str]:
+    with made(_server, NAME):
+        yield NAME
+
+
+@pytest.fixture(scope="session")
+def _template(_server: Server) -> Iterator[str]:
+    with made(_server, TEMPLATE):
+        with alias_of(TEMPLATE):
+            call_command("migrate", database=ALIAS, verbosity=0)
+        yield TEMPLATE
 
 
 @contextmanager
-def _made(server: Callable[[str], Any], statement: str) -> Iterator[None]:
-    server(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
-    server(statement)
+def made(server: Server, name: str, *, template: str = "template1") -> Iterator[None]:
+    """A database of this name, while the block lasts."""
+    server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    server(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
-        with _alias(NAME):
-            yield
+        yield
     finally:
-        server(f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')
+        server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager
-def _alias(name: str) -> Iterator[None]:
+def alias_of(name: str) -> Iterator[None]:
     # A copy to the ground: a test may change what it holds.
     connections.databases[ALIAS] = deepcopy(connections["default"].settings_dict) | {"NAME": name}
     try:

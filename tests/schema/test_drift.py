@@ -1,7 +1,6 @@
 """Each kind of drift is found and said; what means the same is none."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from django.db import connections, transaction
@@ -9,19 +8,20 @@ from django.db import connections, transaction
 from pixsim.schema import drift
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.reference import Reference, reference
-from tests.schema.conftest import ALIAS, NAME, TEMPLATE, _made
+from tests.schema.conftest import ALIAS, MIGRATED, Server, alias_of, made
 
 PRIORITY = "CHECK (((priority >= 0) AND (priority <= 10)))"
 
 
 @pytest.fixture(scope="module")
-def expected(_server: Callable[[str], Any], _template: str) -> Iterator[Reference]:
+def expected(_server: Server, _template: str) -> Iterator[Reference]:
     """What our migrations make, beside one migrated database for all tests here."""
     with (
-        _made(_server, f'CREATE DATABASE "{NAME}" TEMPLATE "{TEMPLATE}"'),
-        reference(connections[ALIAS]) as made,
+        made(_server, MIGRATED, template=_template),
+        alias_of(MIGRATED),
+        reference(connections[ALIAS]) as built,
     ):
-        yield made
+        yield built
 
 
 @pytest.fixture

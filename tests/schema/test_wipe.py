@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -27,7 +27,7 @@ class Keyboard(io.StringIO):
 
 
 @pytest.fixture
-def name(packages: Packages, database: str, sql: Sql) -> str:
+def name(packages: Packages, database: str, sql: Sql) -> Iterator[str]:
     """The name of a database with a bit of everything in it."""
     packages.add("shop", {"0001_initial": creates("Book")})
     call_command("migrate", database=database, verbosity=0)
@@ -47,7 +47,8 @@ def name(packages: Packages, database: str, sql: Sql) -> str:
         "CREATE TYPE pair AS (a integer, b integer)",
     ]:
         sql(statement)
-    return str(connections[database].settings_dict["NAME"])
+    yield str(connections[database].settings_dict["NAME"])
+    sql("DROP EXTENSION IF EXISTS pg_trgm")  # which stays, as others share the database
 
 
 def has_extension(sql: Sql) -> bool:
