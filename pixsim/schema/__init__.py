@@ -5,6 +5,7 @@
     errors.py       refusals, each one clear message with an exit code
     connecting.py   whether the database answers, as what, and where its URL came from
     locking.py      one advisory lock around everything that writes
+    ownership.py    whether the database is ours, or another system's to take over
     history.py      what was applied, in its order; heads; rows without a file
     words.py        what `head`, `-1`, `crawler 0002` and older revision ids mean
     targets.py      words and what is applied become a plan

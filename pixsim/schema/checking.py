@@ -19,7 +19,6 @@ from pixsim.schema.catalog import Schema, read_schema
 from pixsim.schema.connecting import explain, look
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import (
-    alembic_revisions,
     heads,
     inconsistency,
     load_migrations,
@@ -27,7 +26,7 @@ from pixsim.schema.history import (
     read_history,
 )
 from pixsim.schema.losses import walk
-from pixsim.schema.running import own_apps
+from pixsim.schema.ownership import made_by_another, own_apps
 
 NARROW = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 """Types of keys that run out in a lifetime, with the last number each can hold."""
@@ -140,14 +139,10 @@ def _models_without_migration(loader: MigrationLoader) -> Iterator[Problem]:
 
 
 def _of_database(connection: BaseDatabaseWrapper, accepted: Collection[str]) -> Iterator[Problem]:
-    alembic = alembic_revisions(connection)
-    if alembic is not None:
-        at = ", ".join(alembic) or "no revision"
-        yield Problem(
-            "database", f"Alembic made it (at {at}): take it over with `manage.py db adopt`."
-        )
-        return
     loader = load_migrations(connection)
+    if made := made_by_another(connection, loader):
+        yield Problem("database", f"{made}: take it over with `manage.py db adopt`.")
+        return
     history = read_history(connection, loader=loader)
     yield from (
         Problem(

@@ -152,16 +152,6 @@ def inconsistency(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> s
     return ""
 
 
-def alembic_revisions(connection: BaseDatabaseWrapper) -> list[str] | None:
-    """The revisions in the table `alembic_version`, or None if there is no such table."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return None
-        cursor.execute("SELECT version_num FROM alembic_version ORDER BY 1")
-        return [revision for (revision,) in cursor.fetchall()]
-
-
 def summary(migration: Migration) -> str:
     """The first paragraph of what the file says of itself, in one line; may be empty."""
     module = sys.modules.get(type(migration).__module__)

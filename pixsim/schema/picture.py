@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
 from pixsim.schema.catalog import Constraint, Schema, Table
-from pixsim.schema.running import own_apps
+from pixsim.schema.ownership import own_apps
 from pixsim.schema.writing import ELSEWHERE, About, in_order, keys_of
 
 WIDTH, GUTTER, MARGIN = 360, 96, 56

@@ -22,28 +22,22 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.transaction import atomic
 from django.utils.module_loading import module_has_submodule
 
 from pixsim.schema import files
-from pixsim.schema.adoption.recognising import made_by_alembic
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.history import alembic_revisions
+from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.targets import Step
 from pixsim.schema.waiting import Patience, Wait, Waiting
-from pixsim.schema.words import Key, listed
+from pixsim.schema.words import Key
 
 
 class MigrationFailed(SchemaError):
     """A migration raised something; the message says what stays of it."""
-
-
-class MadeByAlembic(SchemaError):
-    """The tables are another system's: they are taken over by `db adopt`, not made."""
 
 
 @dataclass(frozen=True)
@@ -95,25 +89,6 @@ def run(
     state = executor.migrate(None, plan=plan, state=state.clone())
     emit_post_migrate_signal(apps=_final(state).apps, **about)
     return done
-
-
-def refuse_alembic(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
-    """Raises MadeByAlembic if the database is Alembic's and no app of the project was begun."""
-    begun = {app for app, _ in loader.applied_migrations} & own_apps()
-    if begun or not made_by_alembic(connection):
-        return
-    revisions = alembic_revisions(connection)
-    at = f"revision {listed(revisions)}" if revisions else "no revision"
-    raise MadeByAlembic(
-        f"Alembic made this database (it is at {at}), and its tables are not ours yet. Nothing was "
-        f"changed. See what would happen with `manage.py db adopt`, then take it over with "
-        f"`manage.py db adopt --apply`."
-    )
-
-
-def own_apps() -> set[str]:
-    """The apps of the project, without those that come with Django."""
-    return {app.label for app in apps.get_app_configs() if not app.name.startswith("django.")}
 
 
 class Executor(MigrationExecutor):

@@ -11,7 +11,7 @@ from django.apps import apps
 
 from pixsim.schema.catalog import Column, Constraint, Schema, Sequence, Table, quoted
 from pixsim.schema.drift import BOOKKEEPING
-from pixsim.schema.running import own_apps
+from pixsim.schema.ownership import own_apps
 
 ELSEWHERE = ""
 """The app of a table that no model knows."""

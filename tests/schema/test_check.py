@@ -154,5 +154,6 @@ def test_a_database_that_alembic_made(shop, db, sql):
     ran = db("check")
     assert (ran.code, ran.out) == (
         1,
-        "database: Alembic made it (at no revision): take it over with `manage.py db adopt`.\n",
+        "database: Alembic made this database (it is at no revision): take it over with "
+        "`manage.py db adopt`.\n",
     )

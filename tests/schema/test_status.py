@@ -115,7 +115,7 @@ def test_a_database_that_alembic_made_is_recognised(shop, db, sql) -> None:
     ran = db("status")
 
     assert ran.code == 1
-    assert "Alembic made this database (at daa977a0bfa9)" in ran.out
+    assert "Alembic made this database (it is at revision daa977a0bfa9)" in ran.out
     assert "`manage.py db adopt`" in ran.out
     assert "upgrade" not in ran.out
 

@@ -274,9 +274,7 @@ def test_killed_midway_the_next_run_knows_and_goes_on(shop, db, sql):
         "shop 0003_tables was being applied when it was stopped, after 1 of its operations: finish "
         "it with `manage.py db upgrade`."
     )
-    assert (
-        db("downgrade", "-1", "--yes").err == f"Nothing was changed, since first {stopped}\n"
-    )
+    assert db("downgrade", "-1", "--yes").err == f"Nothing was changed, since first {stopped}\n"
     assert f"files: {stopped}" in db("check").out
 
     flag.touch()

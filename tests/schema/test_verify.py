@@ -104,14 +104,25 @@ def test_what_is_recorded_but_not_there_is_a_difference(shop, db, sql):
     assert there == ["column shop_pen.note: expected text, null, no default, found nothing"]
 
 
-def test_a_row_whose_file_is_gone_is_said(shop, db):
+def test_what_a_row_without_a_file_did_is_not_proved_and_another_projects_is_let_be(shop, db, sql):
     shop.remove("shop", "0002_note")
+    sql("INSERT INTO django_migrations (app, name, applied) VALUES ('old', '0001_it', now())")
+    gone = (
+        "Applied, but its file is gone, so that nobody knows what it did: shop 0002_note. Bring the "
+        "file back, or see to what it did and forget the row with `manage.py db prune`.\n"
+    )
+    foreign = "Applied by an app that is not installed here, and left alone: old 0001_it.\n"
     ran = db("verify")
     assert ran.code == 1
     assert ran.out == (
-        "Applied, but its file is gone, so that nobody knows what it did: shop 0002_note.\n"
-        "column shop_pen.note: expected nothing, found text, null, no default\n"
+        f"{gone}{foreign}column shop_pen.note: expected nothing, found text, null, no default\n"
     )
+    sql("ALTER TABLE shop_pen DROP COLUMN note")
+    ran = db("verify")
+    assert (ran.code, ran.out) == (1, f"{gone}{foreign}")
+    db("prune", "--yes")
+    ran = db("verify")
+    assert (ran.code, ran.out) == (0, f"{foreign}Clean: 1 migrations compared.\n")
 
 
 def test_squashed_migrations_stand_for_what_they_replace(shop, db, sql):
@@ -145,7 +156,7 @@ def test_an_empty_database_and_one_of_alembic_are_not_called_clean(packages, dat
     ran = db("verify")
     assert (ran.code, ran.out.splitlines()[0]) == (
         1,
-        "Alembic made this database (at 002): take it over with `manage.py db adopt`.",
+        "Alembic made this database (it is at revision 002): take it over with `manage.py db adopt`.",
     )
 
 

@@ -12,6 +12,7 @@ from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.losses import Loss, losses, refuse_irreversible
+from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.reporting import (
     Reporter,
     add_waiting_arguments,
@@ -19,7 +20,7 @@ from pixsim.schema.reporting import (
     patience_from,
     show_plan,
 )
-from pixsim.schema.running import refuse_alembic, run
+from pixsim.schema.running import run
 from pixsim.schema.targets import Plan, plan_for
 from pixsim.schema.verbs import Context, Verb
 

@@ -32,11 +32,18 @@ class Prune(Verb):
         console, app = context.console, context.options.app
         loader = load_migrations(context.connection)
         history = read_history(context.connection, loader=loader)
-        halves = _halves(context.connection, loader, history)
-        if app and app not in {*history.heads, *(row.app for row in (*history.applied, *halves))}:
+        lost: list[Row | Unfinished] = [
+            *history.unknown,
+            *_halves(context.connection, loader, history),
+        ]
+        known = {
+            *history.heads,
+            *(row.app for row in history.applied),
+            *(each.app for each in lost),
+        }
+        if app and app not in known:
             raise UsageError(f"There is no app {app} with migrations, and no row names it.")
         # Another project may live in the same database: its rows are not ours to judge.
-        lost = [*history.unknown, *halves]
         installed = loader.migrated_apps | loader.unmigrated_apps
         chosen = [each for each in lost if (each.app == app if app else each.app in installed)]
         kept = [] if app else [each for each in lost if each not in chosen]

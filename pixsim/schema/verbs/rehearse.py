@@ -12,9 +12,10 @@ from pixsim.schema.console import Console, readable_size
 from pixsim.schema.copying import Copy, drop_left_behind
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
+from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.rehearsal import Audience, Measured, Rehearsed, rehearse
 from pixsim.schema.reporting import name
-from pixsim.schema.running import Done, refuse_alembic
+from pixsim.schema.running import Done
 from pixsim.schema.targets import plan_for
 from pixsim.schema.verbs import Context, Verb
 from pixsim.schema.watching import Lock

@@ -12,9 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.errors import FINE, WRONG, SchemaError
 from pixsim.schema.history import heads, load_migrations
+from pixsim.schema.ownership import own_apps
 from pixsim.schema.picture import as_svg
 from pixsim.schema.reference import reference
-from pixsim.schema.running import own_apps
 from pixsim.schema.verbs import Context, Verb
 from pixsim.schema.writing import about_tables, as_sql
 

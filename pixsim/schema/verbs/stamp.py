@@ -9,8 +9,8 @@ from pixsim.schema.adoption.revisions import REVISIONS
 from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
+from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.reference import NoReference
-from pixsim.schema.running import refuse_alembic
 from pixsim.schema.stamping import Look, look, record
 from pixsim.schema.targets import Plan, plan_between
 from pixsim.schema.verbs import Context, Verb

@@ -13,11 +13,11 @@ from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import (
     History,
     Row,
-    alembic_revisions,
     inconsistency,
     load_migrations,
     read_history,
 )
+from pixsim.schema.ownership import alembic_revisions, made_by_another
 from pixsim.schema.verbs import Context, Verb
 
 SHOWN = 3
@@ -50,8 +50,8 @@ class Status(Verb):
         )
         loader = load_migrations(connection)
         history = read_history(connection, loader=loader)
-        alembic = alembic_revisions(connection)
-        wrong = list(_wrong(history, alembic))
+        made_by = made_by_another(connection, loader)
+        wrong = list(_wrong(history, made_by))
         wrong += map(str, files.unfinished(connection, loader))
         if broken := inconsistency(connection, loader):
             wrong.append(broken)
@@ -73,7 +73,7 @@ class Status(Verb):
                 "unknown": [".".join(row.key) for row in history.unknown],
                 "last_applied": _row(history.last),
                 "apps": [_app(history, app) for app in history.heads],
-                "alembic": alembic,
+                "alembic": alembic_revisions(connection) if made_by else None,
                 "wrong": wrong,
             }
         )
@@ -111,14 +111,11 @@ def _row(row: Row | None) -> dict[str, Any] | None:
     return {"app": row.app, "name": row.name, "at": row.at} if row else None
 
 
-def _wrong(history: History, alembic: list[str] | None) -> list[str]:
+def _wrong(history: History, made_by: str) -> list[str]:
     """What is to be done or wrong, one sentence each."""
     wrong = []
-    if alembic is not None:
-        at = ", ".join(alembic) or "no revision"
-        wrong.append(
-            f"Alembic made this database (at {at}): take it over with `manage.py db adopt`."
-        )
+    if made_by:
+        wrong.append(f"{made_by}: take it over with `manage.py db adopt`.")
     elif history.pending:
         count = len(history.pending)
         wrong.append(f"{count} pending: apply with `manage.py db upgrade`.")

@@ -11,6 +11,7 @@ from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.losses import Rows
+from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.reporting import (
     Reporter,
     add_waiting_arguments,
@@ -18,7 +19,7 @@ from pixsim.schema.reporting import (
     patience_from,
     show_plan,
 )
-from pixsim.schema.running import refuse_alembic, run
+from pixsim.schema.running import run
 from pixsim.schema.targets import Step, plan_for
 from pixsim.schema.unsafe import Finding, too_large
 from pixsim.schema.verbs import Context, Verb

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 
 from pixsim.schema import drift, promises
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.errors import FINE, WRONG
-from pixsim.schema.history import History, alembic_revisions, read_history
+from pixsim.schema.history import History, Row, load_migrations, read_history
+from pixsim.schema.ownership import made_by_another
 from pixsim.schema.reference import reference
 from pixsim.schema.verbs import Context, Verb
 
@@ -23,7 +25,8 @@ class Verify(Verb):
 
     def run(self, context: Context) -> int:
         connection, console = context.connection, context.console
-        history = read_history(connection)
+        loader = load_migrations(connection)
+        history = read_history(connection, loader=loader)
         with reference(connection) as expected:
             found = read_schema(connection)
             differences = drift.between(expected, found)
@@ -31,7 +34,7 @@ class Verify(Verb):
         broken, skipped = promises.broken(connection, wanted)
         strangers = drift.strangers(expected.schema, found)
         if not history.applied:
-            console.say(_nothing_applied(alembic_revisions(connection)))
+            console.say(_nothing_applied(made_by_another(connection, loader)))
         for line in (*_standing(history), *differences, *broken):
             console.say(str(line))
         if strangers:
@@ -39,7 +42,9 @@ class Verify(Verb):
         if skipped:
             names = ", ".join(each.name for each in skipped)
             console.say(f"Not proved, since their columns are not there: {names}.")
-        is_clean = bool(history.applied) and not differences and not broken
+        # What a file did that is gone cannot be looked for; other projects' rows are their own.
+        unproved = [row for row in history.unknown if row.is_installed]
+        is_clean = bool(history.applied) and not (differences or broken or unproved)
         if is_clean:
             console.say(f"Clean: {len(expected.made)} migrations compared.")
         console.result(
@@ -74,11 +79,10 @@ class Verify(Verb):
         return FINE if is_clean else WRONG
 
 
-def _nothing_applied(alembic: list[str] | None) -> str:
-    if alembic is None:
-        return "Nothing is recorded as applied, so there is nothing to compare with."
-    at = ", ".join(alembic) or "no revision"
-    return f"Alembic made this database (at {at}): take it over with `manage.py db adopt`."
+def _nothing_applied(made_by: str) -> str:
+    if made_by:
+        return f"{made_by}: take it over with `manage.py db adopt`."
+    return "Nothing is recorded as applied, so there is nothing to compare with."
 
 
 def _standing(history: History) -> list[str]:
@@ -88,7 +92,15 @@ def _standing(history: History) -> list[str]:
         lines.append(
             f"Behind head by {len(history.pending)} migrations; compared with what is applied."
         )
-    if history.unknown:
-        names = ", ".join(" ".join(row.key) for row in history.unknown)
-        lines.append(f"Applied, but its file is gone, so that nobody knows what it did: {names}.")
+    if gone := _named(row for row in history.unknown if row.is_installed):
+        lines.append(
+            f"Applied, but its file is gone, so that nobody knows what it did: {gone}. Bring the file "
+            f"back, or see to what it did and forget the row with `manage.py db prune`."
+        )
+    if foreign := _named(row for row in history.unknown if not row.is_installed):
+        lines.append(f"Applied by an app that is not installed here, and left alone: {foreign}.")
     return lines
+
+
+def _named(rows: Iterable[Row]) -> str:
+    return ", ".join(" ".join(row.key) for row in rows)
