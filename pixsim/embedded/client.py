@@ -37,14 +37,15 @@ def need(*services: str) -> dict[str, Any]:
         if _link is not None:
             with contextlib.suppress(OSError, ValueError):
                 return _checked(_ask(_link, request))
-        _link = _connect_or_start(_place())
-        return _checked(_ask(_link, request))
+        _link, answer = _connect_and_ask(_place(), request)
+        return _checked(answer)
 
 
 def keep(*services: str) -> dict[str, Any]:
     """Have `services` running until `stop`. Returns the keeper's status."""
-    with _connect_or_start(_place()) as link:
-        return _checked(_ask(link, {"do": "keep", "services": services}))
+    link, answer = _connect_and_ask(_place(), {"do": "keep", "services": services})
+    link.close()
+    return _checked(answer)
 
 
 def status() -> dict[str, Any] | None:
@@ -52,8 +53,9 @@ def status() -> dict[str, Any] | None:
     link = _connect(_place())
     if link is None:
         return None
-    with link:
+    with link, contextlib.suppress(OSError, ValueError):
         return _ask(link, {"do": "status"})
+    return None
 
 
 def stop(*, force: bool = False) -> dict[str, Any] | None:
@@ -64,11 +66,12 @@ def stop(*, force: bool = False) -> dict[str, Any] | None:
     link = _connect(_place())
     if link is None:
         return None
-    with link:
+    with link, contextlib.suppress(ConnectionError):
         answer = _ask(link, {"do": "stop", "force": force})
         if "error" not in answer:
             link.recv(1)
         return answer
+    return None
 
 
 def data_folder() -> Path:
@@ -85,17 +88,23 @@ def _place() -> Place:
         raise EmbeddedServiceError(str(error)) from error
 
 
-def _connect_or_start(place: Place) -> socket.socket:
+def _connect_and_ask(place: Place, request: dict[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
+    """A link to a keeper and its answer, from the next keeper if this one ends before it answers."""
     deadline = time.monotonic() + CONNECT_SECONDS
-    while (link := _connect(place)) is None:
+    while True:
+        if link := _connect(place):
+            try:
+                return link, _ask(link, request)
+            except (OSError, ValueError):
+                link.close()
+        else:
+            _start_keeper(place)
         if time.monotonic() > deadline:
             raise EmbeddedServiceError(
                 f"The keeper of the embedded services does not answer. Its log: "
                 f"{place.log('keeper')}. `manage.py services status` shows what runs."
             )
-        _start_keeper(place)
         time.sleep(0.02)
-    return link
 
 
 def _connect(place: Place) -> socket.socket | None:

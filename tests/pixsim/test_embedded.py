@@ -2,16 +2,20 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pixsim.embedded import client as embedded
 from pixsim.embedded.places import Place, PlaceError, place_for
 from pixsim.embedded.servers import reachable_copy
 from tests.pixsim.support import (
@@ -180,6 +184,29 @@ def test_services_says_what_runs_keeps_it_and_stops_it(home: Path) -> None:
     process.communicate("\n")
     assert manage("services", "stop", env=env).returncode == 0
     assert processes_of(home) == []
+
+
+def test_a_keeper_that_ends_before_it_answers_is_no_error_the_next_one_is_asked(
+    settings: Any,
+) -> None:
+    def end_twice_then_answer() -> None:
+        for line in (b"", b"", b'{"services": {}}\n'):
+            link, _ = listener.accept()
+            with link:
+                link.recv(4096)
+                link.sendall(line)
+
+    with short_home() as home, socket.socket(socket.AF_UNIX) as listener:
+        settings.PIXSIM_HOME = home
+        place_for(home).prepare()
+        listener.bind(str(place_for(home).keeper_socket))
+        listener.listen()
+        keeper = threading.Thread(target=end_twice_then_answer)
+        keeper.start()
+
+        assert embedded.status() is None
+        assert embedded.keep("redis") == {"services": {}}
+        keeper.join()
 
 
 def test_services_has_nothing_to_do_where_the_settings_name_both(home: Path) -> None:
