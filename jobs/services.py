@@ -53,6 +53,7 @@ def create_job(
     """
     adapter, wanted = _operation(provider, operation)
     model, checked = _checked(wanted, model, params)
+    _check_texts(model=model, name=name, idempotency_key=idempotency_key)
     if priority is None:
         priority = tiers.tier_of(owner).default_priority if owner else DEFAULT_PRIORITY
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
@@ -172,6 +173,31 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
         _begin(job)
 
 
+def change_priority(*, job: Job, priority: int, actor: Profile | None = None) -> None:
+    """Change how urgent a job is that has not ended; its owner's window is filled anew.
+
+    Raises GenerationRefused or LimitExceeded for a priority that it may not have, WrongState if it
+    has ended.
+    """
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise GenerationRefused(
+            {"priority": f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."}
+        )
+    with transaction.atomic():
+        if job.owner is not None:
+            tiers.require(job.owner, "highest_priority", 0, priority)
+        changed = Job.objects.filter(
+            pk=job.pk, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]
+        ).update(priority=priority, updated_at=timezone.now())
+        if not changed:
+            job.refresh_from_db()
+            raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
+        _log("job.priority_changed", job, actor, priority=priority)
+        if job.owner_id:
+            admission.admit(_kind(), job.owner_id)
+        doorbell.ring_on_commit()
+
+
 def settle_job(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
     """Decide what a job cost that may have been charged: all that was held, or nothing.
 
@@ -223,6 +249,19 @@ def _checked(wanted: Operation, model: str | None, params: Mapping[str, Any]) ->
         raise GenerationRefused(
             {f"params.{name}": text for name, text in refused.errors.items()}
         ) from refused
+
+
+def _check_texts(**texts: str | None) -> None:
+    """Raises GenerationRefused for texts that their columns do not hold."""
+    errors = {}
+    for field, text in texts.items():
+        longest = Job._meta.get_field(field).max_length or 0
+        if text and len(text) > longest:
+            errors[field] = f"may have {longest} characters, not {len(text)}."
+        elif text and "\0" in text:
+            errors[field] = "has a NUL character (U+0000) in it."
+    if errors:
+        raise GenerationRefused(errors)
 
 
 def _check_parent(parent: Job | None, user: User) -> None:

@@ -8,8 +8,9 @@ over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -78,6 +79,28 @@ FOR NO KEY UPDATE SKIP LOCKED
 # A statement of its own after the lock, so that it sees what others have committed.
 FREE = f"SELECT {_FREE} FROM provider_accounts account WHERE account.id = %(id)s"
 
+# What people look at. NULL as health: nothing has ended yet.
+STANDINGS = f"""
+SELECT account.id, ({_USED}), ({_TODAY}), ({_HEALTH}),
+       (SELECT coalesce(jsonb_object_agg(credit_type, amount), '{{}}')::text
+        FROM provider_credits WHERE account_id = account.id)
+FROM provider_accounts account WHERE account.id = ANY(%(ids)s)
+"""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an account stands at the moment."""
+
+    used: int = 0
+    """Slots in use."""
+    today: int = 0
+    """Submissions of this day (UTC), which a daily cap counts."""
+    health: float | None = None
+    """0 to 1; None: nothing has ended yet."""
+    credits: Mapping[str, int] = field(default_factory=dict)
+    """What the provider last said that it has, by type."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -115,6 +138,18 @@ def candidates(providers: Sequence[str]) -> list[Candidate]:
     with connection.cursor() as cursor:
         cursor.execute(CANDIDATES, {"providers": list(providers), **_params()})
         return [Candidate(*row) for row in cursor.fetchall()]
+
+
+def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
+    """How these accounts stand, for people to look at: one statement, no lock."""
+    if not account_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(STANDINGS, {"ids": list(account_ids), **_params()})
+        return {
+            account_id: Standing(used, today, health, json.loads(credits))
+            for account_id, used, today, health, credits in cursor.fetchall()
+        }
 
 
 def lock(candidate: Candidate) -> ProviderAccount | None:

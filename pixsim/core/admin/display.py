@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-# State of a job, a chunk or an account → how it looks.
+# State of a job, a chunk, an account or a submission → how it looks.
 TONES = {
     "pending": "quiet",
     "processing": "busy",
@@ -20,6 +20,13 @@ TONES = {
     "error": "bad",
     "cancelled": "off",
     "disabled": "off",
+    "exhausted": "warn",
+    "rate_limited": "warn",
+    "accepted": "busy",
+    "succeeded": "good",
+    "filtered": "warn",
+    "timed_out": "bad",
+    "unknown": "warn",
 }
 
 
