@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+MAX_DEPTH = 32
+"""Objects and lists may stand in each other so deep."""
 
 
 class Params(BaseModel):
@@ -48,12 +54,65 @@ class ParamsRefused(Exception):
 
 
 def validated(schema: type[Params], values: dict[str, Any]) -> Params:
-    """`values` as the schema's params. Raises ParamsRefused that names each field."""
+    """`values` as the schema's params. Raises ParamsRefused that names each field.
+
+    What passes can be stored and sent as JSON, also where a schema takes any value.
+    """
+    errors: dict[str, str] = {}
+    for name, text in _unstorable(values, "params", 0):
+        errors.setdefault(name.removeprefix("params."), text)
     try:
-        return schema.model_validate(values)
+        params = schema.model_validate(values)
     except ValidationError as refused:
-        errors: dict[str, str] = {}
         for error in refused.errors(include_url=False, include_context=False):
-            name = ".".join(map(str, error["loc"])) or "params"
-            errors.setdefault(name, error["msg"])
+            text = error["msg"].removeprefix("Value error, ")
+            errors.setdefault(_name(error["loc"], values), text)
         raise ParamsRefused(errors) from refused
+    if errors:
+        raise ParamsRefused(errors)
+    return params
+
+
+def _unstorable(value: Any, name: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Name and refusal of each value that PostgreSQL's jsonb, or JSON itself, does not hold."""
+    if depth > MAX_DEPTH:
+        field = ".".join(name.split(".")[:2])
+        yield field, f"Values stand in each other more than {MAX_DEPTH} deep."
+    elif isinstance(value, str):
+        if reason := _unwritable(value):
+            yield name, reason
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield name, f"{value} is no number that JSON has."
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            if reason := _unwritable(key):
+                yield name, f"One of its names: {reason}"
+            else:
+                yield from _unstorable(one, f"{name}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _unstorable(one, f"{name}.{number}", depth + 1)
+
+
+def _unwritable(text: str) -> str | None:
+    if "\0" in text:
+        return "It has a NUL character (U+0000) in it."
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"Half of a character (U+{ord(text[error.start]):04X}) stands alone in it."
+    return None
+
+
+def _name(place: Sequence[str | int], values: Any) -> str:
+    """A field by its path in `values`, without the kinds of a union that pydantic puts into it."""
+    parts = []
+    for part in place:
+        if isinstance(values, Mapping):
+            parts.append(part)
+            values = values.get(part)
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            parts.append(part)
+            values = values[part]
+    return ".".join(map(str, parts)) or "params"
