@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-
 MAX_DEPTH = 32
 """Objects and lists may stand in each other so deep."""
 
