@@ -144,12 +144,6 @@ TROUBLES = (
         codes=["42701", "42P07", "42710"],
     ),
     Trouble(
-        "{place} has already what was to be made: {said}. If another system made it, see `manage.py "
-        "db adopt`; if it was made by hand, compare with `manage.py db verify`, then `manage.py db "
-        "stamp`.",
-        codes=["42P07", "42701", "42710"],
-    ),
-    Trouble(
         "Rows in {place} do not fit: {said}{detail}. Mend or remove them, then run it again.",
         codes=["23"],
     ),

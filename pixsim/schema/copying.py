@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from psycopg.errors import InsufficientPrivilege, ObjectInUse
 
+from pixsim.schema.catalog import quoted
 from pixsim.schema.connecting import place
 from pixsim.schema.contents import tables
 from pixsim.schema.dumps import LOCK_WAIT_MILLISECONDS
@@ -91,7 +92,7 @@ def copied(
             yield copy
         if keep:
             copy.kept_as = _kept_name(connection)
-            _execute(connection, f"ALTER DATABASE {name} RENAME TO {_quoted(copy.kept_as)}")
+            _execute(connection, f"ALTER DATABASE {name} RENAME TO {quoted(copy.kept_as)}")
     finally:
         _drop(connection, name)
 
@@ -131,7 +132,7 @@ def _make(
     # Only a database that nobody else is connected to can be cloned; that is many times faster.
     if not others:
         try:
-            source = _quoted(connection.settings_dict["NAME"])
+            source = quoted(connection.settings_dict["NAME"])
             _execute(connection, f"CREATE DATABASE {name} TEMPLATE {source}")
         except DatabaseError as error:
             if not isinstance(error.__cause__, ObjectInUse | InsufficientPrivilege):
@@ -217,7 +218,3 @@ def _drop(connection: BaseDatabaseWrapper, name: str) -> None:
 def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

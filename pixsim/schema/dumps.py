@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
@@ -100,6 +101,27 @@ def manifest_of(dump: Path) -> Path:
 def part_of(dump: Path) -> Path:
     """What the dump is called until it is complete."""
     return Path(f"{dump}{PARTIAL}")
+
+
+def default_name(database: str) -> str:
+    """What a backup that is made now is called if nobody says."""
+    return f"{database}-{timezone.now():%Y%m%d-%H%M%S}.dump"
+
+
+def clear_left_behind(folder: Path, database: str) -> list[Path]:
+    """Remove what killed backups of the database to names by default left in the folder; what they
+    were to be called. What another run is writing now stays."""
+    pattern = f"{escape(database)}-{'[0-9]' * 8}-{'[0-9]' * 6}.dump{PARTIAL}"
+    cleared = []
+    for part in sorted(folder.glob(pattern)):
+        target = Path(str(part).removesuffix(PARTIAL))
+        manifest = manifest_of(target)
+        with suppress(OSError), part.open("r+b") as file:  # somebody else's, or gone by itself
+            if locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
+                for left in (part_of(manifest), manifest, part):
+                    left.unlink(missing_ok=True)
+                cleared.append(target)
+    return cleared
 
 
 def backup(

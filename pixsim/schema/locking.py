@@ -14,12 +14,12 @@ from pixsim.schema.errors import SchemaError
 PAUSE_SECONDS = 0.5
 KEY = "hashtextextended('pixsim.schema', 0)"
 
-HOLDER = """
+HOLDER = f"""
 SELECT activity.pid, activity.usename, activity.application_name, activity.backend_start
 FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
 WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
   AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (lock.classid::bigint << 32 | lock.objid::bigint) = hashtextextended('pixsim.schema', 0)
+  AND (lock.classid::bigint << 32 | lock.objid::bigint) = {KEY}
 """
 
 

@@ -42,7 +42,7 @@ class Reporter(Listener):
         """The last line, and the object for machines."""
         seconds = sum(each.seconds for each in done)
         if not done:
-            self._console.say(f"Nothing to do: {plan.target} is where the database stands.")
+            self._console.say(_nothing(plan))
         else:
             count = f"{len(done)} migration{'' if len(done) == 1 else 's'}"
             self._console.say(f"{count} in {seconds:.2f} s: {plan.target}.")
@@ -75,12 +75,16 @@ def name(step: Step) -> str:
     return f"{step.app} {step.name}"
 
 
+def _nothing(plan: Plan) -> str:
+    return f"Nothing to do: {plan.target} is reached already."
+
+
 def show_plan(
     console: Console, loader: MigrationLoader, plan: Plan, more: dict[str, Any] | None = None
 ) -> None:
     """What a run would do, operation by operation."""
     if not plan.steps:
-        console.say(f"Nothing to do: {plan.target} is where the database stands.")
+        console.say(_nothing(plan))
     for step in plan.steps:
         along = "" if step.asked else ", which has to go along"
         console.say(f"{'Take back' if step.backwards else 'Apply'} {name(step)}{along}")
@@ -124,15 +128,22 @@ def patience_from(options: Namespace) -> Patience:
     return Patience.from_settings(lock_timeout=options.lock_timeout, tries=options.tries)
 
 
+def number(text: str, *, least: float, most: float, what: str) -> float:
+    """The number of an option. Raises ArgumentTypeError, saying that it is not `what`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise ArgumentTypeError(f"{text!r} is not {what}")
+    return value
+
+
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < 24 * 3600:
-        raise ArgumentTypeError("must be more than 0 seconds")
-    return seconds
+    return number(text, least=0.001, most=86_400, what="seconds from 0.001 to 86400")
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ArgumentTypeError("must be 1 or more")
-    return count
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)

@@ -1,5 +1,6 @@
 """`db backup`: complete and checked, or no file of that name."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -79,13 +80,27 @@ def test_a_backup_is_a_dump_and_a_manifest_that_says_what_is_in_it(
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_without_a_name_the_file_is_named_after_database_and_time(
+def test_without_a_name_it_is_named_after_database_and_time_and_what_killed_ones_left_goes(
     shop: Packages, db: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = db("backup", "--json").json
-    assert made["file"].startswith(f"{connections['scratch'].settings_dict['NAME']}-20")
-    assert Path(made["file"]).is_file()
+    name = connections["scratch"].settings_dict["NAME"]
+    left = Path(f"{name}-20260102-030405.dump.partial")
+    others = [
+        Path(f"{name}-20260102-030406.dump.partial"),
+        Path("mine-20260102-030405.dump.partial"),
+    ]
+    for each in (left, *others):
+        each.touch()
+    with others[0].open("r+b") as written_now:
+        fcntl.flock(written_now, fcntl.LOCK_EX)
+        ran = db("backup", "--json")
+    assert ran.json["file"].startswith(f"{name}-20")
+    assert Path(ran.json["file"]).is_file()
+    assert ran.err.startswith(
+        f"An earlier backup to {left.with_suffix('')} did not end; what it left is gone.\nWrote "
+    )
+    assert set(Path().glob("*.partial")) == set(others)
 
 
 def test_a_file_that_is_there_is_not_written_over(shop: Packages, db: Db, tmp_path: Path) -> None:

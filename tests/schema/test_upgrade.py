@@ -86,7 +86,7 @@ def test_it_applies_what_is_pending_and_says_what_and_how_long(shop, db, sql):
     assert columns(sql) == ["id", "name", "pages"]
 
     again = db("upgrade")
-    assert (again.code, again.out) == (0, "Nothing to do: head is where the database stands.\n")
+    assert (again.code, again.out) == (0, "Nothing to do: head is reached already.\n")
 
 
 def test_it_goes_to_a_target_and_answers_machines(shop, db, sql):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from pixsim.schema import backfills
 from pixsim.schema.backfills import State, Status
 from pixsim.schema.errors import FINE, WRONG, UsageError
 from pixsim.schema.locking import schema_lock
+from pixsim.schema.reporting import number
 from pixsim.schema.verbs import Context, Verb
 
 
@@ -165,18 +166,8 @@ def _duration(seconds: float | None) -> str | None:
 
 
 def _percent(text: str) -> float:
-    return _number(text, least=1, most=100, what="a percentage from 1 to 100")
+    return number(text, least=1, most=100, what="a percentage from 1 to 100")
 
 
 def _seconds(text: str) -> float:
-    return _number(text, least=0.01, most=60, what="seconds from 0.01 to 60")
-
-
-def _number(text: str, *, least: float, most: float, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise ArgumentTypeError(f"{text!r} is not {what}")
-    return value
+    return number(text, least=0.01, most=60, what="seconds from 0.01 to 60")

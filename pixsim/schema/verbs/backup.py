@@ -6,8 +6,6 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from pathlib import Path
 
-from django.utils import timezone
-
 from pixsim.schema import dumps
 from pixsim.schema.console import readable_size
 from pixsim.schema.errors import FINE
@@ -29,13 +27,15 @@ class Backup(Verb):
     def run(self, context: Context) -> int:
         console = context.console
         target = context.options.file or Path()
+        stopped = [target] if dumps.part_of(target).exists() else []
         if target.is_dir():
-            target /= _default_name(context)
-        was_stopped = dumps.part_of(target).exists()
+            database = context.connection.settings_dict["NAME"]
+            stopped = dumps.clear_left_behind(target, database)
+            target /= dumps.default_name(database)
         with console.progress("Dumping") as show:
             manifest = dumps.backup(context.connection, target, report=show)
-        if was_stopped:
-            console.say(f"An earlier backup to {target} did not end; what it left is gone.")
+        for each in stopped:
+            console.say(f"An earlier backup to {each} did not end; what it left is gone.")
         console.say(
             f"Wrote {target}: {readable_size(manifest.size)}, {len(manifest.tables)} tables, "
             f"{manifest.rows:,} rows, {len(manifest.migrations)} migrations."
@@ -44,8 +44,3 @@ class Backup(Verb):
         console.say(f"Back with `manage.py db restore {target}`, into an empty database.")
         console.result({"file": str(target), **asdict(manifest)})
         return FINE
-
-
-def _default_name(context: Context) -> str:
-    name = context.connection.settings_dict["NAME"]
-    return f"{name}-{timezone.now():%Y%m%d-%H%M%S}.dump"

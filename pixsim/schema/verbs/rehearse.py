@@ -40,7 +40,7 @@ class Rehearse(Verb):
         history = read_history(connection, loader=loader)
         plan = plan_for(loader, history.keys, context.options.target, revisions=REVISIONS)
         if not plan.steps:
-            console.say(f"Nothing to rehearse: {plan.target} is where the database stands.")
+            console.say(f"Nothing to rehearse: {plan.target} is reached already.")
             console.result({"target": plan.target, "migrations": [], "left_behind": left_behind})
             return FINE
         console.say(f"Copying {readable_size(look(connection).size)}.")
