@@ -70,6 +70,12 @@ def reference(
         yield Reference(read_schema(scratch), scratch, made)
 
 
+def go_on(built: Reference, at: Sequence[Key]) -> Schema:
+    """The schema after the migrations `at` too; `built.connection` sees that one from then on."""
+    _migrate(built.connection, load_migrations(built.connection), at, done=built.made)
+    return read_schema(built.connection)
+
+
 @contextmanager
 def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """A session beside `connection` with a new schema, which is all that it sees."""
@@ -111,14 +117,18 @@ def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
 
 
 def _migrate(
-    scratch: BaseDatabaseWrapper, loader: MigrationLoader, at: Sequence[Key]
+    scratch: BaseDatabaseWrapper,
+    loader: MigrationLoader,
+    at: Sequence[Key],
+    *,
+    done: Sequence[Key] = (),
 ) -> tuple[Key, ...]:
     """Apply the migrations, without the signals of `migrate`; what was applied, in its order."""
     executor = MigrationExecutor(scratch)
     # The graph as the live database has it: whether a squashed migration stands for those that it
-    # replaces depends on what was applied. Here nothing is.
+    # replaces depends on what was applied. Here nothing is but what is `done`.
     executor.loader = loader
-    loader.applied_migrations = {}
+    loader.applied_migrations = {key: loader.graph.nodes[key] for key in done}
     with ExitStack() as stack:
         stack.enter_context(scratch.execute_wrapper(_for_an_empty_place))
         for alias in set(connections) - {ALIAS}:
@@ -126,7 +136,7 @@ def _migrate(
         try:
             # Not the executor's own plan: rows that are out of order would make it go back.
             keys = dict.fromkeys(key for each in at for key in loader.graph.forwards_plan(each))
-            plan = [(loader.graph.nodes[key], False) for key in keys]
+            plan = [(loader.graph.nodes[key], False) for key in keys if key not in done]
             executor.recorder.ensure_schema()
             executor.migrate(None, plan=plan)
         except SchemaError:

@@ -8,9 +8,9 @@ from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.core.crypto import cipher
-from pixsim.schema.adoption.conversions import SUSPICIOUS, mended
+from pixsim.schema.adoption.conversions import SUSPICIOUS, conversion, mended
 from pixsim.schema.adoption.recognising import Unrecognised, made_by_alembic, recognise
-from pixsim.schema.catalog import read_schema
+from pixsim.schema.catalog import Column, read_schema
 from pixsim.schema.errors import UsageError
 from pixsim.schema.history import load_migrations
 from tests.schema.conftest import ALIAS
@@ -144,6 +144,41 @@ def test_json_that_jsonb_refuses_is_mended_and_nothing_else(database, sql, text,
     assert is_suspicious or json.loads(text) == kept
 
 
+@pytest.mark.parametrize(
+    ("value", "found", "wanted", "fits"),
+    [
+        ("0.1", "real", "double precision", True),
+        ("0.1", "numeric", "double precision", True),
+        ("1e-30", "numeric(40,35)", "double precision", True),
+        ("9007199254740993", "bigint", "double precision", False),
+        ("1e400", "numeric", "double precision", False),
+        ("99999999.99", "numeric", "numeric(10,2)", True),
+        ("1e20", "double precision", "numeric(10,2)", False),
+        ("1.234", "numeric", "numeric(10,2)", False),
+        ("7", "double precision", "integer", True),
+        ("7.5", "double precision", "integer", False),
+        ("1e300", "double precision", "integer", False),
+        ("NULL", "bigint", "integer", True),
+    ],
+)
+def test_numbers_that_do_not_fit_are_seen_before_anything_fails(
+    database, sql, value, found, wanted, fits
+):
+    way = conversion(
+        Column("n", found, True),
+        Column("n", wanted, True),
+        enumeration=False,
+        turned=False,
+        secret=False,
+    )
+    [(unfit,)] = sql(
+        f"SELECT coalesce({way.unfit or 'false'}, false) FROM (SELECT {value}::{found} AS n) AS o"
+    )
+    assert unfit is not fits
+    if fits:
+        sql(f"SELECT {way.sql} FROM (SELECT {value}::{found} AS n) AS o")
+
+
 # There and back
 
 
@@ -168,7 +203,14 @@ def site(run) -> None:
         "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN NEW.updated_at = now(); RETURN NEW; END'"
     )
-    run("CREATE TRIGGER touched BEFORE UPDATE ON workspaces FOR EACH ROW EXECUTE FUNCTION touch()")
+    for table in ("workspaces", "provider_accounts"):
+        run(
+            f"CREATE TRIGGER touched BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION touch()"
+        )
+    run("ALTER TABLE provider_accounts ENABLE ALWAYS TRIGGER touched")
+    run("ALTER TABLE provider_accounts ALTER success_rate TYPE real")
+    run("ALTER TABLE jobs ALTER started_at TYPE timestamp(3)")
+    run("SELECT setval('users_id_seq', 5000000)")
     run("UPDATE jobs SET params = NULL WHERE id = 3")
 
 
@@ -184,7 +226,15 @@ def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, l
     kinds = {each["what"]: each["kind"] for each in told.json["differences"]}
     assert kinds["jobs.priority"] == kinds["jobs.status"] == "converted"
     assert kinds["jobs.held"] == kinds["index site_partial of jobs"] == "converted"
-    assert kinds["index ix_jobs_user_id of jobs"] == kinds["view urgent"] == "harmless"
+    assert (
+        kinds["index ix_jobs_user_id of jobs"]
+        == kinds["trigger touched of workspaces"]
+        == "harmless"
+    )
+    assert {each["what"]: each["text"] for each in told.json["differences"]}["view urgent"] == (
+        "the site's own; made anew over our tables. Look at it again, for what it reads is converted: "
+        "jobs.priority"
+    )
 
     done = db("adopt", "--apply", "--yes", "--json")
     assert done.code == 0, done.err
@@ -228,6 +278,11 @@ def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, l
         "SELECT count(password), count(cookies::text) FROM pixsim_adopted.provider_accounts"
     ) == [(0, 0)]
     assert sql("SELECT nextval('jobs_id_seq') > max(id) FROM jobs") == [(True,)]
+    # A user who is gone is never followed by another one of the same number.
+    assert sql("SELECT nextval('auth_user_id_seq')") == [(5_000_001,)]
+    assert sql("SELECT app, name FROM pixsim_migration_files ORDER BY 1, 2") == sql(
+        "SELECT app, name FROM django_migrations ORDER BY 1, 2"
+    )
     assert sql("SELECT count(*) FROM urgent") > [(0,)]
     assert sql("SELECT convalidated FROM pg_constraint WHERE conname = 'projects_job_id_fkey'") == [
         (False,)
@@ -291,6 +346,36 @@ def test_undoing_loses_nothing_that_was_written_since(database, db, sql, look):
     )
 
 
+def test_undoing_does_not_depend_on_what_became_of_our_tables(database, db, sql, look):
+    GENERATOR.build(sql)
+    GENERATOR.fill(sql, jobs=3)
+    rows = look()
+    assert db("adopt", "--apply", "--yes").code == 0
+    sql("TRUNCATE provider_accounts CASCADE")
+    sql("CREATE VIEW newer AS SELECT id FROM jobs")
+    refused = db("adopt", "--undo", "--yes", "--lose-changes")
+    assert (refused.code, refused.err) == (
+        1,
+        "Something that was made since depends on our tables: view newer depends on table jobs. "
+        "Nothing was changed. Drop it first.\n",
+    )
+    sql("DROP VIEW newer")
+    assert db("adopt", "--undo", "--yes", "--lose-changes").code == 0
+    assert look() == rows
+
+
+def test_a_view_that_cannot_be_made_over_our_tables_is_named(database, db, sql, look):
+    GENERATOR.build(sql)
+    GENERATOR.fill(sql, jobs=3)
+    sql("CREATE VIEW counted AS SELECT json_array_length(params->'images') FROM jobs")
+    rows = look()
+    ran = db("adopt", "--apply", "--yes")
+    assert ran.code == 1
+    assert "Something of the site's own cannot be made over our tables" in ran.err
+    assert 'CREATE VIEW "counted"' in ran.err
+    assert look() == rows
+
+
 def test_who_is_in_the_way_is_named_and_nothing_is_changed(database, db, sql, look):
     GENERATOR.build(sql)
     GENERATOR.fill(sql, jobs=20)
@@ -320,10 +405,29 @@ def test_differences_that_need_a_decision_stop_it_before_the_question(database, 
     sql("UPDATE jobs SET provider_id = repeat('x', 51) WHERE id IN (2, 3)")
     sql("ALTER TABLE assets DROP COLUMN remote_url, ALTER mime_type TYPE bytea USING NULL")
     sql("CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM jobs")
+    sql("UPDATE jobs SET priority = -2147483648, started_at = '-infinity' WHERE id = 4")
+    sql("ALTER TABLE users ALTER username TYPE text")
+    sql("UPDATE users SET username = repeat('u', 151) WHERE id = 1")
+    sql("ALTER TABLE provider_credits DROP CONSTRAINT provider_credits_pkey")
+    sql("DROP INDEX idx_account_credit_type")
+    sql("INSERT INTO provider_credits SELECT * FROM provider_credits WHERE id = 1")
+    sql("CREATE VIEW waiting AS SELECT id FROM jobs WHERE status = 'PENDING'")
+    sql("CREATE RULE kept AS ON DELETE TO jobs DO INSTEAD NOTHING")
+    sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+    sql(
+        "CREATE TRIGGER seen BEFORE UPDATE ON jobs FOR EACH ROW WHEN (NEW.status = 'FAILED')"
+        " EXECUTE FUNCTION f()"
+    )
+    sql("CREATE PUBLICATION copies FOR TABLE jobs, assets")
+    sql("CREATE SCHEMA pixsim_adopted")
+    sql("CREATE TABLE alembic_version_adopted ()")
     rows = look()
     ran = db("adopt", "--apply", "--json")
     assert ran.code == 1
     assert ran.json["applied"] is False
+    enumeration = (
+        "it speaks of an enumeration that is text with us; drop it, adopt, and make it again"
+    )
     assert {
         (each["what"], each["text"], each["rows"])
         for each in ran.json["differences"]
@@ -333,9 +437,37 @@ def test_differences_that_need_a_decision_stop_it_before_the_question(database, 
         ("assets.remote_url", "it is missing, and there is no value to fill it with", 15),
         ("assets.mime_type", "nothing leads from bytea to character varying(64)", 15),
         ("summary", "it reads our tables; drop it, adopt, and make it again", None),
+        ("jobs.priority", "values that our column cannot hold; mend them first", 1),
+        ("jobs.started_at", "values that our column cannot hold; mend them first", 1),
+        ("users.username", "values that our column cannot hold; mend them first", 1),
+        (
+            "provider_credits",
+            "rows without an id of their own, for the primary key is missing; mend them first",
+            1,
+        ),
+        ("view waiting", enumeration, None),
+        ("trigger seen of jobs", enumeration, None),
+        (
+            "rule kept of jobs",
+            "it is not carried over; drop it, adopt, and make it again on our table",
+            None,
+        ),
+        (
+            "publication copies",
+            "its subscribers would get our tables instead; drop it, adopt, and make it again when "
+            "they have them too",
+            None,
+        ),
+        ("schema pixsim_adopted", "an earlier adoption left it; rename it, or drop it", None),
+        (
+            "alembic_version_adopted",
+            "a name that is needed for what is not ours; give it another one",
+            None,
+        ),
     }
     assert (
-        "4 differences need a decision: mend them, then look again. Nothing was changed." in ran.err
+        "14 differences need a decision: mend them, then look again. Nothing was changed."
+        in ran.err
     )
     assert look() == rows
 

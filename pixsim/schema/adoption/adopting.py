@@ -11,22 +11,24 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
+from pixsim.schema import files
 from pixsim.schema.adoption import building, checksums, credentials
 from pixsim.schema.adoption.changes import CHANGES, CREATE_CHANGES, HELD_JOBS
 from pixsim.schema.adoption.checksums import Sums
 from pixsim.schema.adoption.copies import ADOPTED, Copy
 from pixsim.schema.adoption.quarantine import QUARANTINE, Rules
-from pixsim.schema.adoption.recognising import RECORD, VERSIONS
+from pixsim.schema.adoption.recognising import ORIGINALS, RECORD, VERSIONS
 from pixsim.schema.adoption.surveying import SETTINGS, Survey
-from pixsim.schema.adoption.undoing import HISTORY, ORIGINALS, contents, described
+from pixsim.schema.adoption.undoing import HISTORY, contents, described
 from pixsim.schema.adoption.users import USERS
 from pixsim.schema.catalog import Column, Schema, quoted, read_schema
 from pixsim.schema.drift import NOTHING, between
 from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import Reference
 from pixsim.schema.waiting import Patience, Wait, Waiting
 
@@ -216,11 +218,22 @@ class _Adoption:
                 for statement in make(table):
                     self.cursor.execute(statement)
         for statement in self.survey.beside.after:
-            self.cursor.execute(statement)
+            self._make_own(statement)
         for table_name, name, definition in self.survey.beside.foreign_keys:
             self._point_here(table_name, name, definition)
         for name, query in self.survey.beside.views:
-            self.cursor.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+            self._make_own(f"CREATE VIEW {quoted(name)} AS {query}")
+
+    def _make_own(self, statement: str) -> None:
+        """Make something of the site's own again."""
+        try:
+            self.cursor.execute(statement)
+        except (DataError, IntegrityError, NotSupportedError, ProgrammingError) as error:
+            raise NotAdopted(
+                f"Something of the site's own cannot be made over our tables: {str(error).strip()} "
+                f"({statement}). Everything was undone, the database is as before. Drop it, adopt, "
+                "and make it again."
+            ) from None
 
     def _point_here(self, table: str, name: str, definition: str) -> None:
         """Give a site's own foreign key back; rows that point into quarantine are let be."""
@@ -235,7 +248,8 @@ class _Adoption:
     def _count_on(self, found: Schema) -> None:
         """Let every counter go on where the older one stood, or behind the last key."""
         for table in self._tables():
-            older = found.tables.get(table.name)
+            people = self.survey.point.system.people
+            older = found.tables.get(people if table.name == USERS else table.name)
             for column in table.columns.values():
                 if not column.counter:
                     continue
@@ -254,8 +268,11 @@ class _Adoption:
     def _record(self, before: Sums) -> None:
         recorder = MigrationRecorder(self.connection)
         recorder.ensure_schema()
+        loader = load_migrations(self.connection)
+        files.make_table(self.connection)
         for app, name in self.survey.made:
             recorder.record_applied(app, name)
+            files.record(self.connection, loader.disk_migrations[app, name])
         self.cursor.execute(CREATE_RECORD)
         about = {
             "system": self.survey.point.system.name,

@@ -6,13 +6,16 @@ that are not converted; views and foreign keys of its own tables are pointed at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.adoption.copies import ADOPTED, Copy, later_names
+from pixsim.schema.adoption.recognising import ORIGINALS, VERSIONS
 from pixsim.schema.catalog import Constraint, Index, Schema, Table, quoted
 from pixsim.schema.drift import Difference
 
@@ -26,19 +29,43 @@ WITH RECURSIVE reading AS (
            ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reading.oid
       JOIN pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass)
 SELECT c.relname, c.relkind, c.relnamespace = current_schema()::regnamespace,
-       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END, c.oid::regclass::text
+       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END, c.oid::regclass::text,
+       ARRAY(SELECT DISTINCT t.relname || '.' || a.attname
+               FROM pg_rewrite AS r JOIN pg_depend AS d ON d.objid = r.oid
+               JOIN pg_class AS t ON t.oid = d.refobjid
+               JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+              WHERE r.ev_class = c.oid AND d.classid = 'pg_rewrite'::regclass
+                AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+                AND d.refobjid = ANY (%(tables)s::oid[]))
   FROM pg_class AS c WHERE c.oid IN (SELECT oid FROM reading) ORDER BY c.oid
 """
-FROM_ELSEWHERE = """
-SELECT conname, conrelid::regclass::text FROM pg_constraint
+UNDECIDED = """
+SELECT format('%%s of %%s', conname, conrelid::regclass), 'a foreign key from another schema; drop it'
+  FROM pg_constraint
  WHERE contype = 'f' AND confrelid = ANY (%(tables)s::oid[])
    AND connamespace <> current_schema()::regnamespace
-"""
-ODD = """
-SELECT c.relname, CASE WHEN c.relkind = 'p' THEN 'partitioned' ELSE 'part of an inheritance' END
+UNION ALL
+SELECT c.relname, 'it is ' || CASE c.relkind WHEN 'p' THEN 'partitioned' ELSE 'part of an inheritance'
+                               END || ', and no plain table'
   FROM pg_class AS c
  WHERE c.oid = ANY (%(tables)s::oid[]) AND (c.relkind = 'p' OR EXISTS (
        SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent)))
+UNION ALL
+SELECT format('rule %%s of %%s', rulename, ev_class::regclass),
+       'it is not carried over; drop it, adopt, and make it again on our table'
+  FROM pg_rewrite WHERE ev_class = ANY (%(tables)s::oid[]) AND rulename <> '_RETURN'
+UNION ALL
+SELECT 'publication ' || pubname, 'its subscribers would get our tables instead; drop it, adopt, and '
+       'make it again when they have them too'
+  FROM pg_publication_tables AS p JOIN pg_class AS c ON c.relname = p.tablename
+   AND c.relnamespace = p.schemaname::regnamespace
+ WHERE c.oid = ANY (%(tables)s::oid[]) GROUP BY pubname
+UNION ALL
+SELECT 'schema ' || nspname, 'an earlier adoption left it; rename it, or drop it'
+  FROM pg_namespace WHERE nspname = %(originals)s
+UNION ALL
+SELECT relname, 'a name that is needed for what is not ours; give it another one'
+  FROM pg_class WHERE relname = ANY (%(taken)s) AND relnamespace = current_schema()::regnamespace
 """
 GRANTS = """
 SELECT format('GRANT %%s ON %%I TO %%s%%s', g.privilege_type, c.relname,
@@ -77,7 +104,7 @@ class Beside:
     """Tables, indexes and sequences of the site's own that have a name of ours."""
     kept: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
-    """What goes, and why."""
+    """What goes or must be looked at again, and why."""
     undecided: list[tuple[str, str]] = field(default_factory=list)
     """What stands in the way, and what to do about it."""
 
@@ -100,32 +127,67 @@ def read_beside(
             " AND relnamespace = current_schema()::regnamespace",
             [list(moved)],
         )
-        parameters = {"tables": cursor.fetchone()[0], "names": sorted(later_names(head))}
+        parameters: dict[str, Any] = {
+            "tables": cursor.fetchone()[0],
+            "names": sorted(later_names(head)),
+            "originals": ORIGINALS,
+        }
         for table, copy in moved.items():
             _of_table(beside, found.tables[table], copy, differences, head, people)
         _references(beside, found, set(moved))
         cursor.execute(VIEWS, parameters)
-        for name, kind, is_here, query, whole in cursor.fetchall():
+        for name, kind, is_here, query, whole, columns in cursor.fetchall():
             if kind == "v" and is_here:
-                beside.views.append((name, query.rstrip().rstrip(";")))
-                beside.kept.append((f"view {name}", "the site's own; made anew over our tables"))
+                _view(beside, name, query.rstrip().rstrip(";"), columns, moved)
             elif whole not in moved:
                 beside.undecided.append(
                     (whole, "it reads our tables; drop it, adopt, and make it again")
                 )
-        cursor.execute(FROM_ELSEWHERE, parameters)
-        for name, table in cursor.fetchall():
-            beside.undecided.append(
-                (f"{name} of {table}", "a foreign key from another schema; drop it")
-            )
-        cursor.execute(ODD, parameters)
-        for table, how in cursor.fetchall():
-            beside.undecided.append((table, f"it is {how}, and no plain table"))
         cursor.execute(GRANTS, parameters)
         beside.after += [statement for (statement,) in cursor.fetchall()]
         cursor.execute(OTHERS, parameters)
         beside.clashes += [name for (name,) in cursor.fetchall()]
+        parameters["taken"] = [name + ADOPTED for name in (VERSIONS, *beside.clashes)]
+        cursor.execute(UNDECIDED, parameters)
+        beside.undecided += cursor.fetchall()
     return beside
+
+
+def _view(
+    beside: Beside, name: str, query: str, columns: Sequence[str], moved: Mapping[str, Copy]
+) -> None:
+    """A view of the site's own, which reads these columns of tables that move."""
+    converted = {
+        f"{copy.table}.{column}": way
+        for copy in moved.values()
+        for column, way in copy.conversions.items()
+        if way.why
+    }
+    if _speaks_of_enumeration(query, moved.values()):
+        beside.undecided.append(
+            (
+                f"view {name}",
+                "it speaks of an enumeration that is text with us; drop it, adopt, and "
+                "make it again",
+            )
+        )
+    elif read := [column for column in columns if column in converted]:
+        beside.lost.append(
+            (
+                f"view {name}",
+                "the site's own; made anew over our tables. Look at it again, for what "
+                f"it reads is converted: {', '.join(read)}",
+            )
+        )
+    else:
+        beside.kept.append((f"view {name}", "the site's own; made anew over our tables"))
+    beside.views.append((name, query))
+
+
+def _speaks_of_enumeration(text: str, copies: Iterable[Copy]) -> bool:
+    """Whether a definition compares with members of an enumeration that is text with us."""
+    types = {type_ for copy in copies for type_ in copy.enumerations}
+    return any(re.search(rf"::{re.escape(type_)}(?!\w)", text) for type_ in types)
 
 
 def _of_table(
@@ -164,7 +226,17 @@ def _of_table(
         if ("constraint", constraint.name) in extra:
             _constraint(beside, there, constraint, same, taken, people)
     for trigger in there.triggers.values():
-        if ("trigger", trigger.name) in extra:
+        if ("trigger", trigger.name) not in extra:
+            continue
+        if _speaks_of_enumeration(trigger.definition, [copy]):
+            beside.undecided.append(
+                (
+                    f"trigger {trigger.name} of {there.name}",
+                    "it speaks of an enumeration that is "
+                    "text with us; drop it, adopt, and make it again",
+                )
+            )
+        else:
             beside.after.append(trigger.definition)
             if not trigger.enabled:
                 beside.after.append(

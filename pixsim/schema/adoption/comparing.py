@@ -61,11 +61,11 @@ def _conversions(copy: Copy) -> Iterator[Finding]:
         yield Finding(DECISION, f"{copy.table}.{name}", why)
     for name, column in copy.kept.items():
         renamed = f" as {name}, since a column of ours is called so" * (name != column.name)
+        plain = "; it does not fill itself any more" * bool(column.counter or column.generated)
         optional = "" if column.nullable else "; it may be empty from now on"
-        kind = HARMLESS if column.nullable and not renamed else CONVERTED
-        yield Finding(
-            kind, f"{copy.table}.{column.name}", f"the site's own, kept{renamed}{optional}"
-        )
+        changes = renamed + plain + optional
+        kind = CONVERTED if changes else HARMLESS
+        yield Finding(kind, f"{copy.table}.{column.name}", f"the site's own, kept{changes}")
 
 
 def _difference(system: System, copy: Copy, each: Difference) -> Iterator[Finding]:

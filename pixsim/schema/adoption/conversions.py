@@ -55,18 +55,30 @@ def conversion(
 ) -> Conversion | None:
     """The way from `found` to `wanted`; None if there is none that loses nothing."""
     value = f'o."{found.name}"'
+    type_ = without_precision(found.type)
     if secret:
         return Conversion(f"{value}::text", ENCRYPTED)
+    if turned and found.type in INTEGERS:
+        reach = INTEGERS[wanted.type]
+        return Conversion(
+            f"10 - {value}",
+            "turned round: ours are higher for more urgent",
+            unfit=f"{value} NOT BETWEEN {11 - reach} AND {10 + reach}",
+        )
     if turned:
-        return Conversion(f"10 - {value}", "turned round: ours are higher for more urgent")
+        return None
     if enumeration:
         return Conversion(f"lower({value}::text)", "an enumeration as text in lower case")
-    if found.type == wanted.type:
-        return Conversion(value)
+    if wanted.type in (found.type, type_):
+        return Conversion(value, unfit=out_of_time(value, type_))
     if (found.type, wanted.type) == ("json", "jsonb"):
         return _json(value)
-    if (found.type, wanted.type) == (ZONELESS, WITH_ZONE):
-        return Conversion(f"{value} AT TIME ZONE 'UTC'", "a time without zone, read as UTC")
+    if (type_, wanted.type) == (ZONELESS, WITH_ZONE):
+        return Conversion(
+            f"{value} AT TIME ZONE 'UTC'",
+            "a time without zone, read as UTC",
+            unfit=out_of_time(value, type_),
+        )
     if TEXTS.fullmatch(found.type) and TEXTS.fullmatch(wanted.type):
         return Conversion(value, "another text type", unfit=_too_long(value, wanted.type))
     if found.type in INTEGERS and wanted.type in INTEGERS:
@@ -75,9 +87,37 @@ def conversion(
             value, "another size of integer", unfit=f"{value} NOT BETWEEN {-reach} AND {reach - 1}"
         )
     if found.type.split("(")[0] in NUMBERS and wanted.type.split("(")[0] in NUMBERS:
-        unfit = f"{value}::{wanted.type}::numeric <> {value}::numeric"
+        unfit = _not_the_same_number(value, found.type, wanted.type)
         return Conversion(f"{value}::{wanted.type}", "another type of number", unfit=unfit)
     return None
+
+
+def _not_the_same_number(value: str, found: str, wanted: str) -> str:
+    """A condition that no cast of it can fail on, whatever the number."""
+    exact = f"{value}::numeric"
+    if scale := re.fullmatch(r"numeric\((\d+),(\d+)\)", wanted):
+        whole, places = int(scale[1]) - int(scale[2]), int(scale[2])
+        return f"abs({exact}) >= 1e{whole} OR round({exact}, {places}) <> {exact}"
+    if wanted in INTEGERS:
+        reach = INTEGERS[wanted]
+        return f"{exact} NOT BETWEEN {-reach} AND {reach - 1} OR round({exact}) <> {exact}"
+    if wanted == "numeric" or found == "real":
+        return ""
+    return (
+        f"CASE WHEN abs({exact}) < 1e300 THEN {value}::{wanted}::numeric <> {exact} ELSE true END"
+    )
+
+
+def out_of_time(value: str, type_: str = WITH_ZONE) -> str:
+    """Times that PostgreSQL knows and Python does not: infinity, before Christ, the year 10000."""
+    if type_ not in (ZONELESS, WITH_ZONE, "date"):
+        return ""
+    return f"{value} NOT BETWEEN '0001-01-02' AND '9999-12-30'"
+
+
+def without_precision(type_: str) -> str:
+    """The type of a time, however exact it is."""
+    return re.sub(r"^(timestamp|time)\(\d\)", r"\1", type_)
 
 
 def mended(value: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pixsim.schema.adoption.conversions import Conversion, conversion
+from pixsim.schema.adoption.conversions import TEXTS, Conversion, conversion
 from pixsim.schema.adoption.systems import System
 from pixsim.schema.catalog import Column, Schema, Table, quoted
 
@@ -28,6 +28,8 @@ class Copy:
     """The site's own columns, by the name that they get."""
     impossible: Mapping[str, str] = field(default_factory=dict)
     """Columns that cannot be filled, and why."""
+    enumerations: frozenset[str] = frozenset()
+    """The native types of enumerations whose columns are text with us."""
     proofs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """By name, a value over `o` and the same one over our table. Both are compared as text."""
     key: str = "o.id"
@@ -83,6 +85,12 @@ def copy_of(
         conversions=conversions,
         kept=kept,
         impossible=impossible,
+        enumerations=frozenset(
+            found.columns[name].type
+            for name in conversions
+            if (wanted.name, name) in system.enumerations
+            and not TEXTS.fullmatch(found.columns[name].type)
+        ),
         proofs={name: _proof(name, way, wanted.columns[name]) for name, way in conversions.items()}
         | {name: (f"o.{quoted(kept[name].name)}", quoted(name)) for name in kept},
     )

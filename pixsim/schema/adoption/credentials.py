@@ -1,13 +1,15 @@
 """Credentials, the one thing that SQL cannot convert: plain text becomes tokens, and comes back.
 
 A token is of the text exactly as it stood there, for json too. The plain text goes from the older
-table once ours has the token, so that no copy of it stays in the database.
+table once ours has the token, so that no copy of it stays in the database; tokens stay beside it, so
+that undoing does not depend on what becomes of ours.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 from pixsim.core.crypto import CredentialsUnreadable, cipher
 from pixsim.schema.adoption.conversions import ENCRYPTED
 from pixsim.schema.adoption.copies import Copy
+from pixsim.schema.adoption.recognising import ORIGINALS
 from pixsim.schema.catalog import Table, quoted
 from pixsim.schema.errors import SchemaError
 
@@ -26,7 +29,8 @@ class NoKey(SchemaError):
     """Credentials cannot be encrypted, or not read again."""
 
 
-TOKENS = "adoption_tokens"
+TOKENS = f"{ORIGINALS}.adoption_tokens_"
+"""Begins the name of the table with the tokens of an older one's secrets."""
 PAGE = 500
 """Rows that are in memory at once."""
 
@@ -46,7 +50,7 @@ def refuse_without_key() -> None:
 
 @sensitive_variables()
 def encrypted(cursor: CursorWrapper, copy: Copy, original: str) -> Copy:
-    """The copy with tokens of `original`'s secrets, from a table of this transaction.
+    """The copy with tokens of `original`'s secrets.
 
     Raises NoKey without CREDENTIALS_KEYS.
     """
@@ -55,20 +59,21 @@ def encrypted(cursor: CursorWrapper, copy: Copy, original: str) -> Copy:
         return copy
     refuse_without_key()
     columns = ", ".join(f"{quoted(name)} text" for name in names)
-    cursor.execute(f"CREATE TEMP TABLE {TOKENS} (id integer, {columns}) ON COMMIT DROP")
+    tokens = TOKENS + copy.table
+    cursor.execute(f"CREATE TABLE {tokens} (id bigint PRIMARY KEY, {columns})")
     places = ", ".join(["%s"] * (len(names) + 1))
     for rows in _pages(cursor, original, names):
         cursor.executemany(
-            f"INSERT INTO {TOKENS} VALUES ({places})",
+            f"INSERT INTO {tokens} VALUES ({places})",
             [
                 (key, *(None if text is None else cipher.encrypt(text) for text in texts))
                 for key, *texts in rows
             ],
         )
-    cursor.execute(f"ANALYZE {TOKENS}")
+    cursor.execute(f"ANALYZE {tokens}")
     return replace(
         copy,
-        source=f"{copy.source} LEFT JOIN {TOKENS} AS token ON token.id = o.id",
+        source=f"{copy.source} LEFT JOIN {tokens} AS token ON token.id = o.id",
         values={
             name: f"token.{quoted(name)}" if name in names else value
             for name, value in copy.values.items()
@@ -82,24 +87,25 @@ def forget_plain_text(cursor: CursorWrapper, copy: Copy, original: Table, whole:
         # `null` is a value of json and of text.
         values = {n: "NULL" if original.columns[n].nullable else "'null'" for n in names}
         emptied = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items())
-        cursor.execute(f"UPDATE {whole} SET {emptied}")
+        with _without_triggers(cursor, whole):
+            cursor.execute(f"UPDATE {whole} SET {emptied}")
 
 
 @sensitive_variables()
-def bring_back(
-    cursor: CursorWrapper, names: Sequence[str], original: Table, whole: str, tables: Iterable[str]
-) -> None:
-    """Put the plain text of the tokens in `tables` back into the older table, called `whole`.
+def bring_back(cursor: CursorWrapper, names: Sequence[str], original: Table, whole: str) -> None:
+    """Put the plain text of its tokens back into the older table, called `whole`, for good.
 
     Raises NoKey if the key of a token is gone.
     """
     sets = ", ".join(f"{quoted(name)} = %s::{original.columns[name].type}" for name in names)
-    for table in tables:
-        for rows in _pages(cursor, table, names):
+    tokens = TOKENS + original.name
+    with _without_triggers(cursor, whole):
+        for rows in _pages(cursor, tokens, names):
             cursor.executemany(
                 f"UPDATE {whole} SET {sets} WHERE id = %s",
-                [(*_plain(names, table, texts), key) for key, *texts in rows],
+                [(*_plain(names, original.name, texts), key) for key, *texts in rows],
             )
+    cursor.execute(f"DROP TABLE {tokens}")
 
 
 @sensitive_variables()
@@ -123,6 +129,23 @@ def _plain(names: Sequence[str], table: str, texts: Sequence[str | None]) -> lis
         ]
     except (CredentialsUnreadable, ImproperlyConfigured) as error:
         raise NoKey(str(error)) from None
+
+
+@contextmanager
+def _without_triggers(cursor: CursorWrapper, table: str) -> Iterator[None]:
+    """In the block, the site's own triggers do not see what is done to the table."""
+    cursor.execute(
+        "SELECT format('ALTER TABLE %%s ENABLE %%s TRIGGER %%I', tgrelid::regclass, CASE tgenabled"
+        " WHEN 'R' THEN 'REPLICA' WHEN 'A' THEN 'ALWAYS' END, tgname) FROM pg_trigger"
+        " WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D'",
+        [table],
+    )
+    enable = [statement for (statement,) in cursor.fetchall()]
+    if enable:
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    yield
+    for statement in enable:
+        cursor.execute(statement)
 
 
 def _pages(cursor: CursorWrapper, table: str, names: Sequence[str]) -> Iterator[list[Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from django.db.backends.utils import CursorWrapper
 
 from pixsim.schema.adoption.systems import Point
+from pixsim.schema.adoption.users import ADMIN, BCRYPT
 from pixsim.schema.catalog import Schema, quoted
 
 
@@ -18,7 +19,7 @@ def notes_on(
     cursor.execute(
         "SELECT count(*), (array_agg(o.email ORDER BY o.email))[1:5] FROM (SELECT email,"
         f" row_number() OVER (PARTITION BY lower(email) ORDER BY created_at, id) AS place FROM"
-        f" {schema}.{point.system.people}) AS o WHERE place > 1"
+        f" {schema}.{point.system.people} WHERE email <> '') AS o WHERE place > 1"
     )
     later, emails = cursor.fetchone()
     if later:
@@ -40,12 +41,13 @@ def notes_on(
         return
     if "jobs" in counts:
         yield from _held(cursor, schema)
-    cursor.execute(f"SELECT username FROM {schema}.users WHERE role = 'admin' ORDER BY id LIMIT 20")
+    cursor.execute(
+        f"SELECT username FROM {schema}.users AS o WHERE {ADMIN} AND username IS NOT NULL"
+        " ORDER BY id LIMIT 20"
+    )
     if admins := [name for (name,) in cursor.fetchall()]:
         yield f"Users with the role admin may do everything in our admin: {', '.join(admins)}."
-    cursor.execute(
-        f"SELECT count(*) FROM {schema}.users AS o WHERE password_hash !~ '^\\$2[aby]\\$'"
-    )
+    cursor.execute(f"SELECT count(*) FROM {schema}.users AS o WHERE ({BCRYPT}) IS NOT TRUE")
     if strange := cursor.fetchone()[0]:
         yield f"{strange:,} users have a password that is not bcrypt's; they need a new one."
     if {"provider_submissions", "provider_accounts"} - set(counts):

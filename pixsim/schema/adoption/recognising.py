@@ -16,6 +16,8 @@ from pixsim.schema.words import listed
 
 VERSIONS = "alembic_version"
 RECORD = "adoption_record"
+ORIGINALS = "pixsim_adopted"
+"""The schema that keeps the older tables."""
 ENOUGH = 0.5
 """The share of a system's tables that must be there for a database to be called its."""
 SHOWN = 5

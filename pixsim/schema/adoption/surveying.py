@@ -24,7 +24,7 @@ from pixsim.schema.adoption.users import USERS, copy_of_people
 from pixsim.schema.catalog import Schema, Table, quoted, read_schema
 from pixsim.schema.drift import Difference, between
 from pixsim.schema.history import load_migrations
-from pixsim.schema.reference import reference
+from pixsim.schema.reference import Reference, go_on, reference
 from pixsim.schema.words import Key
 
 SETTINGS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL work_mem = '64MB'"
@@ -94,11 +94,11 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         point = recognise(connection, found, loader, assume=assume)
         stored = stored_revisions(connection, found)
     heads = loader.graph.leaf_nodes()
-    head = _head(connection, tuple(heads))
     at = [*point.keys, *(key for key in heads if key[0] in FRAMEWORK)]
     with reference(connection, at=at) as expected:
         differences = between(expected, found)
         target, made = expected.schema, expected.made
+        head = _head(expected, tuple(heads))
     copies = list(_copies(point, found, target, head))
     rules = list(_rules(point, copies, target, head))
     with reading(connection) as cursor:
@@ -111,7 +111,8 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         broken: list[Broken] = []
         changed: list[tuple[Change, int]] = []
         notes: tuple[str, ...] = ()
-        if not any(copy.impossible for copy in copies):
+        impossible = any(copy.impossible for copy in copies)
+        if not impossible and not any(each.kind == DECISION and each.rows for each in counted):
             broken, changed = _foretold(cursor, found, target, copies, rules, changes)
             notes = tuple(notes_on(cursor, point, found, counts))
     return Survey(
@@ -132,13 +133,12 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
     )
 
 
-def _head(connection: BaseDatabaseWrapper, heads: tuple[Key, ...]) -> Schema:
-    """The schema at the head of our history. Building it takes seconds, once for each process: all
-    databases of servers of one version have the same."""
-    version = connection.get_database_version()
+def _head(built: Reference, heads: tuple[Key, ...]) -> Schema:
+    """The schema at the head of our history. Going on to it takes a second, once for each process:
+    all databases of servers of one version have the same."""
+    version = built.connection.get_database_version()
     if (version, heads) not in HEADS:
-        with reference(connection, at=heads) as expected:
-            HEADS[version, heads] = expected.schema
+        HEADS[version, heads] = go_on(built, heads)
     return HEADS[version, heads]
 
 
@@ -219,35 +219,53 @@ def _counted(
     counts: dict[str, int] = {}
     touched: dict[str, int] = {}
     for copy in copies:
-        if copy.table == USERS:
-            cursor.execute(f"SELECT count(*) FROM {schema}.{people}")
-            counts[people] = touched[people] = cursor.fetchone()[0]
+        table = people if copy.table == USERS else copy.table
+        if table in counts:  # people who are counted already
+            touched[table] = counts[table]
             continue
-        asked = ["count(*)"]
+        asked = ["count(*)", _alike(found.tables[table])]
         for name, way in copy.conversions.items():
             asked.append(f'count(o."{name}")')
             asked.append(f"count(*) FILTER (WHERE {way.unfit or 'false'})")
             asked.append(f"count(*) FILTER (WHERE {way.raw or 'false'})")
-        source = copy.source.replace("{schema}", schema)
-        cursor.execute(f"SELECT {', '.join(asked)} FROM {source}")
-        row = cursor.fetchone()
-        counts[copy.table] = row[0]
-        columns = zip(copy.conversions, row[1::3], row[2::3], row[3::3], strict=True)
+        cursor.execute(f"SELECT {', '.join(asked)} FROM {schema}.{quoted(table)} AS o")
+        rows, alike, *row = cursor.fetchone()
+        counts[table] = rows
+        if copy.table == USERS:
+            touched[people] = rows
+        if alike:
+            text = (
+                "rows without an id of their own, for the primary key is missing; mend them first"
+            )
+            seen.append(Finding(DECISION, table, text, rows=alike))
+        columns = zip(copy.conversions, row[0::3], row[1::3], row[2::3], strict=True)
         for name, filled, unfit, raw in columns:
-            touched[f"{copy.table}.{name}"] = filled
+            touched[f"{table}.{name}"] = filled
             if raw:
-                seen.append(Finding(CONVERTED, f"{copy.table}.{name}", MENDED, rows=raw))
+                seen.append(Finding(CONVERTED, f"{table}.{name}", MENDED, rows=raw))
             if unfit:
                 text = "values that our column cannot hold; mend them first"
-                seen.append(Finding(DECISION, f"{copy.table}.{name}", text, rows=unfit))
+                seen.append(Finding(DECISION, f"{table}.{name}", text, rows=unfit))
         for name in copy.impossible:
-            touched[f"{copy.table}.{name}"] = row[0]
+            touched[f"{table}.{name}"] = rows
     return counts, [
         replace(each, rows=touched[each.what])
         if each.rows is None and each.kind in (CONVERTED, DECISION) and each.what in touched
         else each
         for each in seen
     ]
+
+
+def _alike(table: Table) -> str:
+    """How many rows have no id, or one that another has too; an expression over `o`."""
+    unique = [
+        each.columns
+        for each in table.constraints.values()
+        if each.kind in ("primary key", "unique")
+    ]
+    key = table.columns.get("id")
+    is_safe = key is None or (("id",) in unique and not key.nullable)
+    return "0" if is_safe else "count(*) - count(DISTINCT o.id)"
 
 
 def _foretold(

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from django.db import transaction
+from django.db import InternalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
+from psycopg.errors import DependentObjectsStillExist
 
 from pixsim.schema import files
 from pixsim.schema.adoption import checksums, credentials
@@ -18,15 +19,13 @@ from pixsim.schema.adoption.changes import CHANGES, HELD_JOBS
 from pixsim.schema.adoption.conversions import ENCRYPTED, Conversion
 from pixsim.schema.adoption.copies import Copy
 from pixsim.schema.adoption.quarantine import QUARANTINE
-from pixsim.schema.adoption.recognising import RECORD
+from pixsim.schema.adoption.recognising import ORIGINALS, RECORD
 from pixsim.schema.adoption.surveying import SETTINGS
 from pixsim.schema.catalog import Schema, quoted, read_schema
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.waiting import Patience, Wait, Waiting
 from pixsim.schema.words import listed
 
-ORIGINALS = "pixsim_adopted"
-"""The schema that keeps the older tables."""
 HISTORY = "django_migrations"
 
 
@@ -113,7 +112,7 @@ def _undo(connection: BaseDatabaseWrapper, about: dict[str, Any], lose_changes: 
             _refuse_changed(cursor, about)
         found = read_schema(connection)
         copies = [_copy(each) for each in about["copies"]]
-        _bring_back_secrets(connection, cursor, found, copies)
+        _bring_back_secrets(connection, cursor, copies)
         _drop_ours(cursor, found, about)
         _move_back(cursor, about)
         sums = checksums.before(connection, copies, found.name)
@@ -146,19 +145,13 @@ def _copy(described: dict[str, Any]) -> Copy:
 
 
 def _bring_back_secrets(
-    connection: BaseDatabaseWrapper, cursor: CursorWrapper, found: Schema, copies: list[Copy]
+    connection: BaseDatabaseWrapper, cursor: CursorWrapper, copies: list[Copy]
 ) -> None:
     originals = read_schema(connection, ORIGINALS)
     for copy in copies:
         if names := credentials.secrets_of(copy):
-            places = [copy.table, QUARANTINE + copy.table]
-            credentials.bring_back(
-                cursor,
-                names,
-                originals.tables[copy.table],
-                f"{ORIGINALS}.{quoted(copy.table)}",
-                [name for name in places if name in found.tables],
-            )
+            original = originals.tables[copy.table]
+            credentials.bring_back(cursor, names, original, f"{ORIGINALS}.{quoted(copy.table)}")
 
 
 def _drop_ours(cursor: CursorWrapper, found: Schema, about: dict[str, Any]) -> None:
@@ -170,7 +163,16 @@ def _drop_ours(cursor: CursorWrapper, found: Schema, about: dict[str, Any]) -> N
     ours = [*about["tables"], RECORD, CHANGES, HELD_JOBS, HISTORY, files.TABLE]
     ours += [QUARANTINE + name for name in about["quarantined"]]
     tables = ", ".join(quoted(name) for name in ours if name in found.tables or name == HISTORY)
-    cursor.execute(f"DROP TABLE {tables}")
+    try:
+        cursor.execute(f"DROP TABLE {tables}")
+    except InternalError as error:
+        if not isinstance(error.__cause__, DependentObjectsStillExist):
+            raise
+        detail = (error.__cause__.diag.message_detail or "").replace("\n", "; ")
+        raise NotUndone(
+            f"Something that was made since depends on our tables: {detail}. Nothing was changed. "
+            "Drop it first."
+        ) from None
 
 
 def _move_back(cursor: CursorWrapper, about: dict[str, Any]) -> None:

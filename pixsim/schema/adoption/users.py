@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pixsim.schema.adoption.conversions import ZONELESS
+from pixsim.schema.adoption.conversions import ZONELESS, Conversion, out_of_time, without_precision
 from pixsim.schema.adoption.copies import Copy
 from pixsim.schema.adoption.systems import System
 from pixsim.schema.catalog import Table
@@ -11,9 +11,18 @@ USERS = "auth_user"
 UNUSABLE = "'!' || translate(gen_random_uuid()::text, '-', '') || left(md5(random()::text), 8)"
 """What Django takes for a password that nobody has: `!` and 40 characters."""
 BCRYPT = r"o.password_hash ~ '^\$2[aby]\$[0-9]{2}\$.{53}$'"
+ADMIN = "coalesce(o.role::text, '') = 'admin'"
 PREFIX = "bcrypt_legacy$"
 """`accounts.hashers` checks what follows as the older system did."""
-LONGEST_EMAIL, LONGEST_USERNAME = 254, 150
+LONGEST_EMAIL, LONGEST_USERNAME, LONGEST_NAME = 254, 150, 150
+
+UNFIT = {
+    "username": f"length(o.username) > {LONGEST_USERNAME}",
+    "display_name": f"length(o.display_name) > {LONGEST_NAME}",
+    "created_at": out_of_time("o.created_at"),
+    "last_login_at": out_of_time("o.last_login_at"),
+}
+"""What Django's table cannot hold, of an older column."""
 
 LATER = "row_number() OVER (PARTITION BY lower(o.email) ORDER BY o.created_at, o.id) > 1"
 """Somebody older has this e-mail, but for upper and lower case."""
@@ -28,21 +37,25 @@ def copy_of_people(system: System, people: Table) -> Copy:
 
 def _of_users(users: Table) -> Copy:
     """PixSim7's users: they keep ids, names and passwords."""
-    admin = "coalesce(o.role, '') = 'admin'"
     email = f"CASE WHEN length(o.email) > {LONGEST_EMAIL} THEN '' ELSE o.email END"
     return Copy(
         table=USERS,
         source=f"{users.name} AS o",
+        conversions={
+            name: Conversion(f"o.{name}", unfit=unfit)
+            for name, unfit in UNFIT.items()
+            if name in users.columns
+        },
         values={
             "id": "o.id",
             "password": f"CASE WHEN {BCRYPT} THEN '{PREFIX}' || o.password_hash ELSE {UNUSABLE} END",
             "last_login": _time(users, "last_login_at"),
-            "is_superuser": admin,
+            "is_superuser": ADMIN,
             "username": "o.username",
             "first_name": _text(users, "display_name"),
             "last_name": "''",
             "email": email,
-            "is_staff": admin,
+            "is_staff": ADMIN,
             "is_active": "o.is_active",
             "date_joined": _time(users, "created_at"),
         },
@@ -94,7 +107,7 @@ def _time(table: Table, name: str) -> str:
     column = table.columns.get(name)
     if column is None:
         return "now()" if name == "created_at" else "NULL::timestamptz"
-    zone = " AT TIME ZONE 'UTC'" if column.type == ZONELESS else ""
+    zone = " AT TIME ZONE 'UTC'" if without_precision(column.type) == ZONELESS else ""
     return f"o.{name}{zone}"
 
 

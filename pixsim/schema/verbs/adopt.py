@@ -10,8 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.adoption.adopting import adopt
 from pixsim.schema.adoption.comparing import DECISION
+from pixsim.schema.adoption.recognising import ORIGINALS
 from pixsim.schema.adoption.surveying import Survey, survey
-from pixsim.schema.adoption.undoing import ORIGINALS, read_record, undo
+from pixsim.schema.adoption.undoing import read_record, undo
 from pixsim.schema.console import readable_size
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.locking import schema_lock
