@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from jobs.models import Job
 from jobs.queue.kinds import kind_named
 from jobs.queue.work import Work
 from providers.adapters import Adapter, adapter_named
 from providers.adapters.base import Credentials, Operation
-from providers.models import ProviderAccount, ProviderSubmission
+from providers.credentials import credentials_of
+from providers.models import ProviderSubmission
 
 
 @dataclass(eq=False)
@@ -38,16 +38,4 @@ def attempt_of(submission: ProviderSubmission) -> Attempt:
         job=submission.job,
         adapter=adapter_named(submission.provider_id),
         credentials=credentials_of(submission.account),
-    )
-
-
-def credentials_of(account: ProviderAccount) -> Credentials:
-    """The account's secrets; a paid key is preferred to a free one."""
-    cookies: Any = account.cookies  # JSON
-    return Credentials(
-        api_key=account.api_key_paid or account.api_key,
-        email=account.email,
-        password=account.password,
-        jwt_token=account.jwt_token,
-        cookies=cookies,
     )

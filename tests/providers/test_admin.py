@@ -150,10 +150,10 @@ def test_an_account_without_history_is_deleted_with_its_credit(
     assert not ProviderCredit.objects.exists()
 
 
-def test_accounts_are_disabled_and_activated_from_the_list(
+def test_accounts_are_disabled_and_enabled_from_the_list(
     admin_client: Client, account: ProviderAccount
 ) -> None:
-    for action, status in (("disable", "disabled"), ("activate", "active")):
+    for action, status in (("disable", "disabled"), ("enable", "active")):
         admin_client.post(ACCOUNTS, {"action": action, "_selected_action": [account.pk]})
         assert ProviderAccount.objects.get().status == status
 

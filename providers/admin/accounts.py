@@ -1,0 +1,428 @@
+"""Provider accounts in the admin: how each stands at the moment, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import PROTECT, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from accounts import activity
+from pixsim.core.admin.display import age, badge, shortened, tone_of
+from pixsim.core.crypto import CredentialsUnreadable
+from providers import consequences, slots
+from providers.adapters import UnknownProvider
+from providers.adapters.errors import ProviderError
+from providers.admin import status
+from providers.admin.filters import ProviderFilter
+from providers.admin.forms import ProviderAccountForm
+from providers.admin.standing import (
+    cooldown_of,
+    credits_of,
+    health_bar,
+    rests,
+    slot_bar,
+    state_of,
+)
+from providers.credentials import try_account
+from providers.models import AccountStatus, ProviderAccount, ProviderCredit
+from providers.slots import Standing
+
+MAX_TRIED = 10
+"""Accounts that one click tests; each may take seconds."""
+LATEST = 15
+
+
+class CreditInline(admin.TabularInline):
+    model = ProviderCredit
+    extra = 0
+
+
+class AccountChangeList(ChangeList):
+    """Rows that know how their account stands: one statement for the page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        accounts = list(self.result_list)
+        found = slots.standings([account.pk for account in accounts])
+        for account in accounts:
+            account.standing = found.get(account.pk, Standing())
+        self.result_list = accounts
+
+
+@admin.register(ProviderAccount)
+class ProviderAccountAdmin(admin.ModelAdmin):
+    """Secrets can be set, replaced and forgotten here, never read."""
+
+    form = ProviderAccountForm
+    list_display = [
+        "account",
+        "provider_id",
+        "state",
+        "slots",
+        "today",
+        "health",
+        "cooldown",
+        "credits",
+        "owner",
+        "priority",
+        "used",
+        "error",
+    ]
+    list_filter = ["status", "is_private", ProviderFilter]
+    list_select_related = ["user"]
+    search_fields = ["email", "nickname", "provider_user_id"]
+    sortable_by = ["account", "provider_id", "priority", "used"]
+    ordering = ["provider_id", "-priority", "id"]
+    raw_id_fields = ["user"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "provider_id",
+                    "email",
+                    "nickname",
+                    ("user", "is_private"),
+                    "status",
+                    "cooldown_until",
+                ]
+            },
+        ),
+        ("Limits", {"fields": ["max_concurrent_jobs", "max_daily_videos", "priority"]}),
+        (
+            "Secrets",
+            {
+                "fields": [
+                    "secrets",
+                    "new_api_key",
+                    "new_api_key_paid",
+                    "new_password",
+                    "new_jwt_token",
+                    "new_cookies",
+                    "forget",
+                ]
+            },
+        ),
+        (
+            "At the provider",
+            {"classes": ["collapse"], "fields": ["provider_user_id", "provider_metadata"]},
+        ),
+        (
+            "Record",
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    "failure_streak",
+                    "last_error",
+                    "last_used",
+                    "total_videos_generated",
+                    "total_videos_failed",
+                    "success_rate",
+                    "avg_generation_time_sec",
+                    "ema_generation_time_sec",
+                    "ema_alpha",
+                    "videos_today",
+                    "created_at",
+                    "updated_at",
+                ],
+            },
+        ),
+    ]
+    readonly_fields = [
+        "secrets",
+        "total_videos_generated",
+        "total_videos_failed",
+        "failure_streak",
+        "success_rate",
+        "avg_generation_time_sec",
+        "ema_generation_time_sec",
+        "ema_alpha",
+        "videos_today",
+        "last_used",
+        "last_error",
+        "created_at",
+        "updated_at",
+    ]
+    inlines = [CreditInline]
+    actions = ["test", "enable", "disable", "clear_cooldown"]
+
+    # Columns
+
+    @admin.display(description="account", ordering="email")
+    def account(self, account: ProviderAccount) -> SafeString:
+        private = (
+            format_html(' <span class="px-tier">{}</span>', "private") if account.is_private else ""
+        )
+        return format_html(
+            '{}{}<br><span class="px-quiet-text">{}</span>',
+            account.nickname or account.email,
+            private,
+            account.email if account.nickname else f"#{account.pk}",
+        )
+
+    @admin.display(description="state")
+    def state(self, account: ProviderAccount) -> SafeString:
+        return state_of(account)
+
+    @admin.display(description="slots in use")
+    def slots(self, account: ProviderAccount) -> SafeString:
+        return slot_bar(_standing(account).used, account.max_concurrent_jobs)
+
+    @admin.display(description="today")
+    def today(self, account: ProviderAccount) -> SafeString | str:
+        today, cap = _standing(account).today, account.max_daily_videos
+        return f"{today:,}" if cap is None else slot_bar(today, cap)
+
+    @admin.display(description="health")
+    def health(self, account: ProviderAccount) -> SafeString | str:
+        return health_bar(account, _standing(account))
+
+    @admin.display(description="cooldown")
+    def cooldown(self, account: ProviderAccount) -> SafeString | str:
+        return cooldown_of(account)
+
+    @admin.display(description="credits")
+    def credits(self, account: ProviderAccount) -> SafeString | str:
+        return credits_of(_standing(account))
+
+    @admin.display(description="owner")
+    def owner(self, account: ProviderAccount) -> SafeString | str:
+        return (
+            str(account.user)
+            if account.user
+            else format_html('<span class="px-quiet-text">{}</span>', "system")
+        )
+
+    @admin.display(description="last used", ordering="last_used")
+    def used(self, account: ProviderAccount) -> SafeString | str:
+        return age(account.last_used)
+
+    @admin.display(description="last error")
+    def error(self, account: ProviderAccount) -> SafeString | str:
+        return shortened(account.last_error, 60)
+
+    @admin.display(description="stored secrets")
+    def secrets(self, account: ProviderAccount) -> str:
+        return ", ".join(account.stored_credentials) or "none"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AccountChangeList
+
+    # Pages
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        name = "providers_provideraccount"
+        return [
+            path("status/", view(self.status_page), name="providers_status"),
+            path("status/figures/", view(self.status_figures), name="providers_status_figures"),
+            path("<int:account_id>/overview/", view(self.overview), name=f"{name}_overview"),
+            path("<int:account_id>/steer/<str:verb>/", view(self.steer), name=f"{name}_steer"),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(sensitive_post_parameters())
+    def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
+        return super().changeform_view(*args, **kwargs)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        account = self.get_object(request, object_id)
+        extra = {}
+        if account and self.has_view_permission(request, account):
+            extra = self._overview(request, account)
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def overview(self, request: HttpRequest, account_id: int) -> JsonResponse:
+        """The live part of an account's page."""
+        account = get_object_or_404(ProviderAccount, pk=account_id)
+        if not self.has_view_permission(request, account):
+            raise PermissionDenied
+        html = render_to_string(
+            "admin/providers/provideraccount/overview.html",
+            self._overview(request, account),
+            request,
+        )
+        return JsonResponse({"html": html, "live": True})
+
+    @method_decorator(require_POST)
+    def steer(self, request: HttpRequest, account_id: int, verb: str) -> HttpResponse:
+        """What the buttons of an account's page do."""
+        if verb not in VERBS or not self.has_change_permission(request):
+            raise PermissionDenied
+        accounts = ProviderAccount.objects.filter(pk=account_id)
+        getattr(self, verb)(request, accounts)
+        url = reverse("admin:providers_provideraccount_change", args=[account_id])
+        return HttpResponseRedirect(url)
+
+    def status_page(self, request: HttpRequest) -> HttpResponse:
+        """How the providers do: rates, latencies, errors and slots in use."""
+        return status.page(self, request)
+
+    def status_figures(self, request: HttpRequest) -> JsonResponse:
+        """The live part of that page."""
+        return status.figures_only(self, request)
+
+    def _overview(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
+        standing = slots.standings([account.pk]).get(account.pk, Standing())
+        latest = account.submissions.order_by("-submitted_at", "-id")[:LATEST]
+        verbs = [verb for verb in VERBS if VERBS[verb][1](account)]
+        return {
+            "account": account,
+            "state": state_of(account),
+            "facts": [
+                ("Slots", slot_bar(standing.used, account.max_concurrent_jobs)),
+                ("Today", self._today(account, standing)),
+                ("Health", health_bar(account, standing)),
+                ("Cooldown", cooldown_of(account)),
+                ("Credits", credits_of(standing) or "-"),
+                ("Failures in a row", account.failure_streak),
+                ("Last used", age(account.last_used)),
+            ],
+            "latest": [
+                {
+                    "row": one,
+                    "state": badge(one.get_status_display(), tone_of(one.status)),
+                    "age": age(one.submitted_at),
+                    "took": status.seconds(
+                        None if one.duration_ms is None else one.duration_ms / 1000
+                    ),
+                    "error": shortened(one.error_message, 100),
+                }
+                for one in latest
+            ],
+            "verbs": [(verb, VERBS[verb][0]) for verb in verbs]
+            if self.has_change_permission(request, account)
+            else [],
+        }
+
+    def _today(self, account: ProviderAccount, standing: Standing) -> SafeString | str:
+        if account.max_daily_videos is None:
+            return f"{standing.today:,}"
+        return slot_bar(standing.today, account.max_daily_videos)
+
+    # Actions
+
+    @admin.action(
+        description="Test: ask the provider whether the log-in works", permissions=["change"]
+    )
+    def test(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
+        accounts = list(queryset.order_by("pk")[: MAX_TRIED + 1])
+        if len(accounts) > MAX_TRIED:
+            messages.error(request, f"Select at most {MAX_TRIED} accounts at once.")
+            return
+        for account in accounts:
+            try:
+                try_account(account)
+            except ProviderError as error:
+                consequences.visit(account.pk, error)
+                messages.error(request, f"{account}: {error.error_class}: {error}")
+            except (UnknownProvider, CredentialsUnreadable) as error:
+                messages.error(request, f"{account}: {error}")
+            else:
+                mended = ProviderAccount.objects.filter(
+                    pk=account.pk, status=AccountStatus.ERROR
+                ).update(status=AccountStatus.ACTIVE, failure_streak=0, updated_at=timezone.now())
+                again = " and is active again" if mended else ""
+                messages.success(request, f"{account} works{again}.")
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
+        self._set_status(request, queryset, AccountStatus.ACTIVE)
+
+    @admin.action(description="Disable: take no more work", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
+        self._set_status(request, queryset, AccountStatus.DISABLED)
+
+    @admin.action(description="Clear the cooldown", permissions=["change"])
+    def clear_cooldown(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
+        resting = ProviderAccount.objects.filter(
+            pk__in=_keys(queryset), cooldown_until__isnull=False
+        )
+        changed = resting.update(cooldown_until=None, failure_streak=0, updated_at=timezone.now())
+        self._record(request, "cooldown_cleared", changed, _keys(queryset))
+        messages.success(request, f"{_accounts(changed)} ready for work at once.")
+
+    def _set_status(
+        self, request: HttpRequest, queryset: QuerySet[ProviderAccount], wanted: AccountStatus
+    ) -> None:
+        keys = _keys(queryset)
+        changed = (
+            ProviderAccount.objects.filter(pk__in=keys)
+            .exclude(status=wanted)
+            .update(status=wanted, updated_at=timezone.now())
+        )
+        self._record(request, wanted.value, changed, keys)
+        messages.success(request, f"{_accounts(changed)} now {wanted.label}.")
+
+    def _record(self, request: HttpRequest, what: str, changed: int, keys: list[int]) -> None:
+        if changed:
+            activity.record(
+                actor=getattr(request.user, "profile", None),
+                action=f"provider_account.{what}",
+                resource_type="provider_account",
+                accounts=keys[:100],
+                changed=changed,
+            )
+
+    # Deleting
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Refuse accounts with history, without loading that history (maybe a million rows)."""
+        protected = [message for account in objs for message in _history(account)]
+        if protected:
+            return [], {}, set(), protected
+        return super().get_deleted_objects(objs, request)
+
+
+# What the buttons of an account's page are called, and when they make sense.
+VERBS: dict[str, tuple[str, Callable[[ProviderAccount], bool]]] = {
+    "test": ("Test", lambda account: True),
+    "enable": ("Enable", lambda account: account.status != AccountStatus.ACTIVE),
+    "disable": ("Disable", lambda account: account.status != AccountStatus.DISABLED),
+    "clear_cooldown": ("Clear cooldown", lambda account: rests(account)),
+}
+
+
+def _standing(account: ProviderAccount) -> Standing:
+    found: Standing = getattr(account, "standing", Standing())
+    return found
+
+
+def _keys(queryset: QuerySet[ProviderAccount]) -> list[int]:
+    # A plain list: what a search joins cannot be updated.
+    return list(queryset.values_list("pk", flat=True))
+
+
+def _accounts(number: int) -> str:
+    return "1 account is" if number == 1 else f"{number} accounts are"
+
+
+def _history(account: ProviderAccount) -> list[str]:
+    """Return a message for every kind of row that keeps `account` from being deleted."""
+    return [
+        f"{account} has {relation.related_model._meta.verbose_name_plural}, and what it made must "
+        "keep its maker. Set the account's status to disabled instead."
+        for relation in ProviderAccount._meta.related_objects
+        if relation.on_delete is PROTECT
+        and relation.related_model._base_manager.filter(**{relation.field.name: account}).exists()
+    ]

@@ -1,0 +1,55 @@
+"""The form of an account: secrets can be set, replaced and forgotten in it, never read."""
+
+from typing import Any
+
+from django import forms
+from django.views.decorators.debug import sensitive_variables
+
+from providers.models import ProviderAccount
+
+CREDENTIALS = ["password", "jwt_token", "api_key", "api_key_paid", "cookies"]
+
+
+class SecretInput(forms.PasswordInput):
+    """Takes a secret and never renders one, not even after a mistake elsewhere in the form."""
+
+    def __init__(self) -> None:
+        super().__init__(render_value=False, attrs={"autocomplete": "new-password", "size": 60})
+
+
+class ProviderAccountForm(forms.ModelForm):
+    """An account with inputs for new secrets; those that are stored never reach the form."""
+
+    new_password = forms.CharField(required=False, strip=False, widget=SecretInput)
+    new_jwt_token = forms.CharField(required=False, label="New JWT token", widget=SecretInput)
+    new_api_key = forms.CharField(required=False, label="New API key", widget=SecretInput)
+    new_api_key_paid = forms.CharField(required=False, label="New paid API key", widget=SecretInput)
+    new_cookies = forms.JSONField(
+        required=False, help_text="A JSON object: names and values.", widget=SecretInput
+    )
+    forget = forms.MultipleChoiceField(
+        required=False,
+        choices=[(name, name) for name in CREDENTIALS],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Secrets to delete.",
+    )
+
+    class Meta:
+        model = ProviderAccount
+        exclude: list[str] = []
+
+    @sensitive_variables()
+    def clean_new_cookies(self) -> Any:
+        cookies = self.cleaned_data["new_cookies"]
+        if cookies is not None and not isinstance(cookies, dict):
+            raise forms.ValidationError("Cookies must be a JSON object of names and values.")
+        return cookies
+
+    @sensitive_variables()
+    def save(self, commit: bool = True) -> Any:
+        for name in self.cleaned_data["forget"]:
+            setattr(self.instance, name, None)
+        for name in CREDENTIALS:
+            if secret := self.cleaned_data[f"new_{name}"]:
+                setattr(self.instance, name, secret)
+        return super().save(commit)

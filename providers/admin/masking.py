@@ -1,0 +1,94 @@
+"""What was said to a provider and by it, fit to be shown: without secrets, and not endless."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from pixsim.core.crypto import CredentialsUnreadable
+from providers.models import ProviderAccount
+
+MASK = "[secret]"
+SHORTEST_SECRET = 6
+LONGEST_TEXT = 2000
+LONGEST_DATA = 80
+
+SECRET_NAME = re.compile(
+    r"auth(?!or)|api.?key|token|cookie|secret|passw|credential|signature|session", re.IGNORECASE
+)
+# Not secrets although they sound so: how many tokens a model read or wrote.
+COUNT_NAME = re.compile(r"tokens$|_tokens_|tokens_details$", re.IGNORECASE)
+SIGNED_QUERY = re.compile(
+    r"([?&][^=&\s]*(?:sig|signature|token|key|credential|expires|policy)[^=&\s]*=)[^&\s\"']+",
+    re.IGNORECASE,
+)
+DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+")
+BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{400,}")
+
+
+def shown(value: Any, account: ProviderAccount | None = None) -> SafeString:
+    """JSON as a block of text, masked."""
+    text = json.dumps(masked(value, secrets_of(account)), indent=2, ensure_ascii=False)
+    return format_html('<pre class="px-json px-code">{}</pre>', text)
+
+
+def masked(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """`value` without what is named like a secret or is one of `secrets`, and long data cut."""
+    secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+    return _masked(value, secrets)
+
+
+def secrets_of(account: ProviderAccount | None) -> list[str]:
+    """The account's secrets, wherever they might be repeated; none that cannot be decrypted."""
+    found: list[str] = []
+    for name in account.stored_credentials if account else ():
+        try:
+            found.extend(_texts(getattr(account, name)))
+        except CredentialsUnreadable:
+            continue
+    return found
+
+
+def _masked(value: Any, secrets: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: MASK if each and _is_secret(name, each) else _masked(each, secrets)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(each, secrets) for each in value]
+    return _text(value, secrets) if isinstance(value, str) else value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    if isinstance(value, bool | int | float) or COUNT_NAME.search(name):
+        return False
+    return bool(SECRET_NAME.search(name))
+
+
+def _text(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    text = SIGNED_QUERY.sub(rf"\1{MASK}", text)
+    text = DATA_URI.sub(_short_data, text)
+    text = BASE64.sub(_short_data, text)
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
+    return text
+
+
+def _short_data(found: re.Match[str]) -> str:
+    return f"{found[0][:LONGEST_DATA]}… ({len(found[0]):,} characters)"
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [value] if isinstance(value, str) else []

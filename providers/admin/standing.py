@@ -1,0 +1,74 @@
+"""How an account stands, as small pieces of a page."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from pixsim.core.admin.display import badge, bar, short_time, tone_of
+from providers.models import AccountStatus, ProviderAccount
+from providers.slots import Standing
+
+GOOD_HEALTH, POOR_HEALTH = 0.8, 0.5
+
+
+def rests(account: ProviderAccount) -> bool:
+    """Whether it takes no work before some moment."""
+    return account.cooldown_until is not None and account.cooldown_until > timezone.now()
+
+
+def state_of(account: ProviderAccount) -> SafeString:
+    """Its status; an active one that rests is shown as such."""
+    if account.status == AccountStatus.ACTIVE and rests(account):
+        return badge("cooling", "warn")
+    return badge(account.get_status_display(), tone_of(account.status))
+
+
+def slot_bar(used: int, limit: int) -> SafeString:
+    """`used` of `limit` as a bar: full is busy, over the limit is wrong."""
+    tone = "bad" if used > limit else "warn" if limit and used == limit else "busy"
+    words = f"{used:,} / {limit:,}"
+    return format_html(
+        '<span class="px-slots">{}<span class="px-nowrap">{}</span></span>',
+        bar([(tone, used / limit if limit > 0 else 0.0)], label=words),
+        words,
+    )
+
+
+def health_bar(account: ProviderAccount, standing: Standing) -> SafeString | str:
+    """The share of its latest submissions that it did not fail."""
+    if standing.health is None:
+        return "-"
+    tone = _health_tone(standing.health)
+    words = f"{standing.health:.0%}"
+    streak = f", {account.failure_streak} failures in a row" if account.failure_streak else ""
+    return format_html(
+        '<span class="px-slots" title="{}">{}<span>{}</span></span>',
+        f"{words} of its latest submissions went well{streak}",
+        bar([(tone, standing.health)], label=f"health {words}"),
+        words,
+    )
+
+
+def cooldown_of(account: ProviderAccount) -> SafeString | str:
+    if not rests(account) or account.cooldown_until is None:
+        return "-"
+    left = account.cooldown_until - timezone.now()
+    return format_html('<span class="px-nowrap">{} left</span>', short_time(left))
+
+
+def credits_of(standing: Standing) -> SafeString | str:
+    """By type, the smallest first; none are the problem."""
+    return format_html_join(
+        ", ",
+        '<span class="px-nowrap {}">{} {}</span>',
+        (
+            ("px-bad-text" if amount <= 0 else "", f"{amount:,}", kind)
+            for kind, amount in sorted(standing.credits.items(), key=lambda pair: pair[1])
+        ),
+    )
+
+
+def _health_tone(health: float) -> str:
+    return "good" if health >= GOOD_HEALTH else "warn" if health >= POOR_HEALTH else "bad"

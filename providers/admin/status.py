@@ -1,0 +1,220 @@
+"""The providers' status page: rates, latencies, error classes and slots in use, as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from pixsim.core.admin.charts import Column, Row, bars, columns
+from pixsim.core.admin.display import short_time
+from providers.adapters.errors import ErrorClass
+from providers.admin.figures import MINUTES, TIME_BOUNDS, Endings, ProviderFigures, figures
+from providers.admin.standing import cooldown_of, health_bar, slot_bar, state_of
+
+MANY_FAILED = 0.1
+ACCOUNTS = 50
+"""Accounts of a provider that the page lists; the list of accounts has all."""
+ENDINGS = (
+    ("good", "succeeded", "succeeded"),
+    ("warn", "refused", "refused or cancelled"),
+    ("bad", "failed", "failed"),
+)
+# Whose fault an error is, as the colour says: the content's, our pace, or the provider's.
+ERROR_TONES = {
+    ErrorClass.FILTERED: "warn",
+    ErrorClass.INVALID_PARAMETER: "warn",
+    ErrorClass.RATE_LIMIT: "busy",
+    ErrorClass.CONCURRENT_LIMIT: "busy",
+}
+
+
+def page(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
+    """The whole page. Raises PermissionDenied for who may not see accounts."""
+    context = {
+        **owner.admin_site.each_context(request),
+        "title": "Status of the providers",
+        "opts": owner.model._meta,
+        **_checked(owner, request),
+    }
+    return render(request, "admin/providers/status.html", context)
+
+
+def figures_only(owner: ModelAdmin, request: HttpRequest) -> JsonResponse:
+    """The live part of it."""
+    context = _checked(owner, request)
+    html = render_to_string("admin/providers/status_figures.html", context, request)
+    return JsonResponse({"html": html, "live": True})
+
+
+def seconds(value: float | None) -> str:
+    """A duration in words, down to the millisecond."""
+    if value is None:
+        return "-"
+    if value < 0.0995:
+        return f"{max(value, 0) * 1000:.0f} ms"
+    if value < 9.95:
+        return f"{value:.1f}".removesuffix(".0") + " s"
+    return short_time(timedelta(seconds=min(value, 3e9)))
+
+
+def _checked(owner: ModelAdmin, request: HttpRequest) -> dict[str, Any]:
+    if not owner.has_view_permission(request):
+        raise PermissionDenied
+    return {
+        "providers": [_provider(one) for one in figures()],
+        "endings": [(tone, words) for tone, _name, words in ENDINGS],
+        "taken_at": timezone.now(),
+    }
+
+
+def _provider(one: ProviderFigures) -> dict[str, Any]:
+    accounts = reverse("admin:providers_provideraccount_changelist")
+    return {
+        "name": one.provider_id,
+        "url": f"{accounts}?{urlencode({'provider_id': one.provider_id})}",
+        "tiles": _tiles(one),
+        "ended": one.ended,
+        "is_sample": one.is_sample,
+        "minutes": _minutes(one.minutes),
+        "times": _times(one.times),
+        "time_words": _time_words(one),
+        "slots": _slots(one),
+        "limit": one.limit,
+        "errors": _errors(one),
+        "accounts": [
+            {
+                "row": account,
+                "url": reverse("admin:providers_provideraccount_change", args=[account.pk]),
+                "state": state_of(account),
+                "slots": slot_bar(standing.used, account.max_concurrent_jobs),
+                "health": health_bar(account, standing),
+                "cooldown": cooldown_of(account),
+            }
+            for account, standing in one.accounts[:ACCOUNTS]
+        ],
+        "more_accounts": max(0, len(one.accounts) - ACCOUNTS),
+    }
+
+
+def _tiles(one: ProviderFigures) -> list[dict[str, Any]]:
+    total = sum(ending.total for ending in one.minutes)
+    succeeded = sum(ending.succeeded for ending in one.minutes)
+    failed = sum(ending.failed for ending in one.minutes) / total if total else 0.0
+    open_accounts = sum(account.status == "active" for account, _standing in one.accounts)
+    last = sum(ending.total for ending in one.minutes[-5:])
+    return [
+        _tile(f"{one.used:,} / {one.limit:,}", "slots in use", bad=one.used > one.limit),
+        _tile(f"{total:,}", "ended in the last hour"),
+        _tile(f"{last / 5:,.1f}", "ended per minute"),
+        _tile(f"{succeeded / total:.1%}" if total else "-", "succeeded"),
+        _tile(f"{failed:.1%}" if total else "-", "failed there", bad=failed >= MANY_FAILED),
+        _tile(seconds(one.seconds[0] if one.seconds else None), "half take up to"),
+        _tile(seconds(one.seconds[1] if one.seconds else None), "95 % take up to"),
+        _tile(
+            f"{open_accounts:,} / {len(one.accounts):,}",
+            "accounts active",
+            bad=open_accounts == 0,
+        ),
+    ]
+
+
+def _tile(value: str, words: str, *, bad: bool = False) -> dict[str, Any]:
+    return {"value": value, "words": words, "bad": bad}
+
+
+def _minutes(minutes: Sequence[Endings]) -> SafeString:
+    return columns(
+        [
+            Column(_parts(one), title=f"{_ago(place)}: {_words(one)}", label=_label(place))
+            for place, one in enumerate(minutes)
+        ],
+        label="submissions that ended, by the minute",
+    )
+
+
+def _times(times: Sequence[Endings]) -> SafeString | str:
+    if not any(one.total for one in times):
+        return ""
+    labels = [*map(seconds, TIME_BOUNDS), "longer"]
+    return columns(
+        [
+            Column(_parts(one), title=f"up to {label}: {_words(one)}", label=label)
+            for label, one in zip(labels, times, strict=True)
+        ],
+        label="submissions by how long they took",
+    )
+
+
+def _time_words(one: ProviderFigures) -> list[tuple[str, str]]:
+    pairs = [("result", one.seconds), ("taken by the provider", one.accept_seconds)]
+    return [
+        (words, f"half within {seconds(pair[0])}, 95 % within {seconds(pair[1])}")
+        for words, pair in pairs
+        if pair is not None
+    ]
+
+
+def _slots(one: ProviderFigures) -> SafeString:
+    """Slots in use by the minute, and above them those that were free, of as many as there are."""
+    items = []
+    for place, used in enumerate(one.slots):
+        free = max(0.0, one.limit - used)
+        items.append(
+            Column(
+                [("busy", used), ("off", free)],
+                title=f"{_ago(place)}: {used:.1f} of {one.limit:,} in use",
+                label=_label(place),
+            )
+        )
+    return columns(items, label="slots in use, by the minute")
+
+
+def _errors(one: ProviderFigures) -> SafeString | str:
+    """The classes, the most frequent first."""
+    total = sum(one.errors.values())
+    return (
+        bars(
+            [
+                Row(
+                    name.replace("_", " "),
+                    count,
+                    f"{count:,}",
+                    ERROR_TONES.get(name, "bad"),  # type: ignore[call-overload]
+                    f"{count / total:.0%}",
+                )
+                for name, count in sorted(one.errors.items(), key=lambda pair: -pair[1])
+            ]
+        )
+        if total
+        else ""
+    )
+
+
+def _parts(one: Endings) -> list[tuple[str, float]]:
+    return [(tone, getattr(one, name)) for tone, name, _words in ENDINGS]
+
+
+def _words(one: Endings) -> str:
+    parts = [f"{getattr(one, name):,} {words}" for _t, name, words in ENDINGS if getattr(one, name)]
+    return ", ".join(parts) or "none"
+
+
+def _ago(place: int) -> str:
+    ago = MINUTES - 1 - place
+    return f"{ago} min ago" if ago else "this minute"
+
+
+def _label(place: int) -> str:
+    ago = MINUTES - 1 - place
+    return f"-{ago} min" if ago and ago % 15 == 0 else "now" if ago == 0 else ""
