@@ -16,7 +16,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,7 +51,7 @@ LOOK_SECONDS = 0.050
 REST_SECONDS = 8.0
 """A worker that stops waits so long for the calls in its hands."""
 
-Settle = Callable[[Attempt, Any], None]
+Settle = Callable[[Attempt, Any], Sequence[Output]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Pump:
         idle_since = time.monotonic()
         looked_at = 0.0
         while True:
-            came_back = self._settle_all(heartbeat)
+            came_back = self._settle_all(loop, caller, heartbeat)
             for work in self._in_flight:
                 work.progress()  # each call has a deadline of its own
             now = time.monotonic()
@@ -146,20 +146,30 @@ class Pump:
                 return
             reset_queries()
 
-    def _settle_all(self, heartbeat: Heartbeat) -> bool:
+    def _settle_all(
+        self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat
+    ) -> bool:
         """Settle what has come back, waiting a moment for the first; whether anything had."""
         try:
             back = self._back.get(timeout=LOOK_SECONDS / 2)
         except queue.Empty:
             return False
         while True:
-            self._guarded(lambda back=back: back.settle(back.attempt, back.outcome))  # type: ignore[misc]
+            self._guarded(lambda back=back: self._settle(back, loop, caller, heartbeat))  # type: ignore[misc]
             heartbeat.let_go([back.work])
             self._in_flight.discard(back.work)
             try:
                 back = self._back.get_nowait()
             except queue.Empty:
                 return True
+
+    def _settle(
+        self, back: _Back, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat
+    ) -> None:
+        attempt = back.attempt
+        if outputs := back.settle(attempt, back.outcome):
+            # Addresses and keys are fresh now; who comes later has to ask for them again.
+            self._start(attempt, settling.fetched, caller.fetch(attempt, outputs), loop, heartbeat)
 
     def _take(self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat) -> None:
         """Look after what is due first: it may free slots. Then fill slots."""
@@ -276,11 +286,12 @@ async def _wait() -> Sent:
     return Sent(None)
 
 
-def _nothing(attempt: Attempt, outcome: Outcome) -> None:
+def _nothing(attempt: Attempt, outcome: Outcome) -> Sequence[Output]:
     """A doubtful submission that nobody can look up keeps its slot until it is late."""
     submissions.look_again(
         attempt.submission.pk, seconds=submissions.seconds_left(attempt.submission)
     )
+    return ()
 
 
 async def _opened() -> Caller:

@@ -1,7 +1,8 @@
 """What an outcome does: to the submission, its job, its account and the credits.
 
 Each function is one transaction, and every change in it is conditional, so an outcome that comes
-twice, too late, or after a cancel changes nothing that it should not.
+twice, too late, or after a cancel changes nothing that it should not. What they return are outputs
+that are to be fetched now.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from providers import consequences, submissions
 from providers.adapters.base import Accepted, Failed, Output, Running, Succeeded
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
 from providers.models import ProviderSubmission, SubmissionStatus
+from providers.models.submissions import LIVE
 
 logger = logging.getLogger(__name__)
 
@@ -39,29 +41,31 @@ DOUBT_SECONDS = 30.0
 MAX_FETCHES = 8
 
 
-def sent(attempt: Attempt, outcome: Sent) -> None:
+def sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
     """The submit call came back."""
     match outcome.result:
         case Accepted() as accepted:
             _accepted(attempt, accepted)
         case Succeeded() as success:
-            _succeeded(attempt, success, outcome.files)
+            return _succeeded(attempt, success, outcome.files)
         case ProviderError() as error if error.error_class in MAY_HAVE_BEEN_ACCEPTED:
             _doubted(attempt, error)
         case ProviderError() as error:
-            _failed(attempt, error)
+            _failed(attempt, error, among=[SubmissionStatus.PENDING])
+    return ()
 
 
-def found(attempt: Attempt, outcome: Sent) -> None:
+def found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
     """A doubtful submission was looked up by our reference."""
     match outcome.result:
         case None:
             # It never arrived, and that is certain: it may be sent again.
-            _failed(attempt, ProviderError(ErrorClass.UNAVAILABLE, "It never arrived."))
+            error = ProviderError(ErrorClass.UNAVAILABLE, "It never arrived.")
+            _failed(attempt, error, among=[SubmissionStatus.UNKNOWN])
         case Accepted() as accepted:
             _accepted(attempt, accepted)
         case Succeeded() as success:
-            _succeeded(attempt, success, outcome.files)
+            return _succeeded(attempt, success, outcome.files)
         case ProviderError() as error:
             submissions.look_again(
                 attempt.submission.pk, seconds=submissions.next_look(attempt.submission)
@@ -69,6 +73,7 @@ def found(attempt: Attempt, outcome: Sent) -> None:
             logger.warning(
                 "Submission %s cannot be looked up: %s", attempt.submission.pk, error.error_class
             )
+    return ()
 
 
 def given_up(attempt: Attempt) -> None:
@@ -85,7 +90,7 @@ def given_up(attempt: Attempt) -> None:
             _end_job(attempt, error, keep_hold=True)
 
 
-def checked(attempt: Attempt, outcome: Checked) -> None:
+def checked(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
     """The provider said how a submission stands."""
     match outcome.state:
         case Running() as running:
@@ -95,7 +100,7 @@ def checked(attempt: Attempt, outcome: Checked) -> None:
                 progress=running.progress,
             )
         case Succeeded() as success:
-            _succeeded(attempt, success, outcome.files)
+            return _succeeded(attempt, success, outcome.files)
         case Failed() as failure if failure.cancelled:
             _cancelled(attempt, failure)
         case Failed() as failure:
@@ -107,19 +112,20 @@ def checked(attempt: Attempt, outcome: Checked) -> None:
             submissions.look_again(
                 attempt.submission.pk, seconds=submissions.next_look(attempt.submission)
             )
+    return ()
 
 
-def checked_last(attempt: Attempt, outcome: Checked) -> None:
+def checked_last(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
     """The last look at a submission whose time is over: anything but an end is its end, also that
     it was stopped there, for we asked for it.
     """
     match outcome.state:
         case Succeeded():
-            checked(attempt, outcome)
+            return checked(attempt, outcome)
         case Failed() as failure if not failure.cancelled:
-            checked(attempt, outcome)
-        case _:
-            timed_out(attempt)
+            return checked(attempt, outcome)
+    timed_out(attempt)
+    return ()
 
 
 def timed_out(attempt: Attempt) -> None:
@@ -136,21 +142,22 @@ def timed_out(attempt: Attempt) -> None:
                 _end_job(attempt, error)
 
 
-def fetched(attempt: Attempt, outcome: Fetched) -> None:
+def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
     """The files of a submission that has succeeded are here, or not."""
     if outcome.error is None:
         with transaction.atomic():
             if _lock_job(attempt):
                 _complete(attempt, outcome.files)
             submissions.leave_alone(attempt.submission.pk)
-        return
+        return ()
     if not outcome.is_final and attempt.submission.polls < MAX_FETCHES:
         submissions.look_again(attempt.submission.pk, seconds=2.0**attempt.submission.polls)
-        return
+        return ()
     with transaction.atomic():
         if _lock_job(attempt):
             _end_job(attempt, ProviderError(ErrorClass.INVALID_PARAMETER, outcome.error))
         submissions.leave_alone(attempt.submission.pk)
+    return ()
 
 
 def not_sent(attempt: Attempt, *, error: ProviderError) -> None:
@@ -192,8 +199,8 @@ def _accepted(attempt: Attempt, accepted: Accepted) -> None:
             submissions.look_again(submission.pk, seconds=0)  # cancelled meanwhile: say so there
 
 
-def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> None:
-    """Done there. With the files in hand it is done here too, else they are fetched next."""
+def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> Sequence[Output]:
+    """Done there. With the files in hand it is done here too, else they are to be fetched."""
     with transaction.atomic():
         ours = _lock_job(attempt)
         if not submissions.end(
@@ -204,13 +211,14 @@ def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) 
             provider_job_id=success.provider_job_id,
             deliver=ours and not kept,
         ):
-            return
+            return ()
         consequences.recover(attempt.submission.account_id)
         if ours and kept:
             _complete(attempt, kept)
-        elif ours:
+            return ()
+        if ours:
             Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
-            submissions.look_again(attempt.submission.pk, seconds=0)
+    return success.outputs if ours else ()
 
 
 def _complete(attempt: Attempt, kept: Sequence[MediaFile]) -> None:
@@ -254,13 +262,21 @@ def _doubted(attempt: Attempt, error: ProviderError) -> None:
 
 
 def _failed(
-    attempt: Attempt, error: ProviderError, *, response: dict[str, Any] | None = None
+    attempt: Attempt,
+    error: ProviderError,
+    *,
+    response: dict[str, Any] | None = None,
+    among: Sequence[str] = LIVE,
 ) -> None:
     consequence = consequences.CONSEQUENCES[error.error_class]
     with transaction.atomic():
         ours = _lock_job(attempt)
         if not submissions.end(
-            attempt.submission, status=consequence.ends_as, error=error, response=response
+            attempt.submission,
+            status=consequence.ends_as,
+            error=error,
+            response=response,
+            among=among,
         ):
             return
         consequences.visit(attempt.submission.account_id, error)
