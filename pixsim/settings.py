@@ -248,6 +248,10 @@ CRAWL_HOST_LIMITS = {
 # Where a provider's API is, if not where the provider publishes it: {"openai": "https://…/v1"}.
 PROVIDER_BASE_URLS = env.json("PROVIDER_BASE_URLS", default={})
 
+# Where providers reach this site, and the secret, or several, with which each signs its webhooks.
+PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
+PROVIDER_WEBHOOK_SECRETS = env.json("PROVIDER_WEBHOOK_SECRETS", default={})
+
 # Generations that `local` renders at once, on all machines together.
 LOCAL_SLOTS = env.int("LOCAL_SLOTS", default=2)
 

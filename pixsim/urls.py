@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import path
 
+from jobs import webhooks
 from pixsim import views
 
 urlpatterns = [
@@ -11,4 +12,5 @@ urlpatterns = [
         "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"
     ),
     path("admin/", admin.site.urls),
+    path("webhooks/<str:provider>/<str:reference>", webhooks.receive, name="webhook"),
 ]

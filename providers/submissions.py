@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from providers.adapters.base import Operation
@@ -96,10 +97,12 @@ def end(
     outputs: Sequence[Mapping[str, Any]] | None = None,
     provider_job_id: str | None = None,
     deliver: bool = False,
+    among: Sequence[str] = LIVE,
 ) -> bool:
     """End a live submission, once: its slot is free. False if it had ended before.
 
-    With `deliver` it stays due, until its outputs are fetched.
+    With `deliver` it stays due, until its outputs are fetched. `among`: the states in which it may
+    be, for a webhook may have said more since.
     """
     now = timezone.now()
     changes: dict[str, Any] = {
@@ -117,18 +120,23 @@ def end(
     if error is not None:
         changes |= {"error_class": error.error_class, "error_message": str(error)}
     return bool(
-        ProviderSubmission.objects.filter(pk=submission.pk, status__in=LIVE).update(**changes)
+        ProviderSubmission.objects.filter(pk=submission.pk, status__in=among).update(**changes)
     )
 
 
 def look_again(submission_id: int, *, seconds: float, progress: float | None = None) -> None:
-    """Nothing new: come back after `seconds`."""
+    """Nothing new: come back after `seconds`, or sooner if somebody has asked for it meanwhile."""
     changes: dict[str, Any] = {"next_poll_at": timezone.now() + timedelta(seconds=seconds)}
     if progress is not None:
         changes["progress"] = progress
-    ProviderSubmission.objects.filter(pk=submission_id, next_poll_at__isnull=False).update(
-        **changes
-    )
+    ProviderSubmission.objects.filter(pk=submission_id, next_poll_at__gt=Now()).update(**changes)
+
+
+def look_now(submission_id: int, *, provider_job_id: str) -> None:
+    """The provider itself says that it is time to look."""
+    ProviderSubmission.objects.filter(
+        pk=submission_id, provider_job_id=provider_job_id, next_poll_at__isnull=False
+    ).update(next_poll_at=timezone.now())
 
 
 def leave_alone(submission_id: int) -> None:

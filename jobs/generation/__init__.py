@@ -5,6 +5,7 @@
     pump.py        one thread per worker process that keeps calls going and settles what came back
     calling.py     the coroutines: submit, check, cancel, find, fetch; they know no database
     settling.py    what an outcome does to submission, job, account and credits; one transaction each
+    callbacks.py   what a provider's webhook does
     files.py       a file that was made: checked, measured, stored, an asset
     inputs.py      assets, uploads and addresses as inputs of a job
 

@@ -15,7 +15,7 @@ from jobs.queue import transitions
 from jobs.queue.kinds import Kind
 from jobs.queue.sql import fetch
 from jobs.queue.work import Work
-from providers import slots
+from providers import slots, webhooks
 from providers.adapters import all_adapters
 from providers.adapters.base import Request
 from providers.adapters.params import validated
@@ -124,9 +124,11 @@ def request_for(attempt: Attempt) -> Request:
     params = validated(schema, job.params)
     # After the check: a file's bytes may be longer than an address may be.
     params = params.model_copy(update=inputs.resolved(schema, params.canonical(), job=job))
+    reference = attempt.submission.reference or ""
     return Request(
         operation=operation.name,
         model=model,
         params=params,
-        reference=attempt.submission.reference or "",
+        reference=reference,
+        webhook_url=webhooks.url_for(attempt.adapter, reference),
     )

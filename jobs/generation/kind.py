@@ -14,8 +14,9 @@ from jobs.generation.pump import Pump
 from jobs.models import Job
 from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
+from jobs.queue.maintain import Chore, Options, Result, Tick
 from jobs.queue.sql import fetch
-from providers import submissions
+from providers import submissions, webhooks
 
 GUARDED = """EXISTS (
     SELECT 1 FROM provider_submissions guard
@@ -120,6 +121,9 @@ class GenerationKind(Kind):
     def hot_tables(self) -> Sequence[str]:
         return (self.table, "provider_submissions")
 
+    def chores(self) -> Sequence[Chore]:
+        return (Chore("webhooks", _forget_webhooks),)
+
 
 INVARIANTS = (
     Invariant(
@@ -163,6 +167,12 @@ INVARIANTS = (
         """,
     ),
 )
+
+
+def _forget_webhooks(options: Options, tick: Tick) -> Result:
+    count = webhooks.forget(dry_run=options.dry_run)
+    what = "would be forgotten" if options.dry_run else "forgotten"
+    return Result(count, f"{count:,} events that cannot come again {what}")
 
 
 def _settle_credits(ids: Sequence[int]) -> None:

@@ -2,6 +2,7 @@
 
 from providers.models.accounts import AccountStatus, ProviderAccount, ProviderCredit
 from providers.models.submissions import AccountSource, ProviderSubmission, SubmissionStatus
+from providers.models.webhooks import ProviderWebhook
 
 __all__ = [
     "AccountSource",
@@ -9,5 +10,6 @@ __all__ = [
     "ProviderAccount",
     "ProviderCredit",
     "ProviderSubmission",
+    "ProviderWebhook",
     "SubmissionStatus",
 ]
