@@ -17,6 +17,8 @@ from django.db import migrations
 from pixsim.core.db.steps import in_sql
 
 BATCH = 1000
+BEFORE_ALL = -(2**31) - 1
+"""Older than any key: a system that was adopted may have keys below 1."""
 
 # The users of one batch that have no profile, under the e-mail that the pass gives them.
 FILL = """
@@ -35,14 +37,14 @@ PASSES = (
     FILL.format(email="email", condition="email <> '' AND email NOT LIKE '%%@users.invalid'"),
     FILL.format(email="'user' || id || '@users.invalid'", condition="true"),
 )
-EVERYBODY = {"after": 0, "upto": 2**31 - 1}
+EVERYBODY = {"after": BEFORE_ALL, "upto": 2**31 - 1}
 
 
 @in_sql(*(f"{statement % EVERYBODY};" for statement in PASSES))
 def fill(apps: Any, schema_editor: Any) -> None:
     users = apps.get_model("auth", "User").objects.using(schema_editor.connection.alias)
     keys = users.order_by("pk").values_list("pk", flat=True)
-    after = 0
+    after = BEFORE_ALL
     while batch := list(keys.filter(pk__gt=after)[:BATCH]):
         with schema_editor.connection.cursor() as cursor:
             for statement in PASSES:

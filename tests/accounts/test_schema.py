@@ -61,6 +61,7 @@ def test_users_that_exist_before_the_migration_have_a_profile_after_it(migrate: 
     nobody = users.create(username="nobody")
     known = users.create(username="known", email="known@x.org")
     thief = users.create(username="thief", email=f"user{nobody.pk}@users.invalid")
+    minus = users.create(pk=-1, username="minus")  # as an adopted system may have them
     waiting = uuid.uuid4()
     execute(
         "INSERT INTO profiles (id, email, role) VALUES (%s, 'known@x.org', 'user')",
@@ -77,6 +78,7 @@ def test_users_that_exist_before_the_migration_have_a_profile_after_it(migrate: 
         nobody.pk: f"user{nobody.pk}@users.invalid",
         known.pk: "known@x.org",
         thief.pk: f"user{thief.pk}@users.invalid",
+        minus.pk: "user-1@users.invalid",
     }
     assert Profile.objects.get(user_id=known.pk).pk == waiting
     admin = Profile.objects.get(user_id=ada.pk)
