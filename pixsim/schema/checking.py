@@ -75,22 +75,13 @@ def problems(
     taken all the same. Changes nothing.
     """
     try:
-        files_found = list(_of_files(load_migrations(None)))
+        found = list(_of_files(load_migrations(None)))
         readable = True
     except SchemaError as error:
-        files_found, readable = [Problem("files", str(error))], False
-    if connection is None:
-        return files_found
-    try:
-        look(connection)
-        found = [Problem("keys", str(each)) for each in narrow_keys(read_schema(connection))]
-        if readable:
-            found += _of_database(connection, accepted)
-    except DatabaseError as error:
-        found = [Problem("database", f"It was not looked at. {explain(error, connection)}")]
-    except SchemaError as error:
-        found = [Problem("database", str(error))]
-    return files_found + found
+        found, readable = [Problem("files", str(error))], False
+    if connection is not None:
+        found += _of_database(connection, accepted, readable=readable)
+    return found
 
 
 def narrow_keys(schema: Schema) -> Iterator[NarrowKey]:
@@ -138,7 +129,25 @@ def _models_without_migration(loader: MigrationLoader) -> Iterator[Problem]:
         )
 
 
-def _of_database(connection: BaseDatabaseWrapper, accepted: Collection[str]) -> Iterator[Problem]:
+def _of_database(
+    connection: BaseDatabaseWrapper, accepted: Collection[str], *, readable: bool
+) -> Iterator[Problem]:
+    """What is wrong with the database, as far as it can be looked at."""
+    try:
+        look(connection)
+        yield from (Problem("keys", str(each)) for each in narrow_keys(read_schema(connection)))
+        if readable:
+            yield from _beside_the_files(connection, accepted)
+    except DatabaseError as error:
+        yield Problem("database", f"It was not looked at. {explain(error, connection)}")
+    except SchemaError as error:
+        yield Problem("database", str(error))
+
+
+def _beside_the_files(
+    connection: BaseDatabaseWrapper, accepted: Collection[str]
+) -> Iterator[Problem]:
+    """Where the database and the migration files do not go together."""
     loader = load_migrations(connection)
     if made := made_by_another(connection, loader):
         yield Problem("database", f"{made}: take it over with `manage.py db adopt`.")

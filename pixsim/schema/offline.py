@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ HEADER = """\
 \\set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET lock_timeout = '{timeout:.0f}ms';"""
+
+SET_CONSTRAINTS = re.compile(r"\s*SET CONSTRAINTS \S+ IMMEDIATE;")
 
 
 class CannotWrite(SchemaError):
@@ -148,6 +151,8 @@ def _said(
     for statement in statements(
         operation, migration.app_label, connection, from_state, to_state, backwards=backwards
     ):
+        if not migration.atomic:  # where each statement is a transaction, whose end checks it
+            statement = SET_CONSTRAINTS.sub("", statement)
         # Operations of the tools switch the timeout by what the session has, which nobody can ask.
         if statement.startswith("SET lock_timeout"):
             continue

@@ -130,6 +130,16 @@ def test_a_narrow_key_past_half_of_its_range_with_what_refers_to_it(shop, db, sq
     assert "keys:" not in db("check").out
 
 
+def test_a_reference_that_cannot_be_built_hides_nothing_of_the_rest(shop, db):
+    broken = migration('migrations.RunSQL("SELECT nothing")', depends=AFTER_FIRST)
+    shop.write("shop", "0002_broken", broken)
+    call_command("migrate", fake=True, database=ALIAS, verbosity=0)
+    shop.write("shop", "0002_broken", f"{broken}# edited\n")
+    edited, database = db("check").out.splitlines()
+    assert edited.startswith("files: shop 0002_broken was edited after it was applied")
+    assert database.startswith("database: The migrations cannot be applied from nothing: ")
+
+
 def test_a_serial_of_16_bits_counts_too(shop, db, sql):
     sql("CREATE TABLE small (id smallserial); SELECT setval('small_id_seq', 30000)")
     assert "keys: small.id: expected at most half of 32,767 used, found 30,000 (91 %)" in (

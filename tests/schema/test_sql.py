@@ -62,8 +62,7 @@ def test_the_whole_history_makes_the_database_that_migrate_makes(database, db, s
     script = db("sql")
     assert script.code == 0
 
-    code, errors = psql(script.out)
-    assert code == 0, errors
+    assert psql(script.out) == (0, "")
     verified = db("verify")
     assert verified.code == 0, verified.out
     made = rows_of_django(sql), recorded(sql), sql(f"SELECT app, name, sha256 FROM {files.TABLE}")
