@@ -255,7 +255,7 @@ def _check_texts(**texts: str | None) -> None:
     """Raises GenerationRefused for texts that their columns do not hold."""
     errors = {}
     for field, text in texts.items():
-        longest = Job._meta.get_field(field).max_length or 0
+        longest = getattr(Job._meta.get_field(field), "max_length", 0)
         if text and len(text) > longest:
             errors[field] = f"may have {longest} characters, not {len(text)}."
         elif text and "\0" in text:
