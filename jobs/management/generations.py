@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from django.utils import timezone
 
+from accounts.models import ActivityLog
 from jobs import pricing
+from jobs.generation import waiting
 from jobs.models import Job, JobStatus
 from pixsim.core import blobs
 from providers.models import ProviderSubmission
 
-COMPLETE, NOT_COMPLETE, WRONG_USAGE = 0, 3, 2
-OPEN = (JobStatus.PENDING, JobStatus.PROCESSING)
-LOOK_SECONDS = 0.2
+WRONG_USAGE, NOT_COMPLETE, INTERRUPTED = 2, 3, 130
+"""Exit codes of the commands."""
+
+Event = tuple[datetime, str]
 
 
 def report(job: Job) -> dict[str, Any]:
@@ -55,8 +59,10 @@ def sentence(job: Job) -> str:
         size = f", {asset.width}x{asset.height}" if asset.width else ""
         length = f", {asset.duration_sec:.1f} s" if asset.duration_sec else ""
         told += f": {asset.mime_type}{size}{length}, {_file(asset.local_path)}"
-    elif job.error_message:
-        told += f": {job.error_message}"
+    elif job.status == JobStatus.PENDING:
+        told += f": {waiting.reason(job)}"
+    elif job.status == JobStatus.FAILED:
+        told += f": {job.error_message or 'it is not recorded why.'}"
     if job.error_class == pricing.UNDECIDED:
         told += f" Decide with: manage.py job {job.pk} settle --charge|--release"
     elif job.status == JobStatus.FAILED:
@@ -65,54 +71,66 @@ def sentence(job: Job) -> str:
 
 
 def story(job: Job) -> list[str]:
-    """Every attempt with its account and why, state changes with their times, errors, and the cost."""
-    lines = [f"{_at(job.created_at)}  asked for {job.operation_type} by {job.provider_id}"]
-    if job.estimate is not None:
-        lines.append(f"{'':19}  {job.estimate} credits held")
-    if job.scheduled_at:
-        lines.append(f"{'':19}  not before {_at(job.scheduled_at)}")
-    for one in _submissions(job):
-        lines.append(
-            f"{_at(one.submitted_at)}  attempt {one.retry_attempt}: {one.account} "
-            f"({one.choice or 'no reason recorded'})"
-        )
-        if one.accepted_at:
-            lines.append(f"{_at(one.accepted_at)}    accepted as {one.provider_job_id}")
-        if one.responded_at:
-            took = f" after {one.duration_ms / 1000:.1f} s" if one.duration_ms is not None else ""
-            lines.append(f"{_at(one.responded_at)}    {one.status}{took}")
-        else:
-            lines.append(f"{'':19}    {one.status}, looked after {one.polls} times")
-        if one.error_class:
-            lines.append(f"{'':19}    {one.error_class}: {one.error_message}")
-    if job.status in OPEN and job.error_message:
-        lines.append(f"{'':19}  {job.error_message}")
-    if job.status == JobStatus.PENDING and job.available_at:
-        lines.append(f"{'':19}  waits until {_at(job.available_at)}")
+    """What happened to the job and when: each attempt with its account and why that one, errors with
+    their class, what people did, how it stands, and what it cost.
+    """
+    happened = [
+        *_asked(job),
+        *(event for one in _submissions(job) for event in _attempt_events(one)),
+        *_deeds(job),
+    ]
     if job.completed_at:
-        lines.append(f"{_at(job.completed_at)}  {sentence(job)}")
+        happened.append((job.completed_at, sentence(job)))
+    else:
+        happened.append((timezone.now(), sentence(job)))
+    happened.sort(key=itemgetter(0))
+    return [*(f"{_at(moment)}  {text}" for moment, text in happened), *_cost(job)]
+
+
+def _asked(job: Job) -> Iterator[Event]:
+    model = f" ({job.model})" if job.model else ""
+    yield (
+        job.created_at,
+        f"{job.user} asked {job.provider_id} for {job.operation_type}{model}, "
+        f"priority {job.priority}",
+    )
+    if job.parent_job_id:
+        yield job.created_at, f"after its parent job {job.parent_job_id}"
+    if job.scheduled_at:
+        yield job.created_at, f"not before {_at(job.scheduled_at)}"
+
+
+def _attempt_events(one: ProviderSubmission) -> Iterator[Event]:
+    name = f"attempt {one.retry_attempt}"
+    yield one.submitted_at, f"{name}: {one.account}, chosen for: {one.choice or 'not recorded'}"
+    if one.accepted_at:
+        yield one.accepted_at, f"{name}: accepted as {one.provider_job_id}"
+    error = f": {one.error_class}: {one.error_message}" if one.error_class else ""
+    if one.responded_at:
+        took = f" after {one.duration_ms / 1000:.1f} s" if one.duration_ms is not None else ""
+        yield one.responded_at, f"{name}: {one.status}{took}{error}"
+    else:
+        yield timezone.now(), f"{name}: {one.status}, looked after {one.polls} times{error}"
+
+
+def _deeds(job: Job) -> Iterator[Event]:
+    """What people did to it, from the activity log."""
+    log = ActivityLog.objects.filter(resource_type="job", resource_id=str(job.pk))
+    for line in log.select_related("user"):
+        what = line.action.removeprefix("job.").replace("_", " ")
+        told = "".join(f", {name} {value}" for name, value in (line.metadata or {}).items())
+        yield line.timestamp, f"{what} by {line.user.email if line.user else 'an operator'}{told}"
+
+
+def _cost(job: Job) -> Iterator[str]:
+    if job.estimate is None:
+        return
     if job.cost is not None:
-        lines.append(f"{'':19}  {job.cost} credits taken")
-    return lines
-
-
-def watch(job: Job, *, tell: Callable[[str], None]) -> Job:
-    """Wait until the job has ended; `tell` each change of its state."""
-    told = ""
-    while True:
-        job = Job.objects.select_related("asset").get(pk=job.pk)
-        live = _submissions(job).filter(next_poll_at__isnull=False).last()
-        now = live.status if live else job.status
-        if live and live.progress is not None:
-            now += f" {live.progress:.0%}"
-        if job.status == JobStatus.PENDING and job.error_message:
-            now += f": {job.error_message}"
-        if now != told:
-            tell(now)
-            told = now
-        if job.status not in OPEN:
-            return job
-        time.sleep(LOOK_SECONDS)
+        yield f"{job.estimate} credits were held for it, {job.cost} were taken."
+    elif job.completed_at is None or job.error_class == pricing.UNDECIDED:
+        yield f"{job.estimate} credits are held for it."
+    else:
+        yield f"{job.estimate} credits were held for it and given back."
 
 
 def _submissions(job: Job) -> Any:
@@ -146,5 +164,5 @@ def _file(key: str | None) -> str | None:
     return str(path) if path else key
 
 
-def _at(moment: Any) -> str:
-    return str(moment.strftime("%Y-%m-%d %H:%M:%S"))
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -1,25 +1,38 @@
 """`manage.py generate`: ask a provider for a picture, a video or a song."""
 
 import json
+import sys
 from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, ProgrammingError
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
-from accounts.errors import AccountsError
+from accounts.errors import AccountsError, LimitExceeded
 from accounts.models import Profile
 from jobs import services
-from jobs.errors import GenerationRefused
+from jobs.errors import GenerationRefused, WrongState
 from jobs.management import generations
-from jobs.models import Job
+from jobs.management.watching import display_on, wait_for_job
+from jobs.models import Job, JobStatus
+
+# What a refusal calls a field, and the flag to correct.
+FLAGS = {
+    "idempotency_key": "key",
+    "highest_priority": "priority",
+    "jobs_per_day": "owner",
+}
 
 
 class Command(BaseCommand):
     help = (
-        "Ask a provider for a picture, a video or a song. What there is to ask for, and its "
-        "parameters: manage.py providers list, providers schema. Exit code 3: it failed, 2: it was "
+        "Ask a provider for a picture, a video or a song. The job is accepted and workers do it; "
+        "with --wait this command stays until it has ended. What there is to ask for, and its "
+        "parameters: manage.py providers list, providers schema. Exit code 0: completed (or "
+        "accepted, without --wait), 3: failed, cancelled or not ended after --timeout, 2: it was "
         "refused and nothing was kept."
     )
     requires_system_checks = []
@@ -34,7 +47,8 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help='as in prompt="a red panda"; a value that is JSON is read as such',
+            help="as in prompt='a red panda'; a value that is JSON is read as such, so a text that "
+            "looks like a number goes in double quotes: title='\"1984\"'",
         )
         add("--owner", metavar="EMAIL", help="whose job it is; without, the system's own")
         add("--priority", type=int, help="0 to 10; higher is more urgent")
@@ -42,53 +56,92 @@ class Command(BaseCommand):
         add("--parent", type=int, metavar="JOB", help="begin when that job is completed")
         add("--name")
         add("--key", help="idempotency key: the same key makes one job")
-        add("--wait", action="store_true", help="wait until it has ended")
+        add("--wait", action="store_true", help="stay until it has ended")
+        add("--timeout", type=float, metavar="SECONDS", help="stay, but at most so long")
         add("--json", action="store_true", help="print one object")
 
     def handle(self, **options: Any) -> None:
-        try:
-            job = services.create_job(
-                owner=_owner(options["owner"]),
-                provider=options["provider"],
-                operation=options["operation"],
-                model=options["model"],
-                params=_params(options["param"]),
-                priority=options["priority"],
-                scheduled_at=_time(options["at"]),
-                parent=_job(options["parent"]),
-                name=options["name"],
-                idempotency_key=options["key"],
-            )
-        except GenerationRefused as refused:
-            raise CommandError(
-                "\n".join(f"{field}: {text}" for field, text in refused.errors.items()),
-                returncode=generations.WRONG_USAGE,
-            ) from refused
-        except AccountsError as refused:
-            raise CommandError(str(refused), returncode=generations.WRONG_USAGE) from refused
-        if options["wait"]:
-            job = generations.watch(job, tell=lambda state: self._tell(f"Job {job.pk}: {state}"))
+        job = _accept(options)
+        waits = options["wait"] or options["timeout"] is not None
+        if waits:
+            job = self._wait(job, options)
         if options["json"]:
             self.stdout.write(json.dumps(generations.report(job)))
-        else:
+        elif waits or job.status != JobStatus.PENDING:
             self.stdout.write(generations.sentence(job))
-        if options["wait"] and job.status != "completed":
-            raise SystemExit(generations.NOT_COMPLETE)
+        else:
+            self.stdout.write(
+                f"Job {job.pk} is accepted. See how it goes with: manage.py job {job.pk} status"
+            )
+        if waits and job.status != JobStatus.COMPLETED:
+            sys.exit(generations.NOT_COMPLETE)
 
-    def _tell(self, text: str) -> None:
-        self.stderr.write(text)
+    def _wait(self, job: Job, options: dict[str, Any]) -> Job:
+        try:
+            with display_on(self.stderr) as display:
+                return wait_for_job(job.pk, display=display, timeout=options["timeout"])
+        except WrongState as error:
+            raise CommandError(str(error), returncode=generations.NOT_COMPLETE) from error
+        except KeyboardInterrupt:
+            if options["json"]:
+                self.stdout.write(json.dumps(generations.report(job)))
+            self.stderr.write(
+                f"Stopped waiting; the job goes on in the workers. See it or end it with: "
+                f"manage.py job {job.pk} status|cancel",
+                style_func=str,
+            )
+            sys.exit(generations.INTERRUPTED)
+
+
+def _accept(options: dict[str, Any]) -> Job:
+    """The job, created. A refusal has a line for each field, and nothing is created then."""
+    try:
+        return services.create_job(
+            owner=_owner(options["owner"]),
+            provider=options["provider"],
+            operation=options["operation"],
+            model=options["model"],
+            params=_params(options["param"]),
+            priority=options["priority"],
+            scheduled_at=_time(options["at"]),
+            parent=_job(options["parent"]),
+            name=options["name"],
+            idempotency_key=options["key"],
+        )
+    except GenerationRefused as refused:
+        lines = (f"{_flag(field)}: {text}" for field, text in refused.errors.items())
+        raise _wrong("\n".join(lines)) from refused
+    except LimitExceeded as refused:
+        raise _wrong(f"{_flag(refused.limit)}: {refused}") from refused
+    except AccountsError as refused:
+        raise _wrong(f"owner: {refused}") from refused
+    except OperationalError as error:
+        raise CommandError(f"The database does not answer; no job was created. {error}") from error
+    except ProgrammingError as error:
+        raise CommandError(f"No job was created. Run manage.py migrate first. {error}") from error
+
+
+def _flag(field: str) -> str:
+    """The flag to correct, for what a refusal calls a field."""
+    if name := field.partition("params.")[2]:
+        return f"param {name}"
+    return FLAGS.get(field, field)
 
 
 def _params(pairs: list[str]) -> dict[str, Any]:
-    params = {}
+    params: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise _wrong(f"param: {pair!r} is no NAME=VALUE")
+        if name in params:
+            raise _wrong(f"param {name}: it is given twice")
         try:
             params[name] = json.loads(value)
         except ValueError:
             params[name] = value
+        except RecursionError as error:
+            raise _wrong(f"param {name}: its values stand in each other too deep") from error
     return params
 
 
@@ -108,7 +161,7 @@ def _job(number: int | None) -> Job | None:
     raise _wrong(f"parent: there is no job {number}.")
 
 
-def _time(text: str | None) -> Any:
+def _time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:

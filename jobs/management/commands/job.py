@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from accounts.errors import AccountsError
 from jobs import services
@@ -17,8 +18,8 @@ ACTIONS = ("status", "cancel", "retry", "explain", "settle")
 
 class Command(BaseCommand):
     help = (
-        "Look at a generation, cancel it, try it again, or hear its story. Exit code 1: it is not "
-        "in a state for that, 2: wrong usage."
+        "Look at a generation, cancel it, try it again, hear its story, or decide what it cost. Exit "
+        "code 1: it is not in a state for that and nothing was changed, 2: wrong usage."
     )
     requires_system_checks = []
 
@@ -31,29 +32,42 @@ class Command(BaseCommand):
         decision.add_argument("--release", action="store_true", help="settle: it was not")
 
     def handle(self, *, id: int, action: str, **options: Any) -> None:
-        job = Job.objects.filter(pk=id).first()
-        if job is None:
-            raise _wrong(f"id: there is no job {id}.")
         if (action == "settle") != (options["charge"] or options["release"]):
             raise _wrong(
                 "settle: say --charge or --release, as in: manage.py job 7 settle --release"
             )
         try:
-            if action == "cancel":
-                services.cancel_job(job=job)
-            elif action == "retry":
-                services.retry_job(job=job)
-            elif action == "settle":
-                services.settle_job(job=job, charge=options["charge"])
+            self._print(_steered(id, action, charge=options["charge"]), action, options["json"])
         except (GenerationError, AccountsError) as error:
             raise CommandError(str(error)) from error
-        job = Job.objects.select_related("asset").get(pk=id)
-        if options["json"]:
-            self.stdout.write(json.dumps(generations.report(job)))
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer. {error}") from error
+
+    def _print(self, job: Job, action: str, as_json: bool) -> None:
+        if as_json:
+            told = generations.report(job)
+            if action == "explain":
+                told["story"] = generations.story(job)
+            self.stdout.write(json.dumps(told))
         elif action == "explain":
             self.stdout.write("\n".join(generations.story(job)))
         else:
             self.stdout.write(generations.sentence(job))
+
+
+def _steered(job_id: int, action: str, *, charge: bool) -> Job:
+    """The job after the action."""
+    jobs = Job.objects.select_related("asset", "user").filter(pk=job_id)
+    job = jobs.first()
+    if job is None:
+        raise _wrong(f"id: there is no job {job_id}.")
+    if action == "cancel":
+        services.cancel_job(job=job)
+    elif action == "retry":
+        services.retry_job(job=job)
+    elif action == "settle":
+        services.settle_job(job=job, charge=charge)
+    return jobs.get()
 
 
 def _wrong(message: str) -> CommandError:

@@ -1,0 +1,62 @@
+"""Why a job is not sent now, for people: looked up without locks, and true at that moment only."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs.models import Job, JobStatus
+from providers import slots
+from providers.models import AccountStatus, ProviderAccount
+
+SHOWN_ACCOUNTS = 3
+
+
+def reason(job: Job) -> str | None:
+    """Why a pending job waits; None if it does not."""
+    if job.status != JobStatus.PENDING:
+        return None
+    if job.held:
+        until = f" It is tried at {_time(job.available_at)}." if job.available_at else ""
+        return f"{job.error_message or 'It waits for its time.'}{until}"
+    if job.ready_at is None:
+        return "It waits for a place in its owner's window."
+    return _no_slot(job) or "It waits for a worker, which takes it within a second if one runs."
+
+
+def _no_slot(job: Job) -> str | None:
+    """Why no account takes it; None if one could."""
+    usable = (None, job.user_id)
+    if any(one.user_id in usable for one in slots.candidates([job.provider_id])):
+        return None
+    accounts = list(
+        ProviderAccount.objects.filter(
+            Q(is_private=False) | Q(user_id=job.user_id), provider_id=job.provider_id
+        ).order_by("-priority", "id")
+    )
+    if not accounts:
+        return f"There is no account with {job.provider_id}. Add one in the admin."
+    standings = slots.standings([account.pk for account in accounts])
+    told = [f"{one} {_closed(one, standings[one.pk])}" for one in accounts[:SHOWN_ACCOUNTS]]
+    if len(accounts) > SHOWN_ACCOUNTS:
+        told.append(f"{len(accounts) - SHOWN_ACCOUNTS} more take nothing either")
+    return f"No account takes it now: {'; '.join(told)}."
+
+
+def _closed(account: ProviderAccount, standing: slots.Standing) -> str:
+    if account.status == AccountStatus.DISABLED:
+        return "is disabled"
+    if account.status == AccountStatus.ERROR:
+        return f"waits to be mended ({account.last_error or 'no error recorded'})"
+    if account.cooldown_until and account.cooldown_until > timezone.now():
+        state = "rests" if account.status == AccountStatus.ACTIVE else f"is {account.status}"
+        return f"{state} until {_time(account.cooldown_until)}"
+    if standing.credits and sum(standing.credits.values()) <= 0:
+        return "has no credits left"
+    if account.max_daily_videos is not None and standing.today >= account.max_daily_videos:
+        return f"has had its {account.max_daily_videos} of the day"
+    return f"has {standing.used} of {account.max_concurrent_jobs} slots in use"
+
+
+def _time(moment: object) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
