@@ -27,8 +27,11 @@ from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import Reference, go_on, reference
 from pixsim.schema.words import Key
 
-SETTINGS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL work_mem = '64MB'"
-"""For the transactions of adoption: times as text are those of UTC, and whole tables are joined."""
+SETTINGS = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL work_mem = '64MB'"
+)
+"""For the transactions of adoption: values as text are the same whatever the database is set to, and
+whole tables are joined."""
 
 FRAMEWORK = ("auth", "contenttypes")
 """Apps of Django's whose tables come with the log-ins, at their heads."""
