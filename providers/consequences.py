@@ -68,9 +68,11 @@ def visit(account_id: int, error: ProviderError) -> Consequence:
     return consequence
 
 
-def recover(account_id: int) -> None:
-    """A submission went well: the account is in order. Writes only if something was wrong."""
-    ProviderAccount.objects.filter(pk=account_id).exclude(
+def recover(account: ProviderAccount) -> None:
+    """A submission went well: the account is in order. Asks only if something may be wrong."""
+    if account.failure_streak == 0 and account.status == AccountStatus.ACTIVE:
+        return
+    ProviderAccount.objects.filter(pk=account.pk).exclude(
         failure_streak=0, status=AccountStatus.ACTIVE
     ).exclude(status=AccountStatus.DISABLED).update(
         failure_streak=0, status=AccountStatus.ACTIVE, cooldown_until=None

@@ -72,8 +72,10 @@ ORDER BY user_id IS NULL, priority DESC, round(health::numeric, 1) DESC, credit 
 """
 
 LOCK = f"""
-SELECT account.id FROM provider_accounts account WHERE account.id = %(id)s AND {_OPEN}
-FOR NO KEY UPDATE SKIP LOCKED
+UPDATE provider_accounts SET last_used = now() WHERE id = (
+    SELECT account.id FROM provider_accounts account WHERE account.id = %(id)s AND {_OPEN}
+    FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING *
 """
 
 # A statement of its own after the lock, so that it sees what others have committed.
@@ -154,11 +156,8 @@ def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
 
 def lock(candidate: Candidate) -> ProviderAccount | None:
     """The account, locked until the transaction ends; None if it is taken or closed by now."""
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK, {"id": candidate.account_id, "providers": [candidate.provider_id]})
-        if cursor.fetchone() is None:
-            return None
-    return ProviderAccount.objects.get(pk=candidate.account_id)
+    params = {"id": candidate.account_id, "providers": [candidate.provider_id]}
+    return next(iter(ProviderAccount.objects.raw(LOCK, params)), None)
 
 
 def free(account: ProviderAccount) -> int:
@@ -168,11 +167,8 @@ def free(account: ProviderAccount) -> int:
         return max(0, int(cursor.fetchone()[0]))
 
 
-def occupy(
-    account: ProviderAccount, submissions: Sequence[ProviderSubmission]
-) -> list[ProviderSubmission]:
+def occupy(submissions: Sequence[ProviderSubmission]) -> list[ProviderSubmission]:
     """Write the record of intent of each: from here on the slots are taken."""
-    ProviderAccount.objects.filter(pk=account.pk).update(last_used=timezone.now())
     return ProviderSubmission.objects.bulk_create(submissions)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from jobs.models import Job
 from jobs.queue.kinds import kind_named
 from jobs.queue.work import Work
+from providers import slots
 from providers.adapters import Adapter, adapter_named
 from providers.adapters.base import Credentials, Operation
 from providers.credentials import credentials_of
@@ -21,6 +22,8 @@ class Attempt:
     job: Job
     adapter: Adapter
     credentials: Credentials = field(repr=False)
+    candidate: slots.Candidate | None = None
+    """The account as it was chosen, for one that was sent by this process."""
 
     @property
     def operation(self) -> Operation:
@@ -32,10 +35,11 @@ class Attempt:
         return Work(kind_named("generation"), self.job.pk, self.submission.job_lease or 0)
 
 
-def attempt_of(submission: ProviderSubmission) -> Attempt:
+def attempt_of(submission: ProviderSubmission, candidate: slots.Candidate | None = None) -> Attempt:
     return Attempt(
         submission=submission,
         job=submission.job,
         adapter=adapter_named(submission.provider_id),
         credentials=credentials_of(submission.account),
+        candidate=candidate,
     )

@@ -42,27 +42,22 @@ def ready_providers() -> list[str]:
 
 def any_slot() -> bool:
     """Whether a ready job has an account that could take it now."""
+    return bool(choices())
+
+
+def choices() -> list[slots.Candidate]:
+    """Accounts that could take a ready job now, the preferred one first."""
     providers = ready_providers()
-    return bool(providers and slots.candidates(providers))
-
-
-def dispatch(kind: Kind, *, limit: int, task_id: str) -> list[Attempt]:
-    """Take up to `limit` slots and jobs for them, the most urgent jobs of each provider first.
-
-    What comes back has a committed record of intent and must be sent, or is settled as lost.
-    """
-    providers = ready_providers()
-    attempts: list[Attempt] = []
-    for candidate in slots.candidates(providers) if providers else ():
-        if len(attempts) >= limit:
-            break
-        attempts += _fill(kind, candidate, limit=limit - len(attempts), task_id=task_id)
-    return attempts
+    return slots.candidates(providers) if providers else []
 
 
 @transaction.atomic
-def _fill(kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str) -> list[Attempt]:
-    """Fill one account's free slots; nothing if somebody else is about to."""
+def fill(kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str) -> list[Attempt]:
+    """Take up to `limit` of an account's free slots and the most urgent jobs for them.
+
+    Nothing if somebody else is about to. What comes back has a committed record of intent and must
+    be sent, or is settled as lost.
+    """
     account = slots.lock(candidate)
     room = min(limit, slots.free(account)) if account else 0
     if account is None or room == 0:
@@ -77,12 +72,10 @@ def _fill(kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str) -
     if not works:
         return []
     jobs = Job.objects.in_bulk([work.id for work in works])
-    submissions = slots.occupy(
-        account, _intents(works, jobs, account=account, choice=candidate.reason)
-    )
+    submissions = slots.occupy(_intents(works, jobs, account=account, choice=candidate.reason))
     for submission in submissions:
         submission.job, submission.account = jobs[submission.job_id], account
-    return [attempt_of(submission) for submission in submissions]
+    return [attempt_of(submission, candidate) for submission in submissions]
 
 
 def _intents(

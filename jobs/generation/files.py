@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from jobs.errors import BadOutput
@@ -126,11 +125,13 @@ def record(file: MediaFile, *, job: Job, account_id: int, reference: str) -> Ass
         source_job_id=job.pk,
         downloaded_at=timezone.now(),
     )
-    try:
-        with transaction.atomic():
-            asset.save(force_insert=True)
-    except IntegrityError:
-        return Asset.objects.get(user_id=job.user_id, sha256=file.sha256)
+    # On a conflict the row that is there comes back.
+    (asset,) = Asset.objects.bulk_create(
+        [asset],
+        update_conflicts=True,
+        unique_fields=["user", "sha256"],
+        update_fields=["last_accessed_at"],
+    )
     return asset
 
 

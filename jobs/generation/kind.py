@@ -46,16 +46,15 @@ DOUBT_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
 """A worker whose job was cancelled has so long to say what came of its call."""
 
-ENDED = """
-SELECT id FROM jobs WHERE id = ANY(%(ids)s) AND estimate IS NOT NULL
-ORDER BY owner_id, id
-"""
-
 # The children of a job that is done wait for their time only; the sweeper lets them in.
-WAKE_CHILDREN = """
-UPDATE jobs SET available_at = greatest(now(), scheduled_at), updated_at = now()
-WHERE parent_job_id = ANY(%(ids)s) AND status = 'pending' AND held
-  AND available_at IS NULL AND params_hash IS NOT NULL
+PRICED_AND_WAKE_CHILDREN = """
+WITH woken AS (
+    UPDATE jobs SET available_at = greatest(now(), scheduled_at), updated_at = now()
+    WHERE parent_job_id = ANY(%(done)s) AND status = 'pending' AND held
+      AND available_at IS NULL AND params_hash IS NOT NULL
+)
+SELECT id FROM jobs WHERE id = ANY(%(ended)s) AND estimate IS NOT NULL
+ORDER BY owner_id, id
 """
 
 # Children of a job that made nothing, which were held for it.
@@ -101,15 +100,14 @@ class GenerationKind(Kind):
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
         done = [item.id for item in left if item.status == "completed"]
         lost = [item.id for item in left if item.status in ("failed", "cancelled")]
-        if done:
-            cursor.execute(WAKE_CHILDREN, {"ids": done})
         if lost:
             cursor.execute(FAIL_CHILDREN, {"ids": lost})
             children = [Left(row[0], "failed", None) for row in cursor.fetchall()]
             if children:
                 self.record_left(cursor, children)
         if done or lost:
-            _settle_credits(done + lost)
+            params = {"done": done, "ended": done + lost}
+            _settle_credits([row[0] for row in fetch(PRICED_AND_WAKE_CHILDREN, params)])
 
     def tidy(self) -> None:
         with connection.cursor() as cursor:
@@ -176,13 +174,10 @@ def _forget_webhooks(options: Options, tick: Tick) -> Result:
 
 
 def _settle_credits(ids: Sequence[int]) -> None:
-    """Take what the jobs cost, give the rest back; people in one order, as every transaction does."""
-    rows = fetch(ENDED, {"ids": list(ids)})
-    if not rows:
-        return
-    jobs = Job.objects.in_bulk([row[0] for row in rows])
-    for (job_id,) in rows:
-        job = jobs[job_id]
+    """Take what the jobs cost, give the rest back, in the order given: by person, as every
+    transaction does."""
+    jobs = Job.objects.in_bulk(ids) if ids else {}
+    for job in map(jobs.__getitem__, ids):
         reference = pricing.hold_reference(job)
         if job.status == "completed":
             credits.capture(reference=reference, actual=job.cost or 0)

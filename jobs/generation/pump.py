@@ -33,7 +33,7 @@ from jobs.queue.heartbeat import Heartbeat
 from jobs.queue.kinds import Kind
 from jobs.queue.work import Work
 from pixsim.core.net import Client
-from providers import submissions
+from providers import slots, submissions
 from providers.adapters import UnknownProvider
 from providers.adapters.base import Output, Succeeded
 from providers.adapters.errors import ErrorClass, ProviderError
@@ -46,12 +46,22 @@ MAX_IN_FLIGHT = 48
 """Calls of one process at once."""
 DRIVEN_SECONDS = 1.0
 """So long after a drain has last asked for it, this process takes new work."""
-LOOK_SECONDS = 0.050
-"""How often it looks for work when nothing has come back."""
+LOOK_SECONDS = 0.100
+"""How often it looks at all accounts and at what is due. What has come back is settled at once, and
+the account that it came from is filled again without looking at the others."""
 REST_SECONDS = 8.0
 """A worker that stops waits so long for the calls in its hands."""
 
 Settle = Callable[[Attempt, Any], Sequence[Output]]
+
+
+@dataclass(frozen=True)
+class _Hands:
+    """What the pump's thread works with while it runs."""
+
+    loop: asyncio.AbstractEventLoop
+    caller: Caller
+    heartbeat: Heartbeat
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ class Pump:
             caller = asyncio.run_coroutine_threadsafe(_opened(), loop).result()
             try:
                 with Heartbeat() as heartbeat:
-                    self._pump(loop, caller, heartbeat)
+                    self._pump(_Hands(loop, caller, heartbeat))
             finally:
                 asyncio.run_coroutine_threadsafe(_closed(caller), loop).result(timeout=5)
         except Exception:
@@ -128,111 +138,104 @@ class Pump:
             runner.join(timeout=5)
             connection.close()
 
-    def _pump(self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat) -> None:
+    def _pump(self, hands: _Hands) -> None:
         idle_since = time.monotonic()
         looked_at = 0.0
         while True:
-            came_back = self._settle_all(loop, caller, heartbeat)
+            freed = self._settle_all(hands)
             for work in self._in_flight:
                 work.progress()  # each call has a deadline of its own
             now = time.monotonic()
-            may_take = now - self._driven_at < DRIVEN_SECONDS and not workplace.stop_requested()
-            if may_take and (came_back or now - looked_at >= LOOK_SECONDS):
-                looked_at = now
-                self._guarded(lambda: self._take(loop, caller, heartbeat))
+            if now - self._driven_at < DRIVEN_SECONDS and not workplace.stop_requested():
+                for candidate in freed:
+                    self._guarded(lambda one=candidate: self._fill(one, hands))  # type: ignore[misc]
+                if now - looked_at >= LOOK_SECONDS:
+                    looked_at = now
+                    self._guarded(lambda: self._look(hands))
+            elif not self._in_flight:
+                return
             if self._in_flight:
                 idle_since = now
-            elif not may_take or now - idle_since > 4 * LOOK_SECONDS:
+            elif now - idle_since > 3 * LOOK_SECONDS:
                 return
             reset_queries()
 
-    def _settle_all(
-        self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat
-    ) -> bool:
-        """Settle what has come back, waiting a moment for the first; whether anything had."""
+    def _settle_all(self, hands: _Hands) -> set[slots.Candidate]:
+        """Settle what has come back, waiting a moment for the first; whose slots may be free now."""
+        freed: set[slots.Candidate] = set()
         try:
-            back = self._back.get(timeout=LOOK_SECONDS / 2)
-        except queue.Empty:
-            return False
-        while True:
-            self._guarded(lambda back=back: self._settle(back, loop, caller, heartbeat))  # type: ignore[misc]
-            heartbeat.let_go([back.work])
-            self._in_flight.discard(back.work)
-            try:
+            back = self._back.get(timeout=LOOK_SECONDS / 4)
+            while True:
+                self._guarded(lambda one=back: self._settle(one, hands))  # type: ignore[misc]
+                hands.heartbeat.let_go([back.work])
+                self._in_flight.discard(back.work)
+                if back.attempt.candidate is not None:
+                    freed.add(back.attempt.candidate)
                 back = self._back.get_nowait()
-            except queue.Empty:
-                return True
+        except queue.Empty:
+            return freed
 
-    def _settle(
-        self, back: _Back, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat
-    ) -> None:
+    def _settle(self, back: _Back, hands: _Hands) -> None:
         attempt = back.attempt
         if outputs := back.settle(attempt, back.outcome):
             # Addresses and keys are fresh now; who comes later has to ask for them again.
-            self._start(attempt, settling.fetched, caller.fetch(attempt, outputs), loop, heartbeat)
+            self._start(attempt, settling.fetched, hands.caller.fetch(attempt, outputs), hands)
 
-    def _take(self, loop: asyncio.AbstractEventLoop, caller: Caller, heartbeat: Heartbeat) -> None:
+    def _look(self, hands: _Hands) -> None:
         """Look after what is due first: it may free slots. Then fill slots."""
-        room = MAX_IN_FLIGHT - len(self._in_flight)
-        for submission in submissions.take_due(limit=room) if room > 0 else ():
-            self._guarded(lambda one=submission: self._follow(one, loop, caller, heartbeat))  # type: ignore[misc]
-        room = MAX_IN_FLIGHT - len(self._in_flight)
-        if room <= 0:
+        room = self._room()
+        for submission in submissions.take_due(limit=room) if room else ():
+            self._guarded(lambda one=submission: self._follow(one, hands))  # type: ignore[misc]
+        for candidate in dispatching.choices() if self._room() else ():
+            self._fill(candidate, hands)
+
+    def _fill(self, candidate: slots.Candidate, hands: _Hands) -> None:
+        """Take as many jobs as the account has slots free, and send them."""
+        if not (room := self._room()):
             return
-        attempts = dispatching.dispatch(self._kind, limit=room, task_id=f"pump-{self._pid}")
+        attempts = dispatching.fill(self._kind, candidate, limit=room, task_id=f"pump-{self._pid}")
         for attempt in attempts:
-            self._guarded(lambda one=attempt: self._send(one, loop, caller, heartbeat))  # type: ignore[misc]
-        if attempts:
+            self._guarded(lambda one=attempt: self._send(one, hands))  # type: ignore[misc]
+        if len(attempts) > 1:
             doorbell.wake_idle_neighbour()
 
-    def _send(
-        self,
-        attempt: Attempt,
-        loop: asyncio.AbstractEventLoop,
-        caller: Caller,
-        heartbeat: Heartbeat,
-    ) -> None:
+    def _room(self) -> int:
+        return max(0, MAX_IN_FLIGHT - len(self._in_flight))
+
+    def _send(self, attempt: Attempt, hands: _Hands) -> None:
         try:
             request = dispatching.request_for(attempt)
         except (ParamsRefused, BadInput, KeyError) as refused:
             error = ProviderError(ErrorClass.INVALID_PARAMETER, str(refused))
             settling.not_sent(attempt, error=error)
             return
-        self._start(attempt, settling.sent, caller.submit(attempt, request), loop, heartbeat)
+        self._start(attempt, settling.sent, hands.caller.submit(attempt, request), hands)
 
-    def _follow(
-        self,
-        submission: ProviderSubmission,
-        loop: asyncio.AbstractEventLoop,
-        caller: Caller,
-        heartbeat: Heartbeat,
-    ) -> None:
+    def _follow(self, submission: ProviderSubmission, hands: _Hands) -> None:
         """Do what a due submission needs: look it up, check it, cancel it, or fetch its files."""
         try:
             attempt = attempt_of(submission)
         except UnknownProvider:
             submissions.look_again(submission.pk, seconds=60)
             return
-        step = _next_step(attempt, caller)
+        step = _next_step(attempt, hands.caller)
         if step is None:
             settling.given_up(attempt)
             return
-        settle, call = step
-        self._start(attempt, settle, call, loop, heartbeat)
+        self._start(attempt, *step, hands)
 
     def _start(
         self,
         attempt: Attempt,
         settle: Settle,
         call: Coroutine[Any, Any, Outcome],
-        loop: asyncio.AbstractEventLoop,
-        heartbeat: Heartbeat,
+        hands: _Hands,
     ) -> None:
         work = attempt.work
         self._in_flight.add(work)
         if settle is settling.sent:
-            heartbeat.hold([work])
-        future = asyncio.run_coroutine_threadsafe(call, loop)
+            hands.heartbeat.hold([work])
+        future = asyncio.run_coroutine_threadsafe(call, hands.loop)
         future.add_done_callback(
             lambda done: self._back.put(_Back(attempt, work, settle, done.result()))
         )

@@ -212,12 +212,10 @@ def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) 
             deliver=ours and not kept,
         ):
             return ()
-        consequences.recover(attempt.submission.account_id)
+        consequences.recover(attempt.submission.account)
         if ours and kept:
             _complete(attempt, kept)
             return ()
-        if ours:
-            Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
     return success.outputs if ours else ()
 
 
@@ -250,15 +248,13 @@ def _doubted(attempt: Attempt, error: ProviderError) -> None:
         attempt.operation, provider_id=submission.provider_id, model=submission.model
     )
     with transaction.atomic():
-        ours = _lock_job(attempt)
+        _lock_job(attempt)
         if submissions.doubt(
             submission.pk,
             error=error,
             until_seconds=min(attempt.operation.deadlines.run, max(DOUBT_SECONDS, 3 * expected)),
         ):
             consequences.visit(submission.account_id, error)
-            if ours:
-                Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
 
 
 def _failed(
