@@ -1,5 +1,6 @@
 """Databases of older systems, adopted."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import Reference, reference
 from pixsim.schema.verbs import verify
 from tests.schema.adoption import proof
-from tests.schema.conftest import ALIAS, Ran
+from tests.schema.conftest import ALIAS, Ran, Server, made
 from tests.schema.legacy import STATES, State
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -99,15 +100,22 @@ TWINS = (
 
 
 @pytest.fixture(scope="session")
-def _head(_template: str) -> Iterator[Reference]:
-    """The schema at the head, as plain `migrate` makes it."""
-    connections.databases[HEAD] = {**connections["default"].settings_dict, "NAME": _template}
-    loader = load_migrations(None)
-    plan = [key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)]
-    yield Reference(read_schema(connections[HEAD]), connections[HEAD], tuple(dict.fromkeys(plan)))
-    connections[HEAD].close()
-    del connections[HEAD]
-    del connections.databases[HEAD]
+def _head(_server: Server, _template: str) -> Iterator[Reference]:
+    """The schema at the head, as plain `migrate` makes it.
+
+    A copy: nobody can copy the template while somebody is connected to it.
+    """
+    with made(_server, HEAD_NAME, template=_template):
+        settings = connections["default"].settings_dict
+        connections.databases[HEAD] = {**settings, "NAME": HEAD_NAME}
+        loader = load_migrations(None)
+        leaves = loader.graph.leaf_nodes()
+        plan = [key for leaf in leaves for key in loader.graph.forwards_plan(leaf)]
+        head = read_schema(connections[HEAD])
+        yield Reference(head, connections[HEAD], tuple(dict.fromkeys(plan)))
+        connections[HEAD].close()
+        del connections[HEAD]
+        del connections.databases[HEAD]
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +136,4 @@ def _one_head(monkeypatch: pytest.MonkeyPatch, _head: Reference) -> None:
 
 
 HEAD = "head"
+HEAD_NAME = f"pixsim_head_{os.getpid()}"
