@@ -1,6 +1,7 @@
-"""Takes the screenshots of the admin in docs/images, from a real crawl of the demo's web site.
+"""Takes the screenshots of the admin in docs/images, from a real crawl of the demo's web site and
+real generations, by this machine and by a provider of the tests.
 
-    python docs/screenshots.py [--dark] [FOLDER]
+    python docs/screenshots.py [--dark] [--only crawling|generating] [FOLDER]
 
 Needs Chromium or Chrome on the PATH, and may create a test database beside that of DATABASE_URL.
 """
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Takes the screenshots of the admin.")
     parser.add_argument("folder", nargs="?", type=Path, default=PROJECT / "docs" / "images")
     parser.add_argument("--dark", action="store_true", help="as dark pages")
+    parser.add_argument("--only", choices=["crawling", "generating"], help="not the other pages")
     arguments = parser.parse_args()
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
@@ -48,7 +50,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, demo_site(Path(home)) as about:
         prepare_django(Path(home))
         with test_database():
-            pages = fill(about)
+            pages = {}
+            if arguments.only != "generating":
+                pages |= fill(about)
+            if arguments.only != "crawling":
+                pages |= generate()
             with a_sweeper(), admin_site() as url:
                 arguments.folder.mkdir(parents=True, exist_ok=True)
                 for name, (path, height) in pages.items():
@@ -164,6 +170,127 @@ def fill(about: dict[str, Any]) -> dict[str, tuple[str, int]]:
     }
 
 
+def generate() -> dict[str, tuple[str, int]]:
+    """Generations of all kinds; the pages to show, with the height of each."""
+    from django.conf import settings
+    from django.db import connection
+    from django.urls import reverse
+    from django.utils import timezone
+
+    from accounts import credits
+    from jobs import services
+    from jobs.models import Job
+    from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
+    from tests.providers.adapters.fake import DOWN, Ending, refuses
+    from tests.providers.adapters.replicate_fake import THROTTLED
+
+    def account(provider: str, nickname: str, slots: int, **values: Any) -> Any:
+        email = f"{nickname.lower().replace(' ', '-')}@example.org"
+        key = f"test-key-{nickname}".replace(" ", "-")
+        values = {"email": email, "api_key": key, "max_concurrent_jobs": slots, **values}
+        return ProviderAccount.objects.create(provider_id=provider, nickname=nickname, **values)
+
+    def ask(prompt: str, owner: Any = None, **values: Any) -> Job:
+        values = {"provider": "replicate", "operation": "text_to_image", **values}
+        params = values.pop("params", {"prompt": prompt})
+        return services.create_job(owner=owner, params=params, **values)
+
+    ada = person("margaret", "PRO")
+    credits.grant(profile=ada, amount=500, description="A gift", reference="gift")
+    with painter() as fake:
+        settings.PROVIDER_BASE_URLS = {"replicate": fake.base_url}
+        studio = account("replicate", "Studio", 6, priority=5)
+        research = account("replicate", "Research", 4, priority=2, max_daily_videos=200)
+        spare = account("replicate", "Spare", 2)
+        account("replicate", "Old key", 2, api_key="stolen", priority=9)
+        account("openai", "Team", 5, status="exhausted", last_error="quota: You exceeded your quota.",
+                cooldown_until=timezone.now() + timedelta(minutes=38))  # fmt: skip
+        clips = account("pixverse", "Clips", 3, user=ada.user, is_private=True)
+        ProviderCredit.objects.create(account=clips, credit_type="monthly", amount=1240)
+        ProviderCredit.objects.create(account=clips, credit_type="package", amount=300)
+        fake.script("submit", *[refuses(429, THROTTLED, {"Retry-After": "1"})] * 3, DOWN, DOWN)
+        fake.endings.extend(
+            [Ending("failed", "", "NSFW content detected (E005)")] * 3
+            + [Ending("failed", "", "The model ran out of memory (E6716)")] * 2
+        )
+        jobs = [ask(f"{PLACES[n % len(PLACES)]}, study {n}", priority=4) for n in range(90)]
+        jobs.append(ask("", provider="local", params={"prompt": "a nebula over the sea"}))
+        work_until(ended(jobs), slice_seconds=3)
+        with connection.cursor() as cursor:
+            cursor.execute(SPREAD_SUBMISSIONS)
+        ProviderAccount.objects.filter(pk__in=[studio.pk, research.pk, spare.pk]).update(
+            status="active", cooldown_until=None, failure_streak=0
+        )
+        fake.latency, fake.duration = 0.4, 6.0
+        fake.script("submit", refuses(429, THROTTLED, {"Retry-After": "30"}), DOWN)
+        story = ask(
+            "a lighthouse on dunes at dusk, gold and violet", ada, name="Lighthouse", priority=6
+        )
+        work_until(ended([story]), slice_seconds=1)
+        fake.duration = None
+        live = [ask(f"{PLACES[n % len(PLACES)]} at noon", ada, priority=5) for n in range(7)]
+        sent = ProviderSubmission.objects.filter(job__in=live, status="accepted")
+        work_until(lambda: sent.count() >= 6, slice_seconds=1)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    return {
+        "generation": (reverse("admin:jobs_job_change", args=[story.pk]), 1180),
+        "generations": (reverse("admin:jobs_job_changelist"), 1100),
+        "provider-accounts": (reverse("admin:providers_provideraccount_changelist"), 760),
+        "providers": (reverse("admin:providers_status"), 1500),
+    }
+
+
+PLACES = ("a harbour in fog", "a forest in spring", "mountains at dawn", "a desert at night")
+
+# What takes a second here takes a while in life, at any time of the hour.
+SPREAD_SUBMISSIONS = """
+WITH moved AS (
+    SELECT id, now() - make_interval(secs => 30 + 3500 * random()) AS ended,
+           2 + 4 * random() + 40 * power(random(), 4) AS seconds
+    FROM provider_submissions WHERE responded_at IS NOT NULL
+)
+UPDATE provider_submissions SET
+    responded_at = ended, submitted_at = ended - make_interval(secs => seconds),
+    accepted_at = CASE WHEN accepted_at IS NOT NULL
+        THEN ended - make_interval(secs => seconds - 0.2 - 0.9 * random()) END,
+    duration_ms = (seconds * 1000)::int
+FROM moved WHERE moved.id = provider_submissions.id
+"""
+
+
+def painter() -> Any:
+    """A provider on loopback whose pictures are drawn here."""
+    from aiohttp import web
+
+    from providers.adapters.local import drawing
+    from providers.adapters.local.drawing import files
+    from tests.providers.adapters.replicate_fake import ReplicateFake
+
+    class Painter(ReplicateFake):
+        async def _serve_file(self, request: web.Request) -> web.Response:
+            generation = self.generations[request.match_info["name"].partition(".")[0]]
+            prompt = generation.params["input"]["prompt"]
+            side = 512 if "dusk" in prompt else 128
+            drawn = drawing.picture(
+                prompt=prompt, style="auto", seed=len(self.generations), width=side, height=side
+            )
+            return web.Response(
+                body=files.still(drawn, "webp", quality=88), content_type="image/webp"
+            )
+
+    return Painter(duration=0.2)
+
+
+def ended(jobs: Sequence[Any]) -> Callable[[], bool]:
+    """Whether these generations have ended."""
+    from jobs.models import Job
+
+    ids = [job.pk for job in jobs]
+    still = Job.objects.filter(pk__in=ids, status__in=["pending", "processing"])
+    return lambda: not still.exists()
+
+
 TASK = "5b0d9a0e-6f0b-4b6e-9a53-1f8d2c7e4a10"
 PEOPLE = {"ada": "ENTERPRISE", "grace": "PRO", "alan": "FREE"}
 
@@ -190,7 +317,7 @@ def work_until(done: Callable[[], bool], *, slice_seconds: float) -> None:
     deadline = time.monotonic() + CRAWL_SECONDS
     while not done():
         if time.monotonic() > deadline:
-            sys.exit(f"The crawl has not come as far as it should in {CRAWL_SECONDS} s.")
+            sys.exit(f"The work has not come as far as it should in {CRAWL_SECONDS} s.")
         drain.drain(task_id=TASK, slice_seconds=slice_seconds)
         sweeper.sweep()
 

@@ -1,0 +1,175 @@
+"""Assets and workspaces in the admin, and the files of assets for pages that show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseNotModified
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.admin import RecordAdmin
+from jobs.models import Asset, Workspace
+from pixsim.core import blobs
+from pixsim.core.admin.display import age
+from pixsim.core.admin.paging import KeysetAdmin
+from pixsim.core.blobs.keys import is_key
+from providers.admin import ProviderFilter
+
+SHOWN_BYTES = 32 * 1024 * 1024
+"""Of a picture that is larger, a page shows the thumbnail."""
+SAFE_TYPES = frozenset(
+    {
+        "image/png",
+        "image/jpeg",
+        "image/gif",
+        "image/webp",
+        "audio/wav",
+        "audio/mp4",
+        "audio/mpeg",
+        "audio/flac",
+        "audio/ogg",
+        "video/mp4",
+        "video/webm",
+    }
+)
+"""What a browser plays and runs nothing of. All else is a download."""
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(RecordAdmin):
+    list_display = ["id", "name", "user", "is_archived", "is_public", "last_activity_at"]
+    list_filter = ["is_archived"]
+    search_fields = ["name", "user__username__exact"]
+    ordering = ["-id"]
+
+
+@admin.register(Asset)
+class AssetAdmin(KeysetAdmin, RecordAdmin):
+    list_display = [
+        "thumbnail",
+        "id",
+        "media_type",
+        "size",
+        "provider_id",
+        "user",
+        "job",
+        "sync_status",
+        "made",
+    ]
+    list_display_links = ["thumbnail", "id"]
+    list_filter = ["media_type", "sync_status", "content_domain", ProviderFilter]
+    search_fields = ["sha256__exact", "provider_asset_id__exact"]
+    search_help_text = "The file's sha256, or the provider's id of it."
+    readonly_fields = ["preview"]
+
+    @admin.display(description="picture")
+    def thumbnail(self, asset: Asset) -> SafeString | str:
+        if not asset.thumbnail_url or not is_key(asset.thumbnail_url):
+            return asset.media_type
+        return format_html(
+            '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
+            file_url(asset, "thumbnail"),
+        )
+
+    @admin.display(description="size")
+    def size(self, asset: Asset) -> str:
+        return size_of(asset)
+
+    @admin.display(description="job")
+    def job(self, asset: Asset) -> SafeString | str:
+        if asset.source_job_id is None:
+            return "-"
+        url = reverse("admin:jobs_job_change", args=[asset.source_job_id])
+        return format_html('<a href="{}">job {}</a>', url, asset.source_job_id)
+
+    @admin.display(description="made")
+    def made(self, asset: Asset) -> SafeString | str:
+        return age(asset.created_at)
+
+    @admin.display(description="file")
+    def preview(self, asset: Asset) -> SafeString:
+        return player(asset)
+
+    def get_fields(self, request: HttpRequest, obj: Asset | None = None) -> list[Any]:
+        fields = [name for name in super().get_fields(request, obj) if name != "preview"]
+        return ["preview", *fields]
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        return [
+            path("<int:asset_id>/file/<str:which>/", view(self.file), name="jobs_asset_file"),
+            *super().get_urls(),
+        ]
+
+    def file(self, request: HttpRequest, asset_id: int, which: str) -> HttpResponseBase:
+        """An asset's `whole` file or `thumbnail`; a browser runs nothing of it."""
+        if which not in ("whole", "thumbnail") or not self.has_view_permission(request):
+            raise PermissionDenied
+        asset = get_object_or_404(Asset, pk=asset_id)
+        key = asset.local_path if which == "whole" else asset.thumbnail_url
+        if not key or not is_key(key):
+            raise Http404("The file is not here.")
+        tag = f'"{key}"'
+        if request.headers.get("If-None-Match") == tag:
+            return HttpResponseNotModified()
+        try:
+            blob = blobs.open_blob(key)
+        except FileNotFoundError as error:
+            raise Http404("The file is not here.") from error
+        kind = "image/jpeg" if which == "thumbnail" else asset.mime_type or ""
+        response = FileResponse(
+            blob,
+            as_attachment=kind not in SAFE_TYPES,
+            filename=key.rpartition("/")[2],
+            content_type=kind if kind in SAFE_TYPES else "application/octet-stream",
+        )
+        response["Cache-Control"] = "private, max-age=604800, immutable"
+        response["Content-Security-Policy"] = "sandbox; default-src 'none'"
+        response["X-Content-Type-Options"] = "nosniff"
+        response["ETag"] = tag
+        return response
+
+
+def player(asset: Asset) -> SafeString:
+    """The asset itself where a page can show it: a picture, a moving one, a video or a sound."""
+    kind = asset.mime_type or ""
+    if not asset.local_path or not is_key(asset.local_path) or kind not in SAFE_TYPES:
+        return format_html('<span class="px-quiet-text">{}</span>', "Its file is not here.")
+    url = file_url(asset, "whole")
+    if kind.startswith("audio/"):
+        return format_html('<audio controls preload="metadata" src="{}"></audio>', url)
+    if kind.startswith("video/"):
+        return format_html('<video controls loop preload="metadata" src="{}"></video>', url)
+    too_large = (asset.file_size_bytes or 0) > SHOWN_BYTES and asset.thumbnail_url
+    shown = file_url(asset, "thumbnail") if too_large else url
+    return format_html('<a href="{}"><img src="{}" alt="{}"></a>', url, shown, asset)
+
+
+def size_of(asset: Asset) -> str:
+    """Its measures in words: pixels, length and bytes, as far as they are known."""
+    parts = []
+    if asset.width and asset.height:
+        parts.append(f"{asset.width:,} × {asset.height:,}")
+    if asset.duration_sec:
+        parts.append(f"{asset.duration_sec:.1f} s")
+    if asset.file_size_bytes is not None:
+        parts.append(_bytes(asset.file_size_bytes))
+    return ", ".join(parts) or "-"
+
+
+def file_url(asset: Asset, which: str) -> str:
+    return reverse("admin:jobs_asset_file", args=[asset.pk, which])
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} GB"
