@@ -96,17 +96,19 @@ def end(
     error: ProviderError | None = None,
     outputs: Sequence[Mapping[str, Any]] | None = None,
     provider_job_id: str | None = None,
+    cost: float | None = None,
     deliver: bool = False,
     among: Sequence[str] = LIVE,
 ) -> bool:
     """End a live submission, once: its slot is free. False if it had ended before.
 
-    With `deliver` it stays due, until its outputs are fetched. `among`: the states in which it may
-    be, for a webhook may have said more since.
+    `cost` is in the provider's credits. With `deliver` it stays due, until its outputs are fetched.
+    `among`: the states in which it may be, for a webhook may have said more since.
     """
     now = timezone.now()
     changes: dict[str, Any] = {
         "status": status,
+        "cost": cost,
         "responded_at": now,
         "duration_ms": int((now - submission.submitted_at).total_seconds() * 1000),
         "next_poll_at": now + timedelta(seconds=HANDS_SECONDS) if deliver else None,

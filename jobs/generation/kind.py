@@ -16,6 +16,7 @@ from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
 from jobs.queue.maintain import Chore, Options, Result, Tick
 from jobs.queue.sql import fetch
+from providers import credits as provider_credits
 from providers import submissions, webhooks
 
 GUARDED = """EXISTS (
@@ -120,7 +121,10 @@ class GenerationKind(Kind):
         return (self.table, "provider_submissions")
 
     def chores(self) -> Sequence[Chore]:
-        return (Chore("webhooks", _forget_webhooks),)
+        return (
+            Chore("webhooks", _forget_webhooks),
+            Chore("provider credits", _refresh_credits),
+        )
 
 
 INVARIANTS = (
@@ -171,6 +175,20 @@ def _forget_webhooks(options: Options, tick: Tick) -> Result:
     count = webhooks.forget(dry_run=options.dry_run)
     what = "would be forgotten" if options.dry_run else "forgotten"
     return Result(count, f"{count:,} events that cannot come again {what}")
+
+
+def _refresh_credits(options: Options, tick: Tick) -> Result:
+    accounts = provider_credits.refreshable()
+    if options.dry_run:
+        return Result(len(accounts), f"{len(accounts):,} accounts would be asked for")
+    results = provider_credits.refresh(accounts)
+    unknown = [one for one in results if isinstance(one, provider_credits.Unknown)]
+    problem = "; ".join(f"{one.account}: {one.reason}" for one in unknown[:5])
+    return Result(
+        len(results) - len(unknown),
+        f"of {len(results) - len(unknown):,} accounts learnt",
+        problem=f"Not learnt of {len(unknown):,}: {problem}" if unknown else None,
+    )
 
 
 def _settle_credits(ids: Sequence[int]) -> None:

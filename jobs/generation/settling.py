@@ -209,6 +209,7 @@ def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) 
             response=success.response,
             outputs=[_recorded(output) for output in success.outputs if output.data is None],
             provider_job_id=success.provider_job_id,
+            cost=success.cost,
             deliver=ours and not kept,
         ):
             return ()

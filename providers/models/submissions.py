@@ -106,6 +106,9 @@ class ProviderSubmission(models.Model):
     outputs = models.JSONField(
         null=True, blank=True, help_text="The files that were made: addresses, or blobs."
     )
+    cost = models.FloatField(
+        null=True, blank=True, help_text="In the provider's credits. Empty: it did not say."
+    )
     error_class = models.CharField(max_length=32, null=True, blank=True)
     error_message = models.TextField(null=True, blank=True)
 

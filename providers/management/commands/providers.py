@@ -1,4 +1,4 @@
-"""`manage.py providers list|schema`: which providers there are, and what each takes."""
+"""`manage.py providers list|schema|accounts`: which there are, what each takes, our accounts there."""
 
 import json
 from argparse import ArgumentParser
@@ -10,13 +10,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 from providers.adapters import UnknownProvider, adapter_named, all_adapters, base_url_of
 from providers.adapters.base import Adapter, Operation
+from providers.management import accounts
+from providers.webhooks import sends_webhooks
 
 WRONG_USAGE = 2
 """Exit code: a name that there is not."""
 
 
 class Command(BaseCommand):
-    help = "The providers, what each can do, and the parameters that it takes."
+    help = "The providers, what each can do, the parameters that it takes, and our accounts there."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,6 +36,10 @@ class Command(BaseCommand):
         action.add_argument("--model", help="default: the operation's first")
         action.set_defaults(run=self._schema)
 
+        action = actions.add_parser("accounts", help="the accounts we have there")
+        accounts.add_arguments(action)
+        action.set_defaults(run=self._accounts)
+
     def handle(self, *, run: Any, **options: Any) -> None:
         run(**options)
 
@@ -49,6 +55,9 @@ class Command(BaseCommand):
         if model not in found.models:
             raise _unknown(f"{provider} has no model for {operation}", model, found.models)
         self._print_json(found.models[model].model_json_schema())
+
+    def _accounts(self, *, do: Any, **options: Any) -> None:
+        do(self.stdout.write, **options)
 
     def _print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
@@ -81,7 +90,7 @@ def _described(adapter: Adapter) -> dict[str, Any]:
         "credential": adapter.credential,
         "can_find": adapter.can_find,
         "can_cancel": adapter.can_cancel,
-        "has_webhooks": _has_webhooks(adapter),
+        "has_webhooks": sends_webhooks(adapter),
         "operations": {name: list(one.models) for name, one in adapter.operations.items()},
     }
 
@@ -95,12 +104,8 @@ def _paragraph(adapter: Adapter) -> str:
     abilities = {
         "finds a submission by our reference": adapter.can_find,
         "cancels": adapter.can_cancel,
-        "sends webhooks": _has_webhooks(adapter),
+        "sends webhooks": sends_webhooks(adapter),
     }
     lines += [f"    {'yes' if holds else 'no ':3}  {what}" for what, holds in abilities.items()]
     lines.append(f"    an account needs: {adapter.credential or 'nothing'}")
     return "\n".join(lines)
-
-
-def _has_webhooks(adapter: Adapter) -> bool:
-    return type(adapter).webhook is not Adapter.webhook

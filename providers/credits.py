@@ -1,0 +1,169 @@
+"""What accounts have left at their providers: asked, kept, and compared with what we expected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import aiohttp
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts import activity
+from pixsim.core.crypto import CredentialsUnreadable
+from providers.adapters import Adapter, all_adapters, base_url_of
+from providers.adapters.base import Credentials
+from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.http import Http
+from providers.credentials import credentials_of
+from providers.models import AccountStatus, ProviderAccount, ProviderCredit
+
+ASK_SECONDS = 20.0
+ASKED_AT_ONCE = 8
+
+# What the provider said that its generations cost, since it was last asked what is left.
+SPENT = """
+SELECT coalesce(sum(cost), 0)::float8, count(*) FILTER (WHERE cost IS NULL)
+FROM provider_submissions
+WHERE account_id = %(account)s AND reference IS NOT NULL AND status = 'succeeded'
+  AND responded_at > %(since)s AND responded_at <= %(until)s
+"""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What an account has by type of credit, as its provider says, and what it had before."""
+
+    account: ProviderAccount
+    credits: Mapping[str, int]
+    before: Mapping[str, int]
+    spent: float = 0.0
+    """What the provider said that generations since then cost."""
+    unpriced: int = 0
+    """Generations since then of which it did not say what they cost."""
+
+    @property
+    def difference(self) -> float | None:
+        """What it has more (less: negative) than we expected; None: nothing was expected."""
+        if not self.before or self.unpriced:
+            return None
+        return sum(self.credits.values()) - (sum(self.before.values()) - self.spent)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An account whose credits could not be learnt, and why."""
+
+    account: ProviderAccount
+    reason: str
+
+
+def refreshable() -> list[ProviderAccount]:
+    """Accounts that may take work and whose providers say what they have."""
+    telling = [name for name, adapter in all_adapters().items() if tells_credits(adapter)]
+    return list(
+        ProviderAccount.objects.filter(provider_id__in=telling)
+        .exclude(status__in=[AccountStatus.DISABLED, AccountStatus.ERROR])
+        .order_by("provider_id", "id")
+    )
+
+
+def tells_credits(adapter: Adapter) -> bool:
+    return type(adapter).credits is not Adapter.credits
+
+
+def refresh(accounts: Sequence[ProviderAccount]) -> list[Balance | Unknown]:
+    """Ask the providers, several at once and outside any transaction, and keep what they say.
+
+    An account that was exhausted and has credits is active again. What differs from what we
+    expected stands in the activity log.
+    """
+    asked_at = timezone.now()
+    results: list[Balance | Unknown] = []
+    askable = []
+    for account in accounts:
+        adapter = all_adapters().get(account.provider_id)
+        if adapter is None or not tells_credits(adapter):
+            reason = f"{account.provider_id} does not say what its accounts have."
+            results.append(Unknown(account, reason))
+            continue
+        try:
+            askable.append((account, adapter, credentials_of(account)))
+        except CredentialsUnreadable as error:
+            results.append(Unknown(account, str(error)))
+    answers = asyncio.run(_ask_all([(adapter, keys) for _, adapter, keys in askable]))
+    for (account, _, _), answer in zip(askable, answers, strict=True):
+        if isinstance(answer, ProviderError):
+            results.append(Unknown(account, f"{answer.error_class}: {answer}"))
+        else:
+            results.append(_keep(account, answer, asked_at=asked_at))
+    return results
+
+
+@transaction.atomic
+def _keep(account: ProviderAccount, credits: Mapping[str, int], *, asked_at: datetime) -> Balance:
+    ProviderAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+    rows = {row.credit_type: row for row in ProviderCredit.objects.filter(account=account)}
+    before = {name: row.amount for name, row in rows.items()}
+    spent, unpriced = 0.0, 0
+    if rows:
+        since = max(row.updated_at for row in rows.values())
+        with connection.cursor() as cursor:
+            cursor.execute(SPENT, {"account": account.pk, "since": since, "until": asked_at})
+            spent, unpriced = cursor.fetchone()
+    ProviderCredit.objects.filter(account=account).exclude(credit_type__in=credits).delete()
+    for name, amount in credits.items():
+        row = rows.get(name) or ProviderCredit(account=account, credit_type=name)
+        row.amount = amount
+        row.save()
+    # What succeeded while we asked belongs to the next comparison.
+    ProviderCredit.objects.filter(account=account).update(updated_at=asked_at)
+    if sum(credits.values()) > 0:
+        ProviderAccount.objects.filter(pk=account.pk, status=AccountStatus.EXHAUSTED).update(
+            status=AccountStatus.ACTIVE, cooldown_until=None, updated_at=timezone.now()
+        )
+    balance = Balance(account, dict(credits), before, spent, unpriced)
+    if balance.difference:
+        activity.record(
+            actor=None,
+            action="provider_account.credits_differ",
+            resource_type="provider_account",
+            resource_id=str(account.pk),
+            before=before,
+            spent=spent,
+            now=dict(credits),
+            difference=balance.difference,
+        )
+    return balance
+
+
+async def _ask_all(
+    asked: Sequence[tuple[Adapter, Credentials]],
+) -> list[Mapping[str, int] | ProviderError]:
+    room = asyncio.Semaphore(ASKED_AT_ONCE)
+    async with aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    ) as session:
+        return await asyncio.gather(*(_ask(session, room, *one) for one in asked))
+
+
+async def _ask(
+    session: aiohttp.ClientSession,
+    room: asyncio.Semaphore,
+    adapter: Adapter,
+    credentials: Credentials,
+) -> Mapping[str, int] | ProviderError:
+    async with room:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await adapter.credits(Http(session, base_url_of(adapter)), credentials)
+        except ProviderError as error:
+            return error
+        except TimeoutError:
+            return ProviderError(ErrorClass.TIMEOUT, f"No answer within {ASK_SECONDS:g} s.")
+        except (KeyError, TypeError, ValueError) as error:
+            return ProviderError(
+                ErrorClass.UNKNOWN, f"The answer makes no sense: {type(error).__name__}: {error}"
+            )

@@ -1,0 +1,122 @@
+"""Use cases of provider accounts: add one, test it, let it work or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from accounts import activity
+from accounts.models import Profile
+from providers import consequences
+from providers.adapters import adapter_named
+from providers.adapters.errors import ProviderError
+from providers.credentials import try_account
+from providers.models import AccountStatus, ProviderAccount
+
+
+class AccountRefused(Exception):
+    """An account that cannot be added; nothing was kept."""
+
+
+@sensitive_variables()
+def add_account(
+    *,
+    provider: str,
+    email: str,
+    secret: str | None,
+    nickname: str | None = None,
+    slots: int = 2,
+    priority: int = 0,
+    daily_cap: int | None = None,
+    owner: User | None = None,
+    actor: Profile | None = None,
+) -> ProviderAccount:
+    """Add an account; with an `owner` only their jobs use it.
+
+    `secret` is what the provider's adapter needs (`Adapter.credential`). Raises UnknownProvider,
+    or AccountRefused.
+    """
+    adapter = adapter_named(provider)
+    if adapter.credential is not None and not secret:
+        raise AccountRefused(f"An account of {provider} needs its {adapter.credential}.")
+    if slots < 1:
+        raise AccountRefused("An account that carries nothing is of no use: give it a slot.")
+    secrets: dict[str, Any] = {adapter.credential: secret} if adapter.credential else {}
+    # The unique constraint takes two accounts without an owner for different ones.
+    known = ProviderAccount.objects.filter(provider_id=provider, email=email, user=owner).first()
+    if known:
+        raise AccountRefused(f"Account {known.pk} is {email} at {provider} already.")
+    try:
+        with transaction.atomic():
+            account = ProviderAccount.objects.create(
+                provider_id=provider,
+                email=email,
+                nickname=nickname,
+                max_concurrent_jobs=slots,
+                priority=priority,
+                max_daily_videos=daily_cap,
+                user=owner,
+                is_private=owner is not None,
+                **secrets,
+            )
+            _log("added", account, actor)
+    except IntegrityError as error:
+        raise AccountRefused(f"There is an account {email} at {provider} already.") from error
+    return account
+
+
+def test_account(*, account: ProviderAccount) -> None:
+    """Ask the provider whether it takes the account's credentials. One in error works again then.
+
+    Raises ProviderError, which the account feels like any other, UnknownProvider or
+    CredentialsUnreadable.
+    """
+    try:
+        try_account(account)
+    except ProviderError as error:
+        consequences.visit(account.pk, error)
+        raise
+    ProviderAccount.objects.filter(pk=account.pk, status=AccountStatus.ERROR).update(
+        status=AccountStatus.ACTIVE,
+        failure_streak=0,
+        last_error=None,
+        updated_at=timezone.now(),
+    )
+
+
+def enable_account(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
+    """Let it take work at once, rested or not; False if nothing kept it from that."""
+    return _set(
+        account, actor, "enabled", status=AccountStatus.ACTIVE, cooldown_until=None,
+        failure_streak=0,
+    )  # fmt: skip
+
+
+def disable_account(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
+    """Let it take no more work; what it carries goes on. False if it was disabled already."""
+    return _set(account, actor, "disabled", status=AccountStatus.DISABLED)
+
+
+@transaction.atomic
+def _set(account: ProviderAccount, actor: Profile | None, what: str, **values: Any) -> bool:
+    changed = (
+        ProviderAccount.objects.filter(pk=account.pk)
+        .exclude(**values)
+        .update(**values, updated_at=timezone.now())
+    )
+    if changed:
+        _log(what, account, actor)
+    return bool(changed)
+
+
+def _log(what: str, account: ProviderAccount, actor: Profile | None) -> None:
+    activity.record(
+        actor=actor,
+        action=f"provider_account.{what}",
+        resource_type="provider_account",
+        resource_id=str(account.pk),
+    )
