@@ -24,7 +24,7 @@ CHECKS := check-style check-format check-types check-layers check-migrations che
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed  ## Crawl a small web site on this machine, from nothing to a dataset
+demo: $(VENV)/.installed  ## From nothing to a dataset, and three generations, on this machine alone
 	@$(BIN)/python -m demo.run
 
 demo-admin: $(VENV)/.installed  ## Look at what the demo left, in the admin, until Ctrl-C

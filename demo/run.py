@@ -1,4 +1,5 @@
-"""The demo: a real crawl of a small web site on this machine, from nothing to a dataset.
+"""The demo: a real crawl of a small web site on this machine, from nothing to a dataset; and beside
+it a picture, an animation and a song that this machine generates.
 
     python -m demo.run [HOME_FOLDER] [OUTPUT_FOLDER]    `make demo`
     python -m demo.run --admin [HOME_FOLDER]            `make demo-admin`
@@ -6,7 +7,8 @@
 
 Everything it needs runs here while it runs: a PostgreSQL, a Redis, a Celery worker, the site. It
 keeps its data in a home of its own and reads neither `.env` nor the variables that configure an
-installation, so it cannot touch one. Exit code 0: the crawl brought exactly what the site has.
+installation, so it cannot touch one. Exit code 0: the crawl brought exactly what the site has, and
+everything that was asked for was generated.
 """
 
 import json
@@ -23,11 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from demo import generating
 from demo.processes import PROJECT, last_lines, orderly_end, running
 from demo.report import differences, display, outcome_table
 
 if TYPE_CHECKING:
     from crawler.models import CrawlJob
+    from jobs.models import Job
 
 HOME = PROJECT / ".pixsim" / "demo"
 OUTPUT = PROJECT / "demo-output"
@@ -36,6 +40,8 @@ WORKERS = 2
 ASKED_FOR = 400
 """More than the site has, so that the crawl ends when it has seen everything."""
 CRAWL_SECONDS = 180.0
+GENERATION_SECONDS = 60.0
+"""So long after the crawl a generation may go on."""
 POLL_SECONDS = 0.2
 
 # What of the caller's environment reaches the demo.
@@ -105,7 +111,7 @@ def remove(home: Path) -> None:
 
 
 def run_demo(console: Console, home: Path, output: Path) -> bool:
-    """Whether the crawl brought what the site has."""
+    """Whether the crawl brought what the site has and each generation was completed."""
     began = time.monotonic()
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -118,10 +124,13 @@ def run_demo(console: Console, home: Path, output: Path) -> bool:
         console.print(f"Starting a Celery worker (log: {_short(worker_log)}) …")
         worker = _start_worker(stack, worker_log)
         about = _when_ready(site, home / "site.log")
-        console.print(f"Crawling {about['url']} …")
+        generations = generating.ask()
+        console.print(f"Crawling {about['url']}, and generating a picture, an animation, a song …")
         job = _crawl(console, about, worker, worker_log)
+        _wait_for(generations, worker, worker_log)
         is_right = _report(console, job, about)
         _export(console, job, output)
+        is_right &= _show(console, generations, output)
     _say_how_to_look_around(console, home)
     console.print(f"Done in {time.monotonic() - began:.0f} s. Everything it started has ended.")
     return is_right
@@ -231,13 +240,17 @@ def _crawl(
             )
             if not job.is_open:
                 return job
-            if worker.poll() is not None:
-                raise DemoFailed(f"The worker has ended:\n{last_lines(log)}")
+            _check_alive(worker, log)
             if time.monotonic() > deadline:
                 raise DemoFailed(
                     f"The crawl has not ended within {CRAWL_SECONDS:.0f} s:\n{last_lines(log)}"
                 )
             time.sleep(POLL_SECONDS)
+
+
+def _check_alive(worker: subprocess.Popen[str], log: Path) -> None:
+    if worker.poll() is not None:
+        raise DemoFailed(f"The worker has ended:\n{last_lines(log)}")
 
 
 def _report(console: Console, job: "CrawlJob", about: dict[str, Any]) -> bool:
@@ -279,6 +292,31 @@ def _export(console: Console, job: "CrawlJob", output: Path) -> None:
     pictures = f"({export.images} pictures, {size:.1f} MB)"
     console.print(f"Contact sheet: {_short(sheet)}", soft_wrap=True)
     console.print(f"Dataset:       {_short(export.path)} {pictures}", soft_wrap=True)
+
+
+# The generations
+
+
+def _wait_for(jobs: "list[Job]", worker: subprocess.Popen[str], log: Path) -> None:
+    """Until all have ended; what has not after GENERATION_SECONDS is told of as it is then."""
+    deadline = time.monotonic() + GENERATION_SECONDS
+    while not generating.all_have_ended(jobs) and time.monotonic() < deadline:
+        _check_alive(worker, log)
+        time.sleep(POLL_SECONDS)
+
+
+def _show(console: Console, jobs: "list[Job]", output: Path) -> bool:
+    """A line for each generation, with its file; whether all were completed."""
+    from jobs.management.generations import sentence
+
+    for job in jobs:
+        name = f"{(job.name or '').capitalize()}:"
+        if generating.is_made(job) and job.asset is not None:
+            file = _short(generating.keep_file(job, output))
+            console.print(f"{name:14} {file} ({generating.about(job.asset)})", soft_wrap=True)
+        else:
+            console.print(f"{name:14} {sentence(job)}", style="red", markup=False, soft_wrap=True)
+    return all(map(generating.is_made, jobs))
 
 
 def _say_how_to_look_around(console: Console, home: Path) -> None:

@@ -8,6 +8,7 @@
     callbacks.py   what a provider's webhook does
     files.py       a file that was made: checked, measured, stored, an asset
     inputs.py      assets, uploads and addresses as inputs of a job
+    waiting.py     why a job is not sent now, for people
 
 Lock order: account, then job, then submission, then credits.
 """

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,12 @@ SOMEBODYS = {
     "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
     "PIXSIM_STORAGE_URL": "s3://precious/",
     "DEBUG": "false",
+}
+
+GENERATED = {
+    "picture.png": r"\(image/png, 768x768, \d\.\d MB\)",
+    "animation.gif": r"\(image/gif, 320x320, \d\.\d MB, \d\.\d s\)",
+    "song.wav": r"\(audio/wav, \d\.\d MB, \d+\.\d s\)",
 }
 
 
@@ -80,6 +87,9 @@ def test_the_demo_brings_what_its_site_has_and_leaves_nothing_running(home: Path
         assert len(lines) == 285
         names = {json.loads(line)["file_name"] for line in lines}
         assert names <= set(dataset.namelist())
+    for file, line in GENERATED.items():
+        assert (home / "output" / file).stat().st_size > 10_000
+        assert re.search(f"{file} {line}", said), said
     assert not left_behind(home)
 
 

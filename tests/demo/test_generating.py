@@ -1,0 +1,35 @@
+"""What the demo says of its generations."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from demo import generating, run
+from tests.crawler.in_process import wait_until, working
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_blobs(settings, tmp_path) -> None:
+    options = {"location": str(tmp_path / "blobs")}
+    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": options}
+    settings.STORAGES = {**settings.STORAGES, "blobs": backend}
+    settings.PIXSIM_HOME = tmp_path
+
+
+def test_one_that_failed_is_told_with_its_reason_and_fails_the_demo(settings, tmp_path) -> None:
+    settings.LOCAL_PROVIDER = {"failure_rate": 1, "failures": ["filtered"]}
+    jobs = generating.ask()
+    with working():
+        wait_until(lambda: generating.all_have_ended(jobs))
+    console = Console(file=io.StringIO(), width=200)
+
+    assert not run._show(console, jobs, tmp_path)
+
+    said = console.file.getvalue().splitlines()
+    assert said[0].startswith(f"Picture:       Job {jobs[0].pk} is failed: ")
+    assert "Its parent job" in said[1]
+    assert said[2].startswith(f"Song:          Job {jobs[2].pk} is failed: ")
+    assert not list(tmp_path.glob("*.*"))
