@@ -48,6 +48,24 @@ def is_readable(token: str) -> bool:
     return True
 
 
+def is_current(token: str) -> bool:
+    """Whether the first key wrote `token`."""
+    _cipher()  # which names a key that is none
+    try:
+        Fernet(settings.CREDENTIALS_KEYS[0]).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def rotated(token: str, *, place: str) -> str:
+    """Return `token` encrypted anew, under the first key. Raises CredentialsUnreadable."""
+    try:
+        return _cipher().rotate(token.encode()).decode()
+    except InvalidToken:
+        raise CredentialsUnreadable(place) from None
+
+
 def _cipher() -> MultiFernet:
     return _cipher_for(tuple(settings.CREDENTIALS_KEYS))
 
