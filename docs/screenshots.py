@@ -234,10 +234,9 @@ def generate() -> dict[str, tuple[str, int]]:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
     return {
-        "generation": (reverse("admin:jobs_job_change", args=[story.pk]), 1180),
-        "generations": (reverse("admin:jobs_job_changelist"), 1100),
-        "provider-accounts": (reverse("admin:providers_provideraccount_changelist"), 760),
-        "providers": (reverse("admin:providers_status"), 1500),
+        "generation": (reverse("admin:jobs_job_change", args=[story.pk]), 1060),
+        "provider-accounts": (reverse("admin:providers_provideraccount_changelist"), 800),
+        "providers": (reverse("admin:providers_status"), 1180),
     }
 
 
@@ -247,7 +246,7 @@ PLACES = ("a harbour in fog", "a forest in spring", "mountains at dawn", "a dese
 SPREAD_SUBMISSIONS = """
 WITH moved AS (
     SELECT id, now() - make_interval(secs => 30 + 3500 * random()) AS ended,
-           2 + 4 * random() + 40 * power(random(), 4) AS seconds
+           6 + 30 * random() + 240 * power(random(), 3) AS seconds
     FROM provider_submissions WHERE responded_at IS NOT NULL
 )
 UPDATE provider_submissions SET

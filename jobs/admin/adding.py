@@ -118,7 +118,7 @@ class Asking:
         self.choice = choice
         self.ask = AskForm(data, initial=_values_of(like))
         self.params: ParamsForm = form_of(choice.schema)(
-            data, prefix="params", initial=_params_of(like, choice), label_suffix=""
+            data, prefix="params", initial=_params_of(like, choice)
         )
 
     def create(self) -> Job | None:

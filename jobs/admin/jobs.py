@@ -98,19 +98,27 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
     list_per_page = 50
     search_fields = ["user__username__exact"]
     search_help_text = "A job's number, or a user's name."
-    fields = [
-        "name",
-        "description",
-        "workspace",
-        "scheduled_at",
-        "available_at",
-        "started_at",
-        "completed_at",
-        "retry_count",
-        "idempotency_key",
-        "params_hash",
-        "params_source",
-        "task_id",
+    fieldsets = [
+        (
+            "Record",
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    "name",
+                    "description",
+                    "workspace",
+                    "scheduled_at",
+                    "available_at",
+                    "started_at",
+                    "completed_at",
+                    "retry_count",
+                    "idempotency_key",
+                    "params_hash",
+                    "params_source",
+                    "task_id",
+                ],
+            },
+        )
     ]
 
     # Columns

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import CreditTransaction
 from jobs import pricing
+from jobs.admin.adding import choice_of
 from jobs.admin.assets import player, size_of
 from jobs.generation import waiting
 from jobs.models import Asset, Job, JobStatus
@@ -28,6 +29,7 @@ SHOWN_ATTEMPTS = 60
 SHOWN_CHILDREN = 20
 SHOWN_ASSETS = 12
 LONGEST_PARAM = 600
+SAME_MOMENT = timedelta(seconds=2)
 
 OPEN = (JobStatus.PENDING, JobStatus.PROCESSING)
 
@@ -144,9 +146,13 @@ def _problem(job: Job) -> str | None:
 
 
 def _params(job: Job) -> list[tuple[str, Any]]:
-    """What was asked for, without what is empty; long data cut."""
+    """What was asked for, in the schema's order, without what is empty; long data cut."""
+    choice = choice_of(job)
+    places = list(choice.schema.model_fields) if choice else []
     shown = []
-    for name, value in masking.masked(job.params).items():
+    values = masking.masked(job.params)
+    for name in sorted(values, key=lambda name: places.index(name) if name in places else 99):
+        value = values[name]
         if value in (None, "", [], {}):
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -190,7 +196,14 @@ def _events(job: Job, attempts: list[ProviderSubmission]) -> Iterator[Event]:
             is_ahead=job.available_at > timezone.now(),
         )
     if job.completed_at:
-        yield Event(job.completed_at, tone_of(job.status), *_ending(job))
+        yield Event(_end_of(job, attempts), tone_of(job.status), *_ending(job))
+
+
+def _end_of(job: Job, attempts: list[ProviderSubmission]) -> datetime:
+    """When it ended: not before the answer that ended it, which another clock may have noted."""
+    ended: datetime = job.completed_at  # type: ignore[assignment]
+    answers = [one.responded_at for one in attempts if one.responded_at]
+    return max([ended, *(at for at in answers if at - ended < SAME_MOMENT)])
 
 
 def _asked(job: Job) -> SafeString:
@@ -237,17 +250,14 @@ def _attempt_events(job: Job, number: int, one: ProviderSubmission) -> Iterator[
         one.submitted_at,
         "busy",
         format_html(
-            'Attempt {} through <a href="{}">{}</a>',
+            'Attempt {} through <a href="{}">{}</a> <a class="px-more" href="{}">submission {}</a>',
             number + 1,
             reverse("admin:providers_provideraccount_change", args=[one.account_id]),
             str(one.account),
-        ),
-        format_html(
-            '{} <a class="px-more" href="{}">submission {}</a>',
-            f"Chosen for: {one.choice}." if one.choice else "Why this account is not recorded.",
             reverse("admin:providers_providersubmission_change", args=[one.pk]),
             one.pk,
         ),
+        f"Chosen for: {one.choice}." if one.choice else "Why this account is not recorded.",
         course=_course(job, one),
     )
     if one.accepted_at:
@@ -272,9 +282,9 @@ def _attempt_events(job: Job, number: int, one: ProviderSubmission) -> Iterator[
             timezone.now(),
             tone_of(one.status),
             format_html(
-                "Now {}, looked after {}{}",
+                "Now {}{}{}",
                 one.get_status_display(),
-                _times(one.polls),
+                f", looked after {_times(one.polls)}" if one.polls else "",
                 f", {one.progress:.0%} done" if one.progress is not None else "",
             ),
             failure,

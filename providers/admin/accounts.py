@@ -70,14 +70,12 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     form = ProviderAccountForm
     list_display = [
         "account",
-        "provider_id",
+        "provider",
         "state",
         "slots",
         "today",
         "health",
-        "cooldown",
         "credits",
-        "owner",
         "priority",
         "used",
         "error",
@@ -85,7 +83,8 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     list_filter = ["status", "is_private", ProviderFilter]
     list_select_related = ["user"]
     search_fields = ["email", "nickname", "provider_user_id"]
-    sortable_by = ["account", "provider_id", "priority", "used"]
+    sortable_by = ["account", "provider", "used"]
+    show_facets = admin.ShowFacets.NEVER
     ordering = ["provider_id", "-priority", "id"]
     raw_id_fields = ["user"]
     fieldsets = [
@@ -164,48 +163,44 @@ class ProviderAccountAdmin(admin.ModelAdmin):
 
     @admin.display(description="account", ordering="email")
     def account(self, account: ProviderAccount) -> SafeString:
-        private = (
-            format_html(' <span class="px-tier">{}</span>', "private") if account.is_private else ""
-        )
+        whose = f"{account.user}, private" if account.is_private else str(account.user)
         return format_html(
             '{}{}<br><span class="px-quiet-text">{}</span>',
             account.nickname or account.email,
-            private,
+            format_html(' <span class="px-tier px-nowrap">{}</span>', whose)
+            if account.user
+            else "",
             account.email if account.nickname else f"#{account.pk}",
         )
 
-    @admin.display(description="state")
+    @admin.display(description="provider", ordering="provider_id")
+    def provider(self, account: ProviderAccount) -> str:
+        return account.provider_id
+
+    @admin.display(description="state and cooldown")
     def state(self, account: ProviderAccount) -> SafeString:
-        return state_of(account)
+        if not rests(account):
+            return state_of(account)
+        return format_html(
+            '{}<br><span class="px-quiet-text">{}</span>', state_of(account), cooldown_of(account)
+        )
 
     @admin.display(description="slots in use")
     def slots(self, account: ProviderAccount) -> SafeString:
         return slot_bar(_standing(account).used, account.max_concurrent_jobs)
 
     @admin.display(description="today")
-    def today(self, account: ProviderAccount) -> SafeString | str:
+    def today(self, account: ProviderAccount) -> str:
         today, cap = _standing(account).today, account.max_daily_videos
-        return f"{today:,}" if cap is None else slot_bar(today, cap)
+        return f"{today:,}" if cap is None else f"{today:,} / {cap:,}"
 
     @admin.display(description="health")
     def health(self, account: ProviderAccount) -> SafeString | str:
         return health_bar(account, _standing(account))
 
-    @admin.display(description="cooldown")
-    def cooldown(self, account: ProviderAccount) -> SafeString | str:
-        return cooldown_of(account)
-
     @admin.display(description="credits")
     def credits(self, account: ProviderAccount) -> SafeString | str:
         return credits_of(_standing(account))
-
-    @admin.display(description="owner")
-    def owner(self, account: ProviderAccount) -> SafeString | str:
-        return (
-            str(account.user)
-            if account.user
-            else format_html('<span class="px-quiet-text">{}</span>', "system")
-        )
 
     @admin.display(description="last used", ordering="last_used")
     def used(self, account: ProviderAccount) -> SafeString | str:
@@ -213,7 +208,7 @@ class ProviderAccountAdmin(admin.ModelAdmin):
 
     @admin.display(description="last error")
     def error(self, account: ProviderAccount) -> SafeString | str:
-        return shortened(account.last_error, 60)
+        return shortened(account.last_error, 50)
 
     @admin.display(description="stored secrets")
     def secrets(self, account: ProviderAccount) -> str:

@@ -72,7 +72,11 @@ def _checked(owner: ModelAdmin, request: HttpRequest) -> dict[str, Any]:
     if not owner.has_view_permission(request):
         raise PermissionDenied
     return {
-        "providers": [_provider(one) for one in figures()],
+        # The busiest first; those that rest need less room.
+        "providers": [
+            _provider(one)
+            for one in sorted(figures(), key=lambda one: (-one.ended, -one.used, one.provider_id))
+        ],
         "endings": [(tone, words) for tone, _name, words in ENDINGS],
         "taken_at": timezone.now(),
     }
@@ -86,6 +90,7 @@ def _provider(one: ProviderFigures) -> dict[str, Any]:
         "tiles": _tiles(one),
         "ended": one.ended,
         "is_sample": one.is_sample,
+        "is_idle": not one.ended and not one.used,
         "minutes": _minutes(one.minutes),
         "times": _times(one.times),
         "time_words": _time_words(one),
@@ -172,7 +177,7 @@ def _slots(one: ProviderFigures) -> SafeString:
         free = max(0.0, one.limit - used)
         items.append(
             Column(
-                [("busy", used), ("off", free)],
+                [("busy", used), ("track", free)],
                 title=f"{_ago(place)}: {used:.1f} of {one.limit:,} in use",
                 label=_label(place),
             )

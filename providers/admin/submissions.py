@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -60,14 +62,14 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
             "Its course",
             {
                 "fields": [
-                    "submitted_at",
-                    "accepted_at",
-                    "responded_at",
+                    "sent_at",
+                    "accepted",
+                    "answered",
                     "took",
                     "progress",
                     "polls",
                     "next_look",
-                    "deadline_at",
+                    "deadline",
                 ]
             },
         ),
@@ -81,6 +83,10 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
         "operation",
         "account_link",
         "error",
+        "sent_at",
+        "accepted",
+        "answered",
+        "deadline",
         "took",
         "next_look",
         "payload_text",
@@ -145,6 +151,22 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
             until(submission.next_poll_at) if submission.next_poll_at else "nothing is left to do"
         )
 
+    @admin.display(description="sent at")
+    def sent_at(self, submission: ProviderSubmission) -> str:
+        return _exact(submission.submitted_at)
+
+    @admin.display(description="accepted at")
+    def accepted(self, submission: ProviderSubmission) -> str:
+        return _exact(submission.accepted_at)
+
+    @admin.display(description="answered at")
+    def answered(self, submission: ProviderSubmission) -> str:
+        return _exact(submission.responded_at)
+
+    @admin.display(description="given up after")
+    def deadline(self, submission: ProviderSubmission) -> str:
+        return _exact(submission.deadline_at)
+
     @admin.display(description="payload")
     def payload_text(self, submission: ProviderSubmission) -> SafeString | str:
         return _shown(submission, submission.payload)
@@ -169,6 +191,12 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
 
 def _shown(submission: ProviderSubmission, value: Any) -> SafeString | str:
     return "-" if value is None else masking.shown(value, submission.account)
+
+
+def _exact(moment: datetime | None) -> str:
+    if moment is None:
+        return "-"
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _link(view: str, key: int | None, text: str) -> SafeString | str:

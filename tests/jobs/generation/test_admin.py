@@ -1,0 +1,359 @@
+"""Generations in the admin: asking for them in a form, their page, and steering them."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from accounts import credits
+from accounts.models import Profile
+from jobs import services
+from jobs.models import Asset, Job, Workspace
+from providers.models import ProviderAccount, ProviderSubmission
+from tests.jobs.generation.conftest import ask, finish, hurry, work
+from tests.providers.adapters.fake import DROPPED_AFTER, Ending, refuses
+from tests.providers.adapters.simple_adapter import SimpleAdapter
+from tests.providers.adapters.simple_fake import error
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADD = reverse("admin:jobs_job_add")
+LIST = reverse("admin:jobs_job_changelist")
+PICTURE = {"provider": "local", "operation": "text_to_image"}
+REMOTE = {"provider": "simple", "operation": "text_to_image"}
+
+
+def page_of(job: Job) -> str:
+    return reverse("admin:jobs_job_change", args=[job.pk])
+
+
+def sent(**values: Any) -> dict[str, Any]:
+    """What a browser sends from the form, of which only the given fields are filled in."""
+    return {
+        "owner": "",
+        "name": "",
+        "priority": "",
+        "scheduled_at_0": "",
+        "scheduled_at_1": "",
+        "parent": "",
+        "workspace": "",
+        "idempotency_key": "",
+        **values,
+    }
+
+
+def post(client: Client, what: dict[str, str], **values: Any) -> Any:
+    return client.post(f"{ADD}?{'&'.join(f'{k}={v}' for k, v in what.items())}", sent(**values))
+
+
+def errors_of(answer: Any) -> dict[str, str]:
+    """Field → the first refusal on it."""
+    forms = [answer.context["params_form"].form, answer.context["ask_form"].form]
+    return {name: texts[0] for form in forms for name, texts in form.errors.items()}
+
+
+def steer(client: Client, job: Job, verb: str, **values: str) -> str:
+    url = reverse("admin:jobs_job_steer", args=[job.pk, verb])
+    answer = client.post(url, values, follow=True)
+    return str(answer.content.decode())
+
+
+# Asking
+
+
+def test_a_job_that_is_added_in_the_form_runs_and_its_page_shows_what_it_made(
+    admin_client: Client, blob_folder: Any
+) -> None:
+    choice = admin_client.get(ADD).content.decode()
+    assert "operation=text_to_image" in choice
+    form = admin_client.get(ADD, PICTURE).content.decode()
+    assert 'name="params-prompt"' in form
+    assert "How it is drawn" in form
+
+    params = {"params-prompt": "a red panda", "params-width": "64", "params-height": "48",
+              "params-count": "1", "params-format": "png", "params-quality": "88",
+              "params-style": "mosaic"}  # fmt: skip
+    answer = post(admin_client, PICTURE, name="Panda", **params)
+    job = Job.objects.get()
+    assert answer.url == page_of(job)
+    assert (job.name, job.params["width"], job.params["style"]) == ("Panda", 64, "mosaic")
+
+    job = finish(job)
+    page = admin_client.get(page_of(job)).content.decode()
+    assert "a red panda" in page
+    assert "Attempt 1 through" in page
+    assert "data-live-ended" in page
+    picture = reverse("admin:jobs_asset_file", args=[job.asset_id, "whole"])
+    assert f'src="{picture}"' in page
+    answer = admin_client.get(picture)
+    assert b"".join(answer.streaming_content).startswith(b"\x89PNG")
+    assert answer["Content-Type"] == "image/png"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer["Content-Security-Policy"]
+    again = admin_client.get(ADD, {"like": job.pk}).content.decode()
+    assert "a red panda" in again
+
+
+def test_every_refusal_lands_on_its_field_and_nothing_is_kept(
+    admin_client: Client, ada: Profile, blob_folder: Any
+) -> None:
+    other = User.objects.create_user("other")
+    theirs = Workspace.objects.create(user=other, name="theirs")
+    failed = Job.objects.create(
+        user=ada.user, provider_id="simple", operation_type="text_to_image", status="failed"
+    )
+    size = {"params-width": "4000", "params-height": "4000", "params-count": "9"}
+    local = {"params-prompt": "x", "params-format": "png", "params-quality": "88"}
+    cases: list[tuple[dict[str, str], dict[str, Any], dict[str, str]]] = [
+        (PICTURE, {**local, "params-prompt": ""}, {"prompt": "required"}),
+        (PICTURE, {**local, **size}, {"count": "less than or equal to 4"}),
+        (
+            PICTURE,
+            {**local, **size, "params-count": "1", "params-style": "auto"},
+            {"height": "more than"},
+        ),
+        (
+            {"provider": "local", "operation": "image_to_image"},
+            {"params-image": "asset:77", "params-effect": "auto", "params-format": "png"},
+            {"image": "there is no asset:77"},
+        ),
+        (REMOTE, {"params-prompt": "x", "workspace": theirs.pk}, {"workspace": "not the owner's"}),
+        (
+            REMOTE,
+            {"params-prompt": "x", "owner": ada.pk, "priority": "10"},
+            {"priority": "tier PRO"},
+        ),
+        (REMOTE, {"params-prompt": "x", "parent": "999"}, {"parent": "valid choice"}),
+        (
+            REMOTE,
+            {"params-prompt": "x", "owner": ada.pk, "parent": failed.pk},
+            {"parent": "it made nothing"},
+        ),
+        (REMOTE, {"params-prompt": "x", "scheduled_at_0": "soon"}, {"scheduled_at": "valid"}),
+        (REMOTE, {"params-prompt": "", "priority": "11"}, {"prompt": "required", "priority": "11"}),
+    ]
+    for what, values, wanted in cases:
+        answer = post(admin_client, what, **values)
+        assert answer.status_code == 200, values
+        found = errors_of(answer)
+        assert found.keys() == wanted.keys(), (values, found)
+        for name, text in wanted.items():
+            assert text in found[name]
+            assert text in answer.content.decode().replace("&#x27;", "'")
+    assert Job.objects.count() == 1
+    assert credits.balance(ada) == 1000
+
+
+def test_who_cannot_pay_is_told_so_at_the_owner(admin_client: Client, ada: Profile) -> None:
+    credits.hold(profile=ada, amount=999, description="all of it", reference="rest")
+    answer = post(admin_client, REMOTE, **{"params-prompt": "x", "owner": ada.pk})
+    assert "2 are needed and 1 are there" in errors_of(answer)["owner"]
+    assert not Job.objects.exists()
+
+
+def test_asking_needs_the_permission_to_add_jobs_and_a_provider_that_there_is(
+    client: Client, admin_client: Client
+) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__in=["view_job", "change_job"]))
+    client.force_login(viewer)
+    assert client.get(ADD).status_code == 403
+    assert post(client, PICTURE, **{"params-prompt": "x"}).status_code == 403
+    for what in ({"provider": "nobody"}, {**PICTURE, "model": "none"}, {"like": "x" * 50}):
+        answer = admin_client.get(ADD, what)
+        assert answer.status_code == 200
+        assert answer.context["providers"]
+
+
+def test_every_operation_of_every_provider_has_a_form(admin_client: Client) -> None:
+    from providers.adapters import all_adapters
+
+    for adapter in all_adapters().values():
+        for name, operation in adapter.operations.items():
+            for model in operation.models:
+                answer = admin_client.get(
+                    ADD, {"provider": adapter.name, "operation": name, "model": model}
+                )
+                assert answer.status_code == 200
+                assert list(answer.context["params_form"].form.fields)
+
+
+# The page of a job
+
+
+def test_the_story_tells_each_attempt_with_its_account_why_and_the_errors(
+    admin_client: Client, fake: Any, make_account: Any, ada: Profile
+) -> None:
+    make_account("1", priority=9)
+    make_account("2")
+    fake.script("submit", refuses(401, error("auth", "Bad <b>key</b> test-key-1.")))
+    job = ask(ada)
+    work(lambda: fake.requests["submit"] > 0)
+    live = admin_client.get(reverse("admin:jobs_job_story", args=[job.pk])).json()
+    assert live["live"] is True
+    job = finish(job)
+
+    answer = admin_client.get(reverse("admin:jobs_job_story", args=[job.pk])).json()
+    html = answer["html"]
+    assert answer["live"] is False
+    story = [
+        "2 credits held",
+        "Attempt 1 through",
+        "priority 9",
+        "Failed",
+        "auth",
+        "Attempt 2 through",
+        "Accepted after",
+        "Succeeded",
+        "2 credits taken",
+        "Completed",
+    ]
+    places = [html.index(word) for word in story]
+    assert places == sorted(places)
+    assert "<b>key</b>" not in html
+    assert "test-key" not in html
+
+
+def test_the_page_of_a_waiting_job_says_why_it_waits(admin_client: Client, fake: Any) -> None:
+    job = ask()
+    assert "There is no account with simple" in admin_client.get(page_of(job)).content.decode()
+
+
+def test_what_strangers_wrote_is_shown_as_text(
+    admin_client: Client, fake: Any, account: ProviderAccount
+) -> None:
+    evil = "<script>alert(1)</script>"
+    fake.endings.append(Ending("failed", "filtered", evil))
+    job = finish(ask(prompt=evil, name=evil))
+    Job.objects.filter(pk=job.pk).update(error_message=evil)
+    ProviderSubmission.objects.update(provider_job_id=evil, choice=evil, error_class=evil[:32])
+    ProviderAccount.objects.update(nickname=evil, last_error=evil)
+    submission = ProviderSubmission.objects.get()
+    for url in (
+        LIST,
+        page_of(job),
+        reverse("admin:providers_providersubmission_changelist"),
+        reverse("admin:providers_providersubmission_change", args=[submission.pk]),
+        reverse("admin:providers_provideraccount_changelist"),
+        reverse("admin:providers_provideraccount_change", args=[account.pk]),
+        reverse("admin:providers_status"),
+    ):
+        answer = admin_client.get(url)
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.content.decode(), url
+
+
+def test_an_asset_that_is_no_known_medium_is_never_run_by_the_browser(
+    admin_client: Client, client: Client, fake: Any, account: ProviderAccount
+) -> None:
+    job = finish(ask())
+    url = reverse("admin:jobs_asset_file", args=[job.asset_id, "whole"])
+    Asset.objects.update(mime_type="text/html")
+    answer = admin_client.get(url)
+    assert answer["Content-Type"] == "application/octet-stream"
+    assert answer["Content-Disposition"].startswith("attachment")
+    for key in ("../../etc/passwd", "/etc/passwd", "", "ab/" + "ab" * 32 + ".png"):
+        Asset.objects.update(local_path=key)
+        assert admin_client.get(url).status_code == 404
+    anybody = User.objects.create_user("anybody", is_staff=True)
+    client.force_login(anybody)
+    assert client.get(url).status_code == 403
+
+
+def test_the_list_asks_as_often_for_many_jobs_as_for_few(
+    admin_client: Client, ada: Profile, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(30):
+        Job.objects.create(
+            user=ada.user, owner=ada, provider_id="simple", operation_type="text_to_image",
+            params={"prompt": f"number {number}"},
+            asset=Asset.objects.create(
+                user=ada.user, media_type="image", provider_id="simple", provider_asset_id=number,
+                remote_url="", thumbnail_url="ab/" + "ab" * 32 + ".jpg", sha256=number,
+            ),
+        )  # fmt: skip
+    with django_assert_max_num_queries(10):
+        page = admin_client.get(LIST).content.decode()
+    assert "number 7" in page
+    assert admin_client.get(LIST, {"q": Job.objects.first().pk}).context["cl"].result_count == 1
+    assert admin_client.get(LIST, {"q": "9" * 40}).context["cl"].result_count == 0
+
+
+# Steering
+
+
+def test_what_a_job_cost_that_may_have_been_charged_is_settled_by_a_button(
+    admin_client: Client, fake: Any, account: ProviderAccount, ada: Profile, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(SimpleAdapter, "can_find", False)
+    jobs = []
+    for _ in range(3):
+        fake.script("submit", DROPPED_AFTER)
+        job = ask(ada)
+        work(
+            lambda job=job: (
+                bool(hurry(accounts=True)) or Job.objects.get(pk=job.pk).status == "failed"
+            )
+        )
+        jobs.append(job)
+    assert credits.balance(ada) == 994
+    page = admin_client.get(page_of(jobs[0])).content.decode()
+    assert "Settle: it was charged" in page
+    listed = admin_client.get(LIST, {"cost": "undecided"}).context["cl"]
+    assert listed.result_count == 3
+
+    assert "1 settled: charged" in steer(admin_client, jobs[0], "charge")
+    assert "1 settled: not charged" in steer(admin_client, jobs[1], "waive")
+    assert "is decided" in steer(admin_client, jobs[1], "charge")
+    data = {"action": "settle_released", "_selected_action": [job.pk for job in jobs]}
+    assert "1 settled" in admin_client.post(LIST, data, follow=True).content.decode()
+    assert credits.balance(ada) == 998
+    assert credits.unexplained() == []
+    page = admin_client.get(page_of(jobs[1])).content.decode()
+    assert "2 credits given back" in page
+    assert "Settle" not in page
+
+
+def test_a_job_is_made_more_urgent_as_far_as_its_owners_tier_allows(
+    admin_client: Client, ada: Profile
+) -> None:
+    job = ask(ada, priority=3)
+    assert "1 now with priority 7." in steer(admin_client, job, "priority", priority="7")
+    assert "tier PRO" in steer(admin_client, job, "priority", priority="10")
+    for nonsense in ("", "11", "-1", "x", "９"):
+        assert "Choose the priority" in steer(admin_client, job, "priority", priority=nonsense)
+    assert Job.objects.get().priority == 7
+
+    services.cancel_job(job=job)
+    assert "is cancelled already" in steer(admin_client, job, "priority", priority="2")
+
+
+def test_a_job_is_cancelled_and_started_anew_on_its_page(
+    admin_client: Client, fake: Any, account: ProviderAccount
+) -> None:
+    job = ask()
+    assert "1 cancelled." in steer(admin_client, job, "cancel")
+    assert "is cancelled already" in steer(admin_client, job, "cancel")
+    assert "1 started anew." in steer(admin_client, job, "retry")
+    assert finish(job).status == "completed"
+    assert "started anew by hand once" in admin_client.get(page_of(job)).content.decode()
+
+
+def test_who_may_only_look_sees_the_story_and_steers_nothing(client: Client, ada: Profile) -> None:
+    job = ask(ada)
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_job"))
+    client.force_login(viewer)
+    page = client.get(page_of(job)).content.decode()
+    assert "asked for by ada" in page
+    assert "Cancel" not in page
+    for verb in ("cancel", "retry", "charge", "priority", "no-such-verb"):
+        url = reverse("admin:jobs_job_steer", args=[job.pk, verb])
+        assert client.post(url, {"priority": "1"}).status_code == 403
+        assert client.get(url).status_code == 405
+    nobody = User.objects.create_user("nobody", is_staff=True)
+    client.force_login(nobody)
+    assert client.get(reverse("admin:jobs_job_story", args=[job.pk])).status_code == 403
+    assert Job.objects.get().status == "pending"
