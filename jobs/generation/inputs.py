@@ -7,6 +7,7 @@ ours lies where no provider can fetch it, so its bytes go along.
 from __future__ import annotations
 
 import base64
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -29,10 +30,11 @@ class BadInput(Exception):
         self.message = message
 
 
-def media_fields(schema: type[Params]) -> list[str]:
+@cache
+def media_fields(schema: type[Params]) -> tuple[str, ...]:
     """Names of the parameters that take media, alone or in a list."""
     properties = schema.model_json_schema()["properties"]
-    return [name for name, spec in properties.items() if _is_media(spec)]
+    return tuple(name for name, spec in properties.items() if _is_media(spec))
 
 
 def check(schema: type[Params], values: dict[str, Any], *, user: User, has_parent: bool) -> None:
