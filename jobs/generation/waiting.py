@@ -35,7 +35,10 @@ def _no_slot(job: Job) -> str | None:
         ).order_by("-priority", "id")
     )
     if not accounts:
-        return f"There is no account with {job.provider_id}. Add one in the admin."
+        return (
+            f"There is no account with {job.provider_id}. Add one with: manage.py providers "
+            f"accounts add {job.provider_id} EMAIL"
+        )
     standings = slots.standings([account.pk for account in accounts])
     told = [f"{one} {_closed(one, standings[one.pk])}" for one in accounts[:SHOWN_ACCOUNTS]]
     if len(accounts) > SHOWN_ACCOUNTS:

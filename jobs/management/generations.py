@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +18,8 @@ from providers.models import ProviderSubmission
 
 WRONG_USAGE, NOT_COMPLETE, INTERRUPTED = 2, 3, 130
 """Exit codes of the commands."""
+
+SAME_MOMENT = timedelta(seconds=2)
 
 Event = tuple[datetime, str]
 
@@ -74,17 +76,24 @@ def story(job: Job) -> list[str]:
     """What happened to the job and when: each attempt with its account and why that one, errors with
     their class, what people did, how it stands, and what it cost.
     """
+    attempts = list(_submissions(job))
     happened = [
         *_asked(job),
-        *(event for one in _submissions(job) for event in _attempt_events(one)),
+        *(event for one in attempts for event in _attempt_events(one)),
         *_deeds(job),
+        (_ended_at(job, attempts) or timezone.now(), sentence(job)),
     ]
-    if job.completed_at:
-        happened.append((job.completed_at, sentence(job)))
-    else:
-        happened.append((timezone.now(), sentence(job)))
     happened.sort(key=itemgetter(0))
     return [*(f"{_at(moment)}  {text}" for moment, text in happened), *_cost(job)]
+
+
+def _ended_at(job: Job, attempts: Sequence[ProviderSubmission]) -> datetime | None:
+    """When the job ended: not before the attempt that ended it, whose time is another clock's."""
+    ended_at = job.completed_at
+    for one in attempts:
+        if ended_at and one.responded_at and one.responded_at - ended_at < SAME_MOMENT:
+            ended_at = max(ended_at, one.responded_at)
+    return ended_at
 
 
 def _asked(job: Job) -> Iterator[Event]:
