@@ -46,6 +46,8 @@ MAX_IN_FLIGHT = 48
 """Calls of one process at once."""
 DRIVEN_SECONDS = 1.0
 """So long after a drain has last asked for it, this process takes new work."""
+ASK_SECONDS = 0.020
+"""A drain that is busy with other work asks for more no more often; less than a drain lingers."""
 LOOK_SECONDS = 0.100
 """How often it looks at all accounts and at what is due. What has come back is settled at once, and
 the account that it came from is filled again without looking at the others."""
@@ -91,7 +93,7 @@ class Pump:
         self._pid = os.getpid()
         self._back: queue.SimpleQueue[_Back] = queue.SimpleQueue()
         self._in_flight: set[Work] = set()
-        self._driven_at = 0.0
+        self._driven_at = self._asked_at = 0.0
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -99,11 +101,14 @@ class Pump:
 
     def drive(self) -> bool:
         """This process may take work now; whether any is under way."""
-        self._driven_at = time.monotonic()
+        now = self._driven_at = time.monotonic()
         if self._in_flight:
             return True
         with self._guard:
             if self._thread is None or not self._thread.is_alive():
+                if now - self._asked_at < ASK_SECONDS:
+                    return False
+                self._asked_at = now
                 if not self._kind.any_ready():
                     return False
                 self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
