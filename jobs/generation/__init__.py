@@ -6,6 +6,7 @@
     calling.py     the coroutines: submit, check, cancel, find, fetch; they know no database
     settling.py    what an outcome does to submission, job, account and credits; one transaction each
     callbacks.py   what a provider's webhook does
+    late.py        results of what was given up
     files.py       a file that was made: checked, measured, stored, an asset
     inputs.py      assets, uploads and addresses as inputs of a job
     waiting.py     why a job is not sent now, for people

@@ -1,7 +1,8 @@
 """What a webhook does: it proves that a submission was accepted, and that it is time to look.
 
 How a submission stands, the poll decides that follows at once, by the same functions as every
-poll: a webhook that is forged in a way that we cannot see could only cost a look.
+poll: a webhook that is forged in a way that we cannot see could only cost a look. Only for what was
+given up no poll follows by itself: a success of that is fetched (late.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from jobs.generation.calling import Sent
 from jobs.queue import doorbell
 from providers import submissions, webhooks
 from providers.adapters import adapter_named
-from providers.adapters.base import Accepted, Credentials, WebhookEvent
+from providers.adapters.base import Accepted, Credentials, Succeeded, WebhookEvent
 from providers.adapters.errors import WebhookRefused
 from providers.models import ProviderSubmission, SubmissionStatus
 
@@ -42,6 +43,8 @@ def _told(submission: ProviderSubmission, event: WebhookEvent) -> None:
         # It overtook the answer to our call, or the answer never came.
         accepted = Accepted(event.provider_job_id, event.state.response)
         settling.sent(_attempt_of(submission), Sent(accepted))
+    elif isinstance(event.state, Succeeded):
+        settling.succeeded_late(submission, event.state, provider_job_id=event.provider_job_id)
     submissions.look_now(submission.pk, provider_job_id=event.provider_job_id)
 
 

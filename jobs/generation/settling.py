@@ -17,7 +17,7 @@ from django.db import transaction
 
 from accounts import usage
 from jobs import pricing
-from jobs.generation import files
+from jobs.generation import files, late
 from jobs.generation.attempts import Attempt
 from jobs.generation.calling import Checked, Fetched, Sent
 from jobs.generation.files import MediaFile
@@ -148,6 +148,9 @@ def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
         with transaction.atomic():
             if _lock_job(attempt):
                 _complete(attempt, outcome.files)
+            elif late.reopen(attempt):
+                _complete(attempt, outcome.files)
+                late.charge(attempt.job)
             submissions.leave_alone(attempt.submission.pk)
         return ()
     if not outcome.is_final and attempt.submission.polls < MAX_FETCHES:
@@ -169,6 +172,24 @@ def not_sent(attempt: Attempt, *, error: ProviderError) -> None:
             and ours
         ):
             _end_job(attempt, error)
+
+
+def succeeded_late(
+    submission: ProviderSubmission, success: Succeeded, *, provider_job_id: str
+) -> None:
+    """What was given up is done there after all: its files are to be fetched."""
+    with transaction.atomic():
+        if late.is_awaited(submission):
+            submissions.end(
+                submission,
+                status=SubmissionStatus.SUCCEEDED,
+                response=success.response,
+                outputs=[_recorded(output) for output in success.outputs if output.data is None],
+                provider_job_id=provider_job_id,
+                cost=success.cost,
+                deliver=True,
+                among=list(late.GIVEN_UP),
+            )
 
 
 def outputs_of(submission: ProviderSubmission) -> list[Output]:

@@ -8,9 +8,13 @@ from collections.abc import Callable, Mapping
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from accounts import credits
+from jobs import services
 from jobs.models import Job
+from jobs.queue.check import check
+from jobs.queue.kinds import kind_named
 from jobs.webhooks import MAX_BODY_BYTES
 from providers import submissions, webhooks
 from providers.models import ProviderSubmission, ProviderWebhook
@@ -160,6 +164,89 @@ def test_a_webhook_resolves_what_nobody_can_look_up(fake, account, ada, monkeypa
     assert ProviderSubmission.objects.get().provider_job_id == "simple-1"
 
 
+class TestLateResults:
+    """What was given up and is done there after all."""
+
+    @pytest.fixture(autouse=True)
+    def _it_cannot_be_stopped_there(self, fake, account, monkeypatch) -> None:
+        monkeypatch.setattr(SimpleAdapter, "can_cancel", False)
+        fake.duration = None
+
+    @pytest.fixture
+    def timed_out(self, fake, ada) -> Job:
+        job = ask(ada)
+        work(lambda: ProviderSubmission.objects.filter(status="accepted").exists())
+        ProviderSubmission.objects.update(deadline_at=timezone.now(), next_poll_at=timezone.now())
+        job = finish(job)
+        assert (job.status, job.error_class, credits.balance(ada)) == ("failed", "timeout", 1000)
+        return job
+
+    def test_complete_the_job_and_are_paid_for(self, fake, ada, timed_out) -> None:
+        fake.webhook_plan = ("ended", "ended")
+        fake.finish("simple-1")
+        assert Job.objects.get(pk=timed_out.pk).status == "failed"  # until its files are here
+        job = _completed(timed_out)
+        assert (job.error_message, job.error_class, job.cost) == (None, None, 2)
+        assert (job.asset.user, fake.requests["submit"]) == (ada.user, 1)
+        assert ProviderSubmission.objects.get().status == "succeeded"
+        assert (credits.balance(ada), credits.unexplained()) == (998, [])
+        assert _broken() == []
+
+    def test_are_paid_for_as_far_as_credits_go(self, fake, ada, timed_out) -> None:
+        credits.hold(profile=ada, amount=999, description="spent", reference="spent")
+        fake.finish("simple-1")
+        assert _completed(timed_out).cost == 1
+        assert (credits.balance(ada), credits.unexplained()) == (0, [])
+        credits.release(reference="spent")
+
+    def test_change_nothing_when_the_job_was_started_anew(self, fake, ada, timed_out) -> None:
+        services.retry_job(job=timed_out)
+        work(lambda: ProviderSubmission.objects.filter(status="accepted").exists())
+        fake.finish("simple-1")
+        assert fake.webhook_statuses == [200]
+        assert list(ProviderSubmission.objects.order_by("id").values_list("status", flat=True)) == [
+            "timed_out",
+            "accepted",
+        ]
+        fake.finish("simple-2")
+        finish(timed_out)
+        assert (Job.objects.get().status, credits.balance(ada)) == ("completed", 998)
+
+    def test_change_nothing_when_the_job_is_started_anew_before_the_files_are_here(
+        self, fake, ada, timed_out
+    ) -> None:
+        fake.finish("simple-1")
+        services.retry_job(job=timed_out)
+        work(lambda: "simple-2" in fake.generations)
+        late = ProviderSubmission.objects.filter(status="succeeded", next_poll_at__isnull=False)
+        work(lambda: not late.exists())
+        assert Job.objects.get().status == "processing"
+        fake.finish("simple-2")
+        job = finish(timed_out)
+        assert (job.status, credits.balance(ada)) == ("completed", 998)
+        assert _broken() == []
+
+    def test_leave_the_job_failed_when_their_file_is_none(self, fake, ada, timed_out) -> None:
+        fake.file = (b"<html>", "text/html")
+        fake.finish("simple-1")
+        work(lambda: fake.requests["file"] > 0)
+        work(lambda: not ProviderSubmission.objects.filter(next_poll_at__isnull=False).exists())
+        job = Job.objects.get()
+        assert (job.status, job.error_class, credits.balance(ada)) == ("failed", "timeout", 1000)
+
+    def test_decide_what_was_undecided(self, fake, ada, monkeypatch) -> None:
+        monkeypatch.setattr(SimpleAdapter, "can_find", False)
+        fake.script("submit", DROPPED_AFTER)
+        job = ask(ada)
+        work(lambda: ProviderSubmission.objects.filter(status="unknown").exists())
+        ProviderSubmission.objects.update(deadline_at=timezone.now(), next_poll_at=timezone.now())
+        assert finish(job).error_class == "undecided"
+        fake.finish("simple-1")
+        job = _completed(job)
+        assert (job.error_class, job.cost, credits.balance(ada)) == (None, 2, 998)
+        assert (credits.unexplained(), _broken()) == ([], [])
+
+
 def test_without_an_address_or_a_secret_none_is_asked_for(fake, account, settings) -> None:
     settings.PROVIDER_WEBHOOK_SECRETS = {"simple": ""}
     first = ask()
@@ -175,6 +262,15 @@ def test_events_are_forgotten_when_they_are_too_old_to_come_again(fake, accepted
     with connection.cursor() as cursor:
         cursor.execute("UPDATE provider_webhooks SET received_at = now() - interval '25 hours'")
     assert (webhooks.forget(dry_run=True), webhooks.forget(), webhooks.forget()) == (1, 1, 0)
+
+
+def _completed(job: Job) -> Job:
+    work(lambda: Job.objects.filter(pk=job.pk, status="completed").exists())
+    return Job.objects.get(pk=job.pk)
+
+
+def _broken() -> list[object]:
+    return [one for one in check([kind_named("generation")]) if not one.holds]
 
 
 def _signed(
