@@ -44,8 +44,9 @@ logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 48
 """Calls of one process at once."""
-DRIVEN_SECONDS = 1.0
-"""So long after a drain has last asked for it, this process takes new work."""
+IDLE_SECONDS = 0.250
+"""How often it looks when nothing is under way, as long as a drain goes on: that one may be busy
+with a long piece of other work."""
 ASK_SECONDS = 0.020
 """A drain that is busy with other work asks for more no more often; less than a drain lingers."""
 LOOK_SECONDS = 0.100
@@ -93,7 +94,8 @@ class Pump:
         self._pid = os.getpid()
         self._back: queue.SimpleQueue[_Back] = queue.SimpleQueue()
         self._in_flight: set[Work] = set()
-        self._driven_at = self._asked_at = 0.0
+        self._is_driven = self._has_looked = False
+        self._asked_at = 0.0
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -101,9 +103,10 @@ class Pump:
 
     def drive(self) -> bool:
         """This process may take work now; whether any is under way."""
-        now = self._driven_at = time.monotonic()
+        self._is_driven = True
         if self._in_flight:
             return True
+        now = time.monotonic()
         with self._guard:
             if self._thread is None or not self._thread.is_alive():
                 if now - self._asked_at < ASK_SECONDS:
@@ -111,13 +114,14 @@ class Pump:
                 self._asked_at = now
                 if not self._kind.any_ready():
                     return False
+                self._has_looked = False
                 self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
                 self._thread.start()
-        return True
+        return bool(self._in_flight) or not self._has_looked
 
     def rest(self) -> None:
         """Take nothing new, and wait a while for what is under way."""
-        self._driven_at = 0.0
+        self._is_driven = False
         thread = self._thread
         if thread is not None:
             thread.join(timeout=REST_SECONDS)
@@ -144,24 +148,20 @@ class Pump:
             connection.close()
 
     def _pump(self, hands: _Hands) -> None:
-        idle_since = time.monotonic()
         looked_at = 0.0
         while True:
             freed = self._settle_all(hands)
             for work in self._in_flight:
                 work.progress()  # each call has a deadline of its own
             now = time.monotonic()
-            if now - self._driven_at < DRIVEN_SECONDS and not workplace.stop_requested():
+            if self._is_driven and not workplace.stop_requested():
                 for candidate in freed:
                     self._guarded(lambda one=candidate: self._fill(one, hands))  # type: ignore[misc]
-                if now - looked_at >= LOOK_SECONDS:
+                if now - looked_at >= (LOOK_SECONDS if self._in_flight else IDLE_SECONDS):
                     looked_at = now
                     self._guarded(lambda: self._look(hands))
+                    self._has_looked = True
             elif not self._in_flight:
-                return
-            if self._in_flight:
-                idle_since = now
-            elif now - idle_since > 3 * LOOK_SECONDS:
                 return
             reset_queries()
 
