@@ -216,8 +216,6 @@ def generate() -> dict[str, tuple[str, int]]:
         jobs = [ask(f"{PLACES[n % len(PLACES)]}, study {n}", priority=4) for n in range(90)]
         jobs.append(ask("", provider="local", params={"prompt": "a nebula over the sea"}))
         work_until(ended(jobs), slice_seconds=3)
-        with connection.cursor() as cursor:
-            cursor.execute(SPREAD_SUBMISSIONS)
         ProviderAccount.objects.filter(pk__in=[studio.pk, research.pk, spare.pk]).update(
             status="active", cooldown_until=None, failure_streak=0
         )
@@ -227,6 +225,8 @@ def generate() -> dict[str, tuple[str, int]]:
             "a lighthouse on dunes at dusk, gold and violet", ada, name="Lighthouse", priority=6
         )
         work_until(ended([story]), slice_seconds=1)
+        with connection.cursor() as cursor:
+            cursor.execute(SPREAD_SUBMISSIONS, [story.pk])
         fake.duration = None
         live = [ask(f"{PLACES[n % len(PLACES)]} at noon", ada, priority=5) for n in range(7)]
         sent = ProviderSubmission.objects.filter(job__in=live, status="accepted")
@@ -247,7 +247,7 @@ SPREAD_SUBMISSIONS = """
 WITH moved AS (
     SELECT id, now() - make_interval(secs => 30 + 3500 * random()) AS ended,
            6 + 30 * random() + 240 * power(random(), 3) AS seconds
-    FROM provider_submissions WHERE responded_at IS NOT NULL
+    FROM provider_submissions WHERE responded_at IS NOT NULL AND job_id <> %s
 )
 UPDATE provider_submissions SET
     responded_at = ended, submitted_at = ended - make_interval(secs => seconds),

@@ -118,7 +118,8 @@ def _facts(job: Job, attempts: list[ProviderSubmission]) -> list[tuple[str, Any]
     if attempts:
         waited = (attempts[0].submitted_at - job.created_at).total_seconds()
         facts.append(("Waited", seconds(max(0.0, waited))))
-    facts.append(("Took" if job.completed_at else "Runs for", took(job)))
+    going = "Waits for" if job.status == JobStatus.PENDING else "Runs for"
+    facts.append(("Took" if job.completed_at else going, took(job)))
     facts.append(("Attempts", len(attempts)))
     facts.append(("Priority", job.priority))
     facts.append(("Cost", _cost(job)))

@@ -177,7 +177,7 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     def provider(self, account: ProviderAccount) -> str:
         return account.provider_id
 
-    @admin.display(description="state and cooldown")
+    @admin.display(description="state")
     def state(self, account: ProviderAccount) -> SafeString:
         if not rests(account):
             return state_of(account)
@@ -279,7 +279,8 @@ class ProviderAccountAdmin(admin.ModelAdmin):
 
     def _overview(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
         standing = slots.standings([account.pk]).get(account.pk, Standing())
-        latest = account.submissions.order_by("-submitted_at", "-id")[:LATEST]
+        latest = account.submissions.defer("payload", "response", "outputs")
+        latest = latest.order_by("-submitted_at", "-id")[:LATEST]
         verbs = [verb for verb in VERBS if VERBS[verb][1](account)]
         return {
             "account": account,

@@ -19,7 +19,9 @@ LONGEST_TEXT = 2000
 LONGEST_DATA = 80
 
 SECRET_NAME = re.compile(
-    r"auth(?!or)|api.?key|token|cookie|secret|passw|credential|signature|session", re.IGNORECASE
+    r"auth(?!ors?$)|api.?key|(?:^|[_.-]|access|private)key$|token|cookie|secret|passw|credential"
+    r"|signature|session",
+    re.IGNORECASE,
 )
 # Not secrets although they sound so: how many tokens a model read or wrote.
 COUNT_NAME = re.compile(r"tokens$|_tokens_|tokens_details$", re.IGNORECASE)

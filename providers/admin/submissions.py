@@ -94,6 +94,10 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
         "outputs_text",
     ]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderSubmission]:
+        # An answer may hold whole pictures: they are read where they are shown.
+        return super().get_queryset(request).defer("payload", "response", "outputs")
+
     # Columns and fields
 
     @admin.display(description="sent")

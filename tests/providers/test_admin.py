@@ -1,17 +1,21 @@
 """What people who look after provider accounts see and do."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from jobs.models import Asset, Job, Workspace
+from providers.admin.figures import figures
 from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
+from tests.providers.adapters.simple_fake import SimpleFake
 
 pytestmark = pytest.mark.django_db
 ACCOUNTS = "/admin/providers/provideraccount/"
@@ -202,7 +206,201 @@ def test_records_cannot_be_added_changed_or_deleted(
     admin_client: Client, submission: ProviderSubmission, path: str
 ) -> None:
     row = submission.pk if "submission" in path else Job.objects.get().pk
-    assert admin_client.get(f"/admin/{path}/add/").status_code == 403
+    if path != "jobs/job":  # there it is the form that asks for one
+        assert admin_client.get(f"/admin/{path}/add/").status_code == 403
     if path != "jobs/asset":
         assert admin_client.post(f"/admin/{path}/{row}/change/", {}).status_code == 403
         assert admin_client.post(f"/admin/{path}/{row}/delete/", {"post": "yes"}).status_code == 403
+
+
+# How accounts stand
+
+
+def live_submission(account: ProviderAccount, **values: Any) -> ProviderSubmission:
+    """A submission that occupies a slot of the account."""
+    user = User.objects.get_or_create(username="asker")[0]
+    job = Job.objects.create(
+        user=user, operation_type="text_to_image", provider_id=account.provider_id
+    )
+    values.setdefault("reference", f"ours-{job.pk}")
+    return ProviderSubmission.objects.create(
+        job=job, account=account, provider_id=account.provider_id, **values
+    )
+
+
+def ended_submission(account: ProviderAccount, minutes_ago: float, **values: Any) -> None:
+    seconds = values.pop("seconds", 4.0)
+    ended = timezone.now() - timedelta(minutes=minutes_ago)
+    live_submission(
+        account,
+        submitted_at=ended - timedelta(seconds=seconds),
+        accepted_at=ended - timedelta(seconds=seconds / 2),
+        responded_at=ended,
+        duration_ms=int(seconds * 1000),
+        **{"status": "succeeded", **values},
+    )
+
+
+def test_the_list_shows_slots_health_cooldown_and_credits_with_one_query_for_all(
+    admin_client: Client, account: ProviderAccount, django_assert_max_num_queries: Any
+) -> None:
+    account.max_concurrent_jobs = 3
+    account.cooldown_until = timezone.now() + timedelta(minutes=5, seconds=5)
+    account.save()
+    live_submission(account)
+    live_submission(account, status="accepted")
+    live_submission(account, reference=None)  # an older system's: no slot
+    ended_submission(account, 1)
+    ended_submission(account, 2, status="failed", error_class="unavailable")
+    ended_submission(account, 3, status="failed", error_class="invalid_parameter")
+    ended_submission(account, 4, status="filtered", error_class="filtered")
+    ProviderCredit.objects.create(account=account, credit_type="web", amount=0)
+    for number in range(30):
+        ProviderAccount.objects.create(provider_id="local", email=f"{number}@x.org")
+    with django_assert_max_num_queries(9) as queries:
+        page = admin_client.get(ACCOUNTS).content.decode()
+    assert sum("jsonb_object_agg" in query["sql"] for query in queries) == 1
+    assert "2 / 3" in page
+    assert "75%" in page
+    assert "cooling" in page
+    assert "5 min left" in page
+    assert "0 web" in page
+
+
+def test_an_account_is_tested_with_its_own_credentials(
+    admin_client: Client, settings: Any, account: ProviderAccount
+) -> None:
+    import tests.providers.adapters.simple_adapter  # noqa: F401 - registers `simple`
+    from providers.adapters import all_adapters
+
+    all_adapters.cache_clear()
+    url = f"{ACCOUNTS}{account.pk}/steer/test/"
+    with SimpleFake() as fake:
+        settings.PROVIDER_BASE_URLS = {"simple": fake.base_url}
+        account.provider_id, account.api_key, account.status = "simple", "test-key-1", "error"
+        account.save()
+        page = admin_client.post(url, follow=True).content.decode()
+        assert "works and is active again" in page
+        fake.expired.add("test-key-1")
+        page = admin_client.post(url, follow=True).content.decode()
+        assert "Bad key." in page
+        assert "test-key-1" not in page
+        account.refresh_from_db()
+        assert account.status == "error"
+        settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
+        assert admin_client.post(url, follow=True).status_code == 200
+    ProviderAccount.objects.update(provider_id="gone")
+    assert "There is no provider" in admin_client.post(url, follow=True).content.decode()
+
+
+def test_cooldowns_are_cleared_from_the_list_and_who_may_only_look_cannot(
+    admin_client: Client, client: Client, account: ProviderAccount
+) -> None:
+    ProviderAccount.objects.update(
+        cooldown_until=timezone.now() + timedelta(hours=1), failure_streak=5
+    )
+    data = {"action": "clear_cooldown", "_selected_action": [account.pk]}
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.set(Permission.objects.filter(codename="view_provideraccount"))
+    client.force_login(looker)
+    client.post(ACCOUNTS, data)
+    assert client.post(f"{ACCOUNTS}{account.pk}/steer/disable/").status_code == 403
+    assert "Disable" not in client.get(f"{ACCOUNTS}{account.pk}/change/").content.decode()
+    assert ProviderAccount.objects.get().failure_streak == 5
+
+    assert "1 account is ready" in admin_client.post(ACCOUNTS, data, follow=True).content.decode()
+    account.refresh_from_db()
+    assert (account.cooldown_until, account.failure_streak, account.status) == (None, 0, "active")
+
+
+def test_payload_and_response_are_shown_without_secrets(
+    admin_client: Client, secretive: ProviderAccount, job: Job
+) -> None:
+    submission = ProviderSubmission.objects.create(
+        job=job,
+        account=secretive,
+        provider_id="local",
+        status="failed",
+        error_class="auth",
+        error_message=f"The token {SECRET} is not valid.",
+        payload={
+            "prompt": "a panda",
+            "author": "somebody",
+            "max_tokens": 7,
+            "nested": [{"Authorization": "Bearer hidden-1", "X-Api-Key": ["hidden-2"]}],
+            "session": {"id": "hidden-3"},
+            "image": "data:image/png;base64," + "A" * 5000,
+        },
+        response={
+            "echo": f"you sent {SECRET}",
+            "url": "https://files.x.org/a.png?X-Amz-Signature=hidden-4&width=5&token=hidden-5",
+            "b64_json": "Qk" * 4000,
+        },
+        outputs=[{"url": "https://x.org/?sig=hidden-6"}],
+    )
+    pages = [
+        admin_client.get(f"{SUBMISSIONS}{submission.pk}/change/").content.decode(),
+        admin_client.get(SUBMISSIONS).content.decode(),
+        admin_client.get(f"/admin/jobs/job/{job.pk}/change/").content.decode(),
+    ]
+    for page in pages:
+        assert SECRET not in page
+        assert "hidden-" not in page
+        assert len(page) < 60_000
+    for kept in ("a panda", "somebody", "max_tokens&quot;: 7", "width=5", "a.png"):
+        assert kept in pages[0]
+    assert "(5,022 characters)" in pages[0]
+    assert admin_client.post(f"{SUBMISSIONS}{submission.pk}/change/", {}).status_code == 403
+
+
+# The status page
+
+
+def test_the_status_page_counts_what_ended_by_provider_class_and_time(
+    admin_client: Client, account: ProviderAccount
+) -> None:
+    second = ProviderAccount.objects.create(provider_id="local", email="b@x.org")
+    other = ProviderAccount.objects.create(provider_id="other", email="c@x.org", status="disabled")
+    for minute in range(10):
+        ended_submission(account, minute + 0.5, seconds=2.0)
+    ended_submission(second, 5.5, status="failed", error_class="unavailable", seconds=20.0)
+    ended_submission(second, 5.5, status="filtered", error_class="filtered")
+    ended_submission(second, 61.5)
+    live_submission(account, submitted_at=timezone.now() - timedelta(minutes=30))
+
+    found = {one.provider_id: one for one in figures()}
+    local = found["local"]
+    assert (local.ended, local.used, local.limit) == (12, 1, 4)
+    assert local.errors == {"unavailable": 1, "filtered": 1}
+    assert [sum(one.succeeded for one in local.minutes), local.minutes[54].total] == [10, 3]
+    assert local.seconds == (2.0, 2.0)
+    assert local.accept_seconds is not None
+    assert local.times[2].succeeded == 10
+    assert local.times[4].failed == 1
+    # The live one fills a slot for thirty minutes, an ended one for two of sixty seconds.
+    assert local.slots[45] == pytest.approx(1, abs=0.01)
+    assert local.slots[10] == pytest.approx(0, abs=0.01)
+    # now() stands still in a test's transaction, some seconds behind the clock.
+    assert sum(local.slots) == pytest.approx(30 + (10 * 2 + 20 + 4) / 60, abs=0.2)
+    assert (found["other"].ended, found["other"].limit) == (0, 0)
+
+    page = admin_client.get(f"{ACCOUNTS}status/").content.decode()
+    for words in ("1 / 4", "83.3%", "unavailable", "succeeded", other.email):
+        assert words in page
+    live = admin_client.get(f"{ACCOUNTS}status/figures/").json()
+    assert live["live"] is True
+    assert "Errors by class" in live["html"]
+
+
+def test_the_status_page_asks_as_often_for_many_accounts_as_for_few(
+    admin_client: Client, client: Client, django_assert_max_num_queries: Any
+) -> None:
+    assert "no provider account yet" in admin_client.get(f"{ACCOUNTS}status/").content.decode()
+    for number in range(30):
+        account = ProviderAccount.objects.create(provider_id=f"p{number % 3}", email=str(number))
+        ended_submission(account, 3)
+    with django_assert_max_num_queries(9):
+        admin_client.get(f"{ACCOUNTS}status/")
+    nobody = User.objects.create_user("nobody", is_staff=True)
+    client.force_login(nobody)
+    assert client.get(f"{ACCOUNTS}status/").status_code == 403

@@ -6,13 +6,14 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import credits
 from accounts.models import Profile
 from jobs import services
 from jobs.models import Asset, Job, Workspace
 from providers.models import ProviderAccount, ProviderSubmission
-from tests.jobs.generation.conftest import ask, finish, hurry, work
+from tests.jobs.generation.conftest import ask, finish, work
 from tests.providers.adapters.fake import DROPPED_AFTER, Ending, refuses
 from tests.providers.adapters.simple_adapter import SimpleAdapter
 from tests.providers.adapters.simple_fake import error
@@ -285,19 +286,16 @@ def test_the_list_asks_as_often_for_many_jobs_as_for_few(
 
 
 def test_what_a_job_cost_that_may_have_been_charged_is_settled_by_a_button(
-    admin_client: Client, fake: Any, account: ProviderAccount, ada: Profile, monkeypatch: Any
+    admin_client: Client, fake: Any, make_account: Any, ada: Profile, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(SimpleAdapter, "can_find", False)
-    jobs = []
-    for _ in range(3):
-        fake.script("submit", DROPPED_AFTER)
-        job = ask(ada)
-        work(
-            lambda job=job: (
-                bool(hurry(accounts=True)) or Job.objects.get(pk=job.pk).status == "failed"
-            )
-        )
-        jobs.append(job)
+    make_account(slots=3)
+    fake.script("submit", *[DROPPED_AFTER] * 3)
+    jobs = [ask(ada) for _ in range(3)]
+    doubted = ProviderSubmission.objects.filter(status="unknown")
+    work(lambda: doubted.count() == 3)
+    doubted.update(deadline_at=timezone.now(), next_poll_at=timezone.now())
+    finish(*jobs)
     assert credits.balance(ada) == 994
     page = admin_client.get(page_of(jobs[0])).content.decode()
     assert "Settle: it was charged" in page
