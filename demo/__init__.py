@@ -1,1 +1,1 @@
-"""`make demo`: a small web site with every kind of trouble, and a real crawl of it."""
+"""`make demo`: a small web site with every kind of trouble, a real crawl of it, and three generations."""

@@ -39,7 +39,7 @@ class ParamsForm(forms.Form):
         except ParamsRefused as refused:
             for name, text in refused.errors.items():
                 field = name.partition(".")[0]
-                self.add_error(field if field in self.fields else None, _sentence(text))
+                self.add_error(field if field in self.fields else None, text)
         return values
 
     def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +207,3 @@ def _choices(part: Schema) -> list[Any]:
 def _range(part: Schema) -> dict[str, Any]:
     # Open ends and steps are left to the schema: Django counts steps from the least value.
     return {"min_value": part.get("minimum"), "max_value": part.get("maximum")}
-
-
-def _sentence(text: str) -> str:
-    return text.removeprefix("Value error, ")
