@@ -13,14 +13,22 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from pixsim.schema import drift
+from pixsim.schema.adoption import surveying
+from pixsim.schema.catalog import read_schema
 from pixsim.schema.contents import wipe
+from pixsim.schema.history import load_migrations
+from pixsim.schema.reference import Reference, reference
+from pixsim.schema.verbs import schema, verify
 from tests.schema.packages import packages as packages
 
 ALIAS = "scratch"
 NAME = f"pixsim_scratch_{os.getpid()}"
 MIGRATED = f"{NAME}_migrated"
 TEMPLATE = f"{NAME}_template"
+HEAD = f"{NAME}_head"
 Server = Callable[..., Any]
 
 
@@ -56,6 +64,30 @@ def migrated(_server: Server, _template: str) -> Iterator[str]:
     """The alias of a database at the head of our migrations."""
     with made(_server, MIGRATED, template=_template), alias_of(MIGRATED):
         yield ALIAS
+
+
+@pytest.fixture
+def at_head(_head: Reference) -> Iterator[str]:
+    """The alias of a database at the head that all tests of the process share, to be read only."""
+    with alias_of(HEAD):
+        yield ALIAS
+
+
+@pytest.fixture
+def one_head(monkeypatch: pytest.MonkeyPatch, _head: Reference) -> None:
+    """Who asks what the schema is at the head gets it from there: to build it takes seconds."""
+
+    @contextmanager
+    def once(connection: BaseDatabaseWrapper, *, at: Any = None) -> Iterator[Reference]:
+        loader = load_migrations(connection)
+        if at == loader.graph.leaf_nodes() or set(loader.applied_migrations) == set(_head.made):
+            yield _head
+        else:
+            with reference(connection, at=at) as built:
+                yield built
+
+    for module in (drift, surveying, schema, verify):
+        monkeypatch.setattr(module, "reference", once)
 
 
 @pytest.fixture
@@ -118,6 +150,24 @@ def _template(_server: Server) -> Iterator[str]:
         with alias_of(TEMPLATE):
             call_command("migrate", database=ALIAS, verbosity=0)
         yield TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def _head(_server: Server, _template: str) -> Iterator[Reference]:
+    """The schema at the head, as plain `migrate` makes it.
+
+    A copy: nobody can copy the template while somebody is connected to it.
+    """
+    with made(_server, HEAD, template=_template):
+        connections.databases[HEAD] = connections["default"].settings_dict | {"NAME": HEAD}
+        loader = load_migrations(None)
+        leaves = loader.graph.leaf_nodes()
+        plan = [key for leaf in leaves for key in loader.graph.forwards_plan(leaf)]
+        head = read_schema(connections[HEAD])
+        yield Reference(head, connections[HEAD], tuple(dict.fromkeys(plan)))
+        connections[HEAD].close()
+        del connections[HEAD]
+        del connections.databases[HEAD]
 
 
 @contextmanager

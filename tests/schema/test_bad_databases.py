@@ -207,7 +207,7 @@ def test_an_alias_that_does_not_exist(shop, db, capsys) -> None:
         call_command("db", "status", "--database", "nobody", stdout=out, stderr=err)
 
     assert ended.value.code == 2
-    assert err.getvalue() == "There is no database 'nobody'; there is: default, scratch.\n"
+    assert err.getvalue().startswith("There is no database 'nobody'; there is: default, ")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def shop(packages, database, db):
     return packages
 
 
-def test_nothing_is_wrong_with_a_migrated_database_of_ours(migrated, db):
+def test_nothing_is_wrong_with_a_migrated_database_of_ours(at_head, one_head, db):
     ran = db("check", "--json")
     assert (ran.code, ran.json) == (0, {"fine": True, "problems": []})
 

@@ -186,7 +186,7 @@ def test_stopped_on_the_way_back_the_next_run_goes_on(shop, db, sql):
     assert sql(f"SELECT count(*) FROM {files.TABLE} WHERE done IS NOT NULL") == [(0,)]
 
 
-def test_of_everything_of_ours_each_table_is_named(migrated, db):
+def test_of_everything_of_ours_each_table_is_named(at_head, db):
     ran = db("downgrade", "zero", "--plan", "--json")
 
     assert ran.code == 0

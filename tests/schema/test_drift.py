@@ -7,21 +7,17 @@ from django.db import connections, transaction
 
 from pixsim.schema import drift
 from pixsim.schema.catalog import read_schema
-from pixsim.schema.reference import Reference, reference
+from pixsim.schema.reference import Reference
 from tests.schema.conftest import ALIAS, MIGRATED, Server, alias_of, made
 
 PRIORITY = "CHECK (((priority >= 0) AND (priority <= 10)))"
 
 
 @pytest.fixture(scope="module")
-def expected(_server: Server, _template: str) -> Iterator[Reference]:
+def expected(_server: Server, _template: str, _head: Reference) -> Iterator[Reference]:
     """What our migrations make, beside one migrated database for all tests here."""
-    with (
-        made(_server, MIGRATED, template=_template),
-        alias_of(MIGRATED),
-        reference(connections[ALIAS]) as built,
-    ):
-        yield built
+    with made(_server, MIGRATED, template=_template), alias_of(MIGRATED):
+        yield _head
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_a_replaced_migration_is_known_although_its_file_is_deleted(two_apps, db
     assert [each["name"] for each in answer if not each["at"]] == ["0002_later"]
 
 
-def test_our_own_history_ends_at_the_head(migrated, db, sql) -> None:
+def test_our_own_history_ends_at_the_head(at_head, db, sql) -> None:
     answer = db("history", "--json").json["history"]
 
     rows = sql("SELECT app, name FROM django_migrations ORDER BY id")

@@ -115,7 +115,7 @@ def test_a_promise_whose_column_is_missing_is_named_not_proved(migrated, sql):
     assert (found, [each.name for each in skipped]) == ([], ["secrets-encrypted"])
 
 
-def test_proving_writes_nothing(migrated):
+def test_proving_writes_nothing(at_head):
     writing = promises.Promise("x", "Never.", "SELECT nextval('work_lease_id_seq') AS id")
     with pytest.raises(Exception, match="read-only transaction"):
         promises.broken(connections[ALIAS], [writing])

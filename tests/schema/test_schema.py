@@ -52,7 +52,7 @@ def differences() -> list[str]:
     return [str(each) for each in drift.differences(connections[ALIAS], at=last)]
 
 
-def test_the_sql_of_our_schema_makes_the_same_schema(database, db, sql):
+def test_the_sql_of_our_schema_makes_the_same_schema(database, one_head, db, sql):
     ran = db("schema")
     assert ran.code == 0
     assert "-- crawler: One slice of a crawl job: fill image indices [start, end) of that job." in (

@@ -58,7 +58,7 @@ def rows_of_django(sql):
     )
 
 
-def test_the_whole_history_makes_the_database_that_migrate_makes(database, db, sql, psql):
+def test_the_whole_history_makes_the_database_that_migrate_makes(database, one_head, db, sql, psql):
     script = db("sql")
     assert script.code == 0
 

@@ -178,16 +178,14 @@ def test_nothing_is_recorded_while_another_run_writes(unrecorded, db, rows) -> N
     assert rows() == []
 
 
-@pytest.mark.parametrize("revision", ["002", "daa977a0bfa9"])
-def test_an_older_revision_is_a_target(migrated, db, sql, revision) -> None:
+def test_an_older_revision_is_a_target(at_head, db, sql) -> None:
     """A database at the head is beyond it, and the differences say by what."""
     before = sql("SELECT count(*) FROM django_migrations")
 
-    ran = db("stamp", revision, "--yes", "--json")
+    ran = db("stamp", "002", "--yes", "--json")
 
     assert ran.code == 1
-    assert ran.json["target"] == revision
+    assert ran.json["target"] == "002"
     assert ran.json["stamped"] is False
-    table = {"002": "job_chunks", "daa977a0bfa9": "provider_submissions"}[revision]
-    assert table in {each["table"] for each in ran.json["differences"]}
+    assert "job_chunks" in {each["table"] for each in ran.json["differences"]}
     assert sql("SELECT count(*) FROM django_migrations") == before

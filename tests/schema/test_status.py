@@ -19,7 +19,7 @@ def shop(packages: Packages, database: str) -> Packages:
     return packages
 
 
-def test_our_own_database_at_head_is_fine(migrated, db) -> None:
+def test_our_own_database_at_head_is_fine(at_head, db) -> None:
     ran = db("status")
 
     assert ran.code == 0, ran.out

@@ -1,22 +1,14 @@
 """Databases of older systems, adopted."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
 
-from pixsim.schema.adoption import surveying
 from pixsim.schema.adoption.revisions import PIXCRAWLER_BASE, REVISIONS
-from pixsim.schema.catalog import read_schema
-from pixsim.schema.history import load_migrations
-from pixsim.schema.reference import Reference, reference
-from pixsim.schema.verbs import verify
 from tests.schema.adoption import proof
-from tests.schema.conftest import ALIAS, Ran, Server, made
+from tests.schema.conftest import ALIAS, Ran
 from tests.schema.legacy import STATES, State
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -99,41 +91,6 @@ TWINS = (
 """They become the same tables as another state, so its way to the head is theirs."""
 
 
-@pytest.fixture(scope="session")
-def _head(_server: Server, _template: str) -> Iterator[Reference]:
-    """The schema at the head, as plain `migrate` makes it.
-
-    A copy: nobody can copy the template while somebody is connected to it.
-    """
-    with made(_server, HEAD_NAME, template=_template):
-        settings = connections["default"].settings_dict
-        connections.databases[HEAD] = {**settings, "NAME": HEAD_NAME}
-        loader = load_migrations(None)
-        leaves = loader.graph.leaf_nodes()
-        plan = [key for leaf in leaves for key in loader.graph.forwards_plan(leaf)]
-        head = read_schema(connections[HEAD])
-        yield Reference(head, connections[HEAD], tuple(dict.fromkeys(plan)))
-        connections[HEAD].close()
-        del connections[HEAD]
-        del connections.databases[HEAD]
-
-
 @pytest.fixture(autouse=True)
-def _one_head(monkeypatch: pytest.MonkeyPatch, _head: Reference) -> None:
-    """Who asks what the schema is at the head gets it from there: it is asked some forty times."""
-
-    @contextmanager
-    def once(connection: Any, *, at: Any = None) -> Iterator[Reference]:
-        loader = load_migrations(connection)
-        if at == loader.graph.leaf_nodes() or set(loader.applied_migrations) == set(_head.made):
-            yield _head
-        else:
-            with reference(connection, at=at) as built:
-                yield built
-
-    for module in (surveying, verify):
-        monkeypatch.setattr(module, "reference", once)
-
-
-HEAD = "head"
-HEAD_NAME = f"pixsim_head_{os.getpid()}"
+def _one_head(one_head: None) -> None:
+    """What the schema is at the head is asked some forty times."""
