@@ -3,6 +3,7 @@ share."""
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from pixsim.schema.console import Console
 from pixsim.schema.running import Done, Listener
 from pixsim.schema.targets import Plan, Step
 from pixsim.schema.waiting import Patience, Wait
+
+NOTE = re.compile(r"\s*note: .*", re.I)
+"""What django_pg_migration_tools adds to the description of its operations: its own name."""
 
 
 class Reporter(Listener):
@@ -89,7 +93,7 @@ def show_plan(
         along = "" if step.asked else ", which has to go along"
         console.say(f"{'Take back' if step.backwards else 'Apply'} {name(step)}{along}")
         for operation in loader.graph.nodes[step.key].operations:
-            console.say(f"    {operation.describe()}")
+            console.say(f"    {NOTE.sub('', operation.describe())}")
     console.result(
         {
             "target": plan.target,
