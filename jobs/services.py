@@ -54,6 +54,7 @@ def create_job(
     adapter, wanted = _operation(provider, operation)
     model, checked = _checked(wanted, model, params)
     _check_texts(model=model, name=name, idempotency_key=idempotency_key)
+    _check_time(scheduled_at)
     if priority is None:
         priority = tiers.tier_of(owner).default_priority if owner else DEFAULT_PRIORITY
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
@@ -262,6 +263,17 @@ def _check_texts(**texts: str | None) -> None:
             errors[field] = "has a NUL character (U+0000) in it."
     if errors:
         raise GenerationRefused(errors)
+
+
+def _check_time(moment: datetime | None) -> None:
+    """Raises GenerationRefused for one that could be stored, but never be read in UTC."""
+    try:
+        if moment is not None:
+            moment.astimezone(UTC)
+    except OverflowError as error:
+        raise GenerationRefused(
+            {"scheduled_at": f"{moment} lies outside the years 1 to 9999."}
+        ) from error
 
 
 def _check_parent(parent: Job | None, user: User) -> None:

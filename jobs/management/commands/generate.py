@@ -22,6 +22,7 @@ from jobs.models import Job, JobStatus
 # What a refusal calls a field, and the flag to correct.
 FLAGS = {
     "idempotency_key": "key",
+    "scheduled_at": "at",
     "highest_priority": "priority",
     "jobs_per_day": "owner",
 }

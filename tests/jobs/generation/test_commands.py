@@ -164,6 +164,10 @@ REFUSALS = {
     "a parent": (["--parent", 10**12], [f"parent: there is no job {10**12}."]),
     "a time": (["--at", "soon"], ["at: 'soon' is no time like"]),
     "a day that there is not": (["--at", "2030-02-30T12:00"], ["at: '2030-02-30T12:00' is no time"]),
+    "a time beyond the calendar": (
+        ["--param", "prompt=x", "--at", "9999-12-31T23:59-14:00"],
+        ["at: 9999-12-31 23:59:00-14:00 lies outside the years 1 to 9999."],
+    ),
     "a priority": (["--param", "prompt=x", "--priority", 11], ["priority: must be from 0 to 10"]),
     "texts": (
         ["--param", "prompt=x", "--key", LONG, "--name", 3 * LONG],
