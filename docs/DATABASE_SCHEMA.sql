@@ -3,7 +3,7 @@
 --   accounts 0012_ledger_unique
 --   crawler 0009_autovacuum
 --   jobs 0011_assets_per_owner
---   providers 0013_submission_cost
+--   providers 0014_fetches
 
 CREATE SEQUENCE work_lease_id_seq AS bigint;
 
@@ -286,6 +286,7 @@ CREATE TABLE provider_submissions (
     progress double precision,  -- 0 to 1.
     reference character varying(40),  -- Ours, sent along where there is a place.
     cost double precision,  -- In the provider's credits. Empty: it did not say.
+    fetches integer DEFAULT 0 NOT NULL,  -- How often somebody came back for its files.
     CONSTRAINT provider_submissions_pkey PRIMARY KEY (id),
     CONSTRAINT uq_provider_submissions_reference UNIQUE (reference),
     CONSTRAINT ck_provider_submissions_account_source_valid CHECK (((account_source)::text = ANY ((ARRAY['recorded'::character varying, 'backfill'::character varying, 'evidence'::character varying, 'only_account'::character varying])::text[]))),

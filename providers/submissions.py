@@ -28,7 +28,8 @@ HANDS_SECONDS = 90.0
 
 TAKE_DUE = """
 UPDATE provider_submissions SET
-    next_poll_at = now() + make_interval(secs => %(hands)s), polls = polls + 1
+    next_poll_at = now() + make_interval(secs => %(hands)s), polls = polls + 1,
+    fetches = fetches + (status = 'succeeded')::int
 WHERE id = ANY(ARRAY(
     SELECT id FROM provider_submissions
     WHERE next_poll_at IS NOT NULL AND next_poll_at <= now()

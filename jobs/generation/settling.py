@@ -153,8 +153,8 @@ def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
                 late.charge(attempt.job)
             submissions.leave_alone(attempt.submission.pk)
         return ()
-    if not outcome.is_final and attempt.submission.polls < MAX_FETCHES:
-        submissions.look_again(attempt.submission.pk, seconds=2.0**attempt.submission.polls)
+    if not outcome.is_final and attempt.submission.fetches < MAX_FETCHES:
+        submissions.look_again(attempt.submission.pk, seconds=2.0**attempt.submission.fetches)
         return ()
     with transaction.atomic():
         if _lock_job(attempt):

@@ -102,6 +102,9 @@ class ProviderSubmission(models.Model):
         help_text="When it is looked after next. Empty: nothing is left to do.",
     )
     polls = models.IntegerField(db_default=0)
+    fetches = models.IntegerField(
+        db_default=0, help_text="How often somebody came back for its files."
+    )
     progress = models.FloatField(null=True, blank=True, help_text="0 to 1.")
     outputs = models.JSONField(
         null=True, blank=True, help_text="The files that were made: addresses, or blobs."

@@ -150,6 +150,17 @@ def test_a_generation_that_fails_there_gives_its_credits_back(fake, account, ada
     assert credits.balance(ada) == 1000
 
 
+def test_a_file_that_is_not_there_yet_is_fetched_again_however_long_it_took(fake, account) -> None:
+    fake.duration = None
+    fake.script("file", refuses(503, {}))
+    job = ask()
+    work(lambda: ProviderSubmission.objects.filter(status="accepted").exists())
+    ProviderSubmission.objects.update(polls=100)
+    fake.finish("simple-1")
+    work(lambda: bool(hurry()) or ended(job)())
+    assert Job.objects.get().status == "completed"
+
+
 def test_a_file_on_a_private_address_or_of_another_kind_ends_the_job(
     fake, account, settings
 ) -> None:
