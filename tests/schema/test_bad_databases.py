@@ -1,5 +1,6 @@
 """A database that does not answer, or not as it should: one message each, and no traceback."""
 
+import errno
 import io
 import os
 import socket
@@ -208,6 +209,24 @@ def test_an_alias_that_does_not_exist(shop, db, capsys) -> None:
 
     assert ended.value.code == 2
     assert err.getvalue().startswith("There is no database 'nobody'; there is: default, ")
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_answer_that_cannot_be_written_is_one_message() -> None:
+    err = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("db", "heads", "--json", stdout=Full(), stderr=err)
+
+    assert ended.value.code == 1
+    assert err.getvalue() == (
+        "[Errno 28] No space left on device. What was committed before stays.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def differences() -> list[str]:
 def test_the_sql_of_our_schema_makes_the_same_schema(database, one_head, db, sql):
     ran = db("schema")
     assert ran.code == 0
+    assert db("schema", "--json").err == ""
     assert "-- crawler: One slice of a crawl job: fill image indices [start, end) of that job." in (
         ran.out
     )

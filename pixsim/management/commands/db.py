@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from django.core.management import BaseCommand
@@ -64,6 +64,9 @@ class Command(BaseCommand):
             message, code = explain(error, context.connection), SchemaError.exit_code
         except KeyboardInterrupt:
             message, code = "Interrupted. What was committed before stays.", INTERRUPTED
-        context.console.err.write(f"{message}\n")
-        context.console.result({"error": message, "exit_code": code})
+        except OSError as error:  # a disk is full, or whoever read the answer has left
+            message, code = f"{error}. What was committed before stays.", SchemaError.exit_code
+        with suppress(OSError):
+            context.console.err.write(f"{message}\n")
+            context.console.result({"error": message, "exit_code": code})
         return code

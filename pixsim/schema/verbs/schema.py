@@ -54,8 +54,8 @@ class SchemaVerb(Verb):
             for name, text in texts.items():
                 _write(options.write / name, text)
                 console.say(f"Written: {options.write / name}")
-        else:
-            console.say(texts[SQL].rstrip("\n"))
+        elif not console.as_json:
+            console.out.write(texts[SQL])
         console.result({"sql": texts[SQL], "picture": texts[PICTURE]})
         return FINE
 
