@@ -101,6 +101,11 @@ def disable_account(*, account: ProviderAccount, actor: Profile | None = None) -
     return _set(account, actor, "disabled", status=AccountStatus.DISABLED)
 
 
+def clear_cooldown(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
+    """Let it take work before its rest is over; False if it does not rest."""
+    return _set(account, actor, "cooldown_cleared", cooldown_until=None, failure_streak=0)
+
+
 @transaction.atomic
 def _set(account: ProviderAccount, actor: Profile | None, what: str, **values: Any) -> bool:
     changed = (

@@ -45,10 +45,16 @@ SELECT count(*) FROM provider_submissions
 WHERE account_id = account.id AND reference IS NOT NULL AND status = ANY(%(live)s)
 """
 
-_TODAY = """
-SELECT count(*) FROM provider_submissions
-WHERE account_id = account.id AND reference IS NOT NULL
-  AND submitted_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+_MIDNIGHT = "date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+
+# What ended today and what is live, each by its index: an account may have a million older ones.
+_TODAY = f"""
+SELECT (SELECT count(*) FROM provider_submissions
+        WHERE account_id = account.id AND reference IS NOT NULL
+          AND responded_at >= {_MIDNIGHT} AND submitted_at >= {_MIDNIGHT})
+     + (SELECT count(*) FROM provider_submissions
+        WHERE account_id = account.id AND reference IS NOT NULL AND status = ANY(%(live)s)
+          AND submitted_at >= {_MIDNIGHT})
 """
 
 # NULL: the provider has not told us, which is not the same as none.
@@ -83,7 +89,8 @@ FREE = f"SELECT {_FREE} FROM provider_accounts account WHERE account.id = %(id)s
 
 # What people look at. NULL as health: nothing has ended yet.
 STANDINGS = f"""
-SELECT account.id, ({_USED}), ({_TODAY}), ({_HEALTH}),
+SELECT account.id, ({_USED}),
+       CASE WHEN account.max_daily_videos IS NOT NULL THEN ({_TODAY}) ELSE 0 END, ({_HEALTH}),
        (SELECT coalesce(jsonb_object_agg(credit_type, amount), '{{}}')::text
         FROM provider_credits WHERE account_id = account.id)
 FROM provider_accounts account WHERE account.id = ANY(%(ids)s)
@@ -97,7 +104,7 @@ class Standing:
     used: int = 0
     """Slots in use."""
     today: int = 0
-    """Submissions of this day (UTC), which a daily cap counts."""
+    """Submissions of this day (UTC); counted for an account with a daily cap only, else 0."""
     health: float | None = None
     """0 to 1; None: nothing has ended yet."""
     credits: Mapping[str, int] = field(default_factory=dict)

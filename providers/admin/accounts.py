@@ -13,17 +13,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from accounts import activity
 from pixsim.core.admin.display import age, badge, shortened, tone_of
 from pixsim.core.crypto import CredentialsUnreadable
-from providers import consequences, slots
+from providers import services, slots
 from providers.adapters import UnknownProvider
 from providers.adapters.errors import ProviderError
 from providers.admin import status
@@ -37,12 +35,12 @@ from providers.admin.standing import (
     slot_bar,
     state_of,
 )
-from providers.credentials import try_account
 from providers.models import AccountStatus, ProviderAccount, ProviderCredit
 from providers.slots import Standing
 
 MAX_TRIED = 10
 """Accounts that one click tests; each may take seconds."""
+MAX_STEERED = 1000
 LATEST = 15
 
 
@@ -189,10 +187,10 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     def slots(self, account: ProviderAccount) -> SafeString:
         return slot_bar(_standing(account).used, account.max_concurrent_jobs)
 
-    @admin.display(description="today")
+    @admin.display(description="of the day")
     def today(self, account: ProviderAccount) -> str:
         today, cap = _standing(account).today, account.max_daily_videos
-        return f"{today:,}" if cap is None else f"{today:,} / {cap:,}"
+        return "-" if cap is None else f"{today:,} / {cap:,}"
 
     @admin.display(description="health")
     def health(self, account: ProviderAccount) -> SafeString | str:
@@ -313,7 +311,7 @@ class ProviderAccountAdmin(admin.ModelAdmin):
 
     def _today(self, account: ProviderAccount, standing: Standing) -> SafeString | str:
         if account.max_daily_videos is None:
-            return f"{standing.today:,}"
+            return "no cap"
         return slot_bar(standing.today, account.max_daily_videos)
 
     # Actions
@@ -327,58 +325,40 @@ class ProviderAccountAdmin(admin.ModelAdmin):
             messages.error(request, f"Select at most {MAX_TRIED} accounts at once.")
             return
         for account in accounts:
+            again = " and is active again" if account.status == AccountStatus.ERROR else ""
             try:
-                try_account(account)
+                services.test_account(account=account)
             except ProviderError as error:
-                consequences.visit(account.pk, error)
                 messages.error(request, f"{account}: {error.error_class}: {error}")
             except (UnknownProvider, CredentialsUnreadable) as error:
                 messages.error(request, f"{account}: {error}")
             else:
-                mended = ProviderAccount.objects.filter(
-                    pk=account.pk, status=AccountStatus.ERROR
-                ).update(status=AccountStatus.ACTIVE, failure_streak=0, updated_at=timezone.now())
-                again = " and is active again" if mended else ""
                 messages.success(request, f"{account} works{again}.")
 
     @admin.action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        self._set_status(request, queryset, AccountStatus.ACTIVE)
+        self._each(request, queryset, services.enable_account, "active now")
 
     @admin.action(description="Disable: take no more work", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        self._set_status(request, queryset, AccountStatus.DISABLED)
+        self._each(request, queryset, services.disable_account, "disabled now")
 
     @admin.action(description="Clear the cooldown", permissions=["change"])
     def clear_cooldown(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        resting = ProviderAccount.objects.filter(
-            pk__in=_keys(queryset), cooldown_until__isnull=False
-        )
-        changed = resting.update(cooldown_until=None, failure_streak=0, updated_at=timezone.now())
-        self._record(request, "cooldown_cleared", changed, _keys(queryset))
-        messages.success(request, f"{_accounts(changed)} ready for work at once.")
+        self._each(request, queryset, services.clear_cooldown, "ready for work at once")
 
-    def _set_status(
-        self, request: HttpRequest, queryset: QuerySet[ProviderAccount], wanted: AccountStatus
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[ProviderAccount],
+        act: Callable[..., bool],
+        done: str,
     ) -> None:
-        keys = _keys(queryset)
-        changed = (
-            ProviderAccount.objects.filter(pk__in=keys)
-            .exclude(status=wanted)
-            .update(status=wanted, updated_at=timezone.now())
-        )
-        self._record(request, wanted.value, changed, keys)
-        messages.success(request, f"{_accounts(changed)} now {wanted.label}.")
-
-    def _record(self, request: HttpRequest, what: str, changed: int, keys: list[int]) -> None:
-        if changed:
-            activity.record(
-                actor=getattr(request.user, "profile", None),
-                action=f"provider_account.{what}",
-                resource_type="provider_account",
-                accounts=keys[:100],
-                changed=changed,
-            )
+        actor = getattr(request.user, "profile", None)
+        accounts = queryset.order_by("pk")[:MAX_STEERED]
+        changed = sum(act(account=account, actor=actor) for account in accounts)
+        verb = "1 account is" if changed == 1 else f"{changed} accounts are"
+        messages.success(request, f"{verb} {done}.")
 
     # Deleting
 
@@ -402,15 +382,6 @@ VERBS: dict[str, tuple[str, Callable[[ProviderAccount], bool]]] = {
 def _standing(account: ProviderAccount) -> Standing:
     found: Standing = getattr(account, "standing", Standing())
     return found
-
-
-def _keys(queryset: QuerySet[ProviderAccount]) -> list[int]:
-    # A plain list: what a search joins cannot be updated.
-    return list(queryset.values_list("pk", flat=True))
-
-
-def _accounts(number: int) -> str:
-    return "1 account is" if number == 1 else f"{number} accounts are"
 
 
 def _history(account: ProviderAccount) -> list[str]:

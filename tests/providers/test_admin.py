@@ -399,7 +399,7 @@ def test_the_status_page_asks_as_often_for_many_accounts_as_for_few(
     for number in range(30):
         account = ProviderAccount.objects.create(provider_id=f"p{number % 3}", email=str(number))
         ended_submission(account, 3)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(12):
         admin_client.get(f"{ACCOUNTS}status/")
     nobody = User.objects.create_user("nobody", is_staff=True)
     client.force_login(nobody)
