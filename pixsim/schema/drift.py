@@ -14,6 +14,7 @@ from typing import TypeVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
+from pixsim.schema.backfills import TABLE as BACKFILLS
 from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
 from pixsim.schema.catalog import Sequence as Counter
 from pixsim.schema.files import TABLE as FILES
@@ -22,8 +23,8 @@ from pixsim.schema.reference import Reference, reference
 from pixsim.schema.words import Key
 
 NOTHING = "nothing"
-BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES)
-"""Tables that say what was applied. They are made where they are missing, by no migration."""
+BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES, BACKFILLS)
+"""Tables that say what was done. They are made where they are missing, by no migration."""
 Named = TypeVar("Named", Constraint, Index, Trigger)
 
 

@@ -17,6 +17,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.contents import count_rows, tables
+from pixsim.schema.drift import BOOKKEEPING
 
 EVERY_SECONDS = 0.01
 
@@ -42,7 +43,6 @@ MODES = {
 }
 """Those stronger than what reading and writing rows takes, from the weakest to the strongest."""
 WRITES = {"RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
-BOOKKEEPING = ("django_migrations", "pixsim_")
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _theirs(connection: BaseDatabaseWrapper) -> list[str]:
 
 
 def _is_bookkeeping(table: str) -> bool:
-    return table.partition(".")[2].startswith(BOOKKEEPING)
+    return table.partition(".")[2] in BOOKKEEPING
 
 
 def _strongest(held: dict[tuple[str, str], float]) -> tuple[Lock, ...]:
