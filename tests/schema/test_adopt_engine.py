@@ -391,9 +391,9 @@ def test_who_is_in_the_way_is_named_and_nothing_is_changed(database, db, sql, lo
     )
     with blocker:
         blocker.execute("SELECT count(*) FROM jobs")
-        ran = db("adopt", "--apply", "--yes", "--lock-timeout", "0.3", "--tries", "1")
+        ran = db("adopt", "--apply", "--yes", "--lock-timeout", "1", "--tries", "1")
     assert ran.code == 1
-    assert "Waited 1 times 0.3 s for a lock on jobs, held by process" in ran.err
+    assert "Waited 1 times 1 s for a lock on jobs, held by process" in ran.err
     assert "old worker" in ran.err
     assert look() == rows
 

@@ -116,7 +116,7 @@ def test_somebody_who_still_uses_the_database_is_named_and_nothing_happens(older
     before = dump()
     other("SET application_name = 'old worker'; BEGIN; SELECT * FROM job_chunks")
 
-    ran = db("adopt", "--apply", "--yes", "--lock-timeout", "0.1", "--tries", "1")
+    ran = db("adopt", "--apply", "--yes", "--lock-timeout", "1", "--tries", "1")
 
     assert ran.code == 1
     assert "old worker" in ran.out + ran.err

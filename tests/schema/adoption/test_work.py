@@ -1,5 +1,6 @@
 """Adopted work is safe: one worker goes through all of it, spends nothing, and waits for no-one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,14 +13,23 @@ from tests.schema.commands import MANAGE, scratch_url
 from tests.schema.conftest import ALIAS
 from tests.schema.legacy import messy
 
+EACH = """
+import json, os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
+from django.core.management import execute_from_command_line
+for words in json.loads(sys.argv[1]):
+    execute_from_command_line(["manage.py", *words])
+"""
+
 
 @pytest.fixture
 def manage(database, tmp_path):
-    """Runs `manage.py <words>` on the scratch database, as a process of its own."""
+    """Runs `manage.py <line>` for each line on the scratch database, in a process of their own."""
 
-    def run(*words: str) -> str:
+    def run(*lines: str) -> str:
         done = subprocess.run(
-            [sys.executable, str(MANAGE), *words],
+            [sys.executable, "-c", EACH, json.dumps([line.split() for line in lines])],
+            cwd=MANAGE.parent,
             env={
                 **os.environ,
                 "DATABASE_URL": scratch_url(),
@@ -48,25 +58,25 @@ def test_one_worker_runs_adopted_chunks_once_their_job_has_a_source(
     for seed in range(12):
         (pictures / f"{seed}.jpg").write_bytes(jpeg(96, 64, seed=seed))
 
-    manage("queue", "drain", "--until-idle")
+    said = manage(
+        "queue drain --until-idle", f"crawl-job {job} status", "queue status --kind chunk"
+    )
 
     waits = "status = 'pending' AND held AND lease_id IS NULL"
     assert sql(f"SELECT count(*) FROM job_chunks WHERE {waits}") == [(left,)]
-    said = manage("crawl-job", str(job), "status")
     assert "It waits for a source." in said
-    assert "have no source and wait for one" in manage("queue", "status", "--kind", "chunk")
+    assert "have no source and wait for one" in said
 
     sql(
         "INSERT INTO crawl_sources (job_id, kind, location) VALUES (%s, 'folder', %s)",
         *[job, str(pictures)],
     )
-    manage("queue", "drain", "--until-idle")
+    manage("queue drain --until-idle", "queue check")
 
     assert sql(
         "SELECT status, valid_images, completed_chunks FROM crawl_jobs WHERE id = %s", job
     ) == [("completed", 12, 10)]
     assert sql(f"SELECT count(*) FROM job_chunks WHERE {waits}") == [(left - 10,)]
-    manage("queue", "check")
     assert db("verify").code == 0
 
 
@@ -85,7 +95,7 @@ def test_no_row_that_a_site_may_have_stops_the_worker(older, sql, manage, db):
         " SELECT id, 'folder', '/nowhere' FROM crawl_jobs WHERE status IN ('pending', 'running')"
     )
 
-    manage("queue", "drain", "--until-idle")
+    manage("queue drain --until-idle")
 
     assert sql("SELECT count(*) FROM crawl_jobs WHERE status IN ('pending', 'running')") == [(0,)]
     assert sql("SELECT count(*) FROM job_chunks WHERE status = 'processing'") == [(0,)]
