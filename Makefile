@@ -15,7 +15,7 @@ BENCHMARKS := queue crawl backfill
 LOCKING := 0002_user_tier 0003_profile_user 0005_image_file_size_64_bit 0007_constraints \
 	0004_file_size_bigint 0005_submission_account_required
 # The linter does not see that their unique constraints take an index that was built concurrently.
-ATTACHING := 0012_ledger_unique
+ATTACHING := 0012_ledger_unique 0010_work_indexes 0011_assets_per_owner 0011_slot_indexes
 CHECKS := check-style check-format check-types check-layers check-migrations check-project
 
 .DEFAULT_GOAL := help

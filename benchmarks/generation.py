@@ -72,7 +72,7 @@ class Provider:
         self.process.wait(timeout=10)
 
     def log(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/_fake") as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{self.url}/_fake") as answer:
             return dict(json.load(answer))
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, demo_site(Path(home)) as about:
         prepare_django(Path(home))
         with test_database():
-            pages = {}
+            pages: dict[str, tuple[str, int]] = {}
             if arguments.only != "generating":
                 pages |= fill(about)
             if arguments.only != "crawling":
