@@ -20,12 +20,12 @@ TIME_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # The latest items that finished: how many in which minute, and how long they took.
 COURSE = """
 WITH latest AS MATERIALIZED (
-    SELECT status, floor(extract(epoch FROM now() - finished_at) / 60)::int AS minute,
-           extract(epoch FROM finished_at - started_at)::float8 AS seconds
+    SELECT status, floor(extract(epoch FROM now() - {finished}) / 60)::int AS minute,
+           extract(epoch FROM {finished} - started_at)::float8 AS seconds
     FROM {table}
-    WHERE finished_at > now() - make_interval(mins => %(minutes)s)
+    WHERE {finished} > now() - make_interval(mins => %(minutes)s)
       AND status IN ('completed', 'failed')
-    ORDER BY finished_at DESC LIMIT %(limit)s
+    ORDER BY {finished} DESC LIMIT %(limit)s
 )
 SELECT 'minute', greatest(minute, 0), count(*) FILTER (WHERE status = 'completed'),
        count(*) FILTER (WHERE status = 'failed')
