@@ -171,31 +171,13 @@ BREAKS = {
 }
 
 
-def findings(
-    operation: Operation,
-    app: str,
-    from_state: ProjectState,
-    to_state: ProjectState,
-    connection: BaseDatabaseWrapper,
-    *,
-    before: Sequence[str] = (),
-) -> list[Finding]:
-    """What people may notice of one operation; `before` is the SQL of those before it in its
-    migration.
-
-    Nothing is asked of `connection`. What a RunPython does is not seen.
-    """
-    try:
-        said = _split(statements(operation, app, connection, from_state, to_state))
-    except NeedsDatabase:
-        return []
-    return list(_findings(operation, app, said, before, from_state, to_state))
-
-
 def review(
     migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper
 ) -> list[Finding]:
-    """What people may notice of a migration that is applied to `state`."""
+    """What people may notice of a migration that is applied to `state`.
+
+    Nothing is asked of `connection`. What a RunPython does is not seen.
+    """
     state = state.clone()
     before: list[str] = []
     found: list[Finding] = []

@@ -96,7 +96,7 @@ def test_what_is_recorded_but_not_there_is_a_difference(shop, db, sql):
     ran = db("verify")
     assert (ran.code, ran.out) == (
         0,
-        "Behind head by 1 migrations; compared with what is applied.\n"
+        "Behind head by 1 migration; compared with what is applied.\n"
         "Clean: 1 migrations compared.\n",
     )
     # Before a row is recorded: whether the schema is where it would say.
@@ -140,7 +140,7 @@ def test_squashed_migrations_stand_for_what_they_replace(shop, db, sql):
     sql("ALTER TABLE shop_pen DROP COLUMN note")
     sql("DELETE FROM django_migrations WHERE name <> '0001_initial'")
     assert db("verify").out == (
-        "Behind head by 1 migrations; compared with what is applied.\n"
+        "Behind head by 1 migration; compared with what is applied.\n"
         "Clean: 1 migrations compared.\n"
     )
 

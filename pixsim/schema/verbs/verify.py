@@ -89,8 +89,9 @@ def _standing(history: History) -> list[str]:
     """What the comparison does not cover, a sentence each."""
     lines = []
     if history.applied and history.pending:
+        count = len(history.pending)
         lines.append(
-            f"Behind head by {len(history.pending)} migrations; compared with what is applied."
+            f"Behind head by {count} migration{'s' * (count != 1)}; compared with what is applied."
         )
     if gone := _named(row for row in history.unknown if row.is_installed):
         lines.append(
