@@ -3,7 +3,7 @@
 --   accounts 0012_ledger_unique
 --   crawler 0009_autovacuum
 --   jobs 0011_assets_per_owner
---   providers 0014_fetches
+--   providers 0015_latest_submissions
 
 CREATE SEQUENCE work_lease_id_seq AS bigint;
 
@@ -298,6 +298,7 @@ CREATE INDEX idx_submission_status_submitted ON provider_submissions USING btree
 CREATE INDEX ix_provider_submissions_account_id ON provider_submissions USING btree (account_id);
 CREATE INDEX ix_provider_submissions_due ON provider_submissions USING btree (next_poll_at) WHERE (next_poll_at IS NOT NULL);
 CREATE INDEX ix_provider_submissions_job_id ON provider_submissions USING btree (job_id);
+CREATE INDEX ix_provider_submissions_latest ON provider_submissions USING btree (provider_id, submitted_at) WHERE (reference IS NOT NULL);
 CREATE INDEX ix_provider_submissions_live ON provider_submissions USING btree (account_id) WHERE ((reference IS NOT NULL) AND ((status)::text = ANY ((ARRAY['pending'::character varying, 'accepted'::character varying, 'unknown'::character varying])::text[])));
 CREATE INDEX ix_provider_submissions_provider_id ON provider_submissions USING btree (provider_id);
 CREATE INDEX ix_provider_submissions_provider_job_id ON provider_submissions USING btree (provider_job_id);

@@ -9,14 +9,14 @@ over.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection
-from django.utils import timezone
 
+from providers import circuits
 from providers.adapters import Adapter
 from providers.models import AccountStatus, ProviderAccount, ProviderSubmission
 from providers.models.submissions import LIVE
@@ -123,6 +123,13 @@ class Candidate:
     priority: int
     health: float
     credit: int | None
+    is_probe: bool = False
+    """The provider did not answer lately: one submission may ask whether it does again."""
+
+    @property
+    def room(self) -> int:
+        """How many submissions it may get at most, whatever is free."""
+        return 1 if self.is_probe else sys.maxsize
 
     @property
     def reason(self) -> str:
@@ -133,6 +140,8 @@ class Candidate:
             f"health {self.health:.0%}",
             f"{self.free} free {'slot' if self.free == 1 else 'slots'}",
         ]
+        if self.is_probe:
+            parts.append("to find out whether the provider answers again")
         if self.credit is not None:
             parts.append(f"{self.credit:,} credits")
         return ", ".join(parts)
@@ -142,11 +151,24 @@ def candidates(providers: Sequence[str]) -> list[Candidate]:
     """Accounts of these providers that may take work now, the preferred one first.
 
     A user's own account before shared ones, then by priority, health (in tenths), least credit
-    (small rests are used up) and least recently used.
+    (small rests are used up) and least recently used. Of a provider that does not answer, one
+    account for one submission, when it is time to probe it.
     """
     with connection.cursor() as cursor:
         cursor.execute(CANDIDATES, {"providers": list(providers), **_params()})
-        return [Candidate(*row) for row in cursor.fetchall()]
+        found = [Candidate(*row) for row in cursor.fetchall()]
+    if not found:
+        return []
+    broken = circuits.open_circuits(sorted({one.provider_id for one in found}))
+    room = {name: circuit.room for name, circuit in broken.items()}
+    chosen = []
+    for one in found:
+        if one.provider_id not in room:
+            chosen.append(one)
+        elif room[one.provider_id]:
+            room[one.provider_id] = 0
+            chosen.append(replace(one, is_probe=True))
+    return chosen
 
 
 def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
@@ -177,14 +199,6 @@ def free(account: ProviderAccount) -> int:
 def occupy(submissions: Sequence[ProviderSubmission]) -> list[ProviderSubmission]:
     """Write the record of intent of each: from here on the slots are taken."""
     return ProviderSubmission.objects.bulk_create(submissions)
-
-
-def cool_down(account_id: int, *, seconds: float) -> None:
-    """Let the account rest; a longer rest that it has already stays."""
-    until = timezone.now() + timedelta(seconds=seconds)
-    ProviderAccount.objects.filter(pk=account_id).exclude(cooldown_until__gt=until).update(
-        cooldown_until=until
-    )
 
 
 def keyless_account(adapter: Adapter, *, slots: int) -> None:

@@ -59,7 +59,7 @@ def fill(kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str) ->
     be sent, or is settled as lost.
     """
     account = slots.lock(candidate)
-    room = min(limit, slots.free(account)) if account else 0
+    room = min(limit, candidate.room, slots.free(account)) if account else 0
     if account is None or room == 0:
         return []
     works = transitions.claim(

@@ -174,7 +174,7 @@ class Pump:
                 self._guarded(lambda one=back: self._settle(one, hands))  # type: ignore[misc]
                 hands.heartbeat.let_go([back.work])
                 self._in_flight.discard(back.work)
-                if back.attempt.candidate is not None:
+                if back.attempt.candidate is not None and not _is_refused(back.outcome):
                     freed.add(back.attempt.candidate)
                 back = self._back.get_nowait()
         except queue.Empty:
@@ -255,6 +255,11 @@ class Pump:
             time.sleep(LOOK_SECONDS)
         except Exception:
             logger.exception("A step of generation failed")
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    """Whether it says something about the account or the provider, which a new look takes in."""
+    return isinstance(outcome, Sent) and isinstance(outcome.result, ProviderError)
 
 
 def _next_step(

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from jobs.models import Job, JobStatus
-from providers import slots
+from providers import circuits, slots
 from providers.models import AccountStatus, ProviderAccount
 
 SHOWN_ACCOUNTS = 3
@@ -26,6 +26,11 @@ def reason(job: Job) -> str | None:
 
 def _no_slot(job: Job) -> str | None:
     """Why no account takes it; None if one could."""
+    circuit = circuits.open_circuits([job.provider_id]).get(job.provider_id)
+    if circuit is not None:
+        return (
+            f"{job.provider_id} does not answer. It is tried again at {_time(circuit.probed_at)}."
+        )
     usable = (None, job.user_id)
     if any(one.user_id in usable for one in slots.candidates([job.provider_id])):
         return None

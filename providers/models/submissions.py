@@ -136,7 +136,13 @@ class ProviderSubmission(models.Model):
                 name="ix_provider_submissions_due",
                 condition=Q(next_poll_at__isnull=False),
             ),
-            # Health of an account, and how long an operation takes.
+            # The latest of a provider: its circuit breaker, and how long an operation takes.
+            NamedIndex(
+                fields=["provider_id", "submitted_at"],
+                name="ix_provider_submissions_latest",
+                condition=IS_OURS,
+            ),
+            # Health of an account.
             NamedIndex(
                 fields=["account", "responded_at"],
                 name="ix_provider_submissions_recent",

@@ -12,6 +12,7 @@ from accounts import credits
 from accounts.errors import InsufficientCredits
 from jobs import services
 from jobs.errors import GenerationRefused, WrongState
+from jobs.generation.waiting import reason
 from jobs.models import Asset, Job
 from jobs.queue.check import check
 from jobs.queue.kinds import kind_named
@@ -20,6 +21,7 @@ from providers.models import ProviderAccount, ProviderSubmission
 from tests.jobs.generation.conftest import ask, ended, finish, hurry, work
 from tests.providers.adapters.fake import (
     BROKEN_AFTER,
+    DOWN,
     DROPPED_AFTER,
     DROPPED_BEFORE,
     HTML,
@@ -320,6 +322,28 @@ class TestAsking:
                 operation="image_to_image",
                 params={"image": f"asset:{asset.pk}", "prompt": "x"},
             )
+
+
+def test_a_provider_that_does_not_answer_is_left_alone_and_probed(fake, make_account) -> None:
+    make_account("1", slots=3)
+    make_account("2", slots=3)
+    fake.script("submit", *[DOWN] * 5)
+    fake.latency = 0.05
+    first = ask(prompt="the first")
+    work(lambda: bool(hurry(accounts=True)) or fake.requests["submit"] == 5)
+    jobs = [first, *(ask(prompt=f"picture {number}") for number in range(7))]
+    for _ in range(3):
+        hurry(accounts=True)
+        work(lambda: True)
+    assert fake.requests["submit"] == 5
+    assert "simple does not answer. It is tried again at" in (reason(jobs[-1]) or "")
+
+    ProviderSubmission.objects.update(responded_at=timezone.now() - timedelta(minutes=1))
+    work(lambda: bool(hurry(accounts=True)) or fake.requests["submit"] > 5)
+    probe = ProviderSubmission.objects.order_by("submitted_at")[5]
+    assert "whether the provider answers again" in (probe.choice or "")
+    work(lambda: bool(hurry(accounts=True)) or ended(*jobs)(), seconds=30)
+    assert set(Job.objects.values_list("status", flat=True)) == {"completed"}
 
 
 class TestAccounts:
