@@ -266,6 +266,11 @@ def _constraint(
     what = f"constraint {constraint.name} of {there.name}"
     if constraint.to_table == people and people != "profiles":
         beside.lost.append((what, f"goes: people are in auth_user, not in {people}, from now on"))
+    elif constraint.kind == "foreign key" and there.name == people:
+        to = constraint.to_table
+        beside.lost.append(
+            (what, f"goes: people are made here from now on, whom {to} does not know")
+        )
     elif set(constraint.columns) <= same:
         # Rows that are there were never asked, or need not be asked again.
         late = " NOT VALID" if constraint.kind in ("check", "foreign key") else ""

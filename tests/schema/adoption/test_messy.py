@@ -44,7 +44,7 @@ def head(sql, db):
     return go
 
 
-def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, head):
+def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, head, models):
     state = older("pixcrawler-002")
     proof.remember(sql, state, but="notification_preferences")
     messy.dangling_images(sql, 50_000)
@@ -63,6 +63,7 @@ def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, 
     messy.identity(sql, "job_chunks")
     messy.restored_checks(sql, "job_chunks")
     messy.missing_table(sql, "notification_preferences")
+    messy.people_elsewhere(sql)
     sql("ALTER TABLE crawl_jobs ALTER name TYPE text")
     next_key = sql("SELECT last_value + 1 FROM job_chunks_id_seq")
 
@@ -70,6 +71,7 @@ def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, 
 
     assert sql("SELECT DISTINCT site_note FROM images") == [("kept",)]
     assert sql("SELECT DISTINCT site_code FROM job_chunks") == [(7,)]
+    User.objects.create_superuser("boss", password=PLAIN)  # whom the site's own table does not know
     assert sql("SELECT * FROM site_overview") == [(3,)]
     assert sql("SELECT count(*) FROM site_notes JOIN profiles ON profiles.id = profiles_id") == [
         (3,)
@@ -105,8 +107,8 @@ def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, 
             "account_id points at no row of credit_accounts (credit_transactions_account_id_fkey)",
         ): 2,
     }
-    # What was well stays, beside three profiles, their log-ins, five odd chunks and a log line.
-    added = {"profiles": 3, "job_chunks": 5, "activity_logs": 1}
+    # What was well stays, beside three profiles and the boss, five odd chunks and a log line.
+    added = {"profiles": 4, "job_chunks": 5, "activity_logs": 1}
     lost = proof.lost(sql, state, but="notification_preferences")
     assert [text for text in lost if not text.startswith("crawl_jobs.")] == [
         f"{name}: 0 rows are missing, {added[name]} are new"

@@ -148,6 +148,13 @@ def odd_ranges(run: Run) -> None:
         )
 
 
+def people_elsewhere(run: Run) -> None:
+    """Another system's table of people, which every profile must be in."""
+    run("CREATE SCHEMA auth CREATE TABLE users (id uuid PRIMARY KEY)")
+    run("INSERT INTO auth.users SELECT id FROM profiles")
+    run("ALTER TABLE profiles ADD FOREIGN KEY (id) REFERENCES auth.users ON DELETE CASCADE")
+
+
 def colliding_profiles(run: Run) -> None:
     """E-mails that differ by case only."""
     run(
