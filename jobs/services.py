@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts import activity, credits, tiers
 from accounts.models import Profile
 from jobs import pricing
-from jobs.errors import GenerationRefused, WrongState
-from jobs.generation import inputs
-from jobs.models import Job, JobStatus, Workspace
+from jobs.errors import BadOutput, GenerationRefused, WrongState
+from jobs.generation import files, inputs
+from jobs.models import Asset, Job, JobStatus, Workspace
 from jobs.queue import admission, doorbell
 from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import Kind, Left, kind_named
@@ -26,6 +26,7 @@ from providers.adapters.base import Operation
 from providers.adapters.params import Params, ParamsRefused, validated
 
 SYSTEM_USERNAME = "system"
+MAX_UPLOAD_BYTES = 256 * 1024**2
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -104,6 +105,21 @@ def create_job(
         _begin(job)
     job.refresh_from_db()
     return job
+
+
+def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
+    """A file that a person brings, as an asset of theirs: an input for jobs as `asset:ID`.
+
+    The same bytes are one asset. Raises GenerationRefused if it is no medium that we know.
+    """
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise GenerationRefused({"file": f"{name} has more than {MAX_UPLOAD_BYTES // 2**20} MiB."})
+    user = _user_of(owner)
+    try:
+        kept = files.keep_upload(data)
+    except BadOutput as error:
+        raise GenerationRefused({"file": f"{name}: {error}"}) from error
+    return files.record_upload(kept, user_id=user.pk, name=name)
 
 
 def cancel_job(*, job: Job, actor: Profile | None = None) -> None:

@@ -12,6 +12,7 @@ import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -31,21 +32,32 @@ MADE_BY = {
 }
 """What an operation makes; all others make videos."""
 
-# Offset, magic bytes, suffix, MIME type, and what such a file may be.
+
+class Signature(NamedTuple):
+    """How files of a type begin, and what such a file may be."""
+
+    offset: int
+    magic: bytes
+    suffix: str
+    mime_type: str
+    kinds: frozenset[MediaType]
+
+
+PICTURE, MOVING, FILM, SOUND = map(frozenset, ({IMAGE}, {IMAGE, VIDEO}, {VIDEO}, {AUDIO}))
 SIGNATURES = (
-    (0, b"\x89PNG\r\n\x1a\n", ".png", "image/png", {IMAGE, VIDEO}),
-    (0, b"\xff\xd8\xff", ".jpg", "image/jpeg", {IMAGE}),
-    (0, b"GIF8", ".gif", "image/gif", {IMAGE, VIDEO}),
-    (8, b"WEBP", ".webp", "image/webp", {IMAGE, VIDEO}),
-    (8, b"WAVE", ".wav", "audio/wav", {AUDIO}),
-    (4, b"ftypM4A", ".m4a", "audio/mp4", {AUDIO}),
-    (4, b"ftyp", ".mp4", "video/mp4", {VIDEO}),
-    (0, b"\x1aE\xdf\xa3", ".webm", "video/webm", {VIDEO}),
-    (0, b"ID3", ".mp3", "audio/mpeg", {AUDIO}),
-    (0, b"\xff\xfb", ".mp3", "audio/mpeg", {AUDIO}),
-    (0, b"\xff\xf3", ".mp3", "audio/mpeg", {AUDIO}),
-    (0, b"fLaC", ".flac", "audio/flac", {AUDIO}),
-    (0, b"OggS", ".ogg", "audio/ogg", {AUDIO}),
+    Signature(0, b"\x89PNG\r\n\x1a\n", ".png", "image/png", MOVING),
+    Signature(0, b"\xff\xd8\xff", ".jpg", "image/jpeg", PICTURE),
+    Signature(0, b"GIF8", ".gif", "image/gif", MOVING),
+    Signature(8, b"WEBP", ".webp", "image/webp", MOVING),
+    Signature(8, b"WAVE", ".wav", "audio/wav", SOUND),
+    Signature(4, b"ftypM4A", ".m4a", "audio/mp4", SOUND),
+    Signature(4, b"ftyp", ".mp4", "video/mp4", FILM),
+    Signature(0, b"\x1aE\xdf\xa3", ".webm", "video/webm", FILM),
+    Signature(0, b"ID3", ".mp3", "audio/mpeg", SOUND),
+    Signature(0, b"\xff\xfb", ".mp3", "audio/mpeg", SOUND),
+    Signature(0, b"\xff\xf3", ".mp3", "audio/mpeg", SOUND),
+    Signature(0, b"fLaC", ".flac", "audio/flac", SOUND),
+    Signature(0, b"OggS", ".ogg", "audio/ogg", SOUND),
 )
 
 
@@ -84,33 +96,51 @@ def keep(
     Slow: it decodes pictures. Storing twice stores once.
     """
     wanted = MADE_BY.get(OperationType(operation), VIDEO)
-    suffix, mime_type = _type_of(data, wanted)
-    look = _look_at(data, mime_type)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return MediaFile(
-        key=blobs.put(data, suffix=suffix, sha256=sha256),
-        sha256=sha256,
-        media_type=wanted,
-        mime_type=mime_type,
-        size=len(data),
-        width=look.width,
-        height=look.height,
-        duration=look.duration,
-        thumbnail=blobs.put(look.thumbnail, suffix=".jpg") if look.thumbnail else None,
-        url=url,
-        provider_asset_id=provider_asset_id,
-    )
+    signature = _signature(data)
+    if signature is None:
+        raise BadOutput(f"The provider's file is no {wanted.label}: it begins with {data[:16]!r}.")
+    if wanted not in signature.kinds:
+        raise BadOutput(f"The provider's file is {signature.mime_type}, no {wanted.label}.")
+    return _kept(data, signature, wanted, url=url, provider_asset_id=provider_asset_id)
+
+
+def keep_upload(data: bytes) -> MediaFile:
+    """Check and store a file that a person brings. Raises BadOutput if it is no medium we know."""
+    signature = _signature(data)
+    if signature is None:
+        raise BadOutput(f"It is no picture, video or sound: it begins with {data[:16]!r}.")
+    return _kept(data, signature, min(signature.kinds))
 
 
 def record(file: MediaFile, *, job: Job, account_id: int, reference: str) -> Asset:
-    """The owner's asset of this file: a new row, or the one that they have of the same bytes."""
-    asset = Asset(
+    """The owner's asset of what a job made: a new row, or the one they have of the same bytes."""
+    return _recorded(
+        file,
         user_id=job.user_id,
-        sha256=file.sha256,
-        media_type=file.media_type,
         provider_id=job.provider_id,
         provider_asset_id=(file.provider_asset_id or reference)[:128],
         provider_account_id=account_id,
+        upload_method="generated",
+        source_job_id=job.pk,
+    )
+
+
+def record_upload(file: MediaFile, *, user_id: int, name: str) -> Asset:
+    """The person's asset of a file that they brought, or the one they have of the same bytes."""
+    return _recorded(
+        file,
+        user_id=user_id,
+        provider_id="upload",
+        provider_asset_id=file.sha256,
+        upload_method="upload",
+        description=name,
+    )
+
+
+def _recorded(file: MediaFile, **values: Any) -> Asset:
+    asset = Asset(
+        sha256=file.sha256,
+        media_type=file.media_type,
         remote_url=file.url,
         local_path=file.key,
         thumbnail_url=file.thumbnail,
@@ -120,10 +150,9 @@ def record(file: MediaFile, *, job: Job, account_id: int, reference: str) -> Ass
         height=file.height,
         duration_sec=file.duration,
         file_size_bytes=file.size,
-        upload_method="generated",
         sync_status=SyncStatus.DOWNLOADED,
-        source_job_id=job.pk,
         downloaded_at=timezone.now(),
+        **values,
     )
     # On a conflict the row that is there comes back.
     (asset,) = Asset.objects.bulk_create(
@@ -135,13 +164,36 @@ def record(file: MediaFile, *, job: Job, account_id: int, reference: str) -> Ass
     return asset
 
 
-def _type_of(data: bytes, wanted: MediaType) -> tuple[str, str]:
-    for offset, magic, suffix, mime_type, kinds in SIGNATURES:
-        if data[offset : offset + len(magic)] == magic:
-            if wanted not in kinds:
-                raise BadOutput(f"The provider's file is {mime_type}, no {wanted.label}.")
-            return suffix, mime_type
-    raise BadOutput(f"The provider's file is no {wanted.label}: it begins with {data[:16]!r}.")
+def _kept(
+    data: bytes,
+    signature: Signature,
+    media_type: MediaType,
+    *,
+    url: str = "",
+    provider_asset_id: str | None = None,
+) -> MediaFile:
+    look = _look_at(data, signature.mime_type)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return MediaFile(
+        key=blobs.put(data, suffix=signature.suffix, sha256=sha256),
+        sha256=sha256,
+        media_type=media_type,
+        mime_type=signature.mime_type,
+        size=len(data),
+        width=look.width,
+        height=look.height,
+        duration=look.duration,
+        thumbnail=blobs.put(look.thumbnail, suffix=".jpg") if look.thumbnail else None,
+        url=url,
+        provider_asset_id=provider_asset_id,
+    )
+
+
+def _signature(data: bytes) -> Signature | None:
+    for one in SIGNATURES:
+        if data[one.offset : one.offset + len(one.magic)] == one.magic:
+            return one
+    return None
 
 
 def _look_at(data: bytes, mime_type: str) -> _Look:
@@ -155,7 +207,7 @@ def _look_at(data: bytes, mime_type: str) -> _Look:
     except BadOutput:
         raise
     except Exception as error:  # whatever a decoder raises on bytes of a stranger
-        raise BadOutput(f"The provider's {mime_type} cannot be read: {error}") from error
+        raise BadOutput(f"The {mime_type} cannot be read: {error}") from error
     return _Look()
 
 
@@ -165,7 +217,7 @@ def _look_at_picture(data: bytes) -> _Look:
     with Image.open(io.BytesIO(data)) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
-            raise BadOutput(f"The provider's picture of {width}x{height} is larger than allowed.")
+            raise BadOutput(f"The picture of {width}x{height} is larger than allowed.")
         picture.load()
         thumbnail = picture.convert("RGB")
         frames = min(getattr(picture, "n_frames", 1), MAX_FRAMES)
@@ -210,7 +262,7 @@ def _boxes(data: bytes, entered: set[str]) -> Iterator[tuple[str, bytes]]:
             head = 16
         end = position + size if size else len(data)
         if size and size < head:
-            raise BadOutput("The provider's video is damaged.")
+            raise BadOutput("The video is damaged.")
         body = data[position + head : end]
         label = name.decode("latin-1")
         if label in entered:

@@ -4,10 +4,11 @@ import json
 import sys
 from argparse import ArgumentParser
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, transaction
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
@@ -50,6 +51,13 @@ class Command(BaseCommand):
             metavar="NAME=VALUE",
             help="as in prompt='a red panda'; a value that is JSON is read as such, so a text that "
             "looks like a number goes in double quotes: title='\"1984\"'",
+        )
+        add(
+            "--file",
+            action="append",
+            default=[],
+            metavar="NAME=PATH",
+            help="a file as an input, as in image=panda.png; it becomes an asset of the owner",
         )
         add("--owner", metavar="EMAIL", help="whose job it is; without, the system's own")
         add("--priority", type=int, help="0 to 10; higher is more urgent")
@@ -97,18 +105,21 @@ class Command(BaseCommand):
 def _accept(options: dict[str, Any]) -> Job:
     """The job, created. A refusal has a line for each field, and nothing is created then."""
     try:
-        return services.create_job(
-            owner=_owner(options["owner"]),
-            provider=options["provider"],
-            operation=options["operation"],
-            model=options["model"],
-            params=_params(options["param"]),
-            priority=options["priority"],
-            scheduled_at=_time(options["at"]),
-            parent=_job(options["parent"]),
-            name=options["name"],
-            idempotency_key=options["key"],
-        )
+        owner = _owner(options["owner"])
+        params = _params(options["param"])
+        with transaction.atomic():  # with the job refused, its inputs are not kept
+            return services.create_job(
+                owner=owner,
+                provider=options["provider"],
+                operation=options["operation"],
+                model=options["model"],
+                params=params | _uploads(options["file"], owner, given=params),
+                priority=options["priority"],
+                scheduled_at=_time(options["at"]),
+                parent=_job(options["parent"]),
+                name=options["name"],
+                idempotency_key=options["key"],
+            )
     except GenerationRefused as refused:
         lines = (f"{_flag(field)}: {text}" for field, text in refused.errors.items())
         raise _wrong("\n".join(lines)) from refused
@@ -143,6 +154,24 @@ def _params(pairs: list[str]) -> dict[str, Any]:
             params[name] = value
         except RecursionError as error:
             raise _wrong(f"param {name}: its values stand in each other too deep") from error
+    return params
+
+
+def _uploads(pairs: list[str], owner: Profile | None, *, given: dict[str, Any]) -> dict[str, str]:
+    """The files as assets of the owner: the parameters that name them."""
+    params: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or not path:
+            raise _wrong(f"file: {pair!r} is no NAME=PATH")
+        if name in given or name in params:
+            raise _wrong(f"param {name}: it is given twice")
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise _wrong(f"file {name}: {path} cannot be read: {error.strerror}") from error
+        asset = services.upload_asset(owner=owner, data=data, name=Path(path).name)
+        params[name] = f"asset:{asset.pk}"
     return params
 
 

@@ -15,11 +15,11 @@ from django.core.management import CommandError, call_command
 from accounts import credits
 from jobs import services
 from jobs.management import watching
-from jobs.models import Job
+from jobs.models import Asset, Job
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.crawler.in_process import wait_until, working
 from tests.jobs.generation.conftest import ask, database_url, finish, hurry, work
-from tests.providers.adapters.fake import Ending, refuses
+from tests.providers.adapters.fake import Ending, picture, refuses
 from tests.providers.adapters.simple_adapter import SimpleAdapter
 from tests.providers.adapters.simple_fake import error
 
@@ -380,3 +380,44 @@ def test_without_a_database_that_is_said_and_nothing_else(tmp_path) -> None:
         assert process.returncode == 1
         assert "The database does not answer" in err
         assert "Traceback" not in err
+
+
+class TestFiles:
+    RETOUCH = ("--provider", "local", "--operation", "image_to_image", "--param", "prompt=dusk")
+
+    def test_a_file_is_an_input_and_an_asset_of_its_owner(self, blob_folder, ada, tmp_path) -> None:
+        path = tmp_path / "panda.png"
+        path.write_bytes(picture(64))
+
+        code, out, err = run(
+            "generate", *self.RETOUCH, "--owner", ada.email, "--file", f"image={path}", "--json"
+        )
+
+        assert (code, err) == (0, "")
+        job = Job.objects.get()
+        asset = Asset.objects.get()
+        assert json.loads(out)["params"]["image"] == f"asset:{asset.pk}" == job.params["image"]
+        assert (asset.user, asset.mime_type, asset.description) == (
+            ada.user, "image/png", "panda.png",
+        )  # fmt: skip
+        job = finish(job, seconds=40)
+        assert (job.status, job.asset.media_type) == ("completed", "image")
+
+    def test_what_is_no_medium_or_not_there_is_refused_and_nothing_kept(
+        self, blob_folder, ada, tmp_path
+    ) -> None:
+        path = tmp_path / "notes.png"
+        path.write_bytes(b"just words")
+        for word, said in (
+            (f"image={path}", "file: notes.png: It is no picture, video or sound"),
+            (f"image={tmp_path}/none.png", "none.png cannot be read: No such file"),
+            ("image", "file: 'image' is no NAME=PATH"),
+        ):
+            code, _, err = run("generate", *self.RETOUCH, "--owner", ada.email, "--file", word)
+            assert code == 2
+            assert said in err
+        path.write_bytes(picture(64))
+        code, _, err = run("generate", *self.RETOUCH, "--file", f"picture={path}")
+        assert code == 2
+        assert "param picture" in err
+        assert not Asset.objects.exists()
