@@ -49,6 +49,8 @@ UNION ALL
 SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, format('%I.%I', nspname, typname)
 FROM pg_type AS t JOIN home ON home.oid = t.typnamespace
 WHERE typtype IN ('e', 'd', 'r') AND ('pg_type'::regclass, t.oid) NOT IN (TABLE theirs)
+UNION ALL
+SELECT 'PUBLICATION', quote_ident(pubname) FROM pg_publication
 """
 
 

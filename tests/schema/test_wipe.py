@@ -45,6 +45,7 @@ def name(packages: Packages, database: str, sql: Sql) -> Iterator[str]:
         "CREATE TABLE parts (n integer) PARTITION BY LIST (n)",
         "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)",
         "CREATE TYPE pair AS (a integer, b integer)",
+        "CREATE PUBLICATION copies FOR TABLE shop_book",
     ]:
         sql(statement)
     yield str(connections[database].settings_dict["NAME"])
