@@ -7,8 +7,8 @@ MANAGE := $(BIN)/python manage.py
 
 # The tests have a home of their own, so that they never meet what `make up` keeps in .pixsim.
 TEST_HOME := $(CURDIR)/.pixsim/test
-# Two at a time, as most of them wait for processes; the tests of a file share what they started.
-PYTEST := -n 2 --dist loadfile
+# Three at a time on two cores, as most of them wait; the tests of a file share what they started.
+PYTEST := -n 3 --dist loadfile
 TEST_ENV := PIXSIM_HOME="$(TEST_HOME)" EMBEDDED_IDLE_SECONDS=10
 BENCHMARKS := queue crawl backfill
 # Migrations whose docstring says why the lock that the linter warns of is taken all the same.

@@ -355,7 +355,9 @@ def _read(descriptor: int, *, until: str | None) -> str:
 
 
 def test_ctrl_c_ends_with_130_and_the_job_goes_on(blob_folder, tmp_path) -> None:
-    process = start(tmp_path, *LOCAL, *SMALL, "--json")
+    # As in a terminal: what a shell starts in the background ignores Ctrl-C, and hands that on.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start(tmp_path, *LOCAL, *SMALL, "--json", **heard)
     wait_until(lambda: Job.objects.exists(), seconds=40)
     assert process.stderr is not None
     assert any("is pending" in line for line in process.stderr)
