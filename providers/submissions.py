@@ -184,9 +184,13 @@ def seconds_left(submission: ProviderSubmission) -> float:
 
 def next_look(submission: ProviderSubmission) -> float:
     """Seconds until the next poll: a tenth of how long it has been running, from 0.5 to 30."""
+    return min(30.0, max(0.5, age(submission) / 10))
+
+
+def age(submission: ProviderSubmission) -> float:
+    """Seconds since it was accepted, or sent."""
     since = submission.accepted_at or submission.submitted_at
-    age = (timezone.now() - since).total_seconds()
-    return min(30.0, max(0.5, age / 10))
+    return (timezone.now() - since).total_seconds()
 
 
 def expected_seconds(operation: Operation, *, provider_id: str, model: str | None) -> float:

@@ -2,7 +2,7 @@
 
 An adapter knows its provider's API and nothing else: no database, no accounts, no retries. Its
 methods are coroutines that make one or few HTTP calls and raise ProviderError. One folder each:
-`adapter.py`, `schemas.py`, `errors.py` and, for the tests, `fake.py`.
+`adapter.py`, `schemas.py` and `errors.py`; its fake server is `tests/providers/adapters/<name>_fake.py`.
 """
 
 from __future__ import annotations

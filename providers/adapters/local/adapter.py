@@ -8,8 +8,6 @@ remembered is nowhere, and may be asked for again.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import os
 import time
@@ -34,6 +32,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
 from providers.adapters.http import Http
+from providers.adapters.inline import inline_bytes
 from providers.adapters.local import errors, schemas
 from providers.adapters.local.conduct import Conduct
 from providers.adapters.local.memory import Generation, Memory
@@ -170,14 +169,12 @@ def _threads() -> ThreadPoolExecutor:
 
 async def _loaded(address: str) -> bytes:
     """The bytes of an input: at an http(s) address, or in the address itself (data:)."""
-    if address.startswith("data:"):
-        head, _, body = address.partition(",")
-        if not head.endswith(";base64"):
-            raise errors.of_picture("a data: address must be base64.")
-        try:
-            return base64.b64decode(body, validate=True)
-        except binascii.Error as error:
-            raise errors.of_picture("a data: address that cannot be read.") from error
+    try:
+        inline = inline_bytes(address)
+    except ValueError as error:
+        raise errors.of_picture(f"{error}.") from error
+    if inline is not None:
+        return inline[1]
     try:
         async with Client(connections=1) as client:
             return (await client.fetch(address)).body

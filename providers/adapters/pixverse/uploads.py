@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 
 import aiohttp
 
 from providers.adapters.errors import ErrorClass, ProviderError
+from providers.adapters.inline import inline_bytes
 
 
 @dataclass(frozen=True)
@@ -28,17 +27,14 @@ MEDIA = Kind("media/upload", "file", "file_url", "media_id")
 def form(kind: Kind, url: str) -> aiohttp.FormData:
     """The form that uploads what is at an address, or in it (data:). Raises ProviderError."""
     form = aiohttp.FormData(default_to_multipart=True)
-    if not url.startswith("data:"):
+    try:
+        inline = inline_bytes(url)
+    except ValueError as error:
+        raise ProviderError(ErrorClass.INVALID_PARAMETER, f"A file: {error}.") from error
+    if inline is None:
         form.add_field(kind.address_field, url)
         return form
-    head, _, text = url.removeprefix("data:").partition(",")
-    mime_type, _, encoding = head.partition(";")
-    try:
-        if encoding != "base64":
-            raise ValueError("only base64 is understood in a data address")
-        content = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ProviderError(ErrorClass.INVALID_PARAMETER, f"A file: {error}.") from error
+    mime_type, content = inline
     name = f"input.{mime_type.rpartition('/')[2]}"
     form.add_field(kind.bytes_field, content, filename=name, content_type=mime_type)
     return form

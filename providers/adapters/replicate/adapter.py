@@ -30,6 +30,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import ErrorClass, ProviderError, WebhookRefused
 from providers.adapters.http import Http
+from providers.adapters.inline import inline_bytes
 from providers.adapters.params import Params
 from providers.adapters.replicate import errors, files, schemas, webhooks
 
@@ -156,7 +157,7 @@ class Replicate(Adapter):
     async def _placed(self, http: Http, credentials: Credentials, value: Any) -> Any:
         """`value`, or where it was uploaded to. Nothing is paid for an upload that fails."""
         try:
-            inline = files.inline_bytes(value)
+            inline = inline_bytes(value)
         except ValueError as error:
             raise ProviderError(ErrorClass.INVALID_PARAMETER, f"A file: {error}.") from error
         if inline is None or len(inline[1]) <= files.LARGEST_INLINE:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.adapters.base import Output
+from providers.adapters.inline import inline_bytes
 
 LARGEST_INLINE = 256 * 1024
 """Bytes. "Use a data URL when you have a small file <= 256kb"; larger ones are uploaded first."""
-
-
-def inline_bytes(url: Any) -> tuple[str, bytes] | None:
-    """Type and content of a data address, None for anything else. Raises ValueError."""
-    if not isinstance(url, str) or not url.startswith("data:"):
-        return None
-    head, _, text = url.removeprefix("data:").partition(",")
-    kind, _, encoding = head.partition(";")
-    if encoding != "base64":
-        raise ValueError("only base64 is understood in a data address")
-    try:
-        return kind or "application/octet-stream", base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError("the data address is not base64") from error
 
 
 DELIVERY = re.compile(r"https://([a-z0-9-]+\.)*replicate\.delivery/", re.IGNORECASE)
