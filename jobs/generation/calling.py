@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
 """A call that does not keep its own deadline is ended so much later."""
 CHECK_SECONDS = 60.0
+KEEP_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds between tries to write a file that is here."""
 OUTPUT_BYTES = 512 * 1024 * 1024
 
 
@@ -110,7 +112,7 @@ class Caller:
                 return Fetched(error=f"Its file cannot be fetched: {error}")
             except Exception as error:
                 logger.exception("Fetching a file of submission %s", attempt.submission.pk)
-                return Fetched(error=f"Its file cannot be kept: {type(error).__name__}: {error}")
+                return Fetched(error=_not_kept(error))
         if not kept:
             return Fetched(
                 error="The provider says that it is done and has no file.", is_final=True
@@ -120,13 +122,17 @@ class Caller:
     async def _sent(self, attempt: Attempt, result: Any) -> Sent:
         if isinstance(result, Succeeded):
             state, kept = await self._kept(attempt, result)
-            return Sent(state, kept) if not isinstance(state, Failed) else Sent(state.error)
+            return Sent(state.error if isinstance(state, Failed) else state, kept)
         return Sent(result)
 
     async def _kept(
         self, attempt: Attempt, state: Succeeded
-    ) -> tuple[Succeeded | Failed, Sequence[MediaFile]]:
-        """The files that came inside the answer; those that must be fetched are fetched later."""
+    ) -> tuple[Succeeded | Failed | ProviderError, Sequence[MediaFile]]:
+        """The files that came inside the answer; those that must be fetched are fetched later.
+
+        An answer whose files have no room here is as good as lost: what cannot be looked up again
+        ends as a doubtful submission does.
+        """
         if not state.outputs or any(output.data is None for output in state.outputs):
             return state, ()
         try:
@@ -135,15 +141,32 @@ class Caller:
             ]
         except BadOutput as error:
             return Failed(ProviderError(ErrorClass.INVALID_PARAMETER, str(error)), {}), ()
+        except Exception as error:
+            logger.exception("Keeping a file of submission %s", attempt.submission.pk)
+            return ProviderError(ErrorClass.UNKNOWN, _not_kept(error)), ()
 
     async def _keep(self, attempt: Attempt, output: Output, data: bytes) -> MediaFile:
-        return await asyncio.to_thread(
-            files.keep,
-            data,
-            operation=attempt.job.operation_type,
-            url=output.url or "",
-            provider_asset_id=output.provider_asset_id,
-        )
+        """Paid for and perhaps not to be had again, so it waits here for room."""
+        for delay in (*KEEP_DELAYS, None):
+            try:
+                return await asyncio.to_thread(
+                    files.keep,
+                    data,
+                    operation=attempt.job.operation_type,
+                    url=output.url or "",
+                    provider_asset_id=output.provider_asset_id,
+                )
+            except BadOutput:
+                raise
+            except Exception as error:
+                if delay is None:
+                    raise
+                logger.warning(
+                    "%s (submission %s); again in %s s",
+                    _not_kept(error), attempt.submission.pk, delay,
+                )  # fmt: skip
+                await asyncio.sleep(delay)
+        raise AssertionError
 
     def _http(self, attempt: Attempt) -> Http:
         adapter = attempt.adapter
@@ -164,6 +187,10 @@ async def _within(seconds: float, call: Any) -> Any:
     except Exception as error:
         logger.exception("An adapter failed")
         return ProviderError(ErrorClass.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
+def _not_kept(error: Exception) -> str:
+    return f"Its file cannot be kept: {type(error).__name__}: {error}"
 
 
 def _limits() -> Limits:

@@ -11,13 +11,15 @@ and a slot that comes free is filled by the thread that settled it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import aiohttp
@@ -43,7 +45,8 @@ from providers.models import ProviderSubmission, SubmissionStatus
 logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 48
-"""Calls of one process at once."""
+"""Calls of one process at once, with those whose outcome is not settled yet: a process that falls
+behind leaves slots to others."""
 IDLE_SECONDS = 0.250
 """How often it looks when nothing is under way, as long as a drain goes on: that one may be busy
 with a long piece of other work."""
@@ -52,6 +55,8 @@ ASK_SECONDS = 0.020
 LOOK_SECONDS = 0.100
 """How often it looks at all accounts and at what is due. What has come back is settled at once, and
 the account that it came from is filled again without looking at the others."""
+SETTLE_TRIES = 600
+"""With LOOK_SECONDS between them: a database that restarts costs no answer of a provider."""
 REST_SECONDS = 8.0
 """A worker that stops waits so long for the calls in its hands."""
 
@@ -67,14 +72,17 @@ class _Hands:
     heartbeat: Heartbeat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class _Back:
-    """A call that came back, and what to do with its outcome."""
+    """A call that came back, and what to do with its outcome. What may free a slot comes first."""
 
-    attempt: Attempt
-    work: Work
-    settle: Settle
-    outcome: Outcome
+    is_file: bool
+    number: int
+    attempt: Attempt = field(compare=False)
+    work: Work = field(compare=False)
+    settle: Settle = field(compare=False)
+    outcome: Outcome = field(compare=False)
+    tries: int = field(default=0, compare=False)
 
 
 class Pump:
@@ -92,7 +100,8 @@ class Pump:
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._pid = os.getpid()
-        self._back: queue.SimpleQueue[_Back] = queue.SimpleQueue()
+        self._back: queue.PriorityQueue[_Back] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._in_flight: set[Work] = set()
         self._is_driven = self._has_looked = False
         self._asked_at = 0.0
@@ -150,35 +159,33 @@ class Pump:
     def _pump(self, hands: _Hands) -> None:
         looked_at = 0.0
         while True:
-            freed = self._settle_all(hands)
+            freed = self._settle_next(hands)
             for work in self._in_flight:
                 work.progress()  # each call has a deadline of its own
             now = time.monotonic()
             if self._is_driven and not workplace.stop_requested():
-                for candidate in freed:
-                    self._guarded(lambda one=candidate: self._fill(one, hands))  # type: ignore[misc]
+                if freed is not None:
+                    self._guarded(self._fill, freed, hands)
                 if now - looked_at >= (LOOK_SECONDS if self._in_flight else IDLE_SECONDS):
                     looked_at = now
-                    self._guarded(lambda: self._look(hands))
+                    self._guarded(self._look, hands)
                     self._has_looked = True
             elif not self._in_flight:
                 return
             reset_queries()
 
-    def _settle_all(self, hands: _Hands) -> set[slots.Candidate]:
-        """Settle what has come back, waiting a moment for the first; whose slots may be free now."""
-        freed: set[slots.Candidate] = set()
+    def _settle_next(self, hands: _Hands) -> slots.Candidate | None:
+        """Settle what has come back, waiting a moment for it; whose slot may be free now."""
         try:
             back = self._back.get(timeout=LOOK_SECONDS / 4)
-            while True:
-                self._guarded(lambda one=back: self._settle(one, hands))  # type: ignore[misc]
-                hands.heartbeat.let_go([back.work])
-                self._in_flight.discard(back.work)
-                if back.attempt.candidate is not None and not _is_refused(back.outcome):
-                    freed.add(back.attempt.candidate)
-                back = self._back.get_nowait()
         except queue.Empty:
-            return freed
+            return None
+        if not self._guarded(self._settle, back, hands) and back.tries < SETTLE_TRIES:
+            self._back.put(replace(back, tries=back.tries + 1))  # it may be paid for
+            return None
+        hands.heartbeat.let_go([back.work])
+        self._in_flight.discard(back.work)
+        return None if back.is_file or _is_refused(back.outcome) else back.attempt.candidate
 
     def _settle(self, back: _Back, hands: _Hands) -> None:
         attempt = back.attempt
@@ -190,17 +197,18 @@ class Pump:
         """Look after what is due first: it may free slots. Then fill slots."""
         room = self._room()
         for submission in submissions.take_due(limit=room) if room else ():
-            self._guarded(lambda one=submission: self._follow(one, hands))  # type: ignore[misc]
+            self._guarded(self._follow, submission, hands)
         for candidate in dispatching.choices() if self._room() else ():
             self._fill(candidate, hands)
 
     def _fill(self, candidate: slots.Candidate, hands: _Hands) -> None:
         """Take as many jobs as the account has slots free, and send them."""
         if not (room := self._room()):
+            doorbell.wake_idle_neighbour()
             return
         attempts = dispatching.fill(self._kind, candidate, limit=room, task_id=f"pump-{self._pid}")
         for attempt in attempts:
-            self._guarded(lambda one=attempt: self._send(one, hands))  # type: ignore[misc]
+            self._guarded(self._send, attempt, hands)
         if len(attempts) > 1:
             doorbell.wake_idle_neighbour()
 
@@ -242,19 +250,40 @@ class Pump:
             hands.heartbeat.hold([work])
         future = asyncio.run_coroutine_threadsafe(call, hands.loop)
         future.add_done_callback(
-            lambda done: self._back.put(_Back(attempt, work, settle, done.result()))
+            lambda done: self._back.put(self._back_of(attempt, work, settle, done))
         )
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        """A step that fails costs itself only: what it left is due again, or is settled as lost."""
+    def _back_of(
+        self, attempt: Attempt, work: Work, settle: Settle, done: Future[Outcome]
+    ) -> _Back:
+        is_file, number = settle is settling.fetched, next(self._numbers)
+        if (error := done.exception()) is None:
+            return _Back(is_file, number, attempt, work, settle, done.result())
+        logger.error("A call for submission %s broke", attempt.submission.pk, exc_info=error)
+        return _Back(is_file, number, attempt, work, _let_go, Sent(None))
+
+    def _guarded(self, step: Callable[..., None], *args: object) -> bool:
+        """A step that fails costs itself only: what it left is due again, or is settled as lost.
+
+        False if it may go well the next time: the database was away, or chose it as a deadlock's
+        victim.
+        """
         try:
-            step()
+            step(*args)
         except (OperationalError, InterfaceError) as error:
             logger.warning("Database connection lost, trying again: %s", in_one_line(error))
             connection.close()
             time.sleep(LOOK_SECONDS)
+            return False
         except Exception:
             logger.exception("A step of generation failed")
+        return True
+
+
+def _let_go(attempt: Attempt, outcome: Outcome) -> Sequence[Output]:
+    """Nobody knows what came of it: once its lease or its time in our hands is over, it is looked
+    up as one whose worker died."""
+    return ()
 
 
 def _is_refused(outcome: Outcome) -> bool:
@@ -317,5 +346,6 @@ async def _opened() -> Caller:
 
 
 async def _closed(caller: Caller) -> None:
+    await asyncio.get_running_loop().shutdown_default_executor()
     await caller.session.close()
     await caller.client.__aexit__(None, None, None)

@@ -38,6 +38,8 @@ MAY_HAVE_BEEN_CHARGED = (
 )
 DOUBT_SECONDS = 30.0
 """At least so long a doubtful submission keeps its slot: the provider may be at work on it."""
+FIND_SECONDS = 3600.0
+"""At least so long a provider that could say what became of a submission is asked."""
 MAX_FETCHES = 8
 
 
@@ -67,12 +69,12 @@ def found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
         case Succeeded() as success:
             return _succeeded(attempt, success, outcome.files)
         case ProviderError() as error:
-            submissions.look_again(
-                attempt.submission.pk, seconds=submissions.next_look(attempt.submission)
-            )
-            logger.warning(
-                "Submission %s cannot be looked up: %s", attempt.submission.pk, error.error_class
-            )
+            submission = attempt.submission
+            logger.warning("Submission %s cannot be looked up: %s", submission.pk, error)
+            if submissions.age(submission) > max(FIND_SECONDS, attempt.operation.deadlines.run):
+                given_up(attempt)
+            else:
+                submissions.look_again(submission.pk, seconds=submissions.next_look(submission))
     return ()
 
 

@@ -127,7 +127,7 @@ def _claim(kind: Kind, statement: str, params: dict[str, Any]) -> list[Work]:
 
 def _leave(kind: Kind, statement: str, params: dict[str, Any]) -> set[int]:
     """Run a statement by which items leave their window, and count it for their parents."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         rows = fetch(kind.sql(statement), {**params, **window_params()})
         left = [Left(row[0], row[1], row[2]) for row in rows]
         if left:

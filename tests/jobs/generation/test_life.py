@@ -2,23 +2,27 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import psycopg
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.utils import timezone
+from psycopg import sql
 
 from accounts import credits
 from accounts.errors import InsufficientCredits
 from jobs import services
 from jobs.errors import GenerationRefused, WrongState
+from jobs.generation import calling
 from jobs.generation.waiting import reason
 from jobs.models import Asset, Job
 from jobs.queue.check import check
 from jobs.queue.kinds import kind_named
 from pixsim.core import blobs
 from providers.models import ProviderAccount, ProviderSubmission
-from tests.jobs.generation.conftest import ask, ended, finish, hurry, work
+from tests.jobs.generation.conftest import ask, database_url, ended, finish, hurry, work
 from tests.providers.adapters.fake import (
     BROKEN_AFTER,
     DOWN,
@@ -378,3 +382,102 @@ class TestAccounts:
         work(lambda: True)
         assert Job.objects.filter(status="pending").count() == 1
         services.cancel_job(job=second if ended(first)() else first)
+
+
+class TestAFullDisk:
+    @pytest.fixture
+    def job(self, blob_folder) -> Job:
+        """A picture of `local`, whose answer holds the file, and nowhere to write it."""
+        blob_folder.write_text("in the way")
+        params = {"prompt": "dunes", "width": 64, "height": 64}
+        return services.create_job(
+            owner=None, provider="local", operation="text_to_image", params=params
+        )
+
+    def test_a_file_in_our_hands_waits_for_room(
+        self, job, blob_folder, caplog, monkeypatch
+    ) -> None:
+        def make_room() -> None:
+            while "cannot be kept" not in caplog.text:
+                time.sleep(0.01)
+            blob_folder.unlink()
+
+        monkeypatch.setattr(calling, "KEEP_DELAYS", [0.1] * 100)
+        with ThreadPoolExecutor(1) as beside:
+            room = beside.submit(make_room)
+            job = finish(job)
+            room.result(timeout=1)
+        assert (job.status, len(submissions(job))) == ("completed", 1)
+
+    def test_one_that_waits_too_long_keeps_no_slot(self, job, blob_folder, monkeypatch) -> None:
+        monkeypatch.setattr(calling, "KEEP_DELAYS", [])
+        work(lambda: ProviderSubmission.objects.filter(status="failed").exists())
+        blob_folder.unlink()
+        work(lambda: bool(hurry(accounts=True)) or ended(job)())
+        assert [one.status for one in submissions(job)][-2:] == ["failed", "succeeded"]
+
+
+def test_a_provider_that_never_says_what_became_of_it_keeps_no_slot_for_ever(
+    fake, account, ada
+) -> None:
+    fake.script("submit", DROPPED_AFTER)
+    fake.script("find", *[HTML] * 1000)
+    job = ask(ada)
+    work(lambda: fake.requests["find"] > 2 or bool(hurry()))
+    assert not ended(job)()
+    ProviderSubmission.objects.update(submitted_at=timezone.now() - timedelta(hours=2))
+    work(lambda: bool(hurry()) or ended(job)())
+    job.refresh_from_db()
+    assert (job.status, job.error_class) == ("failed", "undecided")
+    assert credits.balance(ada) == 998
+    services.settle_job(job=job, charge=False)
+
+
+def test_an_answer_is_kept_while_the_database_is_away(fake, account, ada, monkeypatch) -> None:
+    monkeypatch.setattr(SimpleAdapter, "can_find", False)  # else it would be looked up
+    fake.at_once, fake.duration = True, 0.5
+    job = ask(ada)
+
+    def cut_off() -> None:
+        """Nobody reaches the database from the middle of the call until after its answer."""
+        while not fake.requests["submit"]:
+            time.sleep(0.01)
+        database = connections["default"].settings_dict
+        words = {"name": sql.Identifier(database["NAME"])}
+        with psycopg.connect(database_url(), dbname="postgres", autocommit=True) as admin:
+            allow = sql.SQL("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}")
+            admin.execute(allow.format(**words, allowed=sql.SQL("false")))
+            try:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                    [database["NAME"]],
+                )
+                time.sleep(1.5)
+            finally:
+                admin.execute(allow.format(**words, allowed=sql.SQL("true")))
+
+    with ThreadPoolExecutor(1) as beside:
+        cut = beside.submit(cut_off)
+        while not cut.done() or not ended(job)():
+            try:
+                work(ended(job))
+            except OperationalError:
+                connections["default"].close()
+
+    job = Job.objects.get(pk=job.pk)
+    assert (job.status, len(submissions(job))) == ("completed", 1)
+
+
+def test_a_call_that_breaks_is_looked_up(fake, account, ada, monkeypatch) -> None:
+    async def broken(*args: object) -> None:
+        await real(*args)
+        raise RuntimeError("a bug of ours")
+
+    real = calling.Caller.submit
+    monkeypatch.setattr(calling.Caller, "submit", broken)
+    job = ask(ada)
+    work(lambda: fake.requests["submit"] > 0)
+    Job.objects.filter(lease_expires_at__isnull=False).update(lease_expires_at=timezone.now())
+    work(lambda: bool(hurry()) or ended(job)())
+    assert Job.objects.get(pk=job.pk).status == "completed"
+    assert fake.requests["submit"] == 1
