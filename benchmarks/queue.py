@@ -273,7 +273,7 @@ class Bench:
             )
             self.sql(
                 complete,
-                {"ids": [row[0] for row in rows], "lease": rows[0][1], "windows": windows},
+                {"ids": [row[0] for row in rows], "leases": [rows[0][1]], "windows": windows},
             )
             times.append((time.perf_counter() - begun) * 1000)
         return times

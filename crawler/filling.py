@@ -19,9 +19,9 @@ from crawler import fetch as fetching
 from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
 from crawler.models.chunks import RANGE_RULE
-from jobs.queue import sql
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+from pixsim.core.db import sql
 
 BATCH = 200
 """Results are recorded when so many wait, or after BATCH_SECONDS."""

@@ -21,8 +21,8 @@ from crawler.fetch.phash import BAND_SHIFTS, band_masks
 from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
 from crawler.models.images import PHASH_BAND_KEYS
-from jobs.queue import sql
 from jobs.queue.work import Work
+from pixsim.core.db import sql
 from pixsim.core.text import storable
 
 _fetch = partial(sql.fetch, plan_anew=True)  # images and candidates grow within seconds

@@ -13,7 +13,7 @@ from crawler import counters
 from crawler.models import CrawlJob
 from jobs.queue import admission, doorbell
 from jobs.queue.kinds import kind_named
-from jobs.queue.sql import fetch
+from pixsim.core.db.sql import fetch
 
 NO_SOURCE = "Waits for a source: its crawl job has none. Add one to the job."
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 
+from pixsim.core.db.sql import fetch
 from providers.adapters.errors import ErrorClass
 
 BREAKING = 5
@@ -63,9 +63,7 @@ def open_circuits(providers: Sequence[str]) -> dict[str, Open]:
         "breaking": BREAKING,
         "unanswered": list(map(str, UNANSWERED)),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(BROKEN, params)
-        return {
-            name: Open(probed_at=last + REST, is_probed=bool(probes))
-            for name, last, probes in cursor.fetchall()
-        }
+    return {
+        name: Open(probed_at=last + REST, is_probed=bool(probes))
+        for name, last, probes in fetch(BROKEN, params)
+    }

@@ -12,25 +12,25 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from django.db import connection
 
+from pixsim.core.db.sql import fetch
 from providers import circuits
 from providers.adapters import Adapter
-from providers.models import AccountStatus, ProviderAccount, ProviderSubmission
+from providers.models import AccountStatus, ProviderAccount
 from providers.models.submissions import LIVE
 
 HEALTH_WINDOW = 20
 """An account's health is the share of its latest submissions that it did not fail."""
 
 # What the content or the parameters are to blame for says nothing about the account.
-_HEALTH = """
+_HEALTH = f"""
 SELECT avg((recent.status NOT IN ('failed', 'timed_out')
             OR recent.error_class IN ('filtered', 'invalid_parameter'))::int)::float8
 FROM (SELECT status, error_class FROM provider_submissions
       WHERE account_id = account.id AND reference IS NOT NULL AND responded_at IS NOT NULL
-      ORDER BY responded_at DESC LIMIT %(window)s) recent
+      ORDER BY responded_at DESC LIMIT {HEALTH_WINDOW}) recent
 """
 
 # `rate_limited` and `exhausted` pass with their cooldown; `error` waits for somebody to mend it.
@@ -40,9 +40,12 @@ AND account.status IN ('active', 'rate_limited', 'exhausted')
 AND (account.cooldown_until IS NULL OR account.cooldown_until <= now())
 """
 
-_USED = """
+# Written out, so that a prepared plan can use the index of live submissions.
+_LIVE = ", ".join(f"'{status}'" for status in LIVE)
+
+_USED = f"""
 SELECT count(*) FROM provider_submissions
-WHERE account_id = account.id AND reference IS NOT NULL AND status = ANY(%(live)s)
+WHERE account_id = account.id AND reference IS NOT NULL AND status IN ({_LIVE})
 """
 
 _MIDNIGHT = "date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
@@ -53,7 +56,7 @@ SELECT (SELECT count(*) FROM provider_submissions
         WHERE account_id = account.id AND reference IS NOT NULL
           AND responded_at >= {_MIDNIGHT} AND submitted_at >= {_MIDNIGHT})
      + (SELECT count(*) FROM provider_submissions
-        WHERE account_id = account.id AND reference IS NOT NULL AND status = ANY(%(live)s)
+        WHERE account_id = account.id AND reference IS NOT NULL AND status IN ({_LIVE})
           AND submitted_at >= {_MIDNIGHT})
 """
 
@@ -80,7 +83,7 @@ ORDER BY user_id IS NULL, priority DESC, round(health::numeric, 1) DESC, credit 
 LOCK = f"""
 UPDATE provider_accounts SET last_used = now() WHERE id = (
     SELECT account.id FROM provider_accounts account WHERE account.id = %(id)s AND {_OPEN}
-    FOR NO KEY UPDATE SKIP LOCKED)
+    FOR NO KEY UPDATE {{wait}})
 RETURNING *
 """
 
@@ -154,9 +157,7 @@ def candidates(providers: Sequence[str]) -> list[Candidate]:
     (small rests are used up) and least recently used. Of a provider that does not answer, one
     account for one submission, when it is time to probe it.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(CANDIDATES, {"providers": list(providers), **_params()})
-        found = [Candidate(*row) for row in cursor.fetchall()]
+    found = [Candidate(*row) for row in fetch(CANDIDATES, {"providers": list(providers)})]
     if not found:
         return []
     broken = circuits.open_circuits(sorted({one.provider_id for one in found}))
@@ -176,29 +177,25 @@ def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
     if not account_ids:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(STANDINGS, {"ids": list(account_ids), **_params()})
+        cursor.execute(STANDINGS, {"ids": list(account_ids)})
         return {
             account_id: Standing(used, today, health, json.loads(credits))
             for account_id, used, today, health, credits in cursor.fetchall()
         }
 
 
-def lock(candidate: Candidate) -> ProviderAccount | None:
-    """The account, locked until the transaction ends; None if it is taken or closed by now."""
+def lock(candidate: Candidate, *, wait: bool = False) -> ProviderAccount | None:
+    """The account, locked until the transaction ends; None if it is closed by now, or taken and we
+    do not `wait`.
+    """
+    statement = LOCK.format(wait="" if wait else "SKIP LOCKED")
     params = {"id": candidate.account_id, "providers": [candidate.provider_id]}
-    return next(iter(ProviderAccount.objects.raw(LOCK, params)), None)
+    return next(iter(ProviderAccount.objects.raw(statement, params)), None)
 
 
 def free(account: ProviderAccount) -> int:
     """How many more submissions the locked account may carry."""
-    with connection.cursor() as cursor:
-        cursor.execute(FREE, {"id": account.pk, **_params()})
-        return max(0, int(cursor.fetchone()[0]))
-
-
-def occupy(submissions: Sequence[ProviderSubmission]) -> list[ProviderSubmission]:
-    """Write the record of intent of each: from here on the slots are taken."""
-    return ProviderSubmission.objects.bulk_create(submissions)
+    return max(0, int(fetch(FREE, {"id": account.pk})[0][0]))
 
 
 def keyless_account(adapter: Adapter, *, slots: int) -> None:
@@ -215,7 +212,3 @@ def keyless_account(adapter: Adapter, *, slots: int) -> None:
             max_concurrent_jobs=slots,
             status=AccountStatus.ACTIVE,
         )
-
-
-def _params() -> dict[str, Any]:
-    return {"window": HEALTH_WINDOW, "live": LIVE}

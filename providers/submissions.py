@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
+from pixsim.core.db.sql import fetch
 from providers.adapters.base import Operation
 from providers.adapters.errors import ProviderError
 from providers.models import ProviderSubmission, SubmissionStatus
@@ -38,6 +39,27 @@ RETURNING id
 """
 
 ANY_DUE = "SELECT 1 FROM provider_submissions WHERE next_poll_at <= now() LIMIT 1"
+
+LEAVE_ALONE = """
+UPDATE provider_submissions SET next_poll_at = NULL
+WHERE id = ANY(%(ids)s) AND status <> ALL(%(live)s)
+"""
+
+END = """
+UPDATE provider_submissions SET
+    status = %(status)s,
+    cost = %(cost)s,
+    responded_at = now(),
+    duration_ms = extract(epoch FROM now() - submitted_at) * 1000,
+    next_poll_at = now() + make_interval(secs => %(deliver_within)s),
+    response = coalesce(%(response)s, response),
+    outputs = coalesce(%(outputs)s, outputs),
+    provider_job_id = coalesce(%(provider_job_id)s, provider_job_id),
+    error_class = coalesce(%(error_class)s, error_class),
+    error_message = coalesce(%(error_message)s, error_message)
+WHERE id = %(id)s AND status = ANY(%(among)s)
+RETURNING id
+"""
 
 # The median of the latest real durations says better than the adapter how long it takes.
 EXPECTED = """
@@ -106,25 +128,19 @@ def end(
     `cost` is in the provider's credits. With `deliver` it stays due, until its outputs are fetched.
     `among`: the states in which it may be, for a webhook may have said more since.
     """
-    now = timezone.now()
-    changes: dict[str, Any] = {
-        "status": status,
+    params = {
+        "id": submission.pk,
+        "among": [str(one) for one in among],
+        "status": str(status),
         "cost": cost,
-        "responded_at": now,
-        "duration_ms": int((now - submission.submitted_at).total_seconds() * 1000),
-        "next_poll_at": now + timedelta(seconds=HANDS_SECONDS) if deliver else None,
+        "deliver_within": HANDS_SECONDS if deliver else None,
+        "response": None if response is None else Jsonb(dict(response)),
+        "outputs": None if outputs is None else Jsonb(list(outputs)),
+        "provider_job_id": provider_job_id,
+        "error_class": error and str(error.error_class),
+        "error_message": error and str(error),
     }
-    if response is not None:
-        changes["response"] = dict(response)
-    if outputs is not None:
-        changes["outputs"] = list(outputs)
-    if provider_job_id is not None:
-        changes["provider_job_id"] = provider_job_id
-    if error is not None:
-        changes |= {"error_class": error.error_class, "error_message": str(error)}
-    return bool(
-        ProviderSubmission.objects.filter(pk=submission.pk, status__in=among).update(**changes)
-    )
+    return bool(fetch(END, params))
 
 
 def look_again(submission_id: int, *, seconds: float, progress: float | None = None) -> None:
@@ -142,27 +158,21 @@ def look_now(submission_id: int, *, provider_job_id: str) -> None:
     ).update(next_poll_at=timezone.now())
 
 
-def leave_alone(submission_id: int) -> None:
-    """Nothing is left to do for it."""
-    ProviderSubmission.objects.filter(pk=submission_id).exclude(status__in=LIVE).update(
-        next_poll_at=None
-    )
+def leave_alone(submission_ids: Sequence[int]) -> None:
+    """Nothing is left to do for these."""
+    fetch(LEAVE_ALONE, {"ids": list(submission_ids), "live": LIVE})
 
 
 def take_due(*, limit: int) -> list[ProviderSubmission]:
     """Submissions that somebody should look after now, taken for HANDS_SECONDS."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE_DUE, {"limit": limit, "hands": HANDS_SECONDS})
-        ids = [row[0] for row in cursor.fetchall()]
+    ids = [row[0] for row in fetch(TAKE_DUE, {"limit": limit, "hands": HANDS_SECONDS})]
     if not ids:
         return []
     return list(ProviderSubmission.objects.filter(pk__in=ids).select_related("account", "job"))
 
 
 def any_due() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(ANY_DUE)
-        return cursor.fetchone() is not None
+    return bool(fetch(ANY_DUE, {}))
 
 
 def first_look(expected_seconds: float) -> float:
@@ -195,9 +205,6 @@ def age(submission: ProviderSubmission) -> float:
 
 def expected_seconds(operation: Operation, *, provider_id: str, model: str | None) -> float:
     """How long it takes: learned from real durations, else what the adapter declares."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            EXPECTED, {"provider": provider_id, "operation": operation.name, "model": model}
-        )
-        median, samples = cursor.fetchone()
+    params = {"provider": provider_id, "operation": operation.name, "model": model}
+    [(median, samples)] = fetch(EXPECTED, params)
     return float(median) if samples >= ENOUGH_SAMPLES else operation.expected_seconds

@@ -26,7 +26,7 @@ with psycopg.connect(dsn, autocommit=True) as connection, connection.cursor() as
         with connection.transaction():
             cursor.execute(
                 complete,
-                {"ids": [row[0] for row in rows], "lease": rows[0][1], "windows": windows},
+                {"ids": [row[0] for row in rows], "leases": [rows[0][1]], "windows": windows},
             )
             left = cursor.fetchall()
             cursor.execute(count_ended, {"job": left[0][2], "completed": len(left), "failed": 0})

@@ -20,7 +20,7 @@ from jobs.queue import admission, doorbell
 from jobs.queue.drain import perform_one
 from jobs.queue.items import Status
 from jobs.queue.kinds import Left, kind_named
-from jobs.queue.sql import fetch
+from pixsim.core.db.sql import fetch
 
 # One more chunk of a job that goes on, counted with it.
 ADD_CHUNK = """

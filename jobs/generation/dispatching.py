@@ -6,20 +6,19 @@ import uuid
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.utils import timezone
 
 from jobs.generation import inputs
 from jobs.generation.attempts import Attempt, attempt_of
 from jobs.models import Job
 from jobs.queue import transitions
 from jobs.queue.kinds import Kind
-from jobs.queue.sql import fetch
 from jobs.queue.work import Work
+from pixsim.core.db.sql import fetch
 from providers import slots, webhooks
 from providers.adapters import all_adapters
 from providers.adapters.base import Request
 from providers.adapters.params import validated
-from providers.models import ProviderAccount, ProviderSubmission
+from providers.models import ProviderAccount, ProviderSubmission, SubmissionStatus
 
 # In the order of the claim: EXISTS would let the planner read the table until it meets one.
 WITH_READY_JOBS = """
@@ -29,9 +28,21 @@ WHERE (SELECT id FROM jobs
        ORDER BY priority DESC, ready_at, id LIMIT 1) IS NOT NULL
 """
 
-LATEST = """
-SELECT DISTINCT ON (job_id) job_id, id, retry_attempt FROM provider_submissions
-WHERE job_id = ANY(%(jobs)s) ORDER BY job_id, retry_attempt DESC, id DESC
+# The record of intent, linked to the attempt before. A job's params are what will be sent.
+OCCUPY = """
+INSERT INTO provider_submissions (
+    job_id, account_id, provider_id, operation_type, model, payload, choice,
+    job_lease, reference, submitted_at, retry_attempt, previous_submission_id)
+SELECT job.id, %(account)s, job.provider_id, job.operation_type, job.model, job.params, %(choice)s,
+    intent.lease, intent.reference, now(), coalesce(latest.retry_attempt + 1, 0), latest.id
+FROM unnest(%(jobs)s::int[], %(leases)s::bigint[], %(references)s::text[])
+    AS intent (job_id, lease, reference)
+JOIN jobs job ON job.id = intent.job_id
+LEFT JOIN LATERAL (
+    SELECT id, retry_attempt FROM provider_submissions WHERE job_id = job.id
+    ORDER BY retry_attempt DESC, id DESC LIMIT 1) latest ON TRUE
+WHERE job.id = ANY(%(jobs)s)
+RETURNING id, job_id, job_lease, reference, submitted_at, retry_attempt, previous_submission_id
 """
 
 
@@ -52,13 +63,15 @@ def choices() -> list[slots.Candidate]:
 
 
 @transaction.atomic
-def fill(kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str) -> list[Attempt]:
+def fill(
+    kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str, wait: bool = False
+) -> list[Attempt]:
     """Take up to `limit` of an account's free slots and the most urgent jobs for them.
 
-    Nothing if somebody else is about to. What comes back has a committed record of intent and must
-    be sent, or is settled as lost.
+    Nothing if somebody else is about to, unless we `wait` for them. What comes back has a committed
+    record of intent and must be sent, or is settled as lost.
     """
-    account = slots.lock(candidate)
+    account = slots.lock(candidate, wait=wait)
     room = min(limit, candidate.room, slots.free(account)) if account else 0
     if account is None or room == 0:
         return []
@@ -71,39 +84,43 @@ def fill(kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str) ->
     )
     if not works:
         return []
-    jobs = Job.objects.in_bulk([work.id for work in works])
-    submissions = slots.occupy(_intents(works, jobs, account=account, choice=candidate.reason))
-    for submission in submissions:
-        submission.job, submission.account = jobs[submission.job_id], account
+    submissions = _occupied(works, account=account, choice=candidate.reason)
     return [attempt_of(submission, candidate) for submission in submissions]
 
 
-def _intents(
-    works: Sequence[Work], jobs: dict[int, Job], *, account: ProviderAccount, choice: str
+def _occupied(
+    works: Sequence[Work], *, account: ProviderAccount, choice: str
 ) -> list[ProviderSubmission]:
-    rows = fetch(LATEST, {"jobs": [work.id for work in works]})
-    latest = {job_id: (submission_id, attempt) for job_id, submission_id, attempt in rows}
-    intents = []
-    for work in works:
-        job = jobs[work.id]
-        previous, attempt = latest.get(job.pk, (None, -1))
-        intents.append(
-            ProviderSubmission(
-                job_id=job.pk,
-                account_id=account.pk,
-                provider_id=account.provider_id,
-                retry_attempt=attempt + 1,
-                previous_submission_id=previous,
-                reference=f"pxs-{uuid.uuid4().hex}",
-                submitted_at=timezone.now(),
-                job_lease=work.lease,
-                operation_type=job.operation_type,
-                model=job.model,
-                payload=job.params,
-                choice=choice,
-            )
+    """The records of intent of these jobs: from here on the slots are taken."""
+    jobs = Job.objects.in_bulk([work.id for work in works])
+    params = {
+        "account": account.pk,
+        "choice": choice,
+        "jobs": [work.id for work in works],
+        "leases": [work.lease for work in works],
+        "references": [f"pxs-{uuid.uuid4().hex}" for _ in works],
+    }
+    return [
+        ProviderSubmission(
+            pk=pk,
+            job=jobs[job_id],
+            job_lease=lease,
+            account=account,
+            provider_id=account.provider_id,
+            operation_type=jobs[job_id].operation_type,
+            model=jobs[job_id].model,
+            payload=jobs[job_id].params,
+            choice=choice,
+            status=SubmissionStatus.PENDING,
+            reference=reference,
+            submitted_at=submitted_at,
+            retry_attempt=attempt,
+            previous_submission_id=previous,
+            fetches=0,
+            polls=0,
         )
-    return intents
+        for pk, job_id, lease, reference, submitted_at, attempt, previous in fetch(OCCUPY, params)
+    ]
 
 
 def request_for(attempt: Attempt) -> Request:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import struct
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from jobs.errors import BadOutput
-from jobs.models import Asset, Job, MediaType, OperationType, SyncStatus
+from jobs.generation.attempts import Attempt
+from jobs.models import Asset, MediaType, OperationType, SyncStatus
 from pixsim.core import blobs
 
 MAX_PIXELS = 100_000_000
@@ -112,22 +113,36 @@ def keep_upload(data: bytes) -> MediaFile:
     return _kept(data, signature, min(signature.kinds))
 
 
-def record(file: MediaFile, *, job: Job, account_id: int, reference: str) -> Asset:
-    """The owner's asset of what a job made: a new row, or the one they have of the same bytes."""
-    return _recorded(
-        file,
-        user_id=job.user_id,
-        provider_id=job.provider_id,
-        provider_asset_id=(file.provider_asset_id or reference)[:128],
-        provider_account_id=account_id,
-        upload_method="generated",
-        source_job_id=job.pk,
-    )
+def record(made: Sequence[tuple[Attempt, Sequence[MediaFile]]]) -> dict[int, Asset]:
+    """Make the owners' assets of what jobs made; by job, the asset of its first file.
+
+    Each is a new row, or the one that the owner has of the same bytes.
+    """
+    assets = [
+        (
+            attempt.job.pk,
+            _asset(
+                file,
+                user_id=attempt.job.user_id,
+                provider_id=attempt.job.provider_id,
+                provider_asset_id=(
+                    file.provider_asset_id or f"{attempt.submission.reference}-{number}"
+                )[:128],
+                provider_account_id=attempt.submission.account_id,
+                upload_method="generated",
+                source_job_id=attempt.job.pk,
+            ),
+        )
+        for attempt, files in made
+        for number, file in enumerate(files)
+    ]
+    rows = _recorded(asset for _job_id, asset in assets)
+    return {job_id: rows[asset.user_id, asset.sha256] for job_id, asset in reversed(assets)}
 
 
 def record_upload(file: MediaFile, *, user_id: int, name: str) -> Asset:
     """The person's asset of a file that they brought, or the one they have of the same bytes."""
-    return _recorded(
+    asset = _asset(
         file,
         user_id=user_id,
         provider_id="upload",
@@ -135,10 +150,11 @@ def record_upload(file: MediaFile, *, user_id: int, name: str) -> Asset:
         upload_method="upload",
         description=name,
     )
+    return _recorded([asset])[user_id, file.sha256]
 
 
-def _recorded(file: MediaFile, **values: Any) -> Asset:
-    asset = Asset(
+def _asset(file: MediaFile, **values: Any) -> Asset:
+    return Asset(
         sha256=file.sha256,
         media_type=file.media_type,
         remote_url=file.url,
@@ -154,14 +170,20 @@ def _recorded(file: MediaFile, **values: Any) -> Asset:
         downloaded_at=timezone.now(),
         **values,
     )
-    # On a conflict the row that is there comes back.
-    (asset,) = Asset.objects.bulk_create(
-        [asset],
-        update_conflicts=True,
+
+
+def _recorded(assets: Iterable[Asset]) -> dict[tuple[int, str | None], Asset]:
+    """The rows of these files, by owner and sha256; the first of equal ones is written."""
+    rows: dict[tuple[int, str | None], Asset] = {}
+    for asset in assets:
+        rows.setdefault((asset.user_id, asset.sha256), asset)
+    Asset.objects.bulk_create(
+        [rows[key] for key in sorted(rows, key=str)],  # all transactions lock in one order
+        update_conflicts=True,  # the row that is there comes back
         unique_fields=["user", "sha256"],
         update_fields=["last_accessed_at"],
     )
-    return asset
+    return rows
 
 
 def _kept(

@@ -15,7 +15,7 @@ from jobs.models import Job
 from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
 from jobs.queue.maintain import Chore, Options, Result, Tick
-from jobs.queue.sql import fetch
+from pixsim.core.db.sql import fetch
 from providers import credits as provider_credits
 from providers import submissions, webhooks
 

@@ -17,9 +17,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any, ClassVar
 
 import aiohttp
@@ -28,6 +29,7 @@ from django.db import InterfaceError, OperationalError, connection, reset_querie
 from jobs.generation import dispatching, settling
 from jobs.generation.attempts import Attempt, attempt_of
 from jobs.generation.calling import Caller, Fetched, Outcome, Sent
+from jobs.generation.files import MediaFile
 from jobs.generation.inputs import BadInput
 from jobs.queue import doorbell, workplace
 from jobs.queue.errors import in_one_line
@@ -55,6 +57,8 @@ ASK_SECONDS = 0.020
 LOOK_SECONDS = 0.100
 """How often it looks at all accounts and at what is due. What has come back is settled at once, and
 the account that it came from is filled again without looking at the others."""
+MAX_FILES = 16
+"""So many jobs are completed in one transaction at most."""
 SETTLE_TRIES = 600
 """With LOOK_SECONDS between them: a database that restarts costs no answer of a provider."""
 REST_SECONDS = 8.0
@@ -72,11 +76,21 @@ class _Hands:
     heartbeat: Heartbeat
 
 
+class _Went(Enum):
+    """How a step went."""
+
+    WELL = "well"
+    AGAIN = "again"
+    """The database was away, or chose it as a deadlock's victim."""
+    WRONG = "wrong"
+
+
 @dataclass(frozen=True, order=True)
 class _Back:
     """A call that came back, and what to do with its outcome. What may free a slot comes first."""
 
     is_file: bool
+    """Files that are here: no slot is waiting for them."""
     number: int
     attempt: Attempt = field(compare=False)
     work: Work = field(compare=False)
@@ -159,13 +173,13 @@ class Pump:
     def _pump(self, hands: _Hands) -> None:
         looked_at = 0.0
         while True:
-            freed = self._settle_next(hands)
+            freed = self._settle_some(hands)
             for work in self._in_flight:
                 work.progress()  # each call has a deadline of its own
             now = time.monotonic()
             if self._is_driven and not workplace.stop_requested():
                 if freed is not None:
-                    self._guarded(self._fill, freed, hands)
+                    self._guarded(self._fill, freed, hands, wait=True)
                 if now - looked_at >= (LOOK_SECONDS if self._in_flight else IDLE_SECONDS):
                     looked_at = now
                     self._guarded(self._look, hands)
@@ -174,18 +188,50 @@ class Pump:
                 return
             reset_queries()
 
-    def _settle_next(self, hands: _Hands) -> slots.Candidate | None:
+    def _settle_some(self, hands: _Hands) -> slots.Candidate | None:
         """Settle what has come back, waiting a moment for it; whose slot may be free now."""
         try:
             back = self._back.get(timeout=LOOK_SECONDS / 4)
         except queue.Empty:
             return None
-        if not self._guarded(self._settle, back, hands) and back.tries < SETTLE_TRIES:
-            self._back.put(replace(back, tries=back.tries + 1))  # it may be paid for
+        if not back.is_file:
+            return self._settle_one(back, hands)
+        backs = [back, *self._more_files()]
+        went = self._guarded(settling.delivered, [(one.attempt, _files(one)) for one in backs])
+        if went is _Went.WRONG and len(backs) > 1:  # one of them spoils it for all
+            for one in backs:
+                self._settle_one(one, hands)
+        else:
+            for one in backs:
+                self._end(one, went, hands)
+        return None
+
+    def _more_files(self) -> Iterator[_Back]:
+        """Files that wait to be settled too, as long as nothing comes that may free a slot."""
+        for _ in range(MAX_FILES - 1):
+            try:
+                back = self._back.get_nowait()
+            except queue.Empty:
+                return
+            if not back.is_file:
+                self._back.put(back)
+                return
+            yield back
+
+    def _settle_one(self, back: _Back, hands: _Hands) -> slots.Candidate | None:
+        went = self._guarded(self._settle, back, hands)
+        self._end(back, went, hands)
+        if went is not _Went.WELL or back.is_file or _is_refused(back.outcome):
             return None
-        hands.heartbeat.let_go([back.work])
-        self._in_flight.discard(back.work)
-        return None if back.is_file or _is_refused(back.outcome) else back.attempt.candidate
+        return back.attempt.candidate
+
+    def _end(self, back: _Back, went: _Went, hands: _Hands) -> None:
+        """It is out of our hands, unless the database was away: it may be paid for."""
+        if went is _Went.AGAIN and back.tries < SETTLE_TRIES:
+            self._back.put(replace(back, tries=back.tries + 1))
+        else:
+            hands.heartbeat.let_go([back.work])
+            self._in_flight.discard(back.work)
 
     def _settle(self, back: _Back, hands: _Hands) -> None:
         attempt = back.attempt
@@ -201,12 +247,14 @@ class Pump:
         for candidate in dispatching.choices() if self._room() else ():
             self._fill(candidate, hands)
 
-    def _fill(self, candidate: slots.Candidate, hands: _Hands) -> None:
+    def _fill(self, candidate: slots.Candidate, hands: _Hands, *, wait: bool = False) -> None:
         """Take as many jobs as the account has slots free, and send them."""
         if not (room := self._room()):
             doorbell.wake_idle_neighbour()
             return
-        attempts = dispatching.fill(self._kind, candidate, limit=room, task_id=f"pump-{self._pid}")
+        attempts = dispatching.fill(
+            self._kind, candidate, limit=room, task_id=f"pump-{self._pid}", wait=wait
+        )
         for attempt in attempts:
             self._guarded(self._send, attempt, hands)
         if len(attempts) > 1:
@@ -256,28 +304,31 @@ class Pump:
     def _back_of(
         self, attempt: Attempt, work: Work, settle: Settle, done: Future[Outcome]
     ) -> _Back:
-        is_file, number = settle is settling.fetched, next(self._numbers)
-        if (error := done.exception()) is None:
-            return _Back(is_file, number, attempt, work, settle, done.result())
-        logger.error("A call for submission %s broke", attempt.submission.pk, exc_info=error)
-        return _Back(is_file, number, attempt, work, _let_go, Sent(None))
+        number = next(self._numbers)
+        if error := done.exception():
+            logger.error("A call for submission %s broke", attempt.submission.pk, exc_info=error)
+            return _Back(False, number, attempt, work, _let_go, Sent(None))
+        outcome = done.result()
+        is_file = isinstance(outcome, Fetched) and outcome.error is None
+        return _Back(is_file, number, attempt, work, settle, outcome)
 
-    def _guarded(self, step: Callable[..., None], *args: object) -> bool:
-        """A step that fails costs itself only: what it left is due again, or is settled as lost.
-
-        False if it may go well the next time: the database was away, or chose it as a deadlock's
-        victim.
-        """
+    def _guarded(self, step: Callable[..., None], *args: Any, **options: Any) -> _Went:
+        """A step that fails costs itself only: what it left is due again, or is settled as lost."""
         try:
-            step(*args)
+            step(*args, **options)
         except (OperationalError, InterfaceError) as error:
             logger.warning("Database connection lost, trying again: %s", in_one_line(error))
             connection.close()
             time.sleep(LOOK_SECONDS)
-            return False
+            return _Went.AGAIN
         except Exception:
             logger.exception("A step of generation failed")
-        return True
+            return _Went.WRONG
+        return _Went.WELL
+
+
+def _files(back: _Back) -> Sequence[MediaFile]:
+    return back.outcome.files if isinstance(back.outcome, Fetched) else ()
 
 
 def _let_go(attempt: Attempt, outcome: Outcome) -> Sequence[Output]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from jobs.generation.files import MediaFile
 from jobs.models import Job
 from jobs.queue import transitions
 from jobs.queue.errors import LeaseLost
+from pixsim.core.db.sql import fetch
 from providers import consequences, submissions
 from providers.adapters.base import Accepted, Failed, Output, Running, Succeeded
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
@@ -41,6 +43,15 @@ DOUBT_SECONDS = 30.0
 FIND_SECONDS = 3600.0
 """At least so long a provider that could say what became of a submission is asked."""
 MAX_FETCHES = 8
+
+Made = tuple[Attempt, Sequence[MediaFile]]
+"""A submission that has succeeded, and its files."""
+
+HAS_MADE = """
+UPDATE jobs SET asset_id = made.asset_id, cost = made.cost, error_class = NULL
+FROM unnest(%(ids)s::int[], %(assets)s::int[], %(costs)s::int[]) AS made (id, asset_id, cost)
+WHERE jobs.id = made.id AND jobs.id = ANY(%(ids)s)
+"""
 
 
 def sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
@@ -147,13 +158,7 @@ def timed_out(attempt: Attempt) -> None:
 def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
     """The files of a submission that has succeeded are here, or not."""
     if outcome.error is None:
-        with transaction.atomic():
-            if _lock_job(attempt):
-                _complete(attempt, outcome.files)
-            elif late.reopen(attempt):
-                _complete(attempt, outcome.files)
-                late.charge(attempt.job)
-            submissions.leave_alone(attempt.submission.pk)
+        delivered([(attempt, outcome.files)])
         return ()
     if not outcome.is_final and attempt.submission.fetches < MAX_FETCHES:
         submissions.look_again(attempt.submission.pk, seconds=2.0**attempt.submission.fetches)
@@ -161,8 +166,22 @@ def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
     with transaction.atomic():
         if _lock_job(attempt):
             _end_job(attempt, ProviderError(ErrorClass.INVALID_PARAMETER, outcome.error))
-        submissions.leave_alone(attempt.submission.pk)
+        submissions.leave_alone([attempt.submission.pk])
     return ()
+
+
+def delivered(made: Sequence[Made]) -> None:
+    """The files of these submissions are here: complete their jobs, in one transaction."""
+    with transaction.atomic():
+        held = transitions.lock_leases([attempt.work for attempt, _files in made])
+        tokens = {(work.id, work.lease) for work in held}
+        ours = [one for one in made if (one[0].work.id, one[0].work.lease) in tokens]
+        others = [one for one in made if one not in ours]
+        belated = [one for one in others if late.reopen(one[0])]
+        _complete([*ours, *belated])
+        for attempt, _files in belated:
+            late.charge(attempt.job)
+        submissions.leave_alone([attempt.submission.pk for attempt, _files in made])
 
 
 def not_sent(attempt: Attempt, *, error: ProviderError) -> None:
@@ -223,9 +242,11 @@ def _accepted(attempt: Attempt, accepted: Accepted) -> None:
 
 
 def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> Sequence[Output]:
-    """Done there. With the files in hand it is done here too, else they are to be fetched."""
-    with transaction.atomic():
-        ours = _lock_job(attempt)
+    """Done there. With the files in hand it is done here too, else they are to be fetched; whether
+    the job still wants them is asked when they are here.
+    """
+    with transaction.atomic() if kept else nullcontext():
+        ours = bool(kept) and _lock_job(attempt)
         if not submissions.end(
             attempt.submission,
             status=SubmissionStatus.SUCCEEDED,
@@ -233,37 +254,39 @@ def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) 
             outputs=[_recorded(output) for output in success.outputs if output.data is None],
             provider_job_id=success.provider_job_id,
             cost=success.cost,
-            deliver=ours and not kept,
+            deliver=not kept,
         ):
             return ()
         consequences.recover(attempt.submission.account)
-        if ours and kept:
-            _complete(attempt, kept)
-            return ()
-    return success.outputs if ours else ()
+        if ours:
+            _complete([(attempt, kept)])
+    return () if kept else success.outputs
 
 
-def _complete(attempt: Attempt, kept: Sequence[MediaFile]) -> None:
-    job = attempt.job
-    assets = [
-        files.record(
-            file,
-            job=job,
-            account_id=attempt.submission.account_id,
-            reference=f"{attempt.submission.reference}-{number}",
+def _complete(made: Sequence[Made]) -> None:
+    """The jobs, which are locked, have their assets, cost what they cost, and end."""
+    if not made:
+        return
+    assets = files.record(made)
+    today = datetime.now(UTC).date()
+    fetch(
+        HAS_MADE,
+        {
+            "ids": [attempt.job.pk for attempt, _files in made],
+            "assets": [assets[attempt.job.pk].pk for attempt, _files in made],
+            "costs": [pricing.actual(attempt.job, files=len(kept)) for attempt, kept in made],
+        },
+    )
+    usage.add_all(
+        usage.Usage(
+            attempt.job.owner_id,
+            day=today,
+            images_processed=len(kept),
+            storage_bytes=sum(file.size for file in kept),
         )
-        for number, file in enumerate(kept)
-    ]
-    Job.objects.filter(pk=job.pk).update(
-        asset=assets[0], cost=pricing.actual(job, files=len(kept)), error_class=None
+        for attempt, kept in made
     )
-    usage.add(
-        job.owner_id,
-        day=datetime.now(UTC).date(),
-        images_processed=len(kept),
-        storage_bytes=sum(file.size for file in kept),
-    )
-    transitions.complete([attempt.work])
+    transitions.complete([attempt.work for attempt, _files in made])
 
 
 def _doubted(attempt: Attempt, error: ProviderError) -> None:

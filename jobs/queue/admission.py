@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from accounts import tiers
 from jobs.queue import statements
 from jobs.queue.kinds import Kind
-from jobs.queue.sql import fetch
 from jobs.queue.transitions import window_params
+from pixsim.core.db.sql import fetch
 
 NOBODY = UUID(int=0)
 

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from jobs.queue.items import WorkItem
-from jobs.queue.sql import fetch
 from jobs.queue.statements import ANY_READY
+from pixsim.core.db.sql import fetch
 
 if TYPE_CHECKING:
     from jobs.queue.check import Invariant

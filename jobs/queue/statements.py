@@ -57,6 +57,13 @@ WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
 FOR NO KEY UPDATE
 """
 
+# The same for many, in the order in which all transactions lock items.
+LOCK_LEASES = """
+SELECT id, lease_id FROM {table}
+WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
+ORDER BY id FOR NO KEY UPDATE
+"""
+
 # Not begun, or stopped on request: back to its old place, without a retry.
 GIVE_BACK = """
 UPDATE {table} SET
@@ -101,7 +108,7 @@ WITH gone AS (
     UPDATE {table} SET
         status = 'completed', ready_at = NULL, lease_id = NULL, lease_expires_at = NULL,
         error_message = NULL, {finished} = now(), updated_at = now()
-    WHERE id = ANY(%(ids)s) AND lease_id = %(lease)s AND status = 'processing'
+    WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
     RETURNING id, status, owner_id, {parent} AS parent_id
 )"""
     + _ADMIT_NEXT

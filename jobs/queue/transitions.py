@@ -15,8 +15,8 @@ from accounts import tiers
 from jobs.queue import statements
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left
-from jobs.queue.sql import fetch
 from jobs.queue.work import Work
+from pixsim.core.db.sql import fetch
 from pixsim.core.text import storable
 
 MAX_ERROR_LENGTH = 4000
@@ -40,13 +40,18 @@ def claim_one(kind: Kind, *, item_id: int, task_id: str) -> Work | None:
 
 
 def complete(works: Sequence[Work]) -> set[int]:
-    """End items of one kind and one lease as completed; the ids that were still ours."""
-    first = works[0]
-    return _leave(
-        first.kind,
-        statements.COMPLETE,
-        {"ids": [work.id for work in works], "lease": first.lease},
-    )
+    """End items of one kind as completed; the ids that were still ours.
+
+    They have one lease, or the caller has them locked (`lock_leases`).
+    """
+    return _leave(works[0].kind, statements.COMPLETE, _ids_and_leases(works))
+
+
+def lock_leases(works: Sequence[Work]) -> set[Work]:
+    """Those of one kind that are still ours, and stay so until the open transaction ends."""
+    statement = works[0].kind.sql(statements.LOCK_LEASES)
+    held = set(fetch(statement, _ids_and_leases(works)))
+    return {work for work in works if (work.id, work.lease) in held}
 
 
 def fail(work: Work, *, error: str, permanent: bool = False) -> bool:
@@ -103,11 +108,7 @@ def settle(kind: Kind, *, limit: int = 1000) -> int:
 
 def renew(kind: Kind, works: Sequence[Work]) -> None:
     """Prolong the leases of `works`; those that are lost are marked so."""
-    params = {
-        "ids": [work.id for work in works],
-        "leases": list({work.lease for work in works}),
-        "lease_seconds": settings.QUEUE_LEASE_SECONDS,
-    }
+    params = {**_ids_and_leases(works), "lease_seconds": settings.QUEUE_LEASE_SECONDS}
     held = set(fetch(kind.sql(statements.RENEW), params))
     for work in works:
         if (work.id, work.lease) not in held:
@@ -133,6 +134,13 @@ def _leave(kind: Kind, statement: str, params: dict[str, Any]) -> set[int]:
         if left:
             kind.record_left(cursor, left)
     return {item.id for item in left}
+
+
+def _ids_and_leases(works: Sequence[Work]) -> dict[str, list[int]]:
+    return {
+        "ids": [work.id for work in works],
+        "leases": list({work.lease for work in works}),
+    }
 
 
 def _retry_params() -> dict[str, Any]:

@@ -10,8 +10,8 @@ from jobs.queue import workplace
 from jobs.queue.errors import LeaseLost
 from jobs.queue.items import WorkItem
 from jobs.queue.kinds import Kind
-from jobs.queue.sql import fetch
 from jobs.queue.statements import LOCK_LEASE
+from pixsim.core.db.sql import fetch
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def rows_for_nothing(plan):
         "CLAIM_ONE",
         "RENEW",
         "LOCK_LEASE",
+        "LOCK_LEASES",
         "GIVE_BACK",
         "COMPLETE",
         "FAIL",

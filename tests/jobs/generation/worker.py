@@ -21,7 +21,6 @@ from jobs.queue import doorbell  # noqa: E402
 from jobs.queue.drain import drain  # noqa: E402
 from jobs.queue.standby import Standby  # noqa: E402
 from jobs.queue.sweeper import Sweeper  # noqa: E402
-from providers import slots  # noqa: E402
 
 
 def die(*_args: Any, **_options: Any) -> None:
@@ -38,12 +37,12 @@ def then_die(step: Callable[..., Any]) -> Callable[..., Any]:
 
 STEPS: dict[str, tuple[object, str, bool]] = {
     # What is replaced, and whether it is done first.
-    "before intent": (slots, "occupy", False),
+    "before intent": (dispatching, "_occupied", False),
     "after intent": (dispatching, "request_for", False),
     "after send": (settling, "sent", False),
     "after accept": (settling, "sent", True),
     "during polling": (settling, "checked", False),
-    "after success before the asset": (settling, "fetched", False),
+    "after success before the asset": (settling, "delivered", False),
     "after the asset before commit": (files, "record", True),
 }
 

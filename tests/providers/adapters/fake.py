@@ -33,6 +33,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import aiohttp
 from aiohttp import web
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from providers.adapters.base import Credentials
 from providers.adapters.errors import ErrorClass
@@ -425,7 +426,7 @@ class Fake:
         return task
 
     async def _serve_file(self, request: web.Request) -> web.Response:
-        body, kind = self.file or (picture(), "image/png")
+        body, kind = self.file or (picture(name=request.match_info["name"]), "image/png")
         return web.Response(body=body, content_type=kind)
 
     async def _tell(self, request: web.Request) -> web.Response:
@@ -468,10 +469,12 @@ class Chaos:
 
 
 @cache
-def picture(side: int = 64) -> bytes:
-    """A sound PNG."""
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((side, side)).convert("RGB").save(buffer, "PNG")
+def picture(side: int = 64, name: str = "") -> bytes:
+    """A sound PNG; another name makes it another file."""
+    buffer, about = io.BytesIO(), PngInfo()
+    about.add_text("Title", name)
+    image = Image.linear_gradient("L").resize((side, side)).convert("RGB")
+    image.save(buffer, "PNG", pnginfo=about)
     return buffer.getvalue()
 
 

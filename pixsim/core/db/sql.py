@@ -1,4 +1,4 @@
-"""Running the queue's statements as prepared ones.
+"""Running our own statements as prepared ones.
 
 Django binds parameters on the client, so the server plans every statement anew; planning costs
 more than running most of these. On a cursor of psycopg's own they are planned once per connection.
