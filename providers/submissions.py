@@ -19,6 +19,7 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from pixsim.core.db.sql import fetch
+from pixsim.core.text import storable_json
 from providers.adapters.base import Operation
 from providers.adapters.errors import ProviderError
 from providers.models import ProviderSubmission, SubmissionStatus
@@ -89,7 +90,7 @@ def accept(
         ).update(
             status=SubmissionStatus.ACCEPTED,
             provider_job_id=provider_job_id,
-            response=dict(response),
+            response=storable_json(response),
             accepted_at=now,
             deadline_at=now + timedelta(seconds=run_seconds),
             next_poll_at=now + timedelta(seconds=first_look(expected_seconds)),
@@ -134,8 +135,8 @@ def end(
         "status": str(status),
         "cost": cost,
         "deliver_within": HANDS_SECONDS if deliver else None,
-        "response": None if response is None else Jsonb(dict(response)),
-        "outputs": None if outputs is None else Jsonb(list(outputs)),
+        "response": None if response is None else Jsonb(storable_json(response)),
+        "outputs": None if outputs is None else Jsonb(storable_json(outputs)),
         "provider_job_id": provider_job_id,
         "error_class": error and str(error.error_class),
         "error_message": error and str(error),

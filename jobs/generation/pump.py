@@ -230,6 +230,8 @@ class Pump:
         if went is _Went.AGAIN and back.tries < SETTLE_TRIES:
             self._back.put(replace(back, tries=back.tries + 1))
         else:
+            if went is _Went.WRONG and back.settle in (settling.sent, settling.found):
+                self._guarded(settling.given_up, back.attempt)  # it would go wrong again
             hands.heartbeat.let_go([back.work])
             self._in_flight.discard(back.work)
 

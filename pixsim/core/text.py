@@ -1,5 +1,12 @@
 """Text of strangers, as far as PostgreSQL can hold it."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
+LONGEST_ESCAPE = 6
+"""Characters that one may become: half a surrogate pair is written as \\udXXX."""
+
 
 def storable(text: str, *, longest: int) -> str:
     """`text` cut to `longest` characters, with NUL and halves of surrogate pairs written out.
@@ -8,3 +15,17 @@ def storable(text: str, *, longest: int) -> str:
     """
     plain = text[:longest].replace("\x00", "\\0")
     return plain.encode("utf-8", "backslashreplace").decode()[:longest]
+
+
+def storable_json(value: Any) -> Any:
+    """`value`, as JSON has it, with what jsonb refuses made storable: such text, NaN, infinities."""
+    match value:
+        case str():
+            return storable(value, longest=LONGEST_ESCAPE * len(value))
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {storable_json(name): storable_json(one) for name, one in value.items()}
+        case list() | tuple():
+            return [storable_json(one) for one in value]
+    return value

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pixsim.core.text import storable
+
+MAX_MESSAGE = 4000
+
 
 class ErrorClass(StrEnum):
     """Why a call or a generation failed."""
@@ -47,7 +51,7 @@ class ProviderError(Exception):
         code: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(storable(message, longest=MAX_MESSAGE))
         self.error_class = error_class
         self.code = code
         self.retry_after = retry_after

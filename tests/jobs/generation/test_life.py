@@ -468,6 +468,29 @@ def test_an_answer_is_kept_while_the_database_is_away(fake, account, ada, monkey
     assert (job.status, len(submissions(job))) == ("completed", 1)
 
 
+def test_an_answer_that_postgresql_cannot_hold_is_written_out(fake, account) -> None:
+    odd = {"note": "a\x00b\ud800", "score": float("nan"), "list": ["\x00"]}
+    fake.script("submit", Behaviour(change=lambda view: {**view, **odd}))
+    fake.script("check", Behaviour(change=lambda view: {**view, **odd}))
+    job = finish(ask())
+    assert job.status == "completed"
+    response = submissions(job)[0].response
+    assert (response["note"], response["score"], response["list"]) == (
+        "a\\0b\\ud800", None, ["\\0"],
+    )  # fmt: skip
+
+
+def test_an_answer_that_cannot_be_recorded_ends_the_job_and_keeps_no_slot(
+    fake, account, ada
+) -> None:
+    fake.script("submit", Behaviour(change=lambda view: {**view, "id": "x" * 300}))
+    job = finish(ask(ada))
+    assert (job.status, job.error_class) == ("failed", "undecided")
+    assert submissions(job)[0].status == "failed"
+    assert credits.balance(ada) == 998
+    services.settle_job(job=job, charge=False)
+
+
 def test_a_call_that_breaks_is_looked_up(fake, account, ada, monkeypatch) -> None:
     async def broken(*args: object) -> None:
         await real(*args)
