@@ -38,7 +38,7 @@ from jobs.queue.kinds import Kind
 from jobs.queue.work import Work
 from pixsim.core.net import Client
 from providers import slots, submissions
-from providers.adapters import UnknownProvider
+from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.base import Output, Succeeded
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.params import ParamsRefused
@@ -116,7 +116,7 @@ class Pump:
         self._pid = os.getpid()
         self._back: queue.PriorityQueue[_Back] = queue.PriorityQueue()
         self._numbers = itertools.count()
-        self._in_flight: set[Work] = set()
+        self._in_flight: dict[Work, Adapter] = {}
         self._is_driven = self._has_looked = False
         self._asked_at = 0.0
         self._guard = threading.Lock()
@@ -233,7 +233,7 @@ class Pump:
             if went is _Went.WRONG and back.settle in (settling.sent, settling.found):
                 self._guarded(settling.given_up, back.attempt)  # it would go wrong again
             hands.heartbeat.let_go([back.work])
-            self._in_flight.discard(back.work)
+            self._in_flight.pop(back.work, None)
 
     def _settle(self, back: _Back, hands: _Hands) -> None:
         attempt = back.attempt
@@ -251,7 +251,7 @@ class Pump:
 
     def _fill(self, candidate: slots.Candidate, hands: _Hands, *, wait: bool = False) -> None:
         """Take as many jobs as the account has slots free, and send them."""
-        if not (room := self._room()):
+        if not (room := self._room(adapter_named(candidate.provider_id))):
             doorbell.wake_idle_neighbour()
             return
         attempts = dispatching.fill(
@@ -262,8 +262,13 @@ class Pump:
         if len(attempts) > 1:
             doorbell.wake_idle_neighbour()
 
-    def _room(self) -> int:
-        return max(0, MAX_IN_FLIGHT - len(self._in_flight))
+    def _room(self, adapter: Adapter | None = None) -> int:
+        """How many more calls there may be, of this adapter if one is named."""
+        room = MAX_IN_FLIGHT - len(self._in_flight)
+        if adapter is not None and adapter.calls_at_once is not None:
+            its = sum(one is adapter for one in self._in_flight.values())
+            room = min(room, adapter.calls_at_once - its)
+        return max(0, room)
 
     def _send(self, attempt: Attempt, hands: _Hands) -> None:
         try:
@@ -295,7 +300,7 @@ class Pump:
         hands: _Hands,
     ) -> None:
         work = attempt.work
-        self._in_flight.add(work)
+        self._in_flight[work] = attempt.adapter
         if settle is settling.sent:
             hands.heartbeat.hold([work])
         future = asyncio.run_coroutine_threadsafe(call, hands.loop)

@@ -137,6 +137,8 @@ class Adapter(ABC):
     can_cancel: ClassVar[bool] = False
     credential: ClassVar[str | None] = "api_key"
     """The field of Credentials that an account needs; None: no account's secret is needed."""
+    calls_at_once: ClassVar[int | None] = None
+    """How many calls one worker process may have under way, where they take its own time."""
 
     @abstractmethod
     async def submit(

@@ -60,6 +60,7 @@ class Local(Adapter):
     can_find = True
     can_cancel = True
     credential = None
+    calls_at_once = 2  # one is rendered, one waits; more would keep them from other processes
 
     async def submit(
         self, http: Http, credentials: Credentials, request: Request
