@@ -118,7 +118,10 @@ class Bench:
     def pixsim(self, *, jobs: int, seconds: float) -> dict[str, Any]:
         """Through the fake provider, by real Celery workers."""
         with Provider(seconds) as provider:
-            environment = {"PROVIDER_BASE_URLS": json.dumps({"simple": provider.url})}
+            environment = {
+                "PROVIDER_BASE_URLS": json.dumps({"simple": provider.url}),
+                "SIMPLE_SUBMIT_SECONDS": "30",
+            }
             self._run("simple", jobs, environment, params={})
             return measured(provider.log())
 

@@ -1,6 +1,7 @@
 """The activity log: who did what to which thing."""
 
 from django.db import models
+from django.db.models import Q
 
 from accounts.models.profiles import Profile
 from pixsim.core.db.expressions import TransactionNow
@@ -32,6 +33,12 @@ class ActivityLog(models.Model):
         indexes = [
             # A person's activity, newest first, and the foreign key of a profile that is deleted.
             NamedIndex(fields=["user", "timestamp"], name="ix_activity_logs_user_timestamp"),
+            # What people did to a thing: its story.
+            NamedIndex(
+                fields=["resource_type", "resource_id"],
+                name="ix_activity_logs_resource",
+                condition=Q(resource_id__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

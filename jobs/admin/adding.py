@@ -14,14 +14,17 @@ from django.contrib.admin.widgets import (
     AutocompleteSelect,
     ForeignKeyRawIdWidget,
 )
-from django.http import HttpRequest
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
+from django.utils.datastructures import MultiValueDict
 from django.utils.http import urlencode
 
 from accounts.errors import AccountsError, LimitExceeded
 from accounts.models import Profile
 from jobs import services
 from jobs.errors import GenerationRefused
+from jobs.generation import inputs
 from jobs.models import Job, OperationType, Workspace
 from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from providers.adapters import Adapter, all_adapters
@@ -109,22 +112,55 @@ class AskForm(forms.Form):
         return values
 
 
+class FileInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class UploadForm(forms.Form):
+    """Files from one's own computer in place of addresses: one input per parameter that takes media."""
+
+    def __init__(self, schema: type[Params], *, data: Any = None, files: Any = None) -> None:
+        super().__init__(data, files, prefix="upload")
+        for name in inputs.media_fields(schema):
+            self.fields[name] = forms.FileField(
+                required=False,
+                widget=FileInput,
+                help_text=f"Becomes an asset of the owner, and the {name} of this job.",
+            )
+
+    def given(self, name: str) -> list[UploadedFile]:
+        """The files that were sent for a parameter."""
+        return list(self.files.getlist(self.add_prefix(name))) if self.files else []
+
+
 class Asking:
-    """The two forms of one choice: as shown, as sent, and after a refusal."""
+    """The forms of one choice: as shown, as sent, and after a refusal."""
 
     def __init__(
-        self, choice: Choice, *, data: Mapping[str, Any] | None = None, like: Job | None = None
+        self,
+        choice: Choice,
+        *,
+        data: QueryDict | None = None,
+        files: MultiValueDict[str, UploadedFile] | None = None,
+        like: Job | None = None,
     ) -> None:
         self.choice = choice
+        self._data = data.copy() if data is not None else None
         self.ask = AskForm(data, initial=_values_of(like))
+        self.uploads = UploadForm(choice.schema, data=data, files=files)
         self.params: ParamsForm = form_of(choice.schema)(
-            data, prefix="params", initial=_params_of(like, choice)
+            self._data, prefix="params", initial=_params_of(like, choice)
         )
 
     def create(self) -> Job | None:
         """The job, if everything is in order; else None, and each error stands on its field."""
         # Both are looked at, so that all mistakes are shown at once.
-        if not all([self.ask.is_valid(), self.params.is_valid()]):
+        is_asked = self.ask.is_valid()
+        refusals = self._upload() if is_asked else {}
+        is_described = self.params.is_valid()
+        for name, text in refusals.items():
+            self.params.add_error(name, text)
+        if refusals or not (is_asked and is_described):
             return None
         asked = self.ask.cleaned_data
         params = self.params.params
@@ -151,6 +187,28 @@ class Asking:
             self._refuse("owner", str(refused))
         return None
 
+    def _upload(self) -> dict[str, str]:
+        """Make the files that were sent assets of the owner, and let their parameters name them;
+        the refusals. What was uploaded stays, also if something else is refused.
+        """
+        refusals = {}
+        for name in self.uploads.fields:
+            assets = []
+            for file in self.uploads.given(name):
+                try:
+                    asset = services.upload_asset(
+                        owner=self.ask.cleaned_data["owner"],
+                        data=file.read(services.MAX_UPLOAD_BYTES + 1),
+                        name=file.name or name,
+                    )
+                except GenerationRefused as error:
+                    refusals[name] = " ".join(error.errors.values())
+                else:
+                    assets.append(f"{inputs.ASSET}{asset.pk}")
+            if assets and self._data is not None:
+                self._data[self.params.add_prefix(name)] = "\n".join(assets)
+        return refusals
+
     def context(self, model_admin: Any) -> dict[str, Any]:
         """What the template shows."""
         asked = [
@@ -161,12 +219,15 @@ class Asking:
             ("More", {"classes": ["collapse"], "fields": ["workspace", "idempotency_key"]}),
         ]
         params = [("Parameters", {"fields": list(self.params.fields)})]
+        names = list(self.uploads.fields)
+        uploads = [("Or files from your computer", {"fields": names})] if names else []
         # The helper draws any form; its stub knows those of models only.
         drawn: Any = AdminForm
         return {
             "choice": self.choice,
             "others": list(_models(self.choice)),
             "params_form": drawn(self.params, params, {}, model_admin=model_admin),
+            "upload_form": drawn(self.uploads, uploads, {}, model_admin=model_admin),
             "ask_form": drawn(self.ask, asked, {}, model_admin=model_admin),
             "errors": bool(self.ask.errors or self.params.errors),
             "general_errors": [

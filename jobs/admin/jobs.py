@@ -213,7 +213,7 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
             context["providers"] = adding.all_choices()
             return render(request, "admin/jobs/job/choose.html", context)
         data = request.POST if request.method == "POST" else None
-        asking = adding.Asking(choice, data=data, like=like)
+        asking = adding.Asking(choice, data=data, files=request.FILES, like=like)
         job = asking.create() if data is not None else None
         if job is None:
             context |= asking.context(self)

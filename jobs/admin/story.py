@@ -12,11 +12,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from accounts.models import CreditTransaction
 from jobs import pricing
 from jobs.admin.adding import choice_of
 from jobs.admin.assets import player, size_of
+from jobs.deeds import deeds
 from jobs.generation import waiting
 from jobs.models import Asset, Job, JobStatus
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
@@ -185,6 +187,8 @@ def _made(job: Job) -> list[dict[str, Any]]:
 def _events(job: Job, attempts: list[ProviderSubmission]) -> Iterator[Event]:
     yield Event(job.created_at, "quiet", _asked(job), _lines_of_asking(job))
     yield from _ledger(job)
+    for at, deed in deeds(job):
+        yield Event(at, "quiet", capfirst(deed))
     for number, one in enumerate(attempts):
         yield from _attempt_events(job, number, one)
     if job.status == JobStatus.PENDING and job.available_at:

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts.models import ActivityLog
 from jobs import pricing
+from jobs.deeds import deeds
 from jobs.generation import waiting
 from jobs.models import Job, JobStatus
 from pixsim.core import blobs
@@ -80,7 +80,7 @@ def story(job: Job) -> list[str]:
     happened = [
         *_asked(job),
         *(event for one in attempts for event in _attempt_events(one)),
-        *_deeds(job),
+        *deeds(job),
         (_ended_at(job, attempts) or timezone.now(), sentence(job)),
     ]
     happened.sort(key=itemgetter(0))
@@ -120,15 +120,6 @@ def _attempt_events(one: ProviderSubmission) -> Iterator[Event]:
         yield one.responded_at, f"{name}: {one.status}{took}{error}"
     else:
         yield timezone.now(), f"{name}: {one.status}, looked after {one.polls} times{error}"
-
-
-def _deeds(job: Job) -> Iterator[Event]:
-    """What people did to it, from the activity log."""
-    log = ActivityLog.objects.filter(resource_type="job", resource_id=str(job.pk))
-    for line in log.select_related("user"):
-        what = line.action.removeprefix("job.").replace("_", " ")
-        told = "".join(f", {name} {value}" for name, value in (line.metadata or {}).items())
-        yield line.timestamp, f"{what} by {line.user.email if line.user else 'an operator'}{told}"
 
 
 def _cost(job: Job) -> Iterator[str]:

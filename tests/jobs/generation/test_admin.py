@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,7 +15,7 @@ from jobs import services
 from jobs.models import Asset, Job, Workspace
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.jobs.generation.conftest import ask, finish, work
-from tests.providers.adapters.fake import DROPPED_AFTER, Ending, refuses
+from tests.providers.adapters.fake import DROPPED_AFTER, Ending, picture, refuses
 from tests.providers.adapters.simple_adapter import SimpleAdapter
 from tests.providers.adapters.simple_fake import error
 
@@ -95,6 +96,51 @@ def test_a_job_that_is_added_in_the_form_runs_and_its_page_shows_what_it_made(
     assert "sandbox" in answer["Content-Security-Policy"]
     again = admin_client.get(ADD, {"like": job.pk}).content.decode()
     assert "a red panda" in again
+
+
+def test_a_player_may_jump_in_a_file(admin_client: Client, blob_folder: Any) -> None:
+    song = finish(
+        services.create_job(
+            owner=None, provider="local", operation="song", params={"title": "Dunes", "seconds": 5}
+        )
+    )
+    url = reverse("admin:jobs_asset_file", args=[song.asset_id, "whole"])
+    whole = admin_client.get(url)
+    data = b"".join(whole.streaming_content)
+    assert whole["Accept-Ranges"] == "bytes"
+    part = admin_client.get(url, headers={"Range": "bytes=8-11", "If-Range": whole["ETag"]})
+    assert (part.status_code, b"".join(part.streaming_content)) == (206, b"WAVE")
+    assert part["Content-Range"] == f"bytes 8-11/{len(data)}"
+    assert part["Content-Length"] == "4"
+    assert part["Content-Type"] == "audio/wav"
+    other = admin_client.get(url, headers={"Range": "bytes=8-11", "If-Range": '"another"'})
+    assert other.status_code == 200
+    beyond = admin_client.get(url, headers={"Range": f"bytes={len(data)}-"})
+    assert (beyond.status_code, beyond["Content-Range"]) == (416, f"bytes */{len(data)}")
+
+
+EDIT = {"provider": "local", "operation": "image_to_image"}
+
+
+def test_a_file_from_ones_own_computer_is_an_input(
+    admin_client: Client, ada: Profile, blob_folder: Any
+) -> None:
+    assert 'name="upload-image"' in admin_client.get(ADD, EDIT).content.decode()
+    assert "upload-" not in admin_client.get(ADD, PICTURE).content.decode()
+    effect = {"params-effect": "auto", "params-format": "png", "params-quality": "88"}
+
+    text = SimpleUploadedFile("notes.txt", b"no picture", "image/png")
+    page = post(admin_client, EDIT, **effect, **{"upload-image": text}).content.decode()
+    assert "notes.txt: It is no picture, video or sound" in page
+    assert not Job.objects.exists()
+
+    mine = SimpleUploadedFile("mine.png", picture(), "image/png")
+    post(admin_client, EDIT, owner=ada.pk, **effect, **{"upload-image": mine})
+    job = Job.objects.get()
+    asset = Asset.objects.get()
+    assert (asset.user, asset.description) == (ada.user, "mine.png")
+    assert job.params["image"] == f"asset:{asset.pk}"
+    assert finish(job).status == "completed"
 
 
 def test_every_refusal_lands_on_its_field_and_nothing_is_kept(
@@ -311,7 +357,8 @@ def test_what_a_job_cost_that_may_have_been_charged_is_settled_by_a_button(
     assert credits.unexplained() == []
     page = admin_client.get(page_of(jobs[1])).content.decode()
     assert "2 credits given back" in page
-    assert "Settle" not in page
+    assert "Settle:" not in page
+    assert "Settled by admin@example.com, charge False" in page
 
 
 def test_a_job_is_made_more_urgent_as_far_as_its_owners_tier_allows(

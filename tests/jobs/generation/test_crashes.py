@@ -126,7 +126,7 @@ def test_many_workers_never_exceed_an_account_and_lose_no_slot(
     for thread in threads:
         thread.start()
     try:
-        work(lambda: bool(hurry(accounts=True)) or ended(*jobs)(), seconds=170)
+        work(lambda: bool(hurry(accounts=True)) or ended(*jobs)(), seconds=170 + jobs_count / 2)
     finally:
         stop.set()
         for thread in threads:

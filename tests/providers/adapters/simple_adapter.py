@@ -1,7 +1,8 @@
 """The adapter of SimpleFake, as small as an adapter can be.
 
 Importing this module makes `simple` one of all_adapters(), if that was not called before. The
-environment decides what it can do: SIMPLE_CAN_FIND=0 takes `find` away.
+environment decides what it can do: SIMPLE_CAN_FIND=0 takes `find` away, SIMPLE_SUBMIT_SECONDS is how
+long it waits for an answer (5).
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def _operation(name: str) -> Operation:
         name,
         {"plain": SimpleParams},
         expected_seconds=1.0,
-        deadlines=Deadlines(submit=5.0, run=30.0, total=120.0),
+        deadlines=Deadlines(
+            submit=float(os.environ.get("SIMPLE_SUBMIT_SECONDS", "5")), run=30.0, total=120.0
+        ),
     )
 
 
