@@ -160,7 +160,7 @@ def _answer(blob: File, *, name: str, kind: str, asked: str | None) -> HttpRespo
         "Content-Range": f"bytes {part.start}-{part.stop - 1}/{blob.size}",
         "Content-Length": str(len(part)),
     }
-    return StreamingHttpResponse(bytes_of(blob, part), 206, content_type=kind, headers=about)
+    return StreamingHttpResponse(bytes_of(blob, part), status=206, content_type=kind, headers=about)
 
 
 def player(asset: Asset) -> SafeString:
