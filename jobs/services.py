@@ -24,6 +24,7 @@ from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.base import Operation
 from providers.adapters.params import Params, ParamsRefused, validated
+from providers.models.submissions import IS_LIVE
 
 SYSTEM_USERNAME = "system"
 MAX_UPLOAD_BYTES = 256 * 1024**2
@@ -167,7 +168,7 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
                 f"Job {job.pk} may have been charged for. Decide that first: "
                 f"`manage.py job {job.pk} settle --charge` or `--release`."
             )
-        if job.submissions.filter(status__in=["accepted", "unknown"]).exists():
+        if job.submissions.filter(IS_LIVE).exists():
             raise WrongState(
                 f"The provider is still at work on job {job.pk}. Try again when it has ended there."
             )

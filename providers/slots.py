@@ -87,6 +87,9 @@ UPDATE provider_accounts SET last_used = now() WHERE id = (
 RETURNING *
 """
 
+# Whoever holds an account does so for milliseconds; for somebody's open session nobody stands still.
+PATIENCE = "SET LOCAL lock_timeout = '1s'"
+
 # A statement of its own after the lock, so that it sees what others have committed.
 FREE = f"SELECT {_FREE} FROM provider_accounts account WHERE account.id = %(id)s"
 
@@ -186,8 +189,10 @@ def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
 
 def lock(candidate: Candidate, *, wait: bool = False) -> ProviderAccount | None:
     """The account, locked until the transaction ends; None if it is closed by now, or taken and we
-    do not `wait`.
+    do not `wait`. Raises OperationalError after a second of waiting.
     """
+    if wait:
+        fetch(PATIENCE, {})
     statement = LOCK.format(wait="" if wait else "SKIP LOCKED")
     params = {"id": candidate.account_id, "providers": [candidate.provider_id]}
     return next(iter(ProviderAccount.objects.raw(statement, params)), None)

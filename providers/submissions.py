@@ -51,7 +51,7 @@ UPDATE provider_submissions SET
     status = %(status)s,
     cost = %(cost)s,
     responded_at = now(),
-    duration_ms = extract(epoch FROM now() - submitted_at) * 1000,
+    duration_ms = least(extract(epoch FROM now() - submitted_at) * 1000, 2147483647),
     next_poll_at = now() + make_interval(secs => %(deliver_within)s),
     response = coalesce(%(response)s, response),
     outputs = coalesce(%(outputs)s, outputs),

@@ -13,11 +13,14 @@ from jobs.models import Job
 from jobs.queue import transitions
 from jobs.queue.kinds import Kind
 from jobs.queue.work import Work
+from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.db.sql import fetch
-from providers import slots, webhooks
+from providers import consequences, slots, webhooks
 from providers.adapters import all_adapters
 from providers.adapters.base import Request
+from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.params import validated
+from providers.credentials import credentials_of
 from providers.models import ProviderAccount, ProviderSubmission, SubmissionStatus
 
 # In the order of the claim: EXISTS would let the planner read the table until it meets one.
@@ -72,20 +75,32 @@ def fill(
     record of intent and must be sent, or is settled as lost.
     """
     account = slots.lock(candidate, wait=wait)
-    room = min(limit, candidate.room, slots.free(account)) if account else 0
-    if account is None or room == 0:
+    if account is None or not _has_secrets(account):
+        return []
+    room = min(limit, candidate.room, slots.free(account))
+    if room == 0:
         return []
     works = transitions.claim(
         kind,
         limit=room,
         task_id=task_id,
         provider=candidate.provider_id,
-        user=candidate.user_id,
+        user=account.user_id if account.is_private else None,
     )
     if not works:
         return []
     submissions = _occupied(works, account=account, choice=candidate.reason)
     return [attempt_of(submission, candidate) for submission in submissions]
+
+
+def _has_secrets(account: ProviderAccount) -> bool:
+    """Whether its secrets can be read; if not, it is in error until somebody mends it."""
+    try:
+        credentials_of(account)
+    except CredentialsUnreadable as error:
+        consequences.visit(account.pk, ProviderError(ErrorClass.AUTH, str(error)))
+        return False
+    return True
 
 
 def _occupied(

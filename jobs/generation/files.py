@@ -262,7 +262,7 @@ def _look_at_wav(data: bytes) -> _Look:
 def _look_at_mp4(data: bytes) -> _Look:
     """Duration and size from the boxes `moov/mvhd` and `moov/trak/tkhd` (ISO 14496-12)."""
     duration = width = height = None
-    for name, body in _boxes(data, {"moov", "trak"}):
+    for name, body in _boxes(memoryview(data), ("moov", "trak")):
         if name == "mvhd":
             wide = body[0] == 1
             scale, length = struct.unpack_from(">IQ" if wide else ">II", body, 20 if wide else 12)
@@ -273,8 +273,8 @@ def _look_at_mp4(data: bytes) -> _Look:
     return _Look(width, height, duration)
 
 
-def _boxes(data: bytes, entered: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Name and body of each box, and of those inside the ones to be `entered`."""
+def _boxes(data: memoryview, entered: Sequence[str]) -> Iterator[tuple[str, memoryview]]:
+    """Name and body of each box, and of those inside the ones to be `entered`, level by level."""
     position = 0
     while position + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, position)
@@ -287,8 +287,8 @@ def _boxes(data: bytes, entered: set[str]) -> Iterator[tuple[str, bytes]]:
             raise BadOutput("The video is damaged.")
         body = data[position + head : end]
         label = name.decode("latin-1")
-        if label in entered:
-            yield from _boxes(body, entered)
+        if label in entered[:1]:
+            yield from _boxes(body, entered[1:])
         else:
             yield label, body
         position = end

@@ -78,9 +78,13 @@ class GenerationKind(Kind):
     owner_sql = "SELECT id FROM profiles WHERE profiles.user_id = item.user_id"
     runnable_sql = PARENT_IS_DONE
     reason_sql = "'It waits for its parent job ' || item.parent_job_id || '.'"
-    claimable_sql = (
-        "provider_id = %(provider)s AND (%(user)s::int IS NULL OR user_id = %(user)s::int)"
-    )
+    # Not one whose last attempt is still live, though somebody has revived it. Counted, so that the
+    # planner keeps to the order of the claim.
+    claimable_sql = """
+        provider_id = %(provider)s AND (%(user)s::int IS NULL OR user_id = %(user)s::int)
+        AND (SELECT count(*) FROM provider_submissions live
+             WHERE live.job_id = jobs.id AND live.reference IS NOT NULL
+               AND live.status IN ('pending', 'accepted', 'unknown')) = 0"""
     rescuable_sql = f"NOT {GUARDED}"
     ended = ("completed", "failed", "cancelled")
     finished_sql = "completed_at"

@@ -221,17 +221,16 @@ class Pump:
     def _settle_one(self, back: _Back, hands: _Hands) -> slots.Candidate | None:
         went = self._guarded(self._settle, back, hands)
         self._end(back, went, hands)
-        if went is not _Went.WELL or back.is_file or _is_refused(back.outcome):
-            return None
-        return back.attempt.candidate
+        return back.attempt.candidate if went is _Went.WELL and _is_done(back.outcome) else None
 
     def _end(self, back: _Back, went: _Went, hands: _Hands) -> None:
         """It is out of our hands, unless the database was away: it may be paid for."""
         if went is _Went.AGAIN and back.tries < SETTLE_TRIES:
-            self._back.put(replace(back, tries=back.tries + 1))
+            again = replace(back, number=next(self._numbers), tries=back.tries + 1)
+            self._back.put(again)
         else:
-            if went is _Went.WRONG and back.settle in (settling.sent, settling.found):
-                self._guarded(settling.given_up, back.attempt)  # it would go wrong again
+            if went is _Went.WRONG:
+                self._guarded(_give_up, back)
             hands.heartbeat.let_go([back.work])
             self._in_flight.pop(back.work, None)
 
@@ -239,7 +238,8 @@ class Pump:
         attempt = back.attempt
         if outputs := back.settle(attempt, back.outcome):
             # Addresses and keys are fresh now; who comes later has to ask for them again.
-            self._start(attempt, settling.fetched, hands.caller.fetch(attempt, outputs), hands)
+            call = hands.caller.fetch(attempt, outputs)
+            self._start(attempt, attempt.work, settling.fetched, call, hands)
 
     def _look(self, hands: _Hands) -> None:
         """Look after what is due first: it may free slots. Then fill slots."""
@@ -247,7 +247,7 @@ class Pump:
         for submission in submissions.take_due(limit=room) if room else ():
             self._guarded(self._follow, submission, hands)
         for candidate in dispatching.choices() if self._room() else ():
-            self._fill(candidate, hands)
+            self._guarded(self._fill, candidate, hands)
 
     def _fill(self, candidate: slots.Candidate, hands: _Hands, *, wait: bool = False) -> None:
         """Take as many jobs as the account has slots free, and send them."""
@@ -257,8 +257,12 @@ class Pump:
         attempts = dispatching.fill(
             self._kind, candidate, limit=room, task_id=f"pump-{self._pid}", wait=wait
         )
-        for attempt in attempts:
-            self._guarded(self._send, attempt, hands)
+        works = [attempt.work for attempt in attempts]
+        # All at once: what stands in line behind large inputs keeps its lease.
+        hands.heartbeat.hold(works)
+        self._in_flight |= {work: one.adapter for work, one in zip(works, attempts, strict=True)}
+        for attempt, work in zip(attempts, works, strict=True):
+            self._send(attempt, work, hands)
         if len(attempts) > 1:
             doorbell.wake_idle_neighbour()
 
@@ -270,14 +274,20 @@ class Pump:
             room = min(room, adapter.calls_at_once - its)
         return max(0, room)
 
-    def _send(self, attempt: Attempt, hands: _Hands) -> None:
+    def _send(self, attempt: Attempt, work: Work, hands: _Hands) -> None:
+        """Send it, unless its job or its inputs are no longer sound, or out of reach for now."""
         try:
             request = dispatching.request_for(attempt)
         except (ParamsRefused, BadInput, KeyError) as refused:
             error = ProviderError(ErrorClass.INVALID_PARAMETER, str(refused))
-            settling.not_sent(attempt, error=error)
+        except Exception as failed:
+            logger.warning("Submission %s is not sent", attempt.submission.pk, exc_info=failed)
+            error = ProviderError(ErrorClass.UNAVAILABLE, f"It was not sent: {in_one_line(failed)}")
+        else:
+            self._start(attempt, work, settling.sent, hands.caller.submit(attempt, request), hands)
             return
-        self._start(attempt, settling.sent, hands.caller.submit(attempt, request), hands)
+        number = next(self._numbers)
+        self._back.put(_Back(False, number, attempt, work, settling.not_sent, Sent(error)))
 
     def _follow(self, submission: ProviderSubmission, hands: _Hands) -> None:
         """Do what a due submission needs: look it up, check it, cancel it, or fetch its files."""
@@ -290,19 +300,17 @@ class Pump:
         if step is None:
             settling.given_up(attempt)
             return
-        self._start(attempt, *step, hands)
+        self._start(attempt, attempt.work, *step, hands)
 
     def _start(
         self,
         attempt: Attempt,
+        work: Work,
         settle: Settle,
         call: Coroutine[Any, Any, Outcome],
         hands: _Hands,
     ) -> None:
-        work = attempt.work
         self._in_flight[work] = attempt.adapter
-        if settle is settling.sent:
-            hands.heartbeat.hold([work])
         future = asyncio.run_coroutine_threadsafe(call, hands.loop)
         future.add_done_callback(
             lambda done: self._back.put(self._back_of(attempt, work, settle, done))
@@ -312,10 +320,11 @@ class Pump:
         self, attempt: Attempt, work: Work, settle: Settle, done: Future[Outcome]
     ) -> _Back:
         number = next(self._numbers)
-        if error := done.exception():
-            logger.error("A call for submission %s broke", attempt.submission.pk, exc_info=error)
+        try:
+            outcome = done.result()
+        except BaseException:
+            logger.exception("A call for submission %s broke", attempt.submission.pk)
             return _Back(False, number, attempt, work, _let_go, Sent(None))
-        outcome = done.result()
         is_file = isinstance(outcome, Fetched) and outcome.error is None
         return _Back(is_file, number, attempt, work, settle, outcome)
 
@@ -344,9 +353,19 @@ def _let_go(attempt: Attempt, outcome: Outcome) -> Sequence[Output]:
     return ()
 
 
-def _is_refused(outcome: Outcome) -> bool:
-    """Whether it says something about the account or the provider, which a new look takes in."""
-    return isinstance(outcome, Sent) and isinstance(outcome.result, ProviderError)
+def _give_up(back: _Back) -> None:
+    """Its outcome cannot be recorded, and would not be the next time."""
+    if back.settle in (settling.sent, settling.found):
+        settling.given_up(back.attempt)
+    elif back.settle is settling.checked_last:
+        settling.timed_out(back.attempt)
+    elif isinstance(back.outcome, Fetched):
+        settling.fetched(back.attempt, Fetched(error="What it made cannot be recorded."))
+
+
+def _is_done(outcome: Outcome) -> bool:
+    """Whether the slot is free, and the account fit for the next: all else a new look takes in."""
+    return isinstance(outcome, Sent) and isinstance(outcome.result, Succeeded)
 
 
 def _next_step(

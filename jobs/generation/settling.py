@@ -41,7 +41,8 @@ MAY_HAVE_BEEN_CHARGED = (
 DOUBT_SECONDS = 30.0
 """At least so long a doubtful submission keeps its slot: the provider may be at work on it."""
 FIND_SECONDS = 3600.0
-"""At least so long a provider that could say what became of a submission is asked."""
+FIND_TRIES = 10
+"""At least so long and so often a provider that could say what became of a submission is asked."""
 MAX_FETCHES = 8
 
 Made = tuple[Attempt, Sequence[MediaFile]]
@@ -64,7 +65,8 @@ def sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
         case ProviderError() as error if error.error_class in MAY_HAVE_BEEN_ACCEPTED:
             _doubted(attempt, error)
         case ProviderError() as error:
-            _failed(attempt, error, among=[SubmissionStatus.PENDING])
+            # Refused for sure, also if the sweeper has held it for lost meanwhile.
+            _failed(attempt, error, among=[SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN])
     return ()
 
 
@@ -82,7 +84,8 @@ def found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
         case ProviderError() as error:
             submission = attempt.submission
             logger.warning("Submission %s cannot be looked up: %s", submission.pk, error)
-            if submissions.age(submission) > max(FIND_SECONDS, attempt.operation.deadlines.run):
+            patience = max(FIND_SECONDS, attempt.operation.deadlines.run)
+            if submission.polls >= FIND_TRIES and submissions.age(submission) > patience:
                 given_up(attempt)
             else:
                 submissions.look_again(submission.pk, seconds=submissions.next_look(submission))
@@ -172,6 +175,8 @@ def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
 
 def delivered(made: Sequence[Made]) -> None:
     """The files of these submissions are here: complete their jobs, in one transaction."""
+    once = {attempt.submission.pk: (attempt, files) for attempt, files in made}
+    made = list(once.values())  # two may have fetched the same
     with transaction.atomic():
         held = transitions.lock_leases([attempt.work for attempt, _files in made])
         tokens = {(work.id, work.lease) for work in held}
@@ -184,15 +189,20 @@ def delivered(made: Sequence[Made]) -> None:
         submissions.leave_alone([attempt.submission.pk for attempt, _files in made])
 
 
-def not_sent(attempt: Attempt, *, error: ProviderError) -> None:
-    """What was to be sent is no longer sound; the provider was not called, the account not to blame."""
+def not_sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+    """What was to be sent is no longer sound, or out of our reach; the provider was not called, the
+    account not to blame.
+    """
+    assert isinstance(outcome.result, ProviderError)  # noqa: S101 - for the type checker
+    error = outcome.result
     with transaction.atomic():
         ours = _lock_job(attempt)
         if (
             submissions.end(attempt.submission, status=SubmissionStatus.FAILED, error=error)
             and ours
         ):
-            _end_job(attempt, error)
+            _try_again_or_end(attempt, error)
+    return ()
 
 
 def succeeded_late(
@@ -323,19 +333,24 @@ def _failed(
         ):
             return
         consequences.visit(attempt.submission.account_id, error)
-        if not ours:
-            return
-        spent = ProviderSubmission.objects.filter(
-            job_id=attempt.job.pk, reference__isnull=False, error_class=error.error_class
-        ).count()
-        if consequence.again_seconds is not None and spent < consequence.budget:
-            transitions.wait(
-                attempt.work,
-                seconds=consequence.again_seconds * min(spent, 10),
-                reason=f"{error.error_class}: {error}",
-            )
-        else:
-            _end_job(attempt, error)
+        if ours:
+            _try_again_or_end(attempt, error)
+
+
+def _try_again_or_end(attempt: Attempt, error: ProviderError) -> None:
+    """As the error's class decides, within its budget of submissions."""
+    consequence = consequences.CONSEQUENCES[error.error_class]
+    spent = ProviderSubmission.objects.filter(
+        job_id=attempt.job.pk, reference__isnull=False, error_class=error.error_class
+    ).count()
+    if consequence.again_seconds is not None and spent < consequence.budget:
+        transitions.wait(
+            attempt.work,
+            seconds=consequence.again_seconds * min(spent, 10),
+            reason=f"{error.error_class}: {error}",
+        )
+    else:
+        _end_job(attempt, error)
 
 
 def _cancelled(attempt: Attempt, failure: Failed) -> None:

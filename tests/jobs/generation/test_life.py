@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 from psycopg import sql
 
@@ -15,7 +15,7 @@ from accounts import credits
 from accounts.errors import InsufficientCredits
 from jobs import services
 from jobs.errors import GenerationRefused, WrongState
-from jobs.generation import calling
+from jobs.generation import calling, dispatching, settling
 from jobs.generation.waiting import reason
 from jobs.models import Asset, Job
 from jobs.queue.check import check
@@ -351,6 +351,18 @@ def test_a_provider_that_does_not_answer_is_left_alone_and_probed(fake, make_acc
 
 
 class TestAccounts:
+    def test_one_whose_secrets_cannot_be_read_errs_and_holds_nobody_up(
+        self, fake, make_account
+    ) -> None:
+        broken = make_account("1", priority=9)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE provider_accounts SET api_key = 'pxs1:nonsense' WHERE id = %s", [broken.pk]
+            )
+        make_account("2")
+        assert finish(ask()).status == "completed"
+        assert ProviderAccount.objects.values_list("status").get(pk=broken.pk) == ("error",)
+
     def test_all_exhausted_means_that_jobs_wait_and_say_so(self, fake, make_account) -> None:
         make_account("1")
         fake.exhausted.add("test-key-1")
@@ -425,7 +437,9 @@ def test_a_provider_that_never_says_what_became_of_it_keeps_no_slot_for_ever(
     job = ask(ada)
     work(lambda: fake.requests["find"] > 2 or bool(hurry()))
     assert not ended(job)()
-    ProviderSubmission.objects.update(submitted_at=timezone.now() - timedelta(hours=2))
+    ProviderSubmission.objects.update(
+        submitted_at=timezone.now() - timedelta(hours=2), polls=settling.FIND_TRIES
+    )
     work(lambda: bool(hurry()) or ended(job)())
     job.refresh_from_db()
     assert (job.status, job.error_class) == ("failed", "undecided")
@@ -489,6 +503,79 @@ def test_an_answer_that_cannot_be_recorded_ends_the_job_and_keeps_no_slot(
     assert submissions(job)[0].status == "failed"
     assert credits.balance(ada) == 998
     services.settle_job(job=job, charge=False)
+
+
+def test_a_job_cannot_be_started_anew_while_its_call_is_under_way(fake, account, ada) -> None:
+    fake.latency = 0.5
+    job = ask(ada)
+    with ThreadPoolExecutor(1) as beside:
+
+        def cancel_and_retry() -> str:
+            try:
+                while not fake.requests["submit"]:
+                    time.sleep(0.01)
+                services.cancel_job(job=job)
+                with pytest.raises(WrongState, match="still at work"):
+                    services.retry_job(job=job)
+                # By hand it can be revived; it waits until the call has ended.
+                Job.objects.filter(pk=job.pk).update(
+                    status="pending", ready_at=timezone.now(), completed_at=None
+                )
+                return "done"
+            finally:
+                connections.close_all()
+
+        tried = beside.submit(cancel_and_retry)
+        other = ask(prompt="another")
+        work(lambda: tried.done() and ended(job, other)())
+        assert tried.result() == "done"
+    assert Job.objects.get(pk=other.pk).status == "completed"
+    assert fake.requests["submit"] == 3
+
+
+def test_what_could_not_be_sent_is_tried_again_without_blame(
+    fake, account, ada, monkeypatch
+) -> None:
+    monkeypatch.setattr(SimpleAdapter, "can_find", False)
+    real, failures = dispatching.request_for, [OperationalError("the server is starting up")]
+
+    def request_for(attempt: object) -> object:
+        if failures:
+            raise failures.pop()
+        return real(attempt)
+
+    monkeypatch.setattr(dispatching, "request_for", request_for)
+    job = ask(ada)
+    work(lambda: bool(hurry()) or ended(job)())
+    assert [one.error_class for one in submissions(job)] == ["unavailable", None]
+    assert Job.objects.get(pk=job.pk).status == "completed"
+    account.refresh_from_db()
+    assert (account.failure_streak, account.last_error) == (0, None)
+
+
+def test_a_refusal_counts_also_when_the_sweeper_has_held_it_for_lost(
+    fake, account, ada, monkeypatch
+) -> None:
+    monkeypatch.setattr(SimpleAdapter, "can_find", False)
+    fake.script("submit", Behaviour(work=False, delay=0.5, answer=(402, error("no_credit"), {})))
+    job = ask(ada)
+    with ThreadPoolExecutor(1) as beside:
+
+        def lose() -> None:
+            try:
+                while not fake.requests["submit"]:
+                    time.sleep(0.01)
+                ProviderSubmission.objects.update(
+                    status="unknown", deadline_at=timezone.now() + timedelta(seconds=60)
+                )
+            finally:
+                connections.close_all()
+
+        lost = beside.submit(lose)
+        work(lambda: bool(hurry(accounts=True)) or ended(job)())
+        lost.result()
+    assert Job.objects.get(pk=job.pk).status == "completed"
+    assert submissions(job)[0].error_class == "quota"
 
 
 def test_a_call_that_breaks_is_looked_up(fake, account, ada, monkeypatch) -> None:
