@@ -8,9 +8,9 @@ MANAGE := $(BIN)/python manage.py
 # The tests have a home of their own, so that they never meet what `make up` keeps in .pixsim.
 TEST_HOME := $(CURDIR)/.pixsim/test
 # Three at a time on two cores, as most of them wait; the tests of a file share what they started.
-PYTEST := -n 3 --dist loadfile
+PYTEST := -n 3 --dist loadfile --no-loadscope-reorder
 TEST_ENV := PIXSIM_HOME="$(TEST_HOME)" EMBEDDED_IDLE_SECONDS=10
-BENCHMARKS := queue crawl backfill
+BENCHMARKS := queue crawl backfill generation
 # Migrations whose docstring says why the lock that the linter warns of is taken all the same.
 LOCKING := 0002_user_tier 0003_profile_user 0005_image_file_size_64_bit 0007_constraints \
 	0004_file_size_bigint 0005_submission_account_required

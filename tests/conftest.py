@@ -1,10 +1,29 @@
 """What all tests share."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from jobs.queue import doorbell, workplace
+
+LONGEST = {
+    "accounts/test_schema.py", "crawler/test_bad_days.py", "crawler/test_chaos.py",
+    "crawler/test_stale_worker.py", "demo/test_run.py", "jobs/test_brokers.py",
+    "jobs/test_priority_on_a_broker.py", "jobs/test_schema.py", "jobs/test_stopping.py",
+    "jobs/generation/test_crashes.py", "jobs/generation/test_life.py",
+    "pixsim/test_embedded.py", "pixsim/test_migrations.py", "pixsim/test_plain_path.py",
+    "pixsim/test_up.py", "providers/test_account_backfill.py", "providers/test_schema.py",
+    "schema/adoption/test_messy.py", "schema/adoption/test_pixcrawler.py",
+    "schema/adoption/test_pixsim7.py", "schema/adoption/test_stopping.py",
+    "schema/adoption/test_work.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest begin first, so that no process ends alone with one."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).as_posix() not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
