@@ -9,7 +9,7 @@ django.setup()
 
 from crawler import services  # noqa: E402 - after django.setup()
 from crawler.models import CrawlJob, CrawlSource  # noqa: E402
-from jobs.queue import doorbell  # noqa: E402
+from jobs.queue.worker import notify  # noqa: E402
 
 
 def single(job: CrawlJob, count: int) -> None:
@@ -27,7 +27,7 @@ def batch(job: CrawlJob, count: int) -> None:
 
 verb, count = sys.argv[1], int(sys.argv[2])
 job = CrawlJob.objects.get()
-doorbell.ring()
+notify.ring()
 begun = time.perf_counter()
 {"single": single, "batch": batch}[verb](job, count)
 print(time.perf_counter() - begun)

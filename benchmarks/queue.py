@@ -315,12 +315,12 @@ def queue_statements() -> list[str]:
 
     django.setup()
     from crawler import counters
-    from jobs.queue import kinds, statements, transitions
+    from jobs.queue import kinds, sql, transitions
 
     kind = kinds.kind_named("chunk")
     return [
-        kind.sql(statements.CLAIM),
-        kind.sql(statements.COMPLETE),
+        kind.sql(sql.CLAIM),
+        kind.sql(sql.COMPLETE),
         counters.ADD_CHUNKS,
         transitions.window_params()["windows"],
     ]

@@ -12,16 +12,17 @@ from typing import cast
 
 from django.db import connection, transaction
 
-from crawler import counters, sources, waiting
+from crawler import counters, missing_source, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources import Found, Page
 from crawler.sources.base import Cursor
 from crawler.urls import host_of, url_key
-from jobs.queue import admission, doorbell
+from jobs.queue import admission
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import kind_named
 from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+from jobs.queue.worker import notify
 
 PAGE_SIZE = 1000
 ENOUGH_WAITING = 3000
@@ -60,7 +61,7 @@ def advance(work: Work) -> Ending:
     source = cast(CrawlSource, work.item)
     if source.cursor is None:
         # First of all: if this source cannot be read, its job's chunks must run to end the job.
-        waiting.source_begins(source.job_id)
+        missing_source.source_begins(source.job_id)
     reader = _reader(source)
     reader.progress = work.progress  # a long download is no stall
     while not work.should_stop():
@@ -92,7 +93,7 @@ def wake(job_id: int) -> None:
     """Let discovery that rests go on now, if its job's candidates run low."""
     few = _open_candidates(job_id) < ENOUGH_WAITING // 2
     if few and admission.wake(kind_named("discovery"), parent_id=job_id):
-        doorbell.ring_on_commit()
+        notify.ring_on_commit()
 
 
 def is_finished(job_id: int) -> bool:
@@ -160,7 +161,7 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
     if inserted and admission.wake(kind_named("chunk"), parent_id=source.job_id):
-        doorbell.ring()
+        notify.ring()
 
 
 def _insert(cursor: object, source: CrawlSource, found: Sequence[Found]) -> int:

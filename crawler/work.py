@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from crawler import checks, counters, discovery, filling, maintain, services, waiting
+from crawler import checks, chunk_worker, counters, discovery, maintenance, missing_source, services
 from crawler.models import CrawlSource, JobChunk
-from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
-from jobs.queue.maintain import Chore
+from jobs.queue.ops.check import Invariant
+from jobs.queue.ops.maintenance import Chore
 from jobs.queue.work import Ending, Work
 
 JOB_IS_OPEN = """EXISTS (
@@ -32,7 +32,7 @@ class DiscoveryKind(Kind):
 
     def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
         for job_id in parents:
-            waiting.take_in_source(cursor, job_id)
+            missing_source.take_in_source(cursor, job_id)
 
     def tidy(self) -> None:
         services.plan_waiting_jobs()
@@ -44,18 +44,18 @@ class ChunkKind(Kind):
     name = "chunk"
     model = JobChunk
     parent_sql = "job_id"
-    runnable_sql = f"{JOB_IS_OPEN} AND {waiting.HAS_SOURCE}"
-    reason_sql = waiting.REASON
+    runnable_sql = f"{JOB_IS_OPEN} AND {missing_source.HAS_SOURCE}"
+    reason_sql = missing_source.REASON
     owner_sql = _OWNER_OF_JOB
 
     def load(self) -> None:
         import crawler.fetch.engine  # noqa: F401
 
     def perform(self, work: Work) -> Ending:
-        return filling.fill(work)
+        return chunk_worker.fill(work)
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
-        filling.let_go(cursor, [item.id for item in left])
+        chunk_worker.let_go(cursor, [item.id for item in left])
         for job_id in counters.add_chunks(cursor, left):
             services.close_ended_job(cursor, job_id)
 
@@ -67,13 +67,13 @@ class ChunkKind(Kind):
         services.close_surplus()
 
     def notes(self) -> Sequence[str]:
-        return waiting.notes()
+        return missing_source.notes()
 
     def invariants(self) -> Sequence[Invariant]:
         return checks.CHUNK_INVARIANTS
 
     def hot_tables(self) -> Sequence[str]:
-        return maintain.HOT_TABLES
+        return maintenance.HOT_TABLES
 
     def chores(self) -> Sequence[Chore]:
-        return maintain.chores()
+        return maintenance.chores()

@@ -101,7 +101,7 @@ def remove(home: Path) -> None:
 
     django.setup()
     from pixsim.embedded import client
-    from pixsim.embedded.places import place_for
+    from pixsim.embedded.paths import place_for
 
     if home.exists():
         client.stop(force=True)

@@ -308,24 +308,24 @@ def person(name: str, tier: str) -> Any:
 
 def work_until(done: Callable[[], bool], *, slice_seconds: float) -> None:
     """Drain, and sweep as a worker does."""
-    from jobs.queue import drain
-    from jobs.queue.standby import Standby
-    from jobs.queue.sweeper import Sweeper
+    from jobs.queue.worker import loop
+    from jobs.queue.worker.fallback import Standby
+    from jobs.queue.worker.sweeper import Sweeper
 
     sweeper = Sweeper(Standby(size=0))
     deadline = time.monotonic() + CRAWL_SECONDS
     while not done():
         if time.monotonic() > deadline:
             sys.exit(f"The work has not come as far as it should in {CRAWL_SECONDS} s.")
-        drain.drain(task_id=TASK, slice_seconds=slice_seconds)
+        loop.drain(task_id=TASK, slice_seconds=slice_seconds)
         sweeper.sweep()
 
 
 @contextmanager
 def a_sweeper() -> Iterator[None]:
     """What a running worker does every second; the claimed chunks stay as they are."""
-    from jobs.queue.standby import Standby
-    from jobs.queue.sweeper import Sweeper
+    from jobs.queue.worker.fallback import Standby
+    from jobs.queue.worker.sweeper import Sweeper
 
     sweeper = Sweeper(Standby(size=0))
     sweeper.start()

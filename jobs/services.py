@@ -17,9 +17,10 @@ from jobs import pricing
 from jobs.errors import BadOutput, GenerationRefused, WrongState
 from jobs.generation import files, inputs
 from jobs.models import Asset, Job, JobStatus, Workspace
-from jobs.queue import admission, doorbell
+from jobs.queue import admission
 from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import Kind, Left, kind_named
+from jobs.queue.worker import notify
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.base import Operation
@@ -152,7 +153,7 @@ def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
         _log("job.cancelled", job, actor)
         if job.owner_id:
             admission.admit(_kind(), job.owner_id)
-        doorbell.ring_on_commit()
+        notify.ring_on_commit()
 
 
 def retry_job(*, job: Job, actor: Profile | None = None) -> None:
@@ -213,7 +214,7 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
         _log("job.priority_changed", job, actor, priority=priority)
         if job.owner_id:
             admission.admit(_kind(), job.owner_id)
-        doorbell.ring_on_commit()
+        notify.ring_on_commit()
 
 
 def settle_job(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
@@ -351,7 +352,7 @@ def _begin(job: Job) -> None:
             admission.admit(_kind(), job.owner_id)
         else:
             Job.objects.filter(pk=job.pk, ready_at=None).update(ready_at=timezone.now())
-    doorbell.ring_on_commit()
+    notify.ring_on_commit()
 
 
 def _user_of(owner: Profile | None) -> User:

@@ -4,11 +4,11 @@ from typing import Any
 
 from celery import shared_task
 
-from jobs.queue import doorbell
-from jobs.queue.drain import drain
+from jobs.queue.worker import notify
+from jobs.queue.worker.loop import drain
 
 
-@shared_task(name=doorbell.DRAIN_TASK, bind=True, ignore_result=True)
+@shared_task(name=notify.DRAIN_TASK, bind=True, ignore_result=True)
 def drain_queue(self: Any) -> int:
     """Answer the doorbell; the number of items finished."""
     return drain(task_id=self.request.id)

@@ -13,4 +13,4 @@ app = Celery("pixsim")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # By name: it may be imported only when the apps are loaded, which a worker has done by then.
-app.steps["worker"].add("jobs.queue.worker:SweeperStep")
+app.steps["worker"].add("jobs.queue.worker.bootstep:SweeperStep")

@@ -8,9 +8,10 @@ from django.db import connection
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from jobs.queue import status, sweeper
 from jobs.queue.kinds import Kind, all_kinds
-from jobs.queue.status import KindStatus
+from jobs.queue.ops import status
+from jobs.queue.ops.status import KindStatus
+from jobs.queue.worker import sweeper
 from providers.models import ProviderAccount
 
 MINUTES = 60

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from jobs.queue.items import MAX_PRIORITY, MAX_RETRIES, MIN_PRIORITY
-from jobs.queue.status import Count, IndexUse, KindStatus, TableState
+from jobs.queue.ops.status import Count, IndexUse, KindStatus, TableState
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.admin.display import badge, short_time, until
 from pixsim.status import MINUTES, TIME_BOUNDS, AccountState, Course, Ended, Figures, figures

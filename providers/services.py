@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts import activity
 from accounts.models import Profile
-from providers import consequences
+from providers import error_policy
 from providers.adapters import adapter_named
 from providers.adapters.errors import ProviderError
 from providers.credentials import try_account
@@ -78,7 +78,7 @@ def test_account(*, account: ProviderAccount) -> None:
     try:
         try_account(account)
     except ProviderError as error:
-        consequences.visit(account.pk, error)
+        error_policy.visit(account.pk, error)
         raise
     ProviderAccount.objects.filter(pk=account.pk, status=AccountStatus.ERROR).update(
         status=AccountStatus.ACTIVE,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.queue import doorbell, workplace
+from jobs.queue.worker import notify, shared_state
 
 LONGEST = {
     "accounts/test_schema.py", "crawler/test_bad_days.py", "crawler/test_chaos.py",
@@ -14,9 +14,9 @@ LONGEST = {
     "jobs/generation/test_crashes.py", "jobs/generation/test_life.py",
     "pixsim/test_embedded.py", "pixsim/test_migrations.py", "pixsim/test_plain_path.py",
     "pixsim/test_up.py", "providers/test_account_backfill.py", "providers/test_schema.py",
-    "schema/adoption/test_messy.py", "schema/adoption/test_pixcrawler.py",
-    "schema/adoption/test_pixsim7.py", "schema/adoption/test_stopping.py",
-    "schema/adoption/test_work.py",
+    "adoption/test_messy.py", "adoption/test_pixcrawler.py",
+    "adoption/test_pixsim7.py", "adoption/test_stopping.py",
+    "adoption/test_work.py",
 }  # fmt: skip
 
 
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _quiet_workplace(monkeypatch):
     """A test's process is no worker: it has no pool, nobody asked it to stop, no bell rings."""
-    workplace.open_workplace(pool_size=0)
-    monkeypatch.setattr(doorbell, "ring", lambda: None)
+    shared_state.open_workplace(pool_size=0)
+    monkeypatch.setattr(notify, "ring", lambda: None)
 
 
 @pytest.fixture(autouse=True)

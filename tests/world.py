@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from pixsim.embedded.places import place_for
+from pixsim.embedded.paths import place_for
 from pixsim.embedded.postgres import Postgres
 from pixsim.embedded.redis import SOCKET_NAME, Redis, find_redis
 

@@ -31,9 +31,10 @@ from crawler.admin.forms import (
 from crawler.admin.overview import overview, progress_bar
 from crawler.errors import CrawlError
 from crawler.models import CrawlJob, CrawlSource, Project
-from jobs.queue import admission, doorbell
+from jobs.queue import admission
 from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import kind_named
+from jobs.queue.worker import notify
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.paging import EstimatedPaginator
@@ -418,7 +419,7 @@ def _admin_project() -> Project:
 
 def _take_in_sources() -> None:
     admission.adopt(kind_named("discovery"))
-    doorbell.ring()
+    notify.ring()
 
 
 def _change_url(job_id: int) -> str:

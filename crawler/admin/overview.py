@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from crawler import waiting
+from crawler import missing_source
 from crawler.models import CrawlJob, JobStatus, Outcome
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
@@ -44,7 +44,7 @@ def overview(job: CrawlJob, *, may_steer: bool) -> dict[str, Any]:
         "job": job,
         "owner": job.project.owner,
         "tone": tone_of(job.status),
-        "problem": job.error_message or waiting.reason(job),
+        "problem": job.error_message or missing_source.reason(job),
         "stored": f"{job.valid_images:,} of {job.max_images:,} images",
         "progress": progress_bar(job),
         "facts": _facts(job),

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from crawler import waiting
+from crawler import missing_source
 from crawler.models import CrawlJob, JobStatus
 
 COMPLETE, NOT_COMPLETE, INTERRUPTED = 0, 3, 130
@@ -23,7 +23,7 @@ def report(job: CrawlJob, *, export: Path | None = None) -> dict[str, Any]:
         "outcomes": dict(_outcomes(job)),
         "seconds": round(seconds_of(job), 1),
         "export": None if export is None else str(export),
-        **({"waits": reason} if (reason := waiting.reason(job)) else {}),
+        **({"waits": reason} if (reason := missing_source.reason(job)) else {}),
     }
 
 

@@ -3,15 +3,15 @@
 from crawler.services.accepting import SourceSpec, command_line_project, create_crawl_job
 from crawler.services.chunks import add_chunk, process_chunk
 from crawler.services.ending import close_ended_job, close_surplus, take_in_chunks
-from crawler.services.limits import check_job, check_limits
-from crawler.services.planning import plan_job, plan_waiting_jobs
-from crawler.services.steering import (
+from crawler.services.lifecycle import (
     cancel_job,
     change_priority,
     pause_job,
     resume_job,
     retry_job,
 )
+from crawler.services.limits import check_job, check_limits
+from crawler.services.planning import plan_job, plan_waiting_jobs
 
 __all__ = [
     "SourceSpec",

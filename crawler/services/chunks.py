@@ -12,14 +12,15 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from crawler import filling
+from crawler import chunk_worker
 from crawler.errors import WrongState
 from crawler.models import JobChunk
-from crawler.services.steering import get_job
-from jobs.queue import admission, doorbell
-from jobs.queue.drain import perform_one
+from crawler.services.lifecycle import get_job
+from jobs.queue import admission
 from jobs.queue.items import Status
 from jobs.queue.kinds import Left, kind_named
+from jobs.queue.worker import notify
+from jobs.queue.worker.loop import perform_one
 from pixsim.core.db.sql import fetch
 
 # One more chunk of a job that goes on, counted with it.
@@ -104,7 +105,7 @@ def add_chunk(*, job_id: int, start: int, end: int, priority: int | None = None)
     [(chunk_id, owner_id)] = rows
     if owner_id is not None:
         admission.admit(kind_named("chunk"), owner_id)
-    doorbell.ring_on_commit()
+    notify.ring_on_commit()
     return int(chunk_id)
 
 
@@ -171,7 +172,7 @@ def _to_queue(ids: Sequence[int], condition: dict[str, Any]) -> int:
         cursor.execute(TO_QUEUE, {"ids": list(ids), **condition})
         moved = [row[0] for row in cursor.fetchall()]
         if moved:
-            filling.let_go(cursor, moved)
+            chunk_worker.let_go(cursor, moved)
             transaction.on_commit(partial(take_in, len(moved)))
     return len(moved)
 
@@ -187,9 +188,9 @@ def _change(statement: str, ids: Sequence[int], **params: Any) -> int:
 def take_in(count: int) -> None:
     """Adopt as many rows as were added or revived by hand, and ring for them."""
     admission.adopt(kind_named("chunk"), limit=max(1000, count))
-    doorbell.ring_on_commit()
+    notify.ring_on_commit()
 
 
 def _admit(owners: Iterable[UUID | None]) -> None:
     admission.admit_all(kind_named("chunk"), owners)
-    doorbell.ring_on_commit()
+    notify.ring_on_commit()

@@ -12,8 +12,9 @@ from crawler.models import CrawlJob, CrawlSource, JobStatus
 from crawler.models.jobs import UNPLANNED_STATUSES
 from crawler.planner import chunk_ranges
 from crawler.services.limits import check_job
-from jobs.queue import admission, doorbell
+from jobs.queue import admission
 from jobs.queue.kinds import Kind, kind_named
+from jobs.queue.worker import notify
 
 # Without an owner a chunk is ready at once, at the place of its age.
 ADD_CHUNKS = """
@@ -62,7 +63,7 @@ def plan_job(*, job_id: int) -> int:
         for kind in crawl_kinds():
             if owner_id is not None:
                 admission.admit(kind, owner_id)
-        doorbell.ring_on_commit()
+        notify.ring_on_commit()
     return planned
 
 

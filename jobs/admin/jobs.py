@@ -26,12 +26,13 @@ from accounts.models import Profile
 from jobs import pricing, services
 from jobs.admin import adding
 from jobs.admin.assets import file_url
-from jobs.admin.story import is_live, state_of, story, took
+from jobs.admin.timeline import is_live, state_of, story, took
 from jobs.errors import GenerationError, WrongState
 from jobs.models import Job, JobStatus
-from jobs.queue import admission, doorbell
+from jobs.queue import admission
 from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import kind_named
+from jobs.queue.worker import notify
 from pixsim.core.admin.display import age, shortened
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.blobs.keys import is_key
@@ -298,7 +299,7 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
         released = held.filter(status=JobStatus.PENDING).update(held=False)
         if released:
             admission.adopt(kind_named("generation"))
-            doorbell.ring()
+            notify.ring()
         self.message_user(request, f"{released} released, the others were not held.")
 
     @admin.action(description="Retry failed jobs", permissions=["release"])

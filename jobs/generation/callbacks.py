@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from django.db import IntegrityError, transaction
 
-from jobs.generation import settling
+from jobs.generation import result_handling
 from jobs.generation.attempts import Attempt
 from jobs.generation.calling import Sent
-from jobs.queue import doorbell
+from jobs.queue.worker import notify
 from providers import submissions, webhooks
 from providers.adapters import adapter_named
 from providers.adapters.base import Accepted, Credentials, Succeeded, WebhookEvent
@@ -30,7 +30,7 @@ def take(submission: ProviderSubmission, event: WebhookEvent) -> bool:
             if not webhooks.take(submission.provider_id, event.event_id):
                 return False
             _told(submission, event)
-            doorbell.ring_on_commit()
+            notify.ring_on_commit()
     except IntegrityError as error:
         raise WebhookRefused("Its generation belongs to another submission.") from error
     return True
@@ -42,9 +42,11 @@ def _told(submission: ProviderSubmission, event: WebhookEvent) -> None:
     if submission.status in (SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN):
         # It overtook the answer to our call, or the answer never came.
         accepted = Accepted(event.provider_job_id, event.state.response)
-        settling.sent(_attempt_of(submission), Sent(accepted))
+        result_handling.sent(_attempt_of(submission), Sent(accepted))
     elif isinstance(event.state, Succeeded):
-        settling.succeeded_late(submission, event.state, provider_job_id=event.provider_job_id)
+        result_handling.succeeded_late(
+            submission, event.state, provider_job_id=event.provider_job_id
+        )
     submissions.look_now(submission.pk, provider_job_id=event.provider_job_id)
 
 

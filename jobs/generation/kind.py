@@ -9,12 +9,12 @@ from django.db import connection
 
 from accounts import credits
 from jobs import pricing
-from jobs.generation import dispatching
-from jobs.generation.pump import Pump
+from jobs.generation import allocation
+from jobs.generation.dispatcher import Pump
 from jobs.models import Job
-from jobs.queue.check import Invariant
 from jobs.queue.kinds import Kind, Left
-from jobs.queue.maintain import Chore, Options, Result, Tick
+from jobs.queue.ops.check import Invariant
+from jobs.queue.ops.maintenance import Chore, Options, Result, Tick
 from pixsim.core.db.sql import fetch
 from providers import credits as provider_credits
 from providers import submissions, webhooks
@@ -91,10 +91,10 @@ class GenerationKind(Kind):
 
     def load(self) -> None:
         import jobs.generation.calling
-        import jobs.generation.settling  # noqa: F401
+        import jobs.generation.result_handling  # noqa: F401
 
     def any_ready(self) -> bool:
-        return submissions.any_due() or dispatching.any_slot()
+        return submissions.any_due() or allocation.any_slot()
 
     def drive(self) -> bool:
         return Pump.shared(self).drive()

@@ -10,9 +10,9 @@ from typing import Any
 from django.utils import timezone
 
 from jobs import pricing
-from jobs.deeds import deeds
-from jobs.generation import waiting
+from jobs.generation import wait_reason
 from jobs.models import Job, JobStatus
+from jobs.timeline import deeds
 from pixsim.core import blobs
 from providers.models import ProviderSubmission
 
@@ -62,7 +62,7 @@ def sentence(job: Job) -> str:
         length = f", {asset.duration_sec:.1f} s" if asset.duration_sec else ""
         told += f": {asset.mime_type}{size}{length}, {_file(asset.local_path)}"
     elif job.status == JobStatus.PENDING:
-        told += f": {waiting.reason(job)}"
+        told += f": {wait_reason.reason(job)}"
     elif job.status == JobStatus.FAILED:
         told += f": {job.error_message or 'it is not recorded why.'}"
     if job.error_class == pricing.UNDECIDED:

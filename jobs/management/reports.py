@@ -12,9 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from jobs.queue.check import Finding
-from jobs.queue.maintain import Tick
-from jobs.queue.status import KindStatus
+from jobs.queue.ops.check import Finding
+from jobs.queue.ops.maintenance import Tick
+from jobs.queue.ops.status import KindStatus
 
 
 def status_tables(status: KindStatus) -> str:

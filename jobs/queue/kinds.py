@@ -11,12 +11,12 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from jobs.queue.items import WorkItem
-from jobs.queue.statements import ANY_READY
+from jobs.queue.sql import ANY_READY
 from pixsim.core.db.sql import fetch
 
 if TYPE_CHECKING:
-    from jobs.queue.check import Invariant
-    from jobs.queue.maintain import Chore
+    from jobs.queue.ops.check import Invariant
+    from jobs.queue.ops.maintenance import Chore
     from jobs.queue.work import Ending, Work
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import tiers
-from jobs.queue import statements
+from jobs.queue import sql
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left
 from jobs.queue.work import Work
@@ -30,12 +30,12 @@ def claim(
     None of the parents that are `resting`; `params` are those of the kind's `claimable_sql`.
     """
     params |= {"limit": limit, "task_id": task_id, "resting": list(resting)}
-    return _claim(kind, statements.CLAIM, params)
+    return _claim(kind, sql.CLAIM, params)
 
 
 def claim_one(kind: Kind, *, item_id: int, task_id: str) -> Work | None:
     """The named item, if it is ready; None if it is not."""
-    works = _claim(kind, statements.CLAIM_ONE, {"id": item_id, "task_id": task_id})
+    works = _claim(kind, sql.CLAIM_ONE, {"id": item_id, "task_id": task_id})
     return works[0] if works else None
 
 
@@ -44,12 +44,12 @@ def complete(works: Sequence[Work]) -> set[int]:
 
     They have one lease, or the caller has them locked (`lock_leases`).
     """
-    return _leave(works[0].kind, statements.COMPLETE, _ids_and_leases(works))
+    return _leave(works[0].kind, sql.COMPLETE, _ids_and_leases(works))
 
 
 def lock_leases(works: Sequence[Work]) -> set[Work]:
     """Those of one kind that are still ours, and stay so until the open transaction ends."""
-    statement = works[0].kind.sql(statements.LOCK_LEASES)
+    statement = works[0].kind.sql(sql.LOCK_LEASES)
     held = set(fetch(statement, _ids_and_leases(works)))
     return {work for work in works if (work.id, work.lease) in held}
 
@@ -66,7 +66,7 @@ def fail(work: Work, *, error: str, permanent: bool = False) -> bool:
         "permanent": permanent,
         **_retry_params(),
     }
-    return bool(_leave(work.kind, statements.FAIL, params))
+    return bool(_leave(work.kind, sql.FAIL, params))
 
 
 def wait(work: Work, *, seconds: float | None, reason: str | None = None) -> bool:
@@ -76,7 +76,7 @@ def wait(work: Work, *, seconds: float | None, reason: str | None = None) -> boo
     """
     reason = reason and storable(reason, longest=MAX_ERROR_LENGTH)
     params = {"id": work.id, "lease": work.lease, "seconds": seconds, "reason": reason}
-    return bool(_leave(work.kind, statements.WAIT, params))
+    return bool(_leave(work.kind, sql.WAIT, params))
 
 
 def give_back(works: Sequence[Work]) -> int:
@@ -86,20 +86,20 @@ def give_back(works: Sequence[Work]) -> int:
     first = works[0]
     params = {"ids": [work.id for work in works], "lease": first.lease}
     with transaction.atomic(), connection.cursor() as cursor:
-        rows = fetch(first.kind.sql(statements.GIVE_BACK), params)
+        rows = fetch(first.kind.sql(sql.GIVE_BACK), params)
         first.kind.record_left(cursor, [Left(*row) for row in rows])
     return len(rows)
 
 
 def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
     """Take items from workers that died or stalled; each counts as a failed attempt."""
-    return _leave(kind, statements.RESCUE, {"limit": limit, **_retry_params()})
+    return _leave(kind, sql.RESCUE, {"limit": limit, **_retry_params()})
 
 
 def settle(kind: Kind, *, limit: int = 1000) -> int:
     """Take in items that were ended by something outside the queue; how many."""
     with transaction.atomic(), connection.cursor() as cursor:
-        rows = fetch(kind.sql(statements.SETTLE), {"limit": limit})
+        rows = fetch(kind.sql(sql.SETTLE), {"limit": limit})
         # No parents: they are counted anew.
         kind.record_left(cursor, [Left(item_id, status, None) for item_id, status, _ in rows])
         kind.take_in_changes(cursor, sorted({row[2] for row in rows if row[2] is not None}))
@@ -109,7 +109,7 @@ def settle(kind: Kind, *, limit: int = 1000) -> int:
 def renew(kind: Kind, works: Sequence[Work]) -> None:
     """Prolong the leases of `works`; those that are lost are marked so."""
     params = {**_ids_and_leases(works), "lease_seconds": settings.QUEUE_LEASE_SECONDS}
-    held = set(fetch(kind.sql(statements.RENEW), params))
+    held = set(fetch(kind.sql(sql.RENEW), params))
     for work in works:
         if (work.id, work.lease) not in held:
             work.lost = True

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from jobs.queue import workplace
 from jobs.queue.errors import LeaseLost
 from jobs.queue.items import WorkItem
 from jobs.queue.kinds import Kind
-from jobs.queue.statements import LOCK_LEASE
+from jobs.queue.sql import LOCK_LEASE
+from jobs.queue.worker import shared_state
 from pixsim.core.db.sql import fetch
 
 
@@ -60,7 +60,7 @@ class Work:
 
     def should_stop(self) -> bool:
         """Whether to give back at the next checkpoint: the worker stops, or the lease is lost."""
-        return self.lost or workplace.stop_requested()
+        return self.lost or shared_state.stop_requested()
 
     def lock_lease(self) -> None:
         """Make sure, until the open transaction ends, that this item is still ours.

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from pixsim.embedded.errors import EmbeddedServiceError
-from pixsim.embedded.places import Place, PlaceError, place_for
+from pixsim.embedded.paths import Place, PlaceError, place_for
 
 CONNECT_SECONDS = 30
 """For a keeper that is just ending to be gone, and ours to be there."""
@@ -128,7 +128,7 @@ def _start_keeper(place: Place) -> None:
     project = str(Path(__file__).resolve().parents[2])
     paths = filter(None, [project, os.environ.get("PYTHONPATH")])
     started = subprocess.run(
-        [sys.executable, "-m", "pixsim.embedded.keeper", *map(str, words)],
+        [sys.executable, "-m", "pixsim.embedded.supervisor", *map(str, words)],
         cwd=project,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdin=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from pixsim.embedded.places import PlaceError, place_for
+from pixsim.embedded.paths import PlaceError, place_for
 from pixsim.embedded.postgres import DATABASE, USER
 from pixsim.embedded.redis import SOCKET_NAME, find_redis
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixsim.embedded.places import Place, package_folders
+from pixsim.embedded.paths import Place, package_folders
 from pixsim.embedded.servers import (
     Server,
     ServerError,

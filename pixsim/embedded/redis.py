@@ -5,7 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from pixsim.embedded.places import package_folders
+from pixsim.embedded.paths import package_folders
 from pixsim.embedded.servers import Server, ServerError, reachable_copy
 
 SOCKET_NAME = "redis.sock"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixsim.embedded.places import Place, ids_of, reachable
+from pixsim.embedded.paths import Place, ids_of, reachable
 
 LOG_TAIL_LINES = 12
 

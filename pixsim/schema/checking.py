@@ -17,6 +17,7 @@ from django.db.migrations.state import ProjectState
 from pixsim.schema import drift, files, unsafe
 from pixsim.schema.catalog import Schema, read_schema
 from pixsim.schema.connecting import explain, look
+from pixsim.schema.destructive_changes import walk
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import (
     heads,
@@ -25,7 +26,6 @@ from pixsim.schema.history import (
     pending,
     read_history,
 )
-from pixsim.schema.losses import walk
 from pixsim.schema.ownership import made_by_another, own_apps
 
 NARROW = {"smallint": 2**15 - 1, "integer": 2**31 - 1}

@@ -17,10 +17,10 @@ from django.db.migrations.recorder import MigrationRecorder
 from pixsim.schema.backfills import TABLE as BACKFILLS
 from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
 from pixsim.schema.catalog import Sequence as Counter
+from pixsim.schema.expression_equivalence import Meaning
 from pixsim.schema.files import TABLE as FILES
-from pixsim.schema.meaning import Meaning
 from pixsim.schema.reference import Reference, reference
-from pixsim.schema.words import Key
+from pixsim.schema.target_parsing import Key
 
 NOTHING = "nothing"
 BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES, BACKFILLS)

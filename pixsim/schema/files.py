@@ -18,7 +18,7 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.words import Key
+from pixsim.schema.target_parsing import Key
 
 TABLE = "pixsim_migration_files"
 

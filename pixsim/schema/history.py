@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.words import Key
+from pixsim.schema.target_parsing import Key
 
 
 @dataclass(frozen=True)

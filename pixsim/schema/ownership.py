@@ -6,9 +6,9 @@ from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.schema.adoption.recognising import made_by_alembic
+from pixsim.adoption.recognising import made_by_alembic
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.words import listed
+from pixsim.schema.target_parsing import listed
 
 
 class MadeByAlembic(SchemaError):

@@ -26,7 +26,7 @@ from pixsim.schema.catalog import Schema, quoted, read_schema
 from pixsim.schema.connecting import place
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
-from pixsim.schema.words import Key
+from pixsim.schema.target_parsing import Key
 
 PREFIX = "pixsim_reference_"
 ALIAS = "pixsim_reference"

@@ -10,10 +10,10 @@ from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.copying import Copy, copied, nothing_but
 from pixsim.schema.errors import SchemaError
+from pixsim.schema.lock_monitor import Effect, Watcher, watching
+from pixsim.schema.lock_retry import Wait
 from pixsim.schema.running import Done, Listener, run
 from pixsim.schema.targets import Step
-from pixsim.schema.waiting import Wait
-from pixsim.schema.watching import Effect, Watcher, watching
 
 SESSION = "rehearsal"
 """What the session that holds the lock is called meanwhile."""

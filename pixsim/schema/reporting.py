@@ -11,9 +11,9 @@ from typing import Any
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.console import Console
+from pixsim.schema.lock_retry import Patience, Wait
 from pixsim.schema.running import Done, Listener
 from pixsim.schema.targets import Plan, Step
-from pixsim.schema.waiting import Patience, Wait
 
 NOTE = re.compile(r"\s*note: .*", re.I)
 """What django_pg_migration_tools adds to the description of its operations: its own name."""

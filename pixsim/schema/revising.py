@@ -20,11 +20,11 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 from django.utils.text import slugify
 
+from pixsim.schema.destructive_changes import walk
 from pixsim.schema.errors import Declined, SchemaError, UsageError
 from pixsim.schema.history import load_migrations
-from pixsim.schema.losses import walk
+from pixsim.schema.target_parsing import Key
 from pixsim.schema.unsafe import review
-from pixsim.schema.words import Key
 
 LONGEST_NAME = 60
 """Of a file, without its number: what a message says beyond that stands in the docstring."""

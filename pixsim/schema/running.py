@@ -30,10 +30,10 @@ from django.utils.module_loading import module_has_submodule
 from pixsim.schema import files
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
+from pixsim.schema.lock_retry import Patience, Wait, Waiting
 from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.target_parsing import Key
 from pixsim.schema.targets import Step
-from pixsim.schema.waiting import Patience, Wait, Waiting
-from pixsim.schema.words import Key
 
 
 class MigrationFailed(SchemaError):

@@ -16,8 +16,8 @@ from pixsim.schema.drift import Difference
 from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import reference
 from pixsim.schema.running import Executor
+from pixsim.schema.target_parsing import Key
 from pixsim.schema.targets import Plan
-from pixsim.schema.words import Key
 
 
 @dataclass(frozen=True)

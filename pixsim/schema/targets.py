@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.errors import SchemaError, UsageError
-from pixsim.schema.words import Distance, Key, Point, Revisions, Target, listed, read_target
+from pixsim.schema.target_parsing import (
+    Distance,
+    Key,
+    Point,
+    Revisions,
+    Target,
+    listed,
+    read_target,
+)
 
 
 class SeveralHeads(SchemaError):

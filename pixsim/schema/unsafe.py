@@ -21,8 +21,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django_migration_linter.sql_analyser import PostgresqlAnalyser
 
-from pixsim.schema.losses import Rows, count_rows, walk
-from pixsim.schema.paper import NeedsDatabase, statements
+from pixsim.schema.destructive_changes import Rows, count_rows, walk
+from pixsim.schema.sql_collector import NeedsDatabase, statements
 from pixsim.schema.targets import Plan, Step
 
 NAME = r'(?:"[^"]+"|[\w.]+)'

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.hashers import encode_legacy
-from tests.schema.legacy.passwords import HASHES, LONG, PLAIN
+from tests.adoption.legacy.passwords import HASHES, LONG, PLAIN
 
 
 @pytest.fixture

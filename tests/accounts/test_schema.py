@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.models import ActivityLog, ApiKey, Notification, Profile
 from tests.accounts.conftest import Migrate, to_head
-from tests.schema.legacy.pixcrawler import ACCOUNTS_TABLES as TABLES
+from tests.adoption.legacy.pixcrawler import ACCOUNTS_TABLES as TABLES
 from tests.tables import describe_table
 
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from jobs.queue.drain import drain
-from jobs.queue.standby import Standby
-from jobs.queue.sweeper import Sweeper
+from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.loop import drain
+from jobs.queue.worker.sweeper import Sweeper
 
 
 @contextmanager

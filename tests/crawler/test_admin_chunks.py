@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.models import ActivityLog, Profile
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
 from jobs.queue import transitions
-from jobs.queue.check import check
 from jobs.queue.kinds import all_kinds, kind_named
-from jobs.queue.sweeper import Sweeper
+from jobs.queue.ops.check import check
+from jobs.queue.worker.sweeper import Sweeper
 from pixsim.core.admin.paging import COUNT_CAP
 
 LIST = reverse("admin:crawler_jobchunk_changelist")

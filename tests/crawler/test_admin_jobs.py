@@ -13,7 +13,7 @@ from accounts.models import ActivityLog, Profile
 from crawler.admin.forms import guess_kind
 from crawler.fetch import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
-from jobs.queue import drain
+from jobs.queue.worker import loop
 from tests.crawler.in_process import wait_until
 from tests.crawler.pictures import jpeg
 
@@ -104,7 +104,7 @@ def test_a_job_that_is_added_in_the_form_is_planned_and_its_chunks_complete(admi
     assert (source.kind, source.label) == ("folder", "cats")
     assert job.project.name == "Admin"
 
-    drain.drain(task_id="t", slice_seconds=20)
+    loop.drain(task_id="t", slice_seconds=20)
 
     job.refresh_from_db()
     assert (job.status, job.valid_images, job.completed_chunks) == ("completed", 5, 3)
@@ -247,7 +247,7 @@ def test_a_changed_priority_reaches_the_waiting_chunks(admin_client, job):
 def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_client, job, pictures):
     url = reverse("admin:crawler_crawljob_change", args=[job.pk])
     admin_client.get(url)
-    drain.drain(task_id="t", slice_seconds=20)
+    loop.drain(task_id="t", slice_seconds=20)
 
     change(admin_client, job, name="dogs", options='{"min_side": 64}')
 

@@ -8,17 +8,17 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from crawler import services, waiting
+from crawler import missing_source, services
+from crawler.missing_source import NO_SOURCE
 from crawler.models import CrawlJob, CrawlSource, JobChunk
 from crawler.services import SourceSpec
 from crawler.services import chunks as chunk_services
-from crawler.waiting import NO_SOURCE
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import admission
-from jobs.queue.check import check
-from jobs.queue.drain import drain
-from jobs.queue.standby import Standby
-from jobs.queue.sweeper import Sweeper
+from jobs.queue.ops.check import check
+from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.loop import drain
+from jobs.queue.worker.sweeper import Sweeper
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
 
@@ -288,7 +288,7 @@ def test_a_source_that_begins_while_chunks_are_taken_in_is_not_missed(job, pictu
     def add_and_begin():
         try:
             add_source(job, pictures)
-            waiting.source_begins(job.pk)
+            missing_source.source_begins(job.pk)
         finally:
             connection.close()
 

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
-from crawler import filling, recording
+from crawler import chunk_worker, result_writer
 from crawler.models import CrawlJob, JobChunk, Project
 from crawler.services.ending import CLOSE_SURPLUS
 
@@ -47,9 +47,9 @@ def chunk():
 @pytest.mark.parametrize(
     "statement",
     [
-        filling.CLAIM_CANDIDATES,
-        filling.OPEN_HOSTS,
-        filling.NEXT_CANDIDATE,
+        chunk_worker.CLAIM_CANDIDATES,
+        chunk_worker.OPEN_HOSTS,
+        chunk_worker.NEXT_CANDIDATE,
         CLOSE_SURPLUS,
     ],
     ids=["CLAIM_CANDIDATES", "OPEN_HOSTS", "NEXT_CANDIDATE", "CLOSE_SURPLUS"],
@@ -73,7 +73,7 @@ def test_similar_images_are_found_in_their_bands_though_the_statistics_are_of_an
         cursor.execute(FILL_IMAGES, {"job": chunk.job_id})
     probed = [hash(str(number)) >> 1 for number in range(100)]
     params = {"job": chunk.job_id, "places": [*range(100)], "phashes": probed, "masks": [0]}
-    assert rows_read(recording.SIMILAR, {**params, "distance": 3}) < 500
+    assert rows_read(result_writer.SIMILAR, {**params, "distance": 3}) < 500
 
 
 def rows_read(sql, params):

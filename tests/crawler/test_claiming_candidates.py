@@ -2,7 +2,7 @@
 
 import pytest
 
-from crawler import filling
+from crawler import chunk_worker
 from crawler.models import Candidate, CrawlJob, CrawlSource, JobChunk, Project
 from crawler.urls import url_key
 from jobs.queue import admission, transitions
@@ -16,8 +16,8 @@ def chunks(settings):
     """Two claimed chunks of a job whose candidates are mostly of one host."""
     settings.CRAWL_HOST_CONCURRENCY = 4
     settings.CRAWL_HOST_LIMITS = {"gentle.example": {"concurrency": 2}}
-    filling._known_hosts.clear()
-    filling._caps.clear()
+    chunk_worker._known_hosts.clear()
+    chunk_worker._caps.clear()
     job = CrawlJob.objects.create(
         project=Project.objects.create(name="p"), name="j", max_images=100, status="running"
     )
@@ -38,7 +38,7 @@ def chunks(settings):
 
 
 def take(work, limit=50):
-    return [task.host for task in filling._claim_candidates(work, work.item, limit=limit)]
+    return [task.host for task in chunk_worker._claim_candidates(work, work.item, limit=limit)]
 
 
 def held(host):

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from crawler import services
 from crawler.models import CrawlJob, CrawlSource, JobChunk
-from jobs.queue.drain import drain
+from jobs.queue.worker.loop import drain
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
 

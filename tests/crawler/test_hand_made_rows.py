@@ -3,14 +3,14 @@
 import pytest
 from django.db import connection
 
-from crawler import filling, services
+from crawler import chunk_worker, services
 from crawler.models import Candidate, CrawlJob, CrawlSource, Project
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import admission, transitions
 from jobs.queue.errors import Unrecoverable
-from jobs.queue.standby import Standby
-from jobs.queue.sweeper import Sweeper
+from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.sweeper import Sweeper
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,4 +137,4 @@ def test_a_chunk_whose_range_is_none_fails_at_once_and_says_so(make_job, image_r
         cursor.execute("UPDATE job_chunks SET image_range = %s::jsonb", [image_range])
 
     with pytest.raises(Unrecoverable, match="image_range"):
-        filling.fill(claim(ChunkKind()))
+        chunk_worker.fill(claim(ChunkKind()))

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from crawler.models import CrawlJob, JobChunk, Project
-from tests.schema.legacy.pixcrawler import DATASET_TABLES
+from tests.adoption.legacy.pixcrawler import DATASET_TABLES
 from tests.tables import describe_table
 
 

@@ -20,7 +20,7 @@ from crawler.fetch.tasks import Rules
 from crawler.models import Outcome
 from crawler.sources import KINDS
 from jobs.generation.kind import INVARIANTS as GENERATION_INVARIANTS
-from jobs.queue.check import INVARIANTS
+from jobs.queue.ops.check import INVARIANTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(PROJECT.glob("docs/*.md"))]

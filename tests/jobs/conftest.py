@@ -29,8 +29,8 @@ class TestedChunks(ChunkKind):
 @pytest.fixture
 def kind(monkeypatch):
     kind = TestedChunks()
-    monkeypatch.setattr("jobs.queue.drain.all_kinds", lambda: (kind,))
-    monkeypatch.setattr("jobs.queue.sweeper.all_kinds", lambda: (kind,))
+    monkeypatch.setattr("jobs.queue.worker.loop.all_kinds", lambda: (kind,))
+    monkeypatch.setattr("jobs.queue.worker.sweeper.all_kinds", lambda: (kind,))
     yield kind
     kinds._render.cache_clear()
 

@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from accounts.models import Profile
 from crawler.models import JobChunk
-from jobs.queue import admission, statements, transitions
-from jobs.queue.drain import drain
-from jobs.queue.standby import Standby
-from jobs.queue.sweeper import Sweeper
+from jobs.queue import admission, sql, transitions
+from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.loop import drain
+from jobs.queue.worker.sweeper import Sweeper
 from tests.crawler.in_process import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,10 +86,10 @@ def test_a_claim_between_withdrawing_and_granting_does_not_break_the_window(
     params = {"owner": owner.pk, "window": 2}
 
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statements.LOCK_OWNER, {"owner": owner.pk})
+        cursor.execute(sql.LOCK_OWNER, {"owner": owner.pk})
         claimed = in_thread(lambda: len(claim(kind)))
-        cursor.execute(kind.sql(statements.WITHDRAW), params)
-        cursor.execute(kind.sql(statements.GRANT), params)
+        cursor.execute(kind.sql(sql.WITHDRAW), params)
+        cursor.execute(kind.sql(sql.GRANT), params)
 
     assert claimed == 1
     assert occupying(owner) == 2
@@ -128,7 +128,7 @@ def test_items_inserted_during_an_admission_wait_for_the_next(
     owner = make_owner("FREE")
     job = make_job(owner)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statements.LOCK_OWNER, {"owner": owner.pk})
+        cursor.execute(sql.LOCK_OWNER, {"owner": owner.pk})
         # An insert refers to the owner by a foreign key and must not be blocked by the lock.
         in_thread(lambda: make_chunks(job, 3, owner=owner))
     assert occupying(owner) == 0

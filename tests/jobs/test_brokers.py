@@ -233,7 +233,7 @@ def test_a_lost_ring_costs_about_a_second(world, connected_worker):
 
 RING = """
 import time
-from jobs.queue import doorbell
+from jobs.queue.worker import notify
 for _ in range(3):
     began = time.monotonic()
     doorbell.ring()

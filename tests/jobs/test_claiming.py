@@ -7,10 +7,10 @@ from django.utils import timezone
 
 from crawler.models import Candidate, JobChunk
 from jobs.queue import admission, transitions
-from jobs.queue.drain import Pace, drain
 from jobs.queue.errors import LeaseLost, Unrecoverable
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.work import Completed, GiveBack, Wait
+from jobs.queue.worker.loop import Pace, drain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -202,7 +202,7 @@ def test_endings_of_perform_are_obeyed(kind, make_job, make_chunks):
 def test_a_job_that_has_nothing_to_do_now_does_not_keep_others_waiting(
     kind, make_job, make_chunks, monkeypatch
 ):
-    monkeypatch.setattr("jobs.queue.drain.pace", Pace())
+    monkeypatch.setattr("jobs.queue.worker.loop.pace", Pace())
     dry, other = make_job(), make_job()
     waiting, working = make_chunks(dry, 50), make_chunks(other, 3)
     ready(waiting + working)

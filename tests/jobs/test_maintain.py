@@ -10,12 +10,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from crawler import maintain as crawler_maintain
+from crawler import maintenance as crawler_maintain
 from crawler.models import Image
 from jobs.models import Asset
-from jobs.queue import maintain, transitions
+from jobs.queue import transitions
 from jobs.queue.kinds import all_kinds, kind_named
-from jobs.queue.maintain import Options
+from jobs.queue.ops import maintenance
+from jobs.queue.ops.maintenance import Options
 from pixsim.core import blobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,7 +62,7 @@ def everything():
     """All chores, by name."""
     return {
         chore.name: chore.run(Options(), lambda count: None)
-        for chore in maintain.chores(all_kinds())
+        for chore in maintenance.chores(all_kinds())
     }
 
 
@@ -185,7 +186,7 @@ def test_dead_rows_go_and_statistics_are_renewed(make_job, make_chunks):
 
 
 def test_a_table_that_is_locked_is_left_with_a_word_about_it(monkeypatch):
-    monkeypatch.setattr(maintain, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(maintenance, "LOCK_SECONDS", 0.1)
     locked, done = threading.Event(), threading.Event()
 
     def lock():

@@ -4,8 +4,8 @@ import pytest
 from django.db import connection, transaction
 
 from crawler.models import JobChunk
-from crawler.services import steering
-from jobs.queue import statements
+from crawler.services import lifecycle
+from jobs.queue import sql
 from jobs.queue.admission import NOBODY
 from jobs.queue.transitions import window_params
 
@@ -96,7 +96,7 @@ def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
     }  # fmt: skip
     if name == "STRANGERS":
         params["id"] = None
-    assert explain(kind.sql(getattr(statements, name)), params, plans) <= MOST_ROWS_FOR_NOTHING
+    assert explain(kind.sql(getattr(sql, name)), params, plans) <= MOST_ROWS_FOR_NOTHING
 
 
 @pytest.mark.parametrize("name", ["HOLD", "REPRIORITISE"])
@@ -105,7 +105,7 @@ def test_a_batch_of_a_long_job_goes_on_where_the_one_before_ended(kind, backlog,
     done = JobChunk.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)[5000]
     JobChunk.objects.filter(job=job, pk__lte=done).update(held=True, priority=9)
     params = {"job": job.pk, "after": done, "limit": 1000, "priority": 9}
-    sql = getattr(steering, name).format(table=kind.table)
+    sql = getattr(lifecycle, name).format(table=kind.table)
     assert explain(sql, params, "force_custom_plan") <= MOST_ROWS_FOR_NOTHING
 
 

@@ -7,14 +7,14 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Profile
-from crawler import counters, filling, recording, services
+from crawler import chunk_worker, counters, result_writer, services
 from crawler.fetch import Picture, Refused, Task
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Outcome
 from crawler.urls import url_key
 from jobs.queue import admission, transitions
-from jobs.queue.check import check
 from jobs.queue.errors import LeaseLost
 from jobs.queue.kinds import all_kinds, kind_named
+from jobs.queue.ops.check import check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,7 +44,7 @@ def crawl(make_owner, make_job):
         picture(tasks[2], "a"),
         Refused(task=tasks[3], outcome=Outcome.HTTP_4XX, detail="404 Not Found"),
     ]
-    recording.record(work, chunk=work.item, results=results, free=range(10, 20))
+    result_writer.record(work, chunk=work.item, results=results, free=range(10, 20))
     return job
 
 
@@ -234,7 +234,7 @@ def test_a_worker_that_lost_its_chunk_unawares_leaves_no_candidate_in_flight(cra
     transitions.rescue(chunks)
 
     with pytest.raises(LeaseLost):
-        filling._claim_candidates(stale, chunk, limit=5)
+        chunk_worker._claim_candidates(stale, chunk, limit=5)
 
     assert broken() == {}
 

@@ -7,9 +7,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 
 from crawler.models import JobChunk
-from jobs.queue import admission, status, transitions
+from jobs.queue import admission, transitions
 from jobs.queue.kinds import kind_named
-from jobs.queue.status import Count, snapshot
+from jobs.queue.ops import status
+from jobs.queue.ops.status import Count, snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

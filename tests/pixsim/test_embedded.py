@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pixsim.embedded import client as embedded
-from pixsim.embedded.places import Place, PlaceError, place_for
+from pixsim.embedded.paths import Place, PlaceError, place_for
 from pixsim.embedded.servers import reachable_copy
 from tests.pixsim.support import (
     PROJECT,

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from crawler.models import CrawlJob, Image, JobChunk, Project
-from jobs.queue.sweeper import LOCK_KEY
+from jobs.queue.worker.sweeper import LOCK_KEY
 from pixsim import status
 from pixsim.core.admin.charts import Column, Row, bars, columns, nice_ceiling
 from providers.models import ProviderAccount

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pixsim.embedded.places import place_for
+from pixsim.embedded.paths import place_for
 from tests.pixsim.support import (
     PRODUCTION,
     PROJECT,

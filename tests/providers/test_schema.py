@@ -10,8 +10,8 @@ from django.db.models import ProtectedError
 
 from jobs.models import Job
 from providers.models import ProviderAccount, ProviderSubmission
+from tests.adoption.legacy.pixsim7 import GENERATION_TABLES as TABLES
 from tests.providers.conftest import Migrate, execute, to_head
-from tests.schema.legacy.pixsim7 import GENERATION_TABLES as TABLES
 from tests.tables import Column, Table, describe_table
 
 # What was decided differently from the older system's columns.

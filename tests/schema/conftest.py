@@ -15,8 +15,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from pixsim.adoption import surveying
 from pixsim.schema import drift
-from pixsim.schema.adoption import surveying
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.contents import wipe
 from pixsim.schema.history import load_migrations

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.schema import promises
+from pixsim.schema import invariants
 from pixsim.schema.catalog import read_schema
 from tests.schema.conftest import ALIAS
 
@@ -90,9 +90,9 @@ def after(migrated, sql):
     def run(statements: str) -> list[str]:
         with connections[ALIAS].cursor() as cursor:
             cursor.execute(FIRST + statements)
-        found, skipped = promises.broken(
+        found, skipped = invariants.broken(
             connections[ALIAS],
-            [*promises.references(read_schema(connections[ALIAS])), *promises.OURS],
+            [*invariants.references(read_schema(connections[ALIAS])), *invariants.OURS],
         )
         assert not skipped
         return [str(each) for each in found]
@@ -111,16 +111,16 @@ def test_each_broken_promise_says_expected_and_found(after, sql):
 
 def test_a_promise_whose_column_is_missing_is_named_not_proved(migrated, sql):
     sql("ALTER TABLE provider_accounts DROP COLUMN cookies")
-    found, skipped = promises.broken(connections[ALIAS], promises.OURS)
+    found, skipped = invariants.broken(connections[ALIAS], invariants.OURS)
     assert (found, [each.name for each in skipped]) == ([], ["secrets-encrypted"])
 
 
 def test_proving_writes_nothing(at_head):
-    writing = promises.Promise("x", "Never.", "SELECT nextval('work_lease_id_seq') AS id")
+    writing = invariants.Promise("x", "Never.", "SELECT nextval('work_lease_id_seq') AS id")
     with pytest.raises(Exception, match="read-only transaction"):
-        promises.broken(connections[ALIAS], [writing])
+        invariants.broken(connections[ALIAS], [writing])
 
 
 def test_each_promise_begins_with_a_migration_that_exists():
     nodes = MigrationLoader(None).graph.nodes
-    assert all(promise.since in nodes for promise in promises.OURS)
+    assert all(promise.since in nodes for promise in invariants.OURS)

@@ -33,7 +33,7 @@ from django_pg_migration_tools.operations import (
 )
 
 from pixsim.core.db.operations import AddForeignKey
-from pixsim.schema.losses import walk
+from pixsim.schema.destructive_changes import walk
 from pixsim.schema.unsafe import review
 
 POSITIVE = models.CheckConstraint(condition=models.Q(pages__gt=0), name="pages_positive")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from crawler import services, waiting
+from crawler import missing_source, services
 from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
 from crawler.management import reports
@@ -61,7 +61,7 @@ class Command(BaseCommand):
 
     def _describe(self, job: CrawlJob) -> None:
         self.stdout.write(reports.sentence(job))
-        if reason := waiting.reason(job):
+        if reason := missing_source.reason(job):
             self.stdout.write(reason)
         self.stdout.write(
             f"Priority {job.priority}. {job.completed_chunks:,} of {job.total_chunks:,} chunks are "

@@ -20,7 +20,7 @@ from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch import Rules
 from crawler.management import reports
-from crawler.management.watching import display_on, wait_for_job
+from crawler.management.progress import display_on, wait_for_job
 from crawler.models import CrawlJob, Project, SourceKind
 
 # Options of sources that have a flag of their own.

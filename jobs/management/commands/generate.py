@@ -17,7 +17,7 @@ from accounts.models import Profile
 from jobs import services
 from jobs.errors import GenerationRefused, WrongState
 from jobs.management import generations
-from jobs.management.watching import display_on, wait_for_job
+from jobs.management.progress import display_on, wait_for_job
 from jobs.models import Job, JobStatus
 
 # What a refusal calls a field, and the flag to correct.

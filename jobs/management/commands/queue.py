@@ -14,9 +14,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 from psycopg.errors import UndefinedTable
 
-from jobs.management import draining, reports
-from jobs.queue import check, maintain, status
+from jobs.management import queue_work, reports
 from jobs.queue.kinds import Kind, all_kinds, kind_named
+from jobs.queue.ops import check, maintenance, status
 
 BROKEN, NOT_RUN = 1, 2
 """Exit codes: something is not as it should be; the command could not do its work."""
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             "--grace",
             type=_seconds,
             metavar="SECONDS",
-            default=maintain.DEFAULT_GRACE.total_seconds(),
+            default=maintenance.DEFAULT_GRACE.total_seconds(),
             help="blobs and files younger than this are left alone (default: one hour)",
         )
 
@@ -67,7 +67,7 @@ class Command(BaseCommand):
             "--while-stdin-open",
             action="store_true",
             help="end when standard input closes, or when nothing was ready for "
-            f"{draining.IDLE_SECONDS:g} s",
+            f"{queue_work.IDLE_SECONDS:g} s",
         )
         action.add_argument(
             "--for", type=_seconds, metavar="SECONDS", dest="seconds", help="end after so long"
@@ -76,7 +76,7 @@ class Command(BaseCommand):
             "--until-idle",
             action="store_true",
             help="end when no work is left that would run now or within "
-            f"{draining.SOON_SECONDS:g} s",
+            f"{queue_work.SOON_SECONDS:g} s",
         )
 
     def handle(self, *, action: str, **options: Any) -> None:
@@ -120,17 +120,17 @@ class Command(BaseCommand):
             sys.exit(BROKEN)
 
     def _maintain(self, *, dry_run: bool, force: bool, grace: float, **options: Any) -> None:
-        least = maintain.least_grace().total_seconds()
+        least = maintenance.least_grace().total_seconds()
         if grace < least:
             raise CommandError(
                 f"--grace: must be at least {least:g} s (stall limit and lease), not {grace:g}: a "
                 "worker may need so long between storing bytes and recording them.",
                 returncode=NOT_RUN,
             )
-        chosen = maintain.Options(dry_run=dry_run, force=force, grace=timedelta(seconds=grace))
+        chosen = maintenance.Options(dry_run=dry_run, force=force, grace=timedelta(seconds=grace))
         problems = 0
         with reports.progress() as show:
-            for chore in maintain.chores(all_kinds()):
+            for chore in maintenance.chores(all_kinds()):
                 result = chore.run(chosen, show(chore.name))
                 self.stdout.write(f"{chore.name}: {result.summary}")
                 if result.problem:
@@ -142,7 +142,7 @@ class Command(BaseCommand):
     def _drain(
         self, *, while_stdin_open: bool, seconds: float | None, until_idle: bool, **options: Any
     ) -> None:
-        finished = draining.run(
+        finished = queue_work.run(
             task_id=f"drain@{socket.gethostname()}:{os.getpid()}",
             while_stdin_open=while_stdin_open,
             seconds=seconds,

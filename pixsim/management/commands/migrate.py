@@ -24,11 +24,11 @@ from django.db.migrations.exceptions import (
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
+from pixsim.schema.lock_retry import Wait
 from pixsim.schema.locking import schema_lock
 from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
 from pixsim.schema.running import Executor, Listener
-from pixsim.schema.waiting import Wait
 
 INTERRUPTED = 130
 DJANGOS_OWN = (

@@ -7,11 +7,11 @@ from argparse import ArgumentParser
 from django.db.migrations import RunPython, RunSQL
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.adoption.revisions import REVISIONS
 from pixsim.schema.console import Console
+from pixsim.schema.destructive_changes import Loss, losses, refuse_irreversible
 from pixsim.schema.errors import FINE
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.losses import Loss, losses, refuse_irreversible
 from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.reporting import (
     Reporter,

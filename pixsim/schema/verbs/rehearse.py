@@ -6,19 +6,19 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.adoption.revisions import REVISIONS
 from pixsim.schema.connecting import look
 from pixsim.schema.console import Console, readable_size
 from pixsim.schema.copying import Copy, drop_left_behind
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
+from pixsim.schema.lock_monitor import Lock
 from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.rehearsal import Audience, Measured, Rehearsed, rehearse
 from pixsim.schema.reporting import name
 from pixsim.schema.running import Done
 from pixsim.schema.targets import plan_for
 from pixsim.schema.verbs import Context, Verb
-from pixsim.schema.watching import Lock
 
 
 class Rehearse(Verb):

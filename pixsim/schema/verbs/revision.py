@@ -12,9 +12,9 @@ from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.revising import Questioner, Revision, detect, look_over, write
+from pixsim.schema.target_parsing import listed
 from pixsim.schema.targets import refuse_several_heads
 from pixsim.schema.verbs import Context, Verb
-from pixsim.schema.words import listed
 
 
 class Revise(Verb):

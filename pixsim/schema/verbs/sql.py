@@ -6,10 +6,10 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.adoption.revisions import REVISIONS
 from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import load_migrations
-from pixsim.schema.offline import script
+from pixsim.schema.offline_sql import script
 from pixsim.schema.targets import plan_for, state_at
 from pixsim.schema.verbs import Context, Verb
 

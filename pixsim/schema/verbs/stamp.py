@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from dataclasses import asdict
 
-from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.adoption.revisions import REVISIONS
 from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history

@@ -6,11 +6,11 @@ from argparse import ArgumentParser
 
 from django.conf import settings
 
-from pixsim.schema.adoption.revisions import REVISIONS
+from pixsim.adoption.revisions import REVISIONS
 from pixsim.schema.console import Console
+from pixsim.schema.destructive_changes import Rows
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.losses import Rows
 from pixsim.schema.ownership import refuse_alembic
 from pixsim.schema.reporting import (
     Reporter,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Iterable
 
-from pixsim.schema import drift, promises
+from pixsim.schema import drift, invariants
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import History, Row, load_migrations, read_history
@@ -30,8 +30,8 @@ class Verify(Verb):
         with reference(connection) as expected:
             found = read_schema(connection)
             differences = drift.between(expected, found)
-        wanted = [] if context.options.no_rows else promises.promised(expected)
-        broken, skipped = promises.broken(connection, wanted)
+        wanted = [] if context.options.no_rows else invariants.promised(expected)
+        broken, skipped = invariants.broken(connection, wanted)
         strangers = drift.strangers(expected.schema, found)
         if not history.applied:
             console.say(_nothing_applied(made_by_another(connection, loader)))

@@ -13,9 +13,9 @@ from accounts import credits
 from accounts.models import Profile
 from jobs import services
 from jobs.models import Job
-from jobs.queue.drain import drain
-from jobs.queue.standby import Standby
-from jobs.queue.sweeper import Sweeper
+from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.loop import drain
+from jobs.queue.worker.sweeper import Sweeper
 from providers.adapters import all_adapters
 from providers.models import ProviderAccount
 from tests.providers.adapters.simple_fake import SimpleFake

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from accounts import credits
 from jobs import services
-from jobs.management import watching
+from jobs.management import progress
 from jobs.models import Asset, Job
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.crawler.in_process import wait_until, working
@@ -103,7 +103,7 @@ class TestGenerate:
     def test_one_that_has_no_account_says_so_and_goes_on_after_the_timeout(
         self, fake, monkeypatch
     ) -> None:
-        monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0.1)
+        monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.1)
         code, out, err = panda("--timeout", 0.5)
 
         assert code == 3

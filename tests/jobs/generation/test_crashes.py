@@ -11,11 +11,11 @@ import pytest
 from django.db import connection
 
 from accounts import credits
+from jobs.generation.dispatcher import Pump
 from jobs.generation.kind import GenerationKind
-from jobs.generation.pump import Pump
 from jobs.models import Job
-from jobs.queue.check import check
 from jobs.queue.kinds import kind_named
+from jobs.queue.ops.check import check
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.jobs.generation.conftest import ask, database_url, ended, hurry, work
 from tests.jobs.generation.worker_steps import STEP_NAMES

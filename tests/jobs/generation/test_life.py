@@ -15,11 +15,11 @@ from accounts import credits
 from accounts.errors import InsufficientCredits
 from jobs import services
 from jobs.errors import GenerationRefused, WrongState
-from jobs.generation import calling, dispatching, settling
-from jobs.generation.waiting import reason
+from jobs.generation import allocation, calling, result_handling
+from jobs.generation.wait_reason import reason
 from jobs.models import Asset, Job
-from jobs.queue.check import check
 from jobs.queue.kinds import kind_named
+from jobs.queue.ops.check import check
 from pixsim.core import blobs
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.jobs.generation.conftest import ask, database_url, ended, finish, hurry, work
@@ -438,7 +438,7 @@ def test_a_provider_that_never_says_what_became_of_it_keeps_no_slot_for_ever(
     work(lambda: fake.requests["find"] > 2 or bool(hurry()))
     assert not ended(job)()
     ProviderSubmission.objects.update(
-        submitted_at=timezone.now() - timedelta(hours=2), polls=settling.FIND_TRIES
+        submitted_at=timezone.now() - timedelta(hours=2), polls=result_handling.FIND_TRIES
     )
     work(lambda: bool(hurry()) or ended(job)())
     job.refresh_from_db()
@@ -537,14 +537,14 @@ def test_what_could_not_be_sent_is_tried_again_without_blame(
     fake, account, ada, monkeypatch
 ) -> None:
     monkeypatch.setattr(SimpleAdapter, "can_find", False)
-    real, failures = dispatching.request_for, [OperationalError("the server is starting up")]
+    real, failures = allocation.request_for, [OperationalError("the server is starting up")]
 
     def request_for(attempt: object) -> object:
         if failures:
             raise failures.pop()
         return real(attempt)
 
-    monkeypatch.setattr(dispatching, "request_for", request_for)
+    monkeypatch.setattr(allocation, "request_for", request_for)
     job = ask(ada)
     work(lambda: bool(hurry()) or ended(job)())
     assert [one.error_class for one in submissions(job)] == ["unavailable", None]

@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts import credits
 from jobs import services
 from jobs.models import Job
-from jobs.queue.check import check
 from jobs.queue.kinds import kind_named
+from jobs.queue.ops.check import check
 from jobs.webhooks import MAX_BODY_BYTES
 from providers import submissions, webhooks
 from providers.models import ProviderSubmission, ProviderWebhook

@@ -16,11 +16,11 @@ import django
 django.setup()
 
 import tests.providers.adapters.simple_adapter  # noqa: E402, F401 - registers `simple`
-from jobs.generation import dispatching, files, settling  # noqa: E402
-from jobs.queue import doorbell  # noqa: E402
-from jobs.queue.drain import drain  # noqa: E402
-from jobs.queue.standby import Standby  # noqa: E402
-from jobs.queue.sweeper import Sweeper  # noqa: E402
+from jobs.generation import allocation, files, result_handling  # noqa: E402
+from jobs.queue.worker import notify  # noqa: E402
+from jobs.queue.worker.fallback import Standby  # noqa: E402
+from jobs.queue.worker.loop import drain  # noqa: E402
+from jobs.queue.worker.sweeper import Sweeper  # noqa: E402
 
 
 def die(*_args: Any, **_options: Any) -> None:
@@ -37,12 +37,12 @@ def then_die(step: Callable[..., Any]) -> Callable[..., Any]:
 
 STEPS: dict[str, tuple[object, str, bool]] = {
     # What is replaced, and whether it is done first.
-    "before intent": (dispatching, "_occupied", False),
-    "after intent": (dispatching, "request_for", False),
-    "after send": (settling, "sent", False),
-    "after accept": (settling, "sent", True),
-    "during polling": (settling, "checked", False),
-    "after success before the asset": (settling, "delivered", False),
+    "before intent": (allocation, "_occupied", False),
+    "after intent": (allocation, "request_for", False),
+    "after send": (result_handling, "sent", False),
+    "after accept": (result_handling, "sent", True),
+    "during polling": (result_handling, "checked", False),
+    "after success before the asset": (result_handling, "delivered", False),
     "after the asset before commit": (files, "record", True),
 }
 
@@ -51,7 +51,7 @@ def main(step: str | None) -> None:
     if step is not None:
         place, name, is_done_first = STEPS[step]
         setattr(place, name, then_die(getattr(place, name)) if is_done_first else die)
-    doorbell.ring = lambda: None
+    notify.ring = lambda: None
     sweeper = Sweeper(Standby(size=1))
     while True:
         sweeper.sweep()

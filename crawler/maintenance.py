@@ -1,0 +1,110 @@
+"""The crawler's regular work: blobs and files that nobody needs (see `jobs.queue.ops.maintenance`)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import PurePosixPath
+
+from django.conf import settings
+from django.core.files.storage import storages
+from django.db import connection
+
+from jobs.queue.ops.maintenance import Chore, Options, Result, Tick
+from pixsim.core import blobs
+
+HOT_TABLES = ("job_chunks", "candidates", "images", "crawl_jobs")
+
+BATCH = 1000
+LEAST_SAMPLE = 20
+"""Fewer blobs than this tell nothing about a storage."""
+
+# Whoever refers to a blob does so by the sha256 it is named after.
+REFERRED_TO = """
+SELECT sha256 FROM images WHERE sha256 = ANY(%(hashes)s)
+UNION ALL
+SELECT sha256 FROM assets WHERE sha256 = ANY(%(hashes)s)
+UNION ALL
+SELECT thumbnail_sha256 FROM assets WHERE thumbnail_sha256 = ANY(%(hashes)s)
+"""
+
+
+def chores() -> Sequence[Chore]:
+    return (
+        Chore("orphan blobs", sweep_orphans),
+        Chore("unfinished blob files", sweep_temporaries),
+    )
+
+
+def sweep_orphans(options: Options, tick: Tick) -> Result:
+    """Remove blobs that no row refers to and that are older than the grace.
+
+    Bytes are stored before their row, so a young blob may be about to get one; a blob that is
+    stored again becomes young again. Blobs come by their hash, so the first batch is a fair
+    sample: if most of it are orphans, this is probably another database's storage, and without
+    `force` nothing is removed.
+    """
+    before = datetime.now(UTC) - options.grace
+    looked_at = count = size = 0
+    for batch in _batches(key for key, written_at in blobs.iter_keys() if written_at < before):
+        orphans = find_orphans(batch)
+        if not looked_at and not options.force and _is_doubtful(batch, orphans):
+            return Result(
+                0,
+                "none removed",
+                problem=f"Of {len(batch):,} old blobs no row refers to {len(orphans):,}. If this "
+                "is the right database for this storage, use --force.",
+            )
+        for key in orphans:
+            freed = remove_orphan(key, before=before, dry_run=options.dry_run)
+            if freed is not None:
+                count, size = count + 1, size + freed
+        looked_at += len(batch)
+        tick(looked_at)
+    verb = "would be removed" if options.dry_run else "removed"
+    return Result(count, f"{count:,} of {looked_at:,} old blobs {verb}, {size:,} bytes")
+
+
+def find_orphans(keys: Sequence[str]) -> list[str]:
+    """Those of `keys` that no image or asset refers to."""
+    hashes = [PurePosixPath(key).stem for key in keys]
+    with connection.cursor() as cursor:
+        cursor.execute(REFERRED_TO, {"hashes": hashes})
+        known = {row[0] for row in cursor.fetchall()}
+    return [key for key, sha256 in zip(keys, hashes, strict=True) if sha256 not in known]
+
+
+def remove_orphan(key: str, *, before: datetime, dry_run: bool = False) -> int | None:
+    """Remove a blob unless it was written after `before`; its bytes, or None if it was left.
+
+    Looked at again only now: a worker may have stored the same bytes anew since it was listed,
+    and be about to commit their row.
+    """
+    storage = storages[settings.PIXSIM_BLOB_STORAGE]
+    try:
+        if storage.get_modified_time(key) >= before:
+            return None
+        size = blobs.size(key)
+    except FileNotFoundError:
+        return None
+    if not dry_run:
+        blobs.delete(key)
+    return size
+
+
+def sweep_temporaries(options: Options, tick: Tick) -> Result:
+    """Remove what killed processes left unfinished in the blob storage."""
+    if options.dry_run:
+        count = sum(1 for _name in blobs.iter_stale_temporaries(older_than=options.grace))
+        return Result(count, f"{count:,} would be removed")
+    count = blobs.sweep_temporaries(older_than=options.grace)
+    return Result(count, f"{count:,} removed")
+
+
+def _is_doubtful(batch: Sequence[str], orphans: Sequence[str]) -> bool:
+    return len(batch) >= LEAST_SAMPLE and 2 * len(orphans) > len(batch)
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    keys = iter(keys)
+    while batch := list(islice(keys, BATCH)):
+        yield batch

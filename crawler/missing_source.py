@@ -1,0 +1,90 @@
+"""Jobs without a source: what an older system left has only keywords, which find nothing here.
+
+Their chunks are held, unclaimed, with the reason, until the job has a source; so an adopted
+backlog costs no worker anything.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection, transaction
+
+from crawler import counters
+from crawler.models import CrawlJob
+from jobs.queue import admission
+from jobs.queue.kinds import kind_named
+from jobs.queue.worker import notify
+from pixsim.core.db.sql import fetch
+
+NO_SOURCE = "Waits for a source: its crawl job has none. Add one to the job."
+
+HAS_SOURCE = "EXISTS (SELECT 1 FROM crawl_sources source WHERE source.job_id = item.job_id)"
+
+REASON = f"CASE WHEN NOT {HAS_SOURCE} THEN '{NO_SOURCE}' END"
+
+GO_ON = """
+UPDATE {table} SET
+    held = FALSE, error_message = NULL, updated_at = now(),
+    ready_at = CASE WHEN owner_id IS NULL THEN created_at END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table} item
+    WHERE job_id = %(job)s AND status = 'pending' AND held AND available_at IS NULL
+      AND error_message = %(reason)s AND ({runnable})
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+RETURNING owner_id
+"""
+
+WAITING_JOBS = """
+SELECT count(*), coalesce(sum(greatest(0, total_chunks - completed_chunks - failed_chunks)), 0)
+FROM crawl_jobs job
+WHERE status IN ('pending', 'running', 'paused')
+  AND NOT EXISTS (SELECT 1 FROM crawl_sources source WHERE source.job_id = job.id)
+"""
+
+
+def source_begins(job_id: int) -> None:
+    """Let the chunks go on that have waited for the job's first source."""
+    with transaction.atomic():
+        # Chunks are taken in with their job locked: either they are held by now, or the source is seen.
+        CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
+        rows = fetch(
+            kind_named("chunk").sql(GO_ON),
+            {"job": job_id, "reason": NO_SOURCE},
+        )
+    if rows:
+        admission.admit_all(kind_named("chunk"), (row[0] for row in rows))
+        notify.ring()
+
+
+def take_in_source(cursor: Any, job_id: int) -> None:
+    """A source was added by hand: an open job that never had a candidate counts by its rows from now on.
+
+    Older systems counted pictures that have no index here, and chunks that they kept no rows of.
+    """
+    job = CrawlJob.objects.select_for_update(no_key=True).open().filter(pk=job_id).first()
+    if job is None or job.candidates.exists():
+        return
+    counters.begin_anew(cursor, job_id)
+    counters.recount_chunks(cursor, job_id)
+
+
+def reason(job: CrawlJob) -> str | None:
+    """Why an open job does not move, if it has no source."""
+    if not job.is_open or job.sources.exists():
+        return None
+    words = ", ".join(map(str, job.keywords)) if isinstance(job.keywords, list) else ""
+    only = f" It has only keywords ({words[:100]})." if words else ""
+    return f"It waits for a source.{only} Add one to the job in the admin: its chunks go on then."
+
+
+def notes() -> Sequence[str]:
+    """What the status of the queue says of such jobs."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING_JOBS)
+        jobs, chunks = cursor.fetchone()
+    if not jobs:
+        return ()
+    return (
+        f"{jobs:,} crawl jobs with {chunks:,} unfinished chunks have no source and wait for one. "
+        "Add it to the job in the admin.",
+    )

@@ -1,0 +1,303 @@
+"""Recording a batch of results: one short transaction under the chunk's lease.
+
+Lock order, as everywhere: the chunk, images by sha256, candidates, the job's counters, usage.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from accounts import usage
+from crawler import counters
+from crawler.fetch import Picture, Refused
+from crawler.fetch.phash import BAND_SHIFTS, band_masks
+from crawler.models import JobChunk, Outcome
+from crawler.models.candidates import MAX_TRIES
+from crawler.models.images import PHASH_BAND_KEYS
+from jobs.queue.work import Work
+from pixsim.core.db import sql
+from pixsim.core.text import storable
+
+_fetch = partial(sql.fetch, plan_anew=True)  # images and candidates grow within seconds
+
+# One recorder per job at a time, so that two chunks cannot each store what resembles the other's.
+ONE_RECORDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.result_writer'), %(job)s)"
+
+STILL_OURS = """
+SELECT id FROM candidates
+WHERE id = ANY(%(ids)s) AND chunk_id = %(chunk)s AND outcome IS NULL
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+KNOWN_HASHES = "SELECT sha256 FROM images WHERE crawl_job_id = %(job)s AND sha256 = ANY(%(hashes)s)"
+
+# For each probed picture the first image within the distance, by any of the four band indexes.
+SIMILAR = """
+SELECT probe.place, min(near.id)
+FROM unnest(%(places)s::int[], %(phashes)s::bigint[]) AS probe (place, phash)
+CROSS JOIN unnest(%(masks)s::bigint[]) AS mask
+CROSS JOIN LATERAL (
+    {}
+) near
+WHERE bit_count((near.phash # probe.phash)::bit(64)) <= %(distance)s
+GROUP BY probe.place
+""".format(
+    "\n    UNION ALL ".join(
+        f"""SELECT id, phash FROM images WHERE {key}
+        = (%(job)s::bigint << 16) | (((probe.phash >> {shift}) & 65535) # mask)"""
+        for shift, key in zip(BAND_SHIFTS, PHASH_BAND_KEYS, strict=True)
+    )
+)
+
+STORE = """
+INSERT INTO images (crawl_job_id, chunk_id, image_index, original_url, filename, storage_url,
+    width, height, file_size, format, label, sha256, phash, near_duplicate_of_id, provenance,
+    retrieved_at)
+SELECT %(job)s, %(chunk)s, new.* FROM unnest(
+    %(indexes)s::int[], %(urls)s::text[], %(names)s::text[], %(keys)s::text[], %(widths)s::int[],
+    %(heights)s::int[], %(sizes)s::bigint[], %(formats)s::text[], %(labels)s::text[],
+    %(hashes)s::text[], %(phashes)s::bigint[], %(similar)s::int[], %(provenances)s::jsonb[],
+    %(times)s::timestamptz[]) AS new
+ON CONFLICT DO NOTHING
+RETURNING sha256, id
+"""
+
+CLOSE = """
+UPDATE candidates SET outcome = closed.outcome, detail = closed.detail, tries = tries + 1
+FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(details)s::text[])
+    AS closed (id, outcome, detail)
+WHERE candidates.id = closed.id
+"""
+
+# Open again: for another try later, or because its chunk had no room left.
+REOPEN = """
+UPDATE candidates SET
+    chunk_id = NULL, tries = candidates.tries + again.tries,
+    not_before = CASE WHEN again.seconds > 0 THEN now() + make_interval(secs => again.seconds) END
+FROM unnest(%(ids)s::bigint[], %(tries)s::int[], %(seconds)s::float8[])
+    AS again (id, tries, seconds)
+WHERE candidates.id = again.id
+"""
+
+MAX_DETAIL_LENGTH = 1000
+MAX_RETRY_AFTER_SECONDS = 120.0
+"""A server that asks for a longer pause than this is not asked again in this job."""
+
+
+DOWNLOADED = (Outcome.STORED, Outcome.DUPLICATE, Outcome.NEAR_DUPLICATE)
+
+
+@dataclass
+class _Batch:
+    """What becomes of each result."""
+
+    images: list[tuple[int | None, Picture, int | None]] = field(default_factory=list)
+    closed: list[tuple[int, str, str | None]] = field(default_factory=list)
+    reopened: list[tuple[int, int, float]] = field(default_factory=list)
+    twins: list[tuple[Picture, Picture]] = field(default_factory=list)
+
+    def close(self, result: Picture | Refused, outcome: str, detail: str | None = None) -> None:
+        detail = detail and storable(detail, longest=MAX_DETAIL_LENGTH)
+        self.closed.append((result.task.id, outcome, detail))
+
+    def reopen(self, tasks: set[int]) -> None:
+        """Their image could not be stored: let the candidates be tried elsewhere."""
+        self.closed = [one for one in self.closed if one[0] not in tasks]
+        self.reopened.extend((task, 0, 0.0) for task in tasks)
+
+
+def record(
+    work: Work, *, chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]
+) -> set[int]:
+    """Store the pictures in the chunk's `free` indices and close or reopen every candidate.
+
+    Returns the indices that are not free any more. Raises LeaseLost, having written nothing, if the chunk
+    is no longer ours. Recording the same results again changes nothing.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        work.lock_lease()
+        _fetch(ONE_RECORDER, {"job": chunk.job_id})
+        ours = _still_ours(chunk, results)
+        batch = _decide(chunk, ours, free)
+        _store(chunk, batch)
+        _close(batch)
+        _count(cursor, chunk, batch, ours)
+    return {index for index, _picture, _similar in batch.images if index is not None}
+
+
+def parse_provenance(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else json.loads(text)
+
+
+def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:
+    """The results whose candidate is still open in this chunk, in the order of discovery."""
+    ids = [result.task.id for result in results]
+    open_ids = {row[0] for row in _fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
+    return sorted(
+        (result for result in results if result.task.id in open_ids),
+        key=lambda result: result.task.id,
+    )
+
+
+def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]) -> _Batch:
+    batch = _Batch()
+    pictures = [one for one in results if isinstance(one, Picture)]
+    known = _known_hashes(chunk.job_id, pictures)
+    similar = _similar_images(chunk.job_id, pictures)
+    indexes = iter(free)
+    distinct: list[Picture] = []
+    for result in results:
+        if isinstance(result, Refused):
+            _decide_refusal(batch, result)
+        elif result.sha256 in known:
+            batch.close(result, Outcome.DUPLICATE, "The same bytes are in this job already.")
+        elif similar.get(result.task.id) is not None:
+            known.add(result.sha256)
+            batch.images.append((None, result, similar[result.task.id]))
+            batch.close(
+                result, Outcome.NEAR_DUPLICATE, f"Resembles image {similar[result.task.id]}."
+            )
+        elif (twin := _twin(result, distinct)) is not None:
+            known.add(result.sha256)
+            batch.twins.append((result, twin))
+            batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles {twin.url}.")
+        elif (index := next(indexes, None)) is None:
+            batch.reopened.append((result.task.id, 0, 0.0))
+        else:
+            known.add(result.sha256)
+            distinct.append(result)
+            batch.images.append((index, result, None))
+            batch.close(result, Outcome.STORED)
+    return batch
+
+
+def _decide_refusal(batch: _Batch, refused: Refused) -> None:
+    """Close it, or open it again for a later try. Only waiting for its host's turn is no try."""
+    wait = refused.retry_after
+    last_try = refused.tried and refused.task.tries + 1 >= MAX_TRIES
+    if wait is None or last_try or wait > MAX_RETRY_AFTER_SECONDS:
+        batch.close(refused, refused.outcome, refused.detail)
+    else:
+        batch.reopened.append((refused.task.id, int(refused.tried), wait))
+
+
+def _known_hashes(job_id: int, pictures: Sequence[Picture]) -> set[str]:
+    hashes = [picture.sha256 for picture in pictures]
+    return {row[0] for row in _fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})}
+
+
+def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
+    """Candidate id → the stored image it resembles."""
+    probed = [picture for picture in pictures if picture.phash is not None]
+    if not probed or _distance() < 0:
+        return {}
+    params: dict[str, Any] = {
+        "job": job_id,
+        "distance": _distance(),
+        "places": list(range(len(probed))),
+        "phashes": [picture.phash for picture in probed],
+        "masks": list(band_masks(_distance())),
+    }
+    return {probed[place].task.id: image_id for place, image_id in _fetch(SIMILAR, params)}
+
+
+def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
+    """A picture of the same batch that this one resembles."""
+    if picture.phash is None or _distance() < 0:
+        return None
+    for other in others:
+        if other.phash is not None:
+            differing = (picture.phash ^ other.phash) & 0xFFFF_FFFF_FFFF_FFFF
+            if differing.bit_count() <= _distance():
+                return other
+    return None
+
+
+def _distance() -> int:
+    """The greatest Hamming distance of near duplicates; negative: they are not looked for."""
+    return settings.CRAWL_NEAR_DUPLICATE_DISTANCE
+
+
+def _store(chunk: JobChunk, batch: _Batch) -> None:
+    """Insert the images, then those that resemble one of them.
+
+    An index that is taken nevertheless belongs to an overlapping chunk, which only a row made by
+    hand can be.
+    """
+    ids = _insert(chunk, batch.images)
+    twins = [
+        (None, picture, ids[twin.sha256]) for picture, twin in batch.twins if twin.sha256 in ids
+    ]
+    ids |= _insert(chunk, twins)
+    pictures = [row[1] for row in batch.images] + [picture for picture, _twin in batch.twins]
+    batch.reopen({picture.task.id for picture in pictures if picture.sha256 not in ids})
+
+
+def _count(
+    cursor: Any, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
+) -> None:
+    outcomes = Counter(outcome for _id, outcome, _detail in batch.closed)
+    counters.add_images(
+        cursor,
+        chunk.job_id,
+        downloaded=sum(outcomes[name] for name in DOWNLOADED),
+        valid=outcomes[Outcome.STORED],
+        outcomes=outcomes,
+    )
+    pictures = [one for one in results if isinstance(one, Picture)]
+    usage.add(
+        chunk.owner_id,
+        day=datetime.now(UTC).date(),
+        images_processed=len(pictures),
+        bandwidth_bytes=sum(picture.file_size for picture in pictures),
+    )
+
+
+def _insert(
+    chunk: JobChunk, rows: Sequence[tuple[int | None, Picture, int | None]]
+) -> dict[str, int]:
+    if not rows:
+        return {}
+    rows = sorted(rows, key=lambda row: row[1].sha256)
+    pictures = [picture for _index, picture, _similar in rows]
+    stored = _fetch(
+        STORE,
+        {
+            "job": chunk.job_id,
+            "chunk": chunk.pk,
+            "indexes": [index for index, _picture, _similar in rows],
+            "similar": [similar for _index, _picture, similar in rows],
+            "urls": [picture.task.url for picture in pictures],
+            "names": [picture.key.rpartition("/")[2] for picture in pictures],
+            "keys": [picture.key for picture in pictures],
+            "widths": [picture.width for picture in pictures],
+            "heights": [picture.height for picture in pictures],
+            "sizes": [picture.file_size for picture in pictures],
+            "formats": [picture.format for picture in pictures],
+            "labels": [picture.task.label for picture in pictures],
+            "hashes": [picture.sha256 for picture in pictures],
+            "phashes": [picture.phash for picture in pictures],
+            "provenances": [
+                None if picture.task.provenance is None else json.dumps(picture.task.provenance)
+                for picture in pictures
+            ],
+            "times": [picture.retrieved_at for picture in pictures],
+        },
+    )
+    return dict(stored)
+
+
+def _close(batch: _Batch) -> None:
+    if batch.closed:
+        ids, outcomes, details = zip(*sorted(batch.closed), strict=True)
+        _fetch(CLOSE, {"ids": list(ids), "outcomes": list(outcomes), "details": list(details)})
+    if batch.reopened:
+        ids, tries, seconds = zip(*sorted(batch.reopened), strict=True)
+        _fetch(REOPEN, {"ids": list(ids), "tries": list(tries), "seconds": list(seconds)})

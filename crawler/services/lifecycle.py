@@ -1,0 +1,177 @@
+"""Steering whole jobs: pause, resume, cancel, retry, how urgent.
+
+The lock order is the queue's: work rows first, then their job. So the job changes in a transaction
+of its own, and its work follows in batches.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from accounts import activity
+from accounts.models import Profile
+from crawler.errors import WrongState
+from crawler.models import CrawlJob, JobStatus, Project
+from crawler.models.jobs import OPEN_STATUSES
+from crawler.services.ending import take_in_chunks
+from crawler.services.limits import check_priority
+from crawler.services.planning import crawl_kinds
+from jobs.queue import admission
+from jobs.queue.worker import notify
+
+BATCH = 5000
+
+# Pause and cancel: pending items leave the queue, batch by batch.
+HOLD = """
+UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending'
+      AND (NOT held OR available_at IS NOT NULL)
+    ORDER BY id LIMIT %(limit)s FOR UPDATE))
+RETURNING id
+"""
+
+RESUME = """
+UPDATE {table} SET
+    held = FALSE, available_at = NULL, updated_at = now(),
+    ready_at = CASE WHEN owner_id IS NULL THEN created_at END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending' AND held
+    ORDER BY id LIMIT %(limit)s FOR UPDATE))
+RETURNING id
+"""
+
+# Failed chunks, and completed ones that are short of images. Without owner and place, like rows
+# revived by hand: adoption does the rest.
+REVIVE = """
+UPDATE job_chunks chunk SET
+    status = 'pending', retry_count = 0, error_message = NULL, finished_at = NULL,
+    held = FALSE, available_at = NULL, ready_at = NULL, owner_id = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM job_chunks
+    WHERE job_id = %(job)s AND (status = 'failed' OR status = 'completed' AND (
+        SELECT count(*) FROM images
+        WHERE images.chunk_id = job_chunks.id AND image_index IS NOT NULL
+    ) < (image_range ->> 'end')::int - (image_range ->> 'start')::int)
+    ORDER BY id FOR UPDATE))
+"""
+
+REPRIORITISE = """
+UPDATE {table} SET priority = %(priority)s, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending' AND priority <> %(priority)s
+    ORDER BY id LIMIT %(limit)s FOR UPDATE))
+RETURNING id
+"""
+
+
+def pause_job(*, job_id: int, actor: Profile | None = None) -> None:
+    """Hold the job's unfinished chunks; running ones stop at their next checkpoint.
+
+    Raises WrongState if the job is not pending or running.
+    """
+    _move(job_id, JobStatus.PAUSED, allowed=(JobStatus.PENDING, JobStatus.RUNNING), actor=actor)
+    _in_batches(HOLD, job_id=job_id)
+
+
+def resume_job(*, job_id: int, actor: Profile | None = None) -> None:
+    """Let a paused job go on. Raises WrongState if it is not paused."""
+    _move(job_id, JobStatus.RUNNING, allowed=(JobStatus.PAUSED,), actor=actor)
+    _in_batches(RESUME, job_id=job_id)
+    _admit_owner_of(job_id)
+
+
+def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
+    """End the job; what is stored stays. Raises WrongState if it has ended already."""
+    _move(job_id, JobStatus.CANCELLED, allowed=OPEN_STATUSES, actor=actor)
+    _in_batches(HOLD, job_id=job_id)
+
+
+def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
+    """Give chunks that failed or ended short a new start; how many there were.
+
+    Sources that could not be read are read again, and discovery goes on where it stopped. Raises
+    WrongState if the job was cancelled or has no such chunk.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(REVIVE, {"job": job_id})
+        revived = cursor.rowcount
+        if revived:
+            take_in_chunks(cursor, job_id)
+        job = get_job(job_id)
+        if not revived or not job.is_open:
+            transaction.set_rollback(True)
+        else:
+            activity.record(
+                actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived
+            )
+    if not revived or not job.is_open:
+        raise WrongState(
+            f"Crawl job {job_id} is {get_job(job_id).status} and has nothing to try again."
+        )
+    for kind in crawl_kinds():
+        admission.adopt(kind)
+    notify.ring_on_commit()
+    return revived
+
+
+def change_priority(*, job_id: int, priority: int, actor: Profile | None = None) -> None:
+    """Change how urgent the job's unfinished work is, from now on."""
+    check_priority(priority)
+    CrawlJob.objects.filter(pk=job_id).update(priority=priority, updated_at=datetime.now(UTC))
+    _in_batches(REPRIORITISE, job_id=job_id, priority=priority)
+    activity.record(
+        actor=actor, action="crawl_job.priority_changed", **_about(job_id), priority=priority
+    )
+    _admit_owner_of(job_id)
+
+
+def get_job(job_id: int) -> CrawlJob:
+    """The job. Raises WrongState if it is gone."""
+    job = CrawlJob.objects.filter(pk=job_id).first()
+    if job is None:
+        raise WrongState(f"There is no crawl job {job_id}.")
+    return job
+
+
+def _admit_owner_of(job_id: int) -> None:
+    owner_id = Project.objects.filter(crawl_jobs=job_id).values_list("owner_id", flat=True).first()
+    for kind in crawl_kinds():
+        if owner_id is not None:
+            admission.admit(kind, owner_id)
+    notify.ring_on_commit()
+
+
+def _in_batches(statement: str, *, job_id: int, **params: Any) -> None:
+    """Apply a statement to all the job's items, each batch in a transaction of its own."""
+    for kind in crawl_kinds():
+        ids = [0]
+        while ids:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(
+                    statement.format(table=kind.table),
+                    {"job": job_id, "after": max(ids), "limit": BATCH, **params},
+                )
+                ids = [row[0] for row in cursor.fetchall()]
+
+
+def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile | None) -> None:
+    """Change the job's status if it is one of `allowed`; one winner. Written to the activity log."""
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {"status": to, "updated_at": now}
+    if to == JobStatus.CANCELLED:
+        values["completed_at"] = now
+    with transaction.atomic():
+        if not CrawlJob.objects.filter(pk=job_id, status__in=allowed).update(**values):
+            job = get_job(job_id)
+            raise WrongState(f"Crawl job {job_id} is {job.status}: it cannot become {to}.")
+        activity.record(actor=actor, action=f"crawl_job.{to}", **_about(job_id))
+
+
+def _about(job_id: int) -> dict[str, str]:
+    return {"resource_type": "crawl_job", "resource_id": str(job_id)}

@@ -1,0 +1,192 @@
+"""The queue's promises, proved on the live database."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DataError, transaction
+
+from jobs.queue.items import MAX_RETRIES
+from jobs.queue.kinds import Kind
+from jobs.queue.ops.status import one_moment
+from jobs.queue.transitions import window_params
+
+MAX_ROWS = 10
+GRACE_SECONDS = 10
+"""What the sweeper repairs within a second or two may be broken for so long."""
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """Something that always holds. `sql` selects the rows that break it.
+
+    It is rendered for a kind (see `Kind.sql`), and may use the parameters `grace` (seconds),
+    `windows` (tier → window, JSON) and `max_retries`.
+    """
+
+    name: str
+    sentence: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one invariant; no `rows`: it holds."""
+
+    kind: str
+    name: str
+    sentence: str
+    seconds: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    more: bool = False
+    """Whether there are more than the MAX_ROWS that `rows` shows."""
+
+    @property
+    def holds(self) -> bool:
+        return not self.rows
+
+
+INVARIANTS = (
+    Invariant(
+        "processing-leased",
+        "An item that is processed has a lease, a start, and a place in its owner's window.",
+        """
+        SELECT id, task_id, lease_id, lease_expires_at, ready_at, started_at
+        FROM {table} item
+        WHERE status = 'processing' AND ({rescuable})
+          AND (lease_id IS NULL OR lease_expires_at IS NULL OR ready_at IS NULL
+               OR started_at IS NULL)
+        """,
+    ),
+    Invariant(
+        "pending-unleased",
+        "A pending item has no lease.",
+        """
+        SELECT id, task_id, lease_id, lease_expires_at FROM {table}
+        WHERE status = 'pending' AND (lease_id IS NOT NULL OR lease_expires_at IS NOT NULL)
+        """,
+    ),
+    # `started_at` says that the queue had it: rows of older systems know no `finished_at`.
+    Invariant(
+        "ended-let-go",
+        "An item that has ended holds nothing: no lease, no place, no schedule; it says when it "
+        "ended.",
+        """
+        SELECT id, status, lease_id, lease_expires_at, ready_at, held, available_at, started_at,
+               {finished}
+        FROM {table}
+        WHERE status NOT IN ('pending', 'processing')
+          AND (lease_id IS NOT NULL OR lease_expires_at IS NOT NULL OR ready_at IS NOT NULL
+               OR held OR available_at IS NOT NULL
+               OR (started_at IS NOT NULL AND {finished} IS NULL))
+        """,
+    ),
+    Invariant(
+        "held-not-ready",
+        "A held item is not ready.",
+        "SELECT id, status, ready_at FROM {table} WHERE held AND ready_at IS NOT NULL",
+    ),
+    # After a tier change the ready items beyond the window are withdrawn by the sweeper; what was
+    # being processed runs to its end, and nothing is claimed until there is room again.
+    Invariant(
+        "window",
+        "No owner has more items ready or processing than their window; only what was processed "
+        "before their window shrank may exceed it until it ends.",
+        """
+        SELECT item.owner_id, profiles.user_tier AS tier, size AS window,
+               count(*) FILTER (WHERE item.status = 'pending') AS ready,
+               count(*) FILTER (WHERE item.status <> 'pending') AS processing,
+               profiles.updated_at AS owner_changed_at
+        FROM {table} item JOIN profiles ON profiles.id = item.owner_id
+        CROSS JOIN LATERAL (
+            SELECT coalesce((%(windows)s::jsonb ->> profiles.user_tier)::int, 0) AS size) AS room
+        CROSS JOIN LATERAL (
+            SELECT profiles.updated_at + make_interval(secs => %(grace)s) AS settled_at) AS change
+        WHERE item.ready_at IS NOT NULL
+        GROUP BY item.owner_id, profiles.id, size, settled_at
+        HAVING count(*) > size
+           AND (count(*) FILTER (WHERE item.status = 'pending') > 0 AND now() > settled_at
+                OR count(*) FILTER (WHERE item.status <> 'pending'
+                                      AND item.started_at > settled_at) > size)
+        """,
+    ),
+    Invariant(
+        "leases-swept",
+        "A lease that has ended is taken back within seconds (else: does a worker run?).",
+        """
+        SELECT id, task_id, lease_expires_at, retry_count FROM {table} item
+        WHERE status = 'processing' AND ({rescuable})
+          AND lease_expires_at < now() - make_interval(secs => %(grace)s)
+        """,
+    ),
+    Invariant(
+        "due-released",
+        "An item whose time has come is let in within seconds (else: does a worker run?).",
+        """
+        SELECT id, available_at, retry_count FROM {table} item
+        WHERE held AND status = 'pending' AND ({runnable})
+          AND available_at < now() - make_interval(secs => %(grace)s)
+        """,
+    ),
+    Invariant(
+        "strangers-adopted",
+        "A row that was inserted or revived by hand is taken in within seconds (else: does a "
+        "worker run?).",
+        """
+        SELECT id, created_at, updated_at FROM {table}
+        WHERE status = 'pending' AND ready_at IS NULL AND NOT held AND owner_id IS NULL
+          AND greatest(created_at, updated_at) < now() - make_interval(secs => %(grace)s)
+        """,
+    ),
+    Invariant(
+        "retries-limited",
+        "No item was tried again more often than the limit.",
+        "SELECT id, status, retry_count FROM {table} WHERE retry_count > %(max_retries)s",
+    ),
+)
+
+SOME = "SELECT * FROM ([broken]) AS broken LIMIT %(rows)s"
+
+
+def check(kinds: Iterable[Kind]) -> list[Finding]:
+    """Look for rows that break an invariant of these kinds or of the queue, all at one moment.
+
+    Reads whole tables in one snapshot, which slows claims while it lasts: seconds with millions
+    of items.
+    """
+    with one_moment() as cursor:
+        return [
+            _examine(cursor, kind, invariant)
+            for kind in kinds
+            for invariant in (*INVARIANTS, *kind.invariants())
+        ]
+
+
+def _examine(cursor: Any, kind: Kind, invariant: Invariant) -> Finding:
+    began = time.monotonic()
+    rows = _broken_rows(cursor, kind, invariant)
+    return Finding(
+        kind=kind.name,
+        name=invariant.name,
+        sentence=invariant.sentence,
+        seconds=time.monotonic() - began,
+        rows=rows[:MAX_ROWS],
+        more=len(rows) > MAX_ROWS,
+    )
+
+
+def _broken_rows(cursor: Any, kind: Kind, invariant: Invariant) -> list[dict[str, Any]]:
+    params = {
+        "rows": MAX_ROWS + 1,
+        "grace": GRACE_SECONDS,
+        "max_retries": MAX_RETRIES,
+        **window_params(),
+    }
+    try:
+        with transaction.atomic():
+            cursor.execute(kind.sql(SOME.replace("[broken]", invariant.sql)), params)
+            names = [column.name for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    except DataError as error:  # a value that cannot be read is no value the queue wrote
+        return [{"error": str(error).strip()}]

@@ -1,0 +1,142 @@
+"""The regular work that keeps the queue fast: statistics, dead rows, and what nobody needs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
+
+from jobs.queue.kinds import Kind
+from jobs.queue.ops.status import MAX_STUCK, STUCK
+
+DEFAULT_GRACE = timedelta(hours=1)
+LOCK_SECONDS = 5
+
+READ_TABLES = ("profiles",)
+"""Tables that the queue's statements join but hardly change: statistics are enough."""
+
+DEAD_ROWS = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = %s::regclass"
+
+Tick = Callable[[int], None]
+"""Called with the number of things looked at so far."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`dry_run` changes nothing and counts; `force` skips the doubts of a chore about its own result.
+
+    `grace`: what is younger is left alone, since somebody may be about to need it.
+    """
+
+    dry_run: bool = False
+    force: bool = False
+    grace: timedelta = DEFAULT_GRACE
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a chore did, or with `dry_run` would do: `count` things, in words `summary`.
+
+    `problem` says what was left undone and what to do about it.
+    """
+
+    count: int
+    summary: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Chore:
+    """A piece of regular work; safe to stop and to run again at any time."""
+
+    name: str
+    run: Callable[[Options, Tick], Result]
+
+
+def least_grace() -> timedelta:
+    """The shortest grace that no running worker can outlast between a blob and its row."""
+    return timedelta(seconds=settings.QUEUE_STALL_SECONDS + settings.QUEUE_LEASE_SECONDS)
+
+
+def chores(kinds: Sequence[Kind]) -> Iterator[Chore]:
+    """What there is to do, in order."""
+    hot = dict.fromkeys(table for kind in kinds for table in kind.hot_tables())
+    for table in READ_TABLES:
+        yield Chore(f"analyze {table}", _Analyze(table))
+    for table in hot:
+        yield Chore(f"vacuum {table}", _Vacuum(table))
+    for kind in kinds:
+        yield from kind.chores()
+    for kind in kinds:
+        yield Chore(f"expired leases of {kind.name}", _Leases(kind))
+
+
+@dataclass(frozen=True)
+class _Analyze:
+    table: str
+
+    def __call__(self, options: Options, tick: Tick) -> Result:
+        if options.dry_run:
+            return Result(1, "statistics would be renewed")
+        return _run_alone("ANALYZE", self.table, Result(1, "statistics renewed"))
+
+
+@dataclass(frozen=True)
+class _Vacuum:
+    table: str
+
+    def __call__(self, options: Options, tick: Tick) -> Result:
+        with connection.cursor() as cursor:
+            cursor.execute(DEAD_ROWS, [self.table])
+            dead = cursor.fetchone()[0]
+        if options.dry_run:
+            return Result(dead, f"about {dead:,} dead rows would be removed")
+        done = Result(dead, f"about {dead:,} dead rows removed, statistics renewed")
+        return _run_alone("VACUUM (ANALYZE)", self.table, done)
+
+
+@dataclass(frozen=True)
+class _Leases:
+    """Only tells of them: rescuing is the sweeper's."""
+
+    kind: Kind
+
+    def __call__(self, options: Options, tick: Tick) -> Result:
+        with connection.cursor() as cursor:
+            cursor.execute(self.kind.sql(STUCK), {"limit": MAX_STUCK})
+            rows = cursor.fetchall()
+        if not rows:
+            return Result(0, "none")
+        listed = ", ".join(f"{row[0]} (task {row[1] or 'unknown'})" for row in rows)
+        return Result(
+            rows[0][5],
+            f"items {listed}" + (" and more" if rows[0][5] > len(rows) else ""),
+            problem="A worker takes them back within a second: is one running?",
+        )
+
+
+def _run_alone(command: str, table: str, done: Result) -> Result:
+    """Run a maintenance command on a table, unless somebody keeps it locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        try:
+            cursor.execute(f"{command} {connection.ops.quote_name(table)}")
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            return Result(
+                0,
+                "left",
+                problem=f"Another session keeps {table} locked, perhaps a vacuum: try again later.",
+            )
+        finally:
+            _reset_lock_timeout(cursor)
+    return done
+
+
+def _reset_lock_timeout(cursor: Any) -> None:
+    if connection.is_usable():
+        cursor.execute("RESET lock_timeout")

@@ -1,0 +1,37 @@
+"""What a Celery worker needs beyond its tasks: the sweeper, and a way to stop in time."""
+
+from typing import Any
+
+from celery import bootsteps, signals
+
+from jobs.queue.kinds import all_kinds
+from jobs.queue.worker import shared_state
+from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.sweeper import Sweeper
+
+
+class SweeperStep(bootsteps.StartStopStep):
+    """Runs the sweeper in the worker's parent; starts before, and without, the broker."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        # Steps are made before any of them starts: nothing is forked yet.
+        shared_state.open_workplace(pool_size=parent.concurrency or 1)
+        for kind in all_kinds():
+            kind.load()
+        self._sweeper = Sweeper(Standby(parent.concurrency or 1))
+
+    def start(self, parent: Any) -> None:
+        self._sweeper.start()
+
+    def stop(self, parent: Any) -> None:
+        self._sweeper.stop()
+
+    terminate = stop
+
+
+@signals.worker_shutting_down.connect
+def _stop_all(**kwargs: Any) -> None:
+    shared_state.request_stop()

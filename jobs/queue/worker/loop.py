@@ -1,0 +1,225 @@
+"""What a worker does when the bell rings: claim, perform, finish, until nothing is left."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, reset_queries
+
+from jobs.queue import transitions
+from jobs.queue.errors import LeaseLost, TryAgain, Unrecoverable, in_one_line
+from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+from jobs.queue.worker import notify, shared_state
+from jobs.queue.worker.heartbeat import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+BATCH_SECONDS = 0.025
+"""A claim takes as many items as are done in this time: slow items one by one, tiny ones in bulk."""
+UNBEGUN_SECONDS = 0.100
+"""Items of a claim that are not begun after this time are given back."""
+MAX_BATCH = 200
+LINGER_SECONDS = 0.050
+"""A drain looks again for this long before it ends: longer than the doorbell's pause."""
+REST_SECONDS = 0.200
+"""So long this process passes over the items of a parent of which one has found nothing to do.
+
+Else a long job that waits for its candidates would keep every process busy with nothing, and
+whatever stands behind it waiting.
+"""
+RECONNECT_SECONDS = 0.5
+
+
+class Pace:
+    """How many items of a kind to claim at once, from how long one takes."""
+
+    def __init__(self) -> None:
+        self._average: dict[Kind, float] = {}
+
+    def batch(self, kind: Kind) -> int:
+        average = self._average.get(kind, BATCH_SECONDS)
+        return max(1, min(MAX_BATCH, int(BATCH_SECONDS / max(average, 1e-6))))
+
+    def learn(self, kind: Kind, *, seconds: float, items: int) -> None:
+        """Follow a slow-down at once and a speed-up over a few batches."""
+        sample = seconds / items
+        known = self._average.get(kind, BATCH_SECONDS)
+        self._average[kind] = max(sample, 0.7 * sample + 0.3 * known)
+
+
+class Rest:
+    """The parents that this process passes over for now."""
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[Kind, int], float] = {}
+
+    def begin(self, kind: Kind, parent: int) -> None:
+        self._until[kind, parent] = time.monotonic() + REST_SECONDS
+
+    def parents(self, kind: Kind) -> list[int]:
+        now = time.monotonic()
+        self._until = {one: until for one, until in self._until.items() if until > now}
+        return [parent for of, parent in self._until if of is kind]
+
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
+
+pace = Pace()
+rest = Rest()
+
+
+def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
+    """Work until nothing is ready, the time slice is over or the worker stops; items finished.
+
+    Rings again if work is left, so that other processes get their turn at every message.
+    """
+    ends = time.monotonic() + (
+        settings.QUEUE_SLICE_SECONDS if slice_seconds is None else slice_seconds
+    )
+    finished, idle_since = 0, None
+    with shared_state.finishing_before_sigterm(), _draining(), Heartbeat() as heartbeat:
+        while not shared_state.stop_requested():
+            now = time.monotonic()
+            reset_queries()  # Django keeps them while DEBUG is on
+            try:
+                under_way = [kind.name for kind in all_kinds() if kind.drive()]
+                # What is under way beside the drain needs this process: it keeps its turn.
+                if now >= ends and not under_way:
+                    notify.ring()
+                    break
+                done = sum(
+                    _serve(kind, task_id, heartbeat) for kind in all_kinds() if not kind.is_driven
+                )
+            except (OperationalError, InterfaceError) as error:
+                _reconnect(error)
+                continue
+            if done:
+                finished, idle_since = finished + done, None
+            elif idle_since is None:
+                idle_since = now
+            elif rest or under_way:
+                time.sleep(LINGER_SECONDS)
+            elif now - idle_since > LINGER_SECONDS:
+                break
+            else:
+                time.sleep(LINGER_SECONDS / 10)
+        for kind in all_kinds():
+            kind.rest()
+    return finished
+
+
+def perform_one(kind: Kind, *, item_id: int, task_id: str) -> bool:
+    """Claim and perform one named item; False if it could not be claimed."""
+    work = transitions.claim_one(kind, item_id=item_id, task_id=task_id)
+    if work is None:
+        return False
+    with shared_state.finishing_before_sigterm(), Heartbeat() as heartbeat:
+        _perform_claimed(kind, [work], heartbeat)
+    return True
+
+
+def _serve(kind: Kind, task_id: str, heartbeat: Heartbeat) -> int:
+    """One claim of one kind; how many items were claimed."""
+    limit = pace.batch(kind)
+    works = transitions.claim(kind, limit=limit, task_id=task_id, resting=rest.parents(kind))
+    if not works:
+        return 0
+    if len(works) == limit:
+        notify.wake_idle_neighbour()
+    begun, performed = time.monotonic(), _perform_claimed(kind, works, heartbeat)
+    if performed:
+        pace.learn(kind, seconds=time.monotonic() - begun, items=performed)
+    return len(works)
+
+
+def _perform_claimed(kind: Kind, works: Sequence[Work], heartbeat: Heartbeat) -> int:
+    """Perform claimed items and end them; how many were performed."""
+    completed: list[Work] = []
+    latest_begin = time.monotonic() + UNBEGUN_SECONDS
+    performed = 0
+    with heartbeat.holding(works):
+        try:
+            for work in works:
+                if performed and (shared_state.stop_requested() or time.monotonic() > latest_begin):
+                    break
+                performed += 1
+                ending = _perform(kind, work)
+                if isinstance(ending, Completed):
+                    completed.append(work)
+                elif isinstance(ending, Wait) and ending.parent is not None:
+                    break  # the rest of the claim may be that parent's
+            if completed:
+                transitions.complete(completed)
+            transitions.give_back(works[performed:])
+        except (OperationalError, InterfaceError) as error:
+            _outlast(error, works)
+    return performed
+
+
+def _perform(kind: Kind, work: Work) -> Ending | None:
+    """Perform one item and say how it ended, None if it failed; all but Completed was dealt with."""
+    try:
+        ending = kind.perform(work)
+    except LeaseLost:
+        return None
+    except Unrecoverable as error:
+        transitions.fail(work, error=str(error), permanent=True)
+        return None
+    except TryAgain as error:
+        logger.warning("%s %s failed: %s", kind.name, work.id, in_one_line(error))
+        transitions.fail(work, error=str(error))
+        return None
+    except Exception as error:
+        if _database_is_gone(error):
+            raise  # not the item's fault
+        logger.exception("%s %s failed", kind.name, work.id)
+        transitions.fail(work, error=f"{type(error).__name__}: {error}")
+        return None
+    match ending:
+        case Wait(seconds, reason, parent):
+            transitions.wait(work, seconds=seconds, reason=reason)
+            if parent is not None:
+                rest.begin(kind, parent)
+        case GiveBack():
+            transitions.give_back([work])
+    return ending
+
+
+@contextmanager
+def _draining() -> Iterator[None]:
+    shared_state.set_draining(True)
+    try:
+        yield
+    finally:
+        shared_state.set_draining(False)
+
+
+def _database_is_gone(error: Exception) -> bool:
+    return isinstance(error, OperationalError | InterfaceError) and not connection.is_usable()
+
+
+def _reconnect(error: Exception) -> None:
+    logger.warning("Database connection lost, trying again: %s", in_one_line(error))
+    connection.close()
+    time.sleep(RECONNECT_SECONDS)
+
+
+def _outlast(error: Exception, works: Sequence[Work]) -> None:
+    """Wait for a database that has gone away, and give back what was in hand.
+
+    What had ended already stays ended: the lease decides. If the database stays away for longer
+    than a lease, the sweeper will rescue the items.
+    """
+    give_up = time.monotonic() + settings.QUEUE_LEASE_SECONDS
+    while time.monotonic() < give_up and not shared_state.stop_requested():
+        _reconnect(error)
+        try:
+            transitions.give_back(works)
+        except (OperationalError, InterfaceError) as again:
+            error = again
+        else:
+            return

@@ -1,0 +1,203 @@
+"""What a PixSim7 that was used for months has in its tables."""
+# ruff: noqa: E501
+
+from collections.abc import Mapping
+
+from tests.adoption.legacy.building import Run
+from tests.adoption.legacy.passwords import ADMIN, HASHES, LONG, PLAIN, UNICODE
+from tests.adoption.legacy.rows import Rows, fill
+from tests.tables import Table
+
+PROVIDERS = "(ARRAY['pixverse', 'sora', 'runway'])"
+ACCOUNTS = 12
+SINCE = "timestamptz '2025-03-01 08:00:00.000123+00'"
+
+ROWS = {
+    "users": Rows(
+        "generate_series(1, {users}) AS n",
+        {
+            "email": "CASE WHEN n % 9 = 0 THEN 'User' || n || '@Example.org' ELSE 'user' || n || '@example.org' END",
+            "username": "CASE WHEN n % 13 = 0 THEN 'Zoë ' || n ELSE 'user' || n END",
+            "password_hash": f"(ARRAY['{HASHES[ADMIN]}', '{HASHES[PLAIN]}', '{HASHES[LONG]}', '{HASHES[UNICODE]}'])[1 + (n - 1) % 4]",
+            "is_active": "n % 11 <> 0",
+            "is_verified": "n % 2 = 0",
+            "email_verified_at": f"CASE WHEN n % 2 = 0 THEN {SINCE} END",
+            "role": "CASE WHEN n = 1 THEN 'admin' ELSE 'user' END",
+            "max_concurrent_jobs": "10",
+            "max_daily_jobs": "100",
+            "jobs_today": "n % 4",
+            "last_job_reset": f"CASE WHEN n % 3 = 0 THEN {SINCE} END",
+            "max_assets": "1000",
+            "max_storage_gb": "100",
+            "current_storage_gb": "n / 7.0",
+            "max_provider_accounts": "10",
+            "total_jobs_created": "n",
+            "total_jobs_completed": "n / 2",
+            "total_jobs_failed": "n / 5",
+            "total_assets_created": "n / 2",
+            "display_name": "CASE WHEN n % 3 = 0 THEN 'Ms. ' || n || ' O''Neill' END",
+            "avatar_url": "CASE WHEN n % 5 = 0 THEN 'https://img.example/' || n END",
+            "bio": "CASE WHEN n % 4 = 0 THEN repeat('life ', 50) END",
+            "preferences": """(ARRAY[NULL, '{}', '{"theme":  "dark", "sizes": [1, 2.50]}', 'null', '{"b": 1, "a": {"ü": "\\u00fc"}}'])[1 + n % 5]::json""",
+            "created_at": f"{SINCE} + n * interval '1 hour'",
+            "updated_at": f"{SINCE} + n * interval '2 hours'",
+            "last_login_at": f"CASE WHEN n % 6 <> 0 THEN {SINCE} + n * interval '3 hours' END",
+        },
+    ),
+    "workspaces": Rows(
+        "generate_series(1, {workspaces}) AS n",
+        {
+            "user_id": "1 + n % {users}",
+            "name": "'Workspace ' || n",
+            "description": "CASE WHEN n % 2 = 0 THEN 'All of ' || n END",
+            "color": "CASE WHEN n % 2 = 0 THEN '#00ff7f' END",
+            "icon": "CASE WHEN n % 3 = 0 THEN 'film' END",
+            "parent_workspace_id": "CASE WHEN n % 4 = 0 THEN n - 1 END",
+            "tags": """CASE WHEN n % 3 = 0 THEN '["a",  "b"]'::json END""",
+            "is_archived": "n % 8 = 0",
+            "is_template": "false",
+            "is_public": "n % 5 = 0",
+            "total_jobs": "n",
+            "total_assets": "n",
+            "total_scenes": "0",
+            "settings": """CASE WHEN n % 2 = 0 THEN '{"fps": 24}'::json END""",
+            "created_at": f"{SINCE} + n * interval '1 hour'",
+            "updated_at": f"{SINCE} + n * interval '1 hour'",
+            "last_activity_at": "NULL::timestamptz",
+        },
+    ),
+    "provider_accounts": Rows(
+        f"generate_series(1, {ACCOUNTS}) AS n",
+        {
+            "user_id": "CASE WHEN n % 2 = 0 THEN 1 + n % {users} END",
+            "is_private": "n % 6 = 0",
+            "provider_id": f"{PROVIDERS}[1 + n % 3]",
+            "email": "'maker' || n || '@mail.example'",
+            "password": "(ARRAY[NULL, 'hunter' || n, '', 'pässwörd ' || repeat('x', 300), 'gAAAAAlooks-like-a-token'])[1 + n % 5]",
+            "jwt_token": "CASE WHEN n % 2 = 0 THEN 'eyJhbGciOiJIUzI1NiJ9.' || md5(n::text) END",
+            "api_key": "CASE WHEN n % 3 = 0 THEN 'sk-' || md5('k' || n) END",
+            "api_key_paid": "CASE WHEN n % 4 = 0 THEN 'sk-paid-' || md5('p' || n) END",
+            "cookies": """(ARRAY[NULL, '{}', '{"session":  "' || md5(n::text) || '", "n": 1.50}', 'null'])[1 + n % 4]::json""",
+            "nickname": "CASE WHEN n % 2 = 1 THEN 'Maker ' || n END",
+            "provider_user_id": "CASE WHEN n % 3 = 1 THEN 'pu-' || n END",
+            "provider_metadata": """CASE WHEN n % 2 = 0 THEN '{"plan": "pro"}'::json END""",
+            "total_videos_generated": "n * 10",
+            "total_videos_failed": "n",
+            "failure_streak": "n % 3",
+            "status": "(enum_range(NULL::accountstatus))[1 + n % 5]",
+            "last_error": "CASE WHEN n % 5 = 2 THEN 'HTTP 500' END",
+            "last_used": f"CASE WHEN n % 2 = 0 THEN {SINCE} END",
+            "cooldown_until": f"CASE WHEN n % 5 = 4 THEN {SINCE} END",
+            "success_rate": "0.95",
+            "avg_generation_time_sec": "CASE WHEN n % 2 = 0 THEN 33.25 END",
+            "max_concurrent_jobs": "2 + n % 3",
+            "current_processing_jobs": "n % 2",
+            "priority": "n % 4",
+            "max_daily_videos": "CASE WHEN n % 2 = 0 THEN 100 END",
+            "videos_today": "n",
+            "created_at": f"{SINCE}",
+            "updated_at": f"{SINCE}",
+            "ema_generation_time_sec": "CASE WHEN n % 2 = 0 THEN 31.5 END",
+            "ema_alpha": "CASE WHEN n % 2 = 0 THEN 0.3 ELSE 0.5 END",
+        },
+    ),
+    "provider_credits": Rows(
+        f"generate_series(1, 2 * {ACCOUNTS}) AS n",
+        {
+            "account_id": "1 + (n - 1) / 2",
+            "credit_type": "CASE n % 2 WHEN 0 THEN 'web' ELSE 'openapi' END",
+            "amount": "n * 100",
+            "updated_at": f"{SINCE}",
+            "created_at": f"{SINCE}",
+        },
+    ),
+    "jobs": Rows(
+        "generate_series(1, {jobs}) AS n",
+        {
+            "user_id": "1 + n % {users}",
+            "operation_type": "(enum_range(NULL::operationtype))[1 + n % 5]",
+            "provider_id": f"{PROVIDERS}[1 + n % 3]",
+            "params": """(ARRAY['{}', '{"prompt": "a cat",  "seed": 7}', '{"prompt": "Zoë \\"quoted\\"", "ratio": 1.50, "images": ["x", null]}'])[1 + n % 3]::json""",
+            "workspace_id": "CASE WHEN n % 3 <> 0 THEN 1 + n % {workspaces} END",
+            "name": "CASE WHEN n % 2 = 0 THEN 'Job ' || n END",
+            "description": "CASE WHEN n % 5 = 0 THEN repeat('about ', 40) END",
+            "priority": "n % 11",
+            "scheduled_at": f"CASE WHEN n % 40 = 0 THEN {SINCE} + interval '99 years' END",
+            "parent_job_id": "CASE WHEN n % 7 = 0 THEN n - 1 END",
+            "status": """(CASE n % 20 WHEN 0 THEN 'PENDING' WHEN 1 THEN 'PROCESSING' WHEN 2 THEN 'FAILED'
+                WHEN 3 THEN 'CANCELLED' WHEN 4 THEN 'PENDING' ELSE 'COMPLETED' END)::jobstatus""",
+            "error_message": "CASE WHEN n % 20 = 2 THEN 'provider said no: ' || n END",
+            "retry_count": "CASE WHEN n % 20 = 2 THEN n % 4 ELSE 0 END",
+            "created_at": f"{SINCE} + n * interval '7 minutes 13.000007 seconds'",
+            "started_at": f"CASE WHEN n % 20 NOT IN (0, 4) THEN {SINCE} + n * interval '8 minutes' END",
+            "completed_at": f"CASE WHEN n % 20 > 4 OR n % 20 = 2 THEN {SINCE} + n * interval '9 minutes' END",
+        },
+    ),
+    "provider_submissions": Rows(
+        f"""(SELECT s AS n, 1 + (s - 1) / 3 AS job, (s - 1) % 3 AS attempt,
+             CASE WHEN (1 + (s - 1) / 3) % 3 = 0 AND s % 4 = 0 THEN {ACCOUNTS}
+                  ELSE (1 + (s - 1) / 3) % 3 + 3 * (s % 4) END AS account
+             FROM generate_series(1, 3 * {{jobs}}) AS s) AS submission""",
+        {
+            "job_id": "job",
+            "account_id": "account",
+            "provider_id": f"{PROVIDERS}[1 + job % 3]",
+            "payload": """(ARRAY[NULL, '{"prompt": "a cat"}', '{"prompt":  "a dog", "account_id": ' || account || '}',
+                '{"images": [{"url": "https://x.example/' || n || '.jpg"}]}'])[1 + n % 4]::json""",
+            "response": """(ARRAY[NULL, '{}', '{"id": "r-' || n || '", "credits": 12.50}'])[1 + n % 3]::json""",
+            "provider_job_id": "CASE WHEN n % 3 <> 0 THEN 'pj-' || n END",
+            "retry_attempt": "attempt",
+            "previous_submission_id": "CASE WHEN attempt > 0 THEN n - 1 END",
+            "submitted_at": f"{SINCE} + n * interval '3 minutes'",
+            "responded_at": f"CASE WHEN n % 5 <> 0 THEN {SINCE} + n * interval '3 minutes 2 seconds' END",
+            "duration_ms": "CASE WHEN n % 5 <> 0 THEN n % 90000 END",
+            "status": "(ARRAY['success', 'error', 'pending', 'timeout'])[1 + n % 4]",
+        },
+    ),
+    "assets": Rows(
+        "(SELECT j.id AS n, j.user_id, j.provider_id FROM jobs AS j WHERE j.status = 'COMPLETED') AS job",
+        {
+            "user_id": "user_id",
+            "sha256": "CASE WHEN n % 4 <> 0 THEN md5('a' || n) || md5('b' || n) END",
+            "media_type": "(enum_range(NULL::mediatype))[1 + n % 4]",
+            "provider_id": "provider_id",
+            "provider_asset_id": "'asset-' || n",
+            "provider_account_id": f"CASE WHEN n % 2 = 0 THEN 1 + n % {ACCOUNTS} END",
+            "provider_uploads": """CASE WHEN n % 5 = 0 THEN '{"sora":  "up-1"}'::json END""",
+            "remote_url": "'https://cdn.example/' || n || '.mp4'",
+            "thumbnail_url": "CASE WHEN n % 2 = 0 THEN 'https://cdn.example/' || n || '.jpg' END",
+            "local_path": "CASE WHEN n % 3 = 0 THEN '/data/media/' || n || '.mp4' END",
+            "mime_type": "'video/mp4'",
+            "width": "1280",
+            "height": "720",
+            "duration_sec": "n % 10 + 0.25",
+            "file_size_bytes": "CASE WHEN n % 2 = 0 THEN 2147483647 - n END",
+            "fps": "24",
+            "image_hash": "CASE WHEN n % 3 = 0 THEN md5(n::text) END",
+            "phash64": "CASE WHEN n % 3 = 0 THEN -9223372036854775808 + n END",
+            "description": "CASE WHEN n % 4 = 0 THEN 'Asset ' || n END",
+            "tags": """CASE WHEN n % 2 = 0 THEN '["cat",  "x\\u00e9"]'::json END""",
+            "style_tags": "NULL::json",
+            "content_domain": "(enum_range(NULL::contentdomain))[1 + n % 6]",
+            "content_category": "CASE WHEN n % 2 = 0 THEN 'nature' END",
+            "content_taxonomy": "NULL::json",
+            "content_rating": "'general'",
+            "age_restricted": "n % 10 = 0",
+            "searchable": "true",
+            "original_source_url": "NULL",
+            "upload_method": "CASE WHEN n % 6 = 0 THEN 'extension' END",
+            "media_metadata": """CASE WHEN n % 3 = 0 THEN '{"codec": "h264", "rate": 1e3}'::json END""",
+            "sync_status": "(enum_range(NULL::syncstatus))[1 + n % 4]",
+            "source_job_id": "n",
+            "created_at": f"{SINCE} + n * interval '10 minutes'",
+            "downloaded_at": f"CASE WHEN n % 4 = 2 THEN {SINCE} END",
+            "last_accessed_at": f"{SINCE} + n * interval '11 minutes'",
+        },
+    ),
+}
+
+
+def fill_pixsim7(run: Run, tables: Mapping[str, Table], *, jobs: int) -> None:
+    """`jobs` jobs, three submissions each, and the people, accounts and assets that belong to them."""
+    fill(run, tables, ROWS, jobs=jobs, users=max(14, jobs // 50), workspaces=max(8, jobs // 100))
+    run("UPDATE jobs SET asset_id = assets.id FROM assets WHERE source_job_id = jobs.id")
