@@ -15,9 +15,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.errors import LimitExceeded
 from accounts.models import Profile, TierName
+from pixsim.core.priority import DEFAULT_PRIORITY, MAX_PRIORITY
 
 FEATURES = frozenset({"crawl", "export", "generate", "api", "schedule"})
-MAX_PRIORITY = 10
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ TABLE = {
         projects=100,
         members=50,
         default_priority=7,
-        highest_priority=10,
+        highest_priority=MAX_PRIORITY,
         api_requests_per_minute=1_200,
         price_per_image=1,
     ),
@@ -107,7 +107,7 @@ DEVELOPMENT: dict[str, int] = {
     "jobs_per_day": 10_000,
     "projects": 1_000,
     "members": 100,
-    "highest_priority": 10,
+    "highest_priority": MAX_PRIORITY,
     "api_requests_per_minute": 10_000,
 }
 
@@ -129,6 +129,11 @@ def all_tiers() -> dict[str, Tier]:
 def tier_of(profile: Profile) -> Tier:
     """The profile's tier. Raises KeyError for a tier outside the table: it may do nothing."""
     return all_tiers()[profile.user_tier]
+
+
+def default_priority(profile: Profile | None) -> int:
+    """Return the priority of the profile's work that names none; None is the system."""
+    return DEFAULT_PRIORITY if profile is None else tier_of(profile).default_priority
 
 
 def windows() -> dict[str, int]:

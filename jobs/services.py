@@ -18,9 +18,9 @@ from jobs.errors import BadOutput, GenerationRefused, WrongState
 from jobs.generation import files, inputs
 from jobs.models import Asset, Job, JobStatus, Workspace
 from jobs.queue import admission
-from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import Kind, Left, kind_named
 from jobs.queue.worker import notify
+from pixsim.core.priority import check_priority
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.base import Operation
@@ -59,11 +59,8 @@ def create_job(
     _check_texts(model=model, name=name, idempotency_key=idempotency_key)
     _check_time(scheduled_at)
     if priority is None:
-        priority = tiers.tier_of(owner).default_priority if owner else DEFAULT_PRIORITY
-    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-        raise GenerationRefused(
-            {"priority": f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."}
-        )
+        priority = tiers.default_priority(owner)
+    _check_priority(priority)
     user = _user_of(owner)
     _check_parent(parent, user)
     schema = wanted.models[model]
@@ -198,10 +195,7 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
     Raises GenerationRefused or LimitExceeded for a priority that it may not have, WrongState if it
     has ended.
     """
-    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-        raise GenerationRefused(
-            {"priority": f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."}
-        )
+    _check_priority(priority)
     with transaction.atomic():
         if job.owner is not None:
             tiers.require(job.owner, "highest_priority", 0, priority)
@@ -281,6 +275,13 @@ def _check_texts(**texts: str | None) -> None:
             errors[field] = "has a NUL character (U+0000) in it."
     if errors:
         raise GenerationRefused(errors)
+
+
+def _check_priority(priority: int) -> None:
+    try:
+        check_priority(priority)
+    except ValueError as error:
+        raise GenerationRefused({"priority": str(error)}) from error
 
 
 def _check_time(moment: datetime | None) -> None:

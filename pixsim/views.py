@@ -11,10 +11,11 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from jobs.queue.items import MAX_PRIORITY, MAX_RETRIES, MIN_PRIORITY
+from jobs.queue.items import MAX_RETRIES
 from jobs.queue.ops.status import Count, IndexUse, KindStatus, TableState
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.admin.display import badge, short_time, until
+from pixsim.core.priority import PRIORITIES
 from pixsim.status import MINUTES, TIME_BOUNDS, AccountState, Course, Ended, Figures, figures
 
 OLD_SECONDS = 600.0
@@ -180,7 +181,7 @@ def _ages(one: KindStatus) -> SafeString | str:
             _seconds(ages[priority]),
             "bad" if ages[priority] > OLD_SECONDS else "busy",
         )
-        for priority in range(MAX_PRIORITY, MIN_PRIORITY - 1, -1)
+        for priority in PRIORITIES
         if priority in ages
     ]
     if one.ages.waiting is not None:

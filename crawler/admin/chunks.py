@@ -19,7 +19,6 @@ from crawler.admin.jobs import (
     PriorityActionForm,
     PriorityFilter,
     actor_of,
-    chosen_priority,
     owner_and_tier,
 )
 from crawler.models import JobChunk
@@ -27,6 +26,7 @@ from crawler.services import chunks
 from jobs.queue.items import MAX_RETRIES, Status
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.paging import KeysetAdmin
+from pixsim.core.priority import priority_of
 
 MAX_STEERED = 10_000
 """So many chunks can be steered by one click."""
@@ -198,7 +198,7 @@ class JobChunkAdmin(KeysetAdmin):
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        priority = chosen_priority(request)
+        priority = priority_of(request.POST.get("priority", ""))
         if priority is None:
             messages.error(request, "Choose the priority beside the action.")
             return

@@ -17,7 +17,8 @@ from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.fetch.tasks import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, SourceKind
 from crawler.planner import MIN_CHUNK
-from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY, Status
+from jobs.queue.items import Status
+from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
 # The form's field for each limit of a tier.
 LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
@@ -54,8 +55,7 @@ class CrawlJobForm(forms.ModelForm):
         required=False,
         min_value=MIN_PRIORITY,
         max_value=MAX_PRIORITY,
-        help_text=f"{MIN_PRIORITY} to {MAX_PRIORITY}, higher is more urgent. Empty: what the "
-        "owner's tier has.",
+        help_text=f"{PRIORITY_HELP} Empty: what the owner's tier has.",
     )
     options = OptionsField(
         widget=forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
@@ -110,7 +110,7 @@ class CrawlJobForm(forms.ModelForm):
         if self.instance.pk is not None:
             return int(self.instance.priority)
         owner = _owner(values)
-        return tiers.tier_of(owner).default_priority if owner else DEFAULT_PRIORITY
+        return tiers.default_priority(owner)
 
     def _field(self, name: str) -> str | None:
         return name if name in self.fields else None

@@ -32,12 +32,12 @@ from crawler.admin.overview import overview, progress_bar
 from crawler.errors import CrawlError
 from crawler.models import CrawlJob, CrawlSource, Project
 from jobs.queue import admission
-from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import kind_named
 from jobs.queue.worker import notify
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.paging import EstimatedPaginator
+from pixsim.core.priority import PRIORITIES, priority_of
 
 ADMIN_PROJECT = "Admin"
 MAX_STEERED = 1000
@@ -67,7 +67,7 @@ class PriorityActionForm(ActionForm):
     """The choice of an action, and the priority that "Change priority" sets."""
 
     priority = forms.TypedChoiceField(
-        choices=[("", "priority"), *((n, n) for n in range(MAX_PRIORITY, MIN_PRIORITY - 1, -1))],
+        choices=[("", "priority"), *((n, n) for n in PRIORITIES)],
         coerce=int,
         empty_value=None,
         required=False,
@@ -82,7 +82,7 @@ class PriorityFilter(admin.SimpleListFilter):
     parameter_name = "priority"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(n), str(n)) for n in range(MAX_PRIORITY, MIN_PRIORITY - 1, -1)]
+        return [(str(n), str(n)) for n in PRIORITIES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
@@ -100,13 +100,6 @@ class OwnerTierFilter(admin.SimpleListFilter):
         if self.value() == "system":
             return queryset.filter(project__owner=None)
         return queryset.filter(project__owner__user_tier=self.value()) if self.value() else queryset
-
-
-def chosen_priority(request: HttpRequest) -> int | None:
-    """What was chosen beside the action; None and nothing else when that is no priority."""
-    text = request.POST.get("priority", "")
-    valid = text.isascii() and text.isdecimal() and MIN_PRIORITY <= int(text[:4]) <= MAX_PRIORITY
-    return int(text) if valid else None
 
 
 def actor_of(request: HttpRequest) -> Profile | None:
@@ -375,7 +368,7 @@ class CrawlJobAdmin(DatabaseCascadeAdmin):
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        priority = chosen_priority(request)
+        priority = priority_of(request.POST.get("priority", ""))
         if priority is None:
             messages.error(request, "Choose the priority beside the action.")
             return

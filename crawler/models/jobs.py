@@ -5,9 +5,10 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 
-from jobs.queue.items import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
+from jobs.queue.items import priority_constraint
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 
 
 class JobStatus(models.TextChoices):
@@ -68,9 +69,7 @@ class CrawlJob(models.Model):
     failed_chunks = models.IntegerField(default=0)
     task_ids = models.JSONField(default=list, blank=True)
     # Ours from here on.
-    priority = models.IntegerField(
-        db_default=DEFAULT_PRIORITY, help_text="0 to 10; higher is more urgent."
-    )
+    priority = models.IntegerField(db_default=DEFAULT_PRIORITY, help_text=PRIORITY_HELP)
     chunk_size = models.IntegerField(db_default=50, help_text="Images per chunk.")
     outcomes = models.JSONField(
         db_default=models.Value({}, models.JSONField()),
@@ -98,10 +97,7 @@ class CrawlJob(models.Model):
             ),
         ]
         constraints = [
-            models.CheckConstraint(
-                name="ck_crawl_jobs_priority_range",
-                condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
-            ),
+            priority_constraint("crawl_jobs"),
             models.CheckConstraint(
                 name="ck_crawl_jobs_chunk_size_positive", condition=Q(chunk_size__gte=1)
             ),

@@ -46,7 +46,7 @@ def create_crawl_job(
     if chunk_size is None:
         chunk_size = default_chunk_size(max_images)
     if priority is None:
-        priority = tiers.tier_of(owner).default_priority if owner else 5
+        priority = tiers.default_priority(owner)
     check_job(max_images=max_images, priority=priority, chunk_size=chunk_size, options=options)
     for spec in source_specs:
         sources.build(spec.kind, spec.location, spec.options, spec.label).check()

@@ -9,7 +9,7 @@ from crawler.errors import JobRefused
 from crawler.fetch import Rules
 from crawler.models import CrawlJob
 from crawler.models.chunks import MAX_SIZE
-from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
+from pixsim.core import priority as priorities
 
 MAX_IMAGES = 10_000_000
 MAX_CHUNKS = 200_000
@@ -59,8 +59,8 @@ def check_limits(*, owner: Profile | None, max_images: int, priority: int) -> No
 
 
 def check_priority(priority: int) -> None:
-    """Raises JobRefused if there is no such priority."""
-    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-        raise JobRefused(
-            "priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, not {priority}."
-        )
+    """Raise JobRefused if there is no such priority."""
+    try:
+        priorities.check_priority(priority)
+    except ValueError as error:
+        raise JobRefused("priority", str(error)) from error

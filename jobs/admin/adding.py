@@ -26,7 +26,7 @@ from jobs import services
 from jobs.errors import GenerationRefused
 from jobs.generation import inputs
 from jobs.models import Job, OperationType, Workspace
-from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
+from pixsim.core.priority import PRIORITIES
 from providers.adapters import Adapter, all_adapters
 from providers.adapters.params import Params
 from providers.forms import ParamsForm, form_of
@@ -74,8 +74,7 @@ class AskForm(forms.Form):
     )
     name = forms.CharField(required=False, max_length=255, widget=forms.TextInput({"size": 60}))
     priority = forms.TypedChoiceField(
-        choices=[("", "as the owner's tier has it")]
-        + [(n, str(n)) for n in range(MAX_PRIORITY, MIN_PRIORITY - 1, -1)],
+        choices=[("", "as the owner's tier has it"), *((n, n) for n in PRIORITIES)],
         coerce=int,
         empty_value=None,
         required=False,

@@ -30,20 +30,18 @@ from jobs.admin.timeline import is_live, state_of, story, took
 from jobs.errors import GenerationError, WrongState
 from jobs.models import Job, JobStatus
 from jobs.queue import admission
-from jobs.queue.items import MAX_PRIORITY, MIN_PRIORITY
 from jobs.queue.kinds import kind_named
 from jobs.queue.worker import notify
 from pixsim.core.admin.display import age, shortened
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.blobs.keys import is_key
+from pixsim.core.priority import PRIORITIES, priority_of
 from providers.admin import ProviderFilter
 
 MAX_STEERED = 1000
 """Jobs that one action steers."""
 LONGEST_NUMBER = 9
 """A search for more digits is no job's number."""
-
-PRIORITIES = [(n, str(n)) for n in range(MAX_PRIORITY, MIN_PRIORITY - 1, -1)]
 
 Steer = Callable[..., None]
 
@@ -52,7 +50,7 @@ class PriorityActionForm(ActionForm):
     """The choice of an action, and the priority that "Change priority" sets."""
 
     priority = forms.TypedChoiceField(
-        choices=[("", "priority"), *PRIORITIES],
+        choices=[("", "priority"), *((n, n) for n in PRIORITIES)],
         coerce=int,
         empty_value=None,
         required=False,
@@ -248,7 +246,7 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
             extra |= self._story(request, job)
             extra["is_live"] = is_live(job)
             extra["is_open"] = job.status in (JobStatus.PENDING, JobStatus.PROCESSING)
-            extra["priorities"] = [n for n, _words in PRIORITIES]
+            extra["priorities"] = PRIORITIES
             extra["may_steer"] = self.has_release_permission(request)
             extra["may_add"] = self.has_add_permission(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
@@ -315,12 +313,12 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
     @admin.action(description="Change priority", permissions=["release"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Make unfinished jobs more or less urgent, as far as their owners' tiers allow."""
-        text = request.POST.get("priority", "")
-        if text not in {str(n) for n, _words in PRIORITIES}:
+        priority = priority_of(request.POST.get("priority", ""))
+        if priority is None:
             messages.error(request, "Choose the priority beside the action.")
             return
-        steer = partial(services.change_priority, priority=int(text))
-        self._each(request, queryset, steer, f"now with priority {text}")
+        steer = partial(services.change_priority, priority=priority)
+        self._each(request, queryset, steer, f"now with priority {priority}")
 
     @admin.action(description="Settle: it was charged, take the credits", permissions=["release"])
     def settle_charged(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

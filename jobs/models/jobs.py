@@ -4,16 +4,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q, Value
 
-from jobs.queue.items import (
-    DEFAULT_PRIORITY,
-    MAX_PRIORITY,
-    MIN_PRIORITY,
-    WorkItem,
-    queue_constraints,
-    queue_indexes,
-)
+from jobs.queue.items import WorkItem, priority_constraint, queue_constraints, queue_indexes
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 
 
 class OperationType(models.TextChoices):
@@ -81,9 +75,7 @@ class Job(WorkItem):
     )
     name = models.CharField(max_length=255, null=True, blank=True)
     description = models.CharField(null=True, blank=True)
-    priority = models.IntegerField(
-        db_default=DEFAULT_PRIORITY, help_text="0 to 10; higher is more urgent."
-    )
+    priority = models.IntegerField(db_default=DEFAULT_PRIORITY, help_text=PRIORITY_HELP)
     scheduled_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")
     parent_job = models.ForeignKey(
         "self",
@@ -174,10 +166,7 @@ class Job(WorkItem):
             models.CheckConstraint(
                 name="ck_jobs_status_valid", condition=Q(status__in=JobStatus.values)
             ),
-            models.CheckConstraint(
-                name="ck_jobs_priority_range",
-                condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
-            ),
+            priority_constraint("jobs"),
             *queue_constraints("jobs"),
             models.UniqueConstraint(
                 fields=["user", "idempotency_key"], name="uq_jobs_user_idempotency_key"

@@ -8,8 +8,8 @@ from django.db.models import F, Q
 
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.priority import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
-MIN_PRIORITY, DEFAULT_PRIORITY, MAX_PRIORITY = 0, 5, 10
 MAX_RETRIES = 3
 
 
@@ -48,9 +48,7 @@ class WorkItem(models.Model):
     """
 
     status = models.CharField(max_length=20, choices=Status, db_default=Status.PENDING.value)
-    priority = models.IntegerField(
-        db_default=DEFAULT_PRIORITY, help_text="0 to 10; higher is more urgent."
-    )
+    priority = models.IntegerField(db_default=DEFAULT_PRIORITY, help_text=PRIORITY_HELP)
     owner = models.ForeignKey(
         "accounts.Profile",
         null=True,
@@ -172,11 +170,15 @@ def work_constraints(table: str) -> list[models.CheckConstraint]:
         models.CheckConstraint(
             name=f"ck_{table}_status_valid", condition=Q(status__in=Status.values)
         ),
-        models.CheckConstraint(
-            name=f"ck_{table}_priority_range",
-            condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
-        ),
+        priority_constraint(table),
         models.CheckConstraint(
             name=f"ck_{table}_retry_count_positive", condition=Q(retry_count__gte=0)
         ),
     ]
+
+
+def priority_constraint(table: str) -> models.CheckConstraint:
+    return models.CheckConstraint(
+        name=f"ck_{table}_priority_range",
+        condition=Q(priority__gte=MIN_PRIORITY, priority__lte=MAX_PRIORITY),
+    )

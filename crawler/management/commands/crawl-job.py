@@ -11,6 +11,7 @@ from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
 from crawler.management import reports
 from crawler.models import CrawlJob
+from pixsim.core.priority import PRIORITY_HELP
 
 ACTIONS = ("status", "pause", "resume", "cancel", "retry", "priority", "export")
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=int)
         parser.add_argument("action", choices=ACTIONS)
-        parser.add_argument("value", nargs="?", type=int, help="the new priority, 0 to 10")
+        parser.add_argument("value", nargs="?", type=int, help=f"the new priority: {PRIORITY_HELP}")
         parser.add_argument(
             "--to", type=Path, metavar="DIR", default=Path(), help="export: folder (this one)"
         )

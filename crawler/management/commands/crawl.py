@@ -22,6 +22,7 @@ from crawler.fetch import Rules
 from crawler.management import reports
 from crawler.management.progress import display_on, wait_for_job
 from crawler.models import CrawlJob, Project, SourceKind
+from pixsim.core.priority import PRIORITY_HELP
 
 # Options of sources that have a flag of their own.
 SOURCE_FLAGS = (
@@ -64,7 +65,7 @@ class Command(BaseCommand):
         )
         add("--max-images", required=True, type=int, help="how many distinct images to collect")
         add("--label", default="", help="class label of what is found")
-        add("--priority", type=int, help="0 to 10, higher is more urgent")
+        add("--priority", type=int, help=PRIORITY_HELP)
         add("--owner", metavar="EMAIL", help="whose job it is; without, the system's own")
         add("--project", metavar="NAME", help="the owner's project; made if there is none")
         add("--name", help="name of the job and of the exported archive")

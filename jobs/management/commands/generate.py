@@ -19,6 +19,7 @@ from jobs.errors import GenerationRefused, WrongState
 from jobs.management import generations
 from jobs.management.progress import display_on, wait_for_job
 from jobs.models import Job, JobStatus
+from pixsim.core.priority import PRIORITY_HELP
 
 # What a refusal calls a field, and the flag to correct.
 FLAGS = {
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             help="a file as an input, as in image=panda.png; it becomes an asset of the owner",
         )
         add("--owner", metavar="EMAIL", help="whose job it is; without, the system's own")
-        add("--priority", type=int, help="0 to 10; higher is more urgent")
+        add("--priority", type=int, help=PRIORITY_HELP)
         add("--at", metavar="TIME", help="not before this time, as in 2030-01-01T12:00")
         add("--parent", type=int, metavar="JOB", help="begin when that job is completed")
         add("--name")

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from jobs.queue.kinds import Kind
+from pixsim.core.priority import PRIORITIES
 
 EXACT_UP_TO = 50_000
 """More rows than this are not counted one by one: the planner's estimate has to do."""
@@ -38,7 +39,7 @@ ESTIMATED_ROWS = (
 # The first entry of each priority's stretch of the claim index.
 READY_AGES = """
 SELECT priority, extract(epoch FROM now() - first.ready_at)::float8
-FROM generate_series(0, 10) AS priority
+FROM unnest(%(priorities)s::int[]) AS priority
 CROSS JOIN LATERAL (
     SELECT ready_at FROM {table} item
     WHERE item.status = 'pending' AND item.ready_at IS NOT NULL AND item.priority = priority.priority
@@ -61,7 +62,7 @@ WITH RECURSIVE owners AS (
 )
 SELECT count(DISTINCT owners.owner_id),
        extract(epoch FROM now() - min(first.created_at))::float8
-FROM owners CROSS JOIN generate_series(0, 10) AS priority
+FROM owners CROSS JOIN unnest(%(priorities)s::int[]) AS priority
 CROSS JOIN LATERAL (
     SELECT created_at FROM {table} item
     WHERE item.owner_id = owners.owner_id AND item.priority = priority.priority
@@ -331,8 +332,10 @@ def _count(cursor: Any, kind: Kind, condition: str, *, index: str | None = None)
 
 
 def _ages(cursor: Any, kind: Kind) -> tuple[Ages, int]:
-    ready = dict(_rows(cursor, kind, READY_AGES))
-    [[waiting_owners, waiting]] = _rows(cursor, kind, WAITING_AGE, owners=MAX_OWNERS)
+    ready = dict(_rows(cursor, kind, READY_AGES, priorities=list(PRIORITIES)))
+    [[waiting_owners, waiting]] = _rows(
+        cursor, kind, WAITING_AGE, owners=MAX_OWNERS, priorities=list(PRIORITIES)
+    )
     [[processing]] = _rows(cursor, kind, PROCESSING_AGE)
     ages = Ages(
         ready=max(ready.values(), default=None),
