@@ -6,11 +6,14 @@ from celery.signals import worker_init
 from django.apps import AppConfig
 from django.conf import settings
 
+from pixsim.core.cli.spelling import accept_hyphens
+
 
 class PixsimConfig(AppConfig):
     name = "pixsim"
 
     def ready(self) -> None:
+        accept_hyphens()
         if settings.EMBEDDED_SERVICES:
             worker_init.connect(_need_services, dispatch_uid="pixsim.embedded")
 

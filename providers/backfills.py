@@ -124,7 +124,7 @@ class ProvidersWithoutAccount(BackfillRefused):
             for provider in providers
         ]
         commands = [
-            f"  manage.py provider-account add --provider {provider.provider_id} --email EMAIL "
+            f"  manage.py provider_account add --provider {provider.provider_id} --email EMAIL "
             "--status disabled"
             for provider in providers
         ]

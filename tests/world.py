@@ -156,7 +156,7 @@ class World:
 
     def standby(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The processes with which a worker works without a broker."""
-        return [one for one in self.family(process) if "drain" in _command(one)]
+        return [one for one in self.family(process) if "--while-stdin-open" in _command(one)]
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL a worker and what belongs to it, all at once."""

@@ -43,7 +43,7 @@ def sentence(job: CrawlJob) -> str:
     if job.failed_chunks and not job.is_open and job.status != JobStatus.CANCELLED:
         told += (
             f" {job.failed_chunks} of {job.total_chunks} chunks failed; try them again with: "
-            f"manage.py crawl-job {job.pk} retry"
+            f"manage.py crawl_job {job.pk} retry"
         )
     return told
 

@@ -62,7 +62,7 @@ def notes_on(
             yield (
                 f"{count:,} submissions of provider {provider!r} have no account that could have "
                 "made them; `migrate` will stop at the backfill until there is one: `manage.py "
-                f"provider-account add --provider {provider} --email EMAIL --status disabled`."
+                f"provider_account add --provider {provider} --email EMAIL --status disabled`."
             )
 
 

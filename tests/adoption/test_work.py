@@ -58,9 +58,7 @@ def test_one_worker_runs_adopted_chunks_once_their_job_has_a_source(
     for seed in range(12):
         (pictures / f"{seed}.jpg").write_bytes(jpeg(96, 64, seed=seed))
 
-    said = manage(
-        "queue drain --until-idle", f"crawl-job {job} status", "queue status --kind chunk"
-    )
+    said = manage("queue work --until-idle", f"crawl_job {job} status", "queue status --kind chunk")
 
     waits = "status = 'pending' AND held AND lease_id IS NULL"
     assert sql(f"SELECT count(*) FROM job_chunks WHERE {waits}") == [(left,)]
@@ -71,7 +69,7 @@ def test_one_worker_runs_adopted_chunks_once_their_job_has_a_source(
         "INSERT INTO crawl_sources (job_id, kind, location) VALUES (%s, 'folder', %s)",
         *[job, str(pictures)],
     )
-    manage("queue drain --until-idle", "queue check")
+    manage("queue work --until-idle", "queue check")
 
     assert sql(
         "SELECT status, valid_images, completed_chunks FROM crawl_jobs WHERE id = %s", job
@@ -95,7 +93,7 @@ def test_no_row_that_a_site_may_have_stops_the_worker(older, sql, manage, db):
         " SELECT id, 'folder', '/nowhere' FROM crawl_jobs WHERE status IN ('pending', 'running')"
     )
 
-    manage("queue drain --until-idle")
+    manage("queue work --until-idle")
 
     assert sql("SELECT count(*) FROM crawl_jobs WHERE status IN ('pending', 'running')") == [(0,)]
     assert sql("SELECT count(*) FROM job_chunks WHERE status = 'processing'") == [(0,)]

@@ -133,8 +133,8 @@ def test_chunks_of_a_job_with_only_keywords_wait_unclaimed_and_everybody_is_told
 
     assert places() == {("pending", True, None, NO_SOURCE)}
     assert not JobChunk.objects.exclude(lease_id=None).exists()
-    assert SENTENCE in run("crawl-job", str(job.pk), "status")
-    assert json.loads(run("crawl-job", str(job.pk), "status", "--json"))["waits"] == SENTENCE
+    assert SENTENCE in run("crawl_job", str(job.pk), "status")
+    assert json.loads(run("crawl_job", str(job.pk), "status", "--json"))["waits"] == SENTENCE
     assert "1 crawl jobs with 4 unfinished chunks have no source" in run("queue", "status")
     assert NO_SOURCE[:40] in admin_client.get("/admin/crawler/jobchunk/").content.decode()
     page = admin_client.get(f"/admin/crawler/crawljob/{job.pk}/change/").content.decode()
@@ -153,7 +153,7 @@ def test_once_the_job_has_a_source_one_worker_fills_its_chunks(job, pictures):
     assert (job.status, job.valid_images, job.progress) == ("completed", 8, 100)
     assert (job.total_images, job.total_chunks, job.completed_chunks) == (8, 4, 4)
     assert set(job.images.values_list("image_index", flat=True)) == set(range(8))
-    assert "waits" not in json.loads(run("crawl-job", str(job.pk), "status", "--json"))
+    assert "waits" not in json.loads(run("crawl_job", str(job.pk), "status", "--json"))
     assert broken() == []
 
 

@@ -82,8 +82,8 @@ def pictures_of(site, count=IMAGES):
 
 
 def steer(world, job, action):
-    """The answer of `manage.py crawl-job` as an object."""
-    return json.loads(world.manage("crawl-job", str(job), action, "--json").stdout)
+    """The answer of `manage.py crawl_job` as an object."""
+    return json.loads(world.manage("crawl_job", str(job), action, "--json").stdout)
 
 
 def field(world, job, name):
@@ -190,10 +190,10 @@ def test_without_room_for_pictures_nothing_is_lost_and_a_retry_completes(
         wait_for_status(world, job, "completed", "failed")
         stored = field(world, job, "valid_images")
         assert stored < IMAGES
-        text = world.manage("crawl-job", str(job), "status").stdout
+        text = world.manage("crawl_job", str(job), "status").stdout
         assert said in text
         assert str(world.blobs) in text
-        assert f"crawl-job {job} retry" in text
+        assert f"crawl_job {job} retry" in text
         kept = world.sql("SELECT storage_url FROM images WHERE crawl_job_id = %s", job)
         assert all((world.blobs / key).stat().st_size for (key,) in kept)
         assert len(kept) == stored
@@ -229,7 +229,7 @@ def test_broken_addresses_in_a_list_are_counted_and_shown_and_the_rest_is_crawle
         (IMAGES, len(broken))
     ]
     assert field(world, job, "outcomes") == {"stored": IMAGES, "duplicate_url": 1}
-    shown = world.manage("crawl-job", str(job), "status").stdout
+    shown = world.manage("crawl_job", str(job), "status").stdout
     assert "ftp://example.org/1.jpg" in shown
 
 
@@ -243,7 +243,7 @@ def test_a_job_whose_pictures_are_all_refused_ends_short_with_an_honest_histogra
     wait_for_status(world, job, "completed")
     assert field(world, job, "valid_images") == 0
     assert field(world, job, "outcomes") == {"http_4xx": 30, "not_an_image": 20, "too_small": 10}
-    shown = world.manage("crawl-job", str(job), "status").stdout
+    shown = world.manage("crawl_job", str(job), "status").stdout
     assert f"Crawl job {job} is completed short: 0 of {IMAGES} images" in shown
     assert re.search(r"30\s+http_4xx", shown)
 
@@ -277,6 +277,6 @@ def test_a_running_crawl_is_paused_resumed_and_cancelled(world, site, crawl):
     assert len(rows) == kept
     assert all((world.blobs / key).is_file() for (key,) in rows)
 
-    again = world.manage("crawl-job", str(job), "cancel", check=False)
+    again = world.manage("crawl_job", str(job), "cancel", check=False)
     assert again.returncode == 1
     assert f"Crawl job {job} is cancelled: it cannot become cancelled." in again.stderr

@@ -160,7 +160,7 @@ def test_a_source_that_cannot_be_read_fails_the_job_with_its_reason(tmp_path, se
     assert job.status == "failed"
     assert job.error_message in out
     assert f"127.0.0.1:{port}" in job.error_message
-    assert f"crawl-job {job.pk} retry" in out
+    assert f"crawl_job {job.pk} retry" in out
     assert "no images to export" in err
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -248,7 +248,7 @@ def test_waiting_without_a_worker_says_once_how_to_start_one(pictures, monkeypat
     assert err.count("start one with: celery -A pixsim worker") == 1
     job = CrawlJob.objects.get()
     assert f"Crawl job {job.pk} is pending: 0 of 5 images" in out
-    assert f"It goes on. See it with: manage.py crawl-job {job.pk} status" in out
+    assert f"It goes on. See it with: manage.py crawl_job {job.pk} status" in out
 
 
 @committing

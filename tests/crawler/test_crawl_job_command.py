@@ -1,4 +1,4 @@
-"""`manage.py crawl-job`: looking at a job, steering it, exporting it."""
+"""`manage.py crawl_job`: looking at a job, steering it, exporting it."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def crawl_job(job: CrawlJob | int, *words: object) -> tuple[int, str]:
     out = io.StringIO()
     number = job if isinstance(job, int) else job.pk
     try:
-        call_command("crawl-job", str(number), *map(str, words), stdout=out)
+        call_command("crawl_job", str(number), *map(str, words), stdout=out)
     except CommandError as error:
         return error.returncode, str(error)
     return 0, out.getvalue()
@@ -63,7 +63,7 @@ def test_status_tells_people_and_programs_how_a_job_stands(job):
     assert code == 0
     assert f"Crawl job {job.pk} is failed: 1 of 4 images" in told
     assert "location: nobody answers." in told
-    assert f"try them again with: manage.py crawl-job {job.pk} retry" in told
+    assert f"try them again with: manage.py crawl_job {job.pk} retry" in told
     assert "0 of 2 chunks are completed, 1 failed" in told
     assert "completed, 3 entries rejected" in told
     assert told.index("1,200  http_4xx") < told.index("1  stored")

@@ -211,7 +211,7 @@ def test_maintain_ends_with_1_when_something_was_left_undone(make_job, make_chun
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["drain", "--for", "-1"], ["drain", "--for", "soon"], ["sweep"]]
+    "arguments", [[], ["work", "--for", "-1"], ["work", "--for", "soon"], ["sweep"]]
 )
 def test_wrong_use_ends_with_2(start, arguments):
     process = start(*arguments)
@@ -228,10 +228,10 @@ def test_an_unreachable_database_is_one_clear_message(start):
     assert len(errors.splitlines()) == 1
 
 
-# Drain
+# Work
 
 
-def test_drain_works_until_everything_is_done(start, make_owner, make_job, make_chunks):
+def test_work_goes_on_until_everything_is_done(start, make_owner, make_job, make_chunks):
     """With a window, a row inserted by hand and a retry: what a worker's sweeper does, it does."""
     owner = make_owner("FREE")
     job = make_job(owner, max_images=200, chunk_size=10)
@@ -245,7 +245,7 @@ def test_drain_works_until_everything_is_done(start, make_owner, make_job, make_
         retry_count=1, held=True, ready_at=None, available_at="2020-01-01T00:00Z"
     )
 
-    process = start("drain", "--until-idle")
+    process = start("work", "--until-idle")
     out, errors = process.communicate(timeout=60)
 
     assert process.returncode == 0, errors
@@ -259,7 +259,7 @@ def test_drain_works_until_everything_is_done(start, make_owner, make_job, make_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_gives_back_what_is_in_hand(start, make_job, make_chunks, number):
     [chunk] = make_chunks(make_job(), 1)
-    process = start("drain", seconds=60)
+    process = start("work", seconds=60)
     wait_until(processing)
 
     process.send_signal(number)
@@ -274,7 +274,7 @@ def test_a_signal_gives_back_what_is_in_hand(start, make_job, make_chunks, numbe
 def test_the_end_of_standard_input_gives_back_what_is_in_hand(start, make_job, make_chunks):
     [chunk] = make_chunks(make_job(), 1)
     JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
-    process = start("drain", "--while-stdin-open", seconds=60)
+    process = start("work", "--while-stdin-open", seconds=60)
     wait_until(processing)
 
     process.stdin.close()
@@ -287,15 +287,15 @@ def test_the_end_of_standard_input_gives_back_what_is_in_hand(start, make_job, m
 def test_beside_a_worker_it_ends_when_nothing_was_ready_for_a_while(start, make_job, make_chunks):
     make_chunks(make_job(), 2)
     JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
-    process = start("drain", "--while-stdin-open")
+    process = start("work", "--while-stdin-open")
     process.wait(timeout=30)
     assert process.returncode == 0
     assert set(JobChunk.objects.values_list("status", flat=True)) == {"completed"}
 
 
-def test_drain_ends_after_the_time_it_was_given(start, make_job, make_chunks):
+def test_work_ends_after_the_time_it_was_given(start, make_job, make_chunks):
     began = time.monotonic()
-    process = start("drain", "--for", "1")
+    process = start("work", "--for", "1")
     process.communicate(timeout=30)
     assert process.returncode == 0
     assert time.monotonic() - began < 15

@@ -88,7 +88,7 @@ def job(world, site, tmp_path):
         "--chunk-size", str(CHUNK_SIZE),
     )  # fmt: skip
     yield job
-    world.manage("crawl-job", str(job), "cancel", check=False)
+    world.manage("crawl_job", str(job), "cancel", check=False)
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_source_that_does_not_answer_does_not_delay_the_stop(world):
         assert ended(family) is True
     source = "SELECT status, retry_count, lease_id FROM crawl_sources WHERE job_id = %s"
     assert world.sql(source, job) == [("pending", 0, None)]
-    world.manage("crawl-job", str(job), "cancel")
+    world.manage("crawl_job", str(job), "cancel")
 
 
 def test_standby_processes_end_with_the_worker_that_started_them(world, job):

@@ -119,7 +119,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
                 f"{job.total_chunks:,} chunks. See how it goes with: "
-                f"manage.py crawl-job {job.pk} status"
+                f"manage.py crawl_job {job.pk} status"
             )
 
     def _print_ended(self, job: CrawlJob, export: Path | None, as_json: bool) -> None:
@@ -130,7 +130,7 @@ class Command(BaseCommand):
         if outcomes := reports.outcome_table(job):
             self.stdout.write(outcomes)
         if job.is_open:
-            self.stdout.write(f"It goes on. See it with: manage.py crawl-job {job.pk} status")
+            self.stdout.write(f"It goes on. See it with: manage.py crawl_job {job.pk} status")
         if export:
             self.stdout.write(f"Exported to {export}")
 
@@ -142,7 +142,7 @@ class Command(BaseCommand):
         going_on = " The job goes on in the workers." if job.is_open else ""
         self.stderr.write(
             f"Stopped waiting. {job.valid_images:,} of {job.max_images:,} images of crawl job "
-            f"{job.pk} are kept.{going_on} See it, end it or export it with: manage.py crawl-job "
+            f"{job.pk} are kept.{going_on} See it, end it or export it with: manage.py crawl_job "
             f"{job.pk} status|cancel|export",
             style_func=str,
         )

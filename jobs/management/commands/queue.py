@@ -1,4 +1,4 @@
-"""`manage.py queue status|check|maintain|drain`: the operator's face of the queue."""
+"""`manage.py queue status|check|maintain|work`: the operator's face of the queue."""
 
 import json
 import os
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         )
 
         action = actions.add_parser(
-            "drain", help="work in this process, without Celery, until it is stopped"
+            "work", help="work in this process, without Celery, until it is stopped"
         )
         action.add_argument(
             "--while-stdin-open",
@@ -139,11 +139,11 @@ class Command(BaseCommand):
         if problems:
             sys.exit(BROKEN)
 
-    def _drain(
+    def _work(
         self, *, while_stdin_open: bool, seconds: float | None, until_idle: bool, **options: Any
     ) -> None:
         finished = queue_work.run(
-            task_id=f"drain@{socket.gethostname()}:{os.getpid()}",
+            task_id=f"work@{socket.gethostname()}:{os.getpid()}",
             while_stdin_open=while_stdin_open,
             seconds=seconds,
             until_idle=until_idle,

@@ -8,7 +8,7 @@ STOP_SECONDS = 10
 
 
 class Standby:
-    """Starts up to `size` processes `manage.py queue drain`.
+    """Starts up to `size` processes `manage.py queue work`.
 
     Each ends by itself when it has found nothing to do, or when its standard input closes: so
     none outlives the worker that started it, however that ends.
@@ -24,7 +24,7 @@ class Standby:
         while len(self._processes) < self._size:
             self._processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "django", "queue", "drain", "--while-stdin-open"],
+                    [sys.executable, "-m", "django", "queue", "work", "--while-stdin-open"],
                     stdin=subprocess.PIPE,
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
                 )

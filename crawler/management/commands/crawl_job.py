@@ -1,4 +1,4 @@
-"""`manage.py crawl-job ID …`: look at a crawl job, steer it, export its dataset."""
+"""`manage.py crawl_job ID …`: look at a crawl job, steer it, export its dataset."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *, id: int, action: str, value: int | None, **options: Any) -> None:
         if (value is not None) != (action == "priority"):
-            raise _wrong("priority: give the new one, as in: manage.py crawl-job 12 priority 8")
+            raise _wrong("priority: give the new one, as in: manage.py crawl_job 12 priority 8")
         if not CrawlJob.objects.filter(pk=id).exists():
             raise _wrong(f"id: there is no crawl job {id}.")
         export = None

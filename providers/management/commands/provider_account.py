@@ -1,4 +1,4 @@
-"""`manage.py provider-account add`: an account with a provider, without its secrets."""
+"""`manage.py provider_account add`: an account with a provider, without its secrets."""
 
 from argparse import ArgumentParser
 from typing import Any
