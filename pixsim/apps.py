@@ -14,6 +14,10 @@ class PixsimConfig(AppConfig):
 
     def ready(self) -> None:
         accept_hyphens()
+        from pixsim.invariants import PixsimPlugin
+        from pixsim.schema import plugins  # the registry of apps must be complete
+
+        plugins.register(PixsimPlugin())
         if settings.EMBEDDED_SERVICES:
             worker_init.connect(_need_services, dispatch_uid="pixsim.embedded")
 

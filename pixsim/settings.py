@@ -59,6 +59,8 @@ INSTALLED_APPS = [
     "jobs",
     "crawler",
     "pixsim",
+    "pixsim.adoption",
+    "pixsim.schema",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

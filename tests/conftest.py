@@ -6,6 +6,17 @@ from pathlib import Path
 import pytest
 
 from jobs.queue.worker import notify, shared_state
+from tests.scratch import (  # noqa: F401  fixtures that several folders use
+    _head,
+    _scratch,
+    _server,
+    _template,
+    at_head,
+    database,
+    migrated,
+    one_head,
+    sql,
+)
 
 LONGEST = {
     "accounts/test_schema.py", "crawler/test_bad_days.py", "crawler/test_chaos.py",

@@ -26,7 +26,7 @@ from pixsim.schema.history import (
     pending,
     read_history,
 )
-from pixsim.schema.ownership import made_by_another, own_apps
+from pixsim.schema.ownership import foreign_history, own_apps
 
 NARROW = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 """Types of keys that run out in a lifetime, with the last number each can hold."""
@@ -149,8 +149,8 @@ def _beside_the_files(
 ) -> Iterator[Problem]:
     """Where the database and the migration files do not go together."""
     loader = load_migrations(connection)
-    if made := made_by_another(connection, loader):
-        yield Problem("database", f"{made}: take it over with `manage.py db adopt`.")
+    if foreign := foreign_history(connection, loader):
+        yield Problem("database", str(foreign))
         return
     history = read_history(connection, loader=loader)
     yield from (

@@ -7,6 +7,7 @@ expected, in a table of ours, is a difference too; a table that no migration kno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
+from pixsim.schema import plugins
 from pixsim.schema.backfills import TABLE as BACKFILLS
 from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
 from pixsim.schema.catalog import Sequence as Counter
@@ -73,9 +75,15 @@ def between(expected: Reference, found: Schema) -> list[Difference]:
     return list(_Comparison(expected, found).run())
 
 
-def strangers(expected: Schema, found: Schema) -> list[str]:
-    """The tables that no migration of `expected` made: harmless, and nobody's business here."""
-    return [name for name in found.tables if name not in {*expected.tables, *BOOKKEEPING}]
+def unknown_tables(expected: Schema, found: Schema) -> list[str]:
+    """Return the tables that no migration of `expected` and no plug-in made. They are left alone."""
+    known = {*expected.tables, *BOOKKEEPING}
+    patterns = plugins.table_patterns()
+    return [
+        name
+        for name in found.tables
+        if name not in known and not any(re.fullmatch(pattern, name) for pattern in patterns)
+    ]
 
 
 class _Comparison:

@@ -1,4 +1,4 @@
-"""Whose a database is: ours, or another system's, which is taken over before anything else."""
+"""Whose a database is: the project's own, or another system's, which must be taken over first."""
 
 from __future__ import annotations
 
@@ -6,47 +6,37 @@ from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.adoption.recognising import made_by_alembic
+from pixsim.schema import plugins
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.target_parsing import listed
+from pixsim.schema.plugins import ForeignHistory
 
 
-class MadeByAlembic(SchemaError):
-    """The tables are another system's: they are taken over by `db adopt`, not made."""
+class NotOurs(SchemaError):
+    """The tables are another system's. A plug-in takes them over; migrations do not."""
 
 
 def own_apps() -> set[str]:
-    """The apps of the project, without those that come with Django."""
+    """Return the labels of the project's apps, without those that come with Django."""
     return {app.label for app in apps.get_app_configs() if not app.name.startswith("django.")}
 
 
-def alembic_revisions(connection: BaseDatabaseWrapper) -> list[str]:
-    """The revisions in the table `alembic_version`; none if there is no such table."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return []
-        cursor.execute("SELECT version_num FROM alembic_version ORDER BY 1")
-        return [revision for (revision,) in cursor.fetchall()]
+def foreign_history(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader
+) -> ForeignHistory | None:
+    """Return what a plug-in recognises of another system.
 
-
-def made_by_another(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> str:
-    """That Alembic made this database, and where it stands, as the beginning of a sentence.
-
-    Empty once a migration of the project was applied, and for a database that nobody has made yet.
+    None once a migration of the project was applied, and for a database that nobody has made yet.
     """
-    begun = {app for app, _ in loader.applied_migrations} & own_apps()
-    if begun or not made_by_alembic(connection):
-        return ""
-    revisions = alembic_revisions(connection)
-    at = f"revision {listed(revisions)}" if revisions else "no revision"
-    return f"Alembic made this database (it is at {at})"
+    if {app for app, _ in loader.applied_migrations} & own_apps():
+        return None
+    found = (plugin.foreign_history(connection) for plugin in plugins.registered())
+    return next((each for each in found if each), None)
 
 
-def refuse_alembic(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
-    """Raises MadeByAlembic if another system made the database and it was not adopted yet."""
-    if made := made_by_another(connection, loader):
-        raise MadeByAlembic(
-            f"{made}, and its tables are not ours yet. Nothing was changed. See what would happen "
-            f"with `manage.py db adopt`, then take it over with `manage.py db adopt --apply`."
+def refuse_foreign(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
+    """Raise NotOurs if another system made the database and it was not taken over yet."""
+    if found := foreign_history(connection, loader):
+        raise NotOurs(
+            f"{found.statement}, and its tables are not ours yet. Nothing was changed. See what "
+            f"would happen with `{found.command}`, then take it over with `{found.command} --apply`."
         )

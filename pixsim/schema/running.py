@@ -31,7 +31,7 @@ from pixsim.schema import files
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.lock_retry import Patience, Wait, Waiting
-from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.target_parsing import Key
 from pixsim.schema.targets import Step
 
@@ -75,7 +75,7 @@ def run(
             import_module(".management", app.name)
     done: list[Done] = []
     executor = Executor(connection, patience=patience, listener=listener, done=done)
-    refuse_alembic(connection, executor.loader)
+    refuse_foreign(connection, executor.loader)
     nodes = executor.loader.graph.nodes
     plan = [(nodes[step.key], step.backwards) for step in steps]
     about: dict[str, Any] = {

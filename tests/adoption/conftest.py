@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from pixsim.adoption.revisions import PIXCRAWLER_BASE, REVISIONS
+from pixsim.adoption.systems import PIXCRAWLER_BASE, REVISIONS
 from tests.adoption import proof
 from tests.adoption.legacy import STATES, State
-from tests.schema.conftest import ALIAS, Ran
+from tests.scratch import ALIAS, Ran
+from tests.scratch import db as db
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 

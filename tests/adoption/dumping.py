@@ -6,7 +6,7 @@ from collections import Counter
 from django.db import connections
 
 from pixsim.schema import programs
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 
 def dump() -> Counter[str]:

@@ -14,7 +14,7 @@ from pixsim.schema.catalog import Column, read_schema
 from pixsim.schema.errors import UsageError
 from pixsim.schema.history import load_migrations
 from tests.adoption.legacy import STATES, messy
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 GENERATOR, CRAWLER = STATES["pixsim7-1105simplifylineage-models"], STATES["pixcrawler-002"]
 

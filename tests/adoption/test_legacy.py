@@ -4,7 +4,7 @@ import pytest
 from django.db import connections
 
 from tests.adoption.legacy import STATES, State
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 from tests.tables import describe_table
 
 

@@ -12,7 +12,7 @@ from tests.adoption import proof
 from tests.adoption.legacy import messy
 from tests.adoption.legacy.messy import FIRST_KEY
 from tests.adoption.legacy.passwords import PLAIN
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 
 @pytest.fixture

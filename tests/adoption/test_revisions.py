@@ -5,7 +5,7 @@ from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from tests.adoption.legacy import STATES
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 
 @pytest.fixture

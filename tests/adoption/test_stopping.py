@@ -10,7 +10,7 @@ from pixsim.schema.locking import KEY
 from tests.adoption.dumping import dump
 from tests.schema.commands import start as start
 from tests.schema.commands import wait_until
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 # An adoption that makes this table waits for whoever holds the lock; it can be killed there.
 STOP_AT = """

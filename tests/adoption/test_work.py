@@ -11,7 +11,7 @@ from django.core.management import call_command
 from tests.adoption.legacy import messy
 from tests.crawler.pictures import jpeg
 from tests.schema.commands import MANAGE, scratch_url
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 EACH = """
 import json, os, sys

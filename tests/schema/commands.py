@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.db import connections
 
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -37,7 +37,7 @@ def adds(model: str, column: str, field: str, **options) -> str:
 
 
 class Packages:
-    """The apps of one test. Only they and `pixsim` are installed, unless `with_ours`."""
+    """The apps of one test. Only they and the tool are installed, unless `with_ours`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,7 +86,7 @@ class Packages:
         self._uninstall()
         for label in self._labels:
             self._forget_modules(label)
-        ours = settings.INSTALLED_APPS if self._with_ours else ["pixsim"]
+        ours = settings.INSTALLED_APPS if self._with_ours else ["pixsim.schema", "pixsim.adoption"]
         apps.set_installed_apps([*ours, *self._labels])
         self._installed = True
 

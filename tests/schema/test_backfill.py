@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.db import connections
 
 from tests.schema.commands import Start, start, wait_until
-from tests.schema.conftest import Ran
 from tests.schema.packages import Packages, creates, migration
+from tests.scratch import Ran
 
 __all__ = ["start"]
 Db = Callable[..., Ran]

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections, transaction
 
 from pixsim.schema.catalog import read_schema
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
 THINGS = """
 CREATE TABLE pens (id serial PRIMARY KEY, ink int NOT NULL, cap int GENERATED ALWAYS AS IDENTITY,

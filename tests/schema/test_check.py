@@ -4,8 +4,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from tests.schema.conftest import ALIAS
 from tests.schema.packages import creates, migration
+from tests.scratch import ALIAS
 
 AFTER_FIRST = [("shop", "0001_initial")]
 PEN = """

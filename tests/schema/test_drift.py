@@ -8,7 +8,7 @@ from django.db import connections, transaction
 from pixsim.schema import drift
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.reference import Reference
-from tests.schema.conftest import ALIAS, MIGRATED, Server, alias_of, made
+from tests.scratch import ALIAS, MIGRATED, Server, alias_of, made
 
 PRIORITY = "CHECK (((priority >= 0) AND (priority <= 10)))"
 
@@ -328,4 +328,4 @@ def test_tables_that_no_migration_made_are_named_apart(expected):
             cursor.execute("CREATE TABLE visitors (id int)")
         found = read_schema(connections[ALIAS])
         transaction.set_rollback(True, using=ALIAS)
-    assert drift.strangers(expected.schema, found) == ["visitors"]
+    assert drift.unknown_tables(expected.schema, found) == ["visitors"]

@@ -10,8 +10,8 @@ from django.db import connections
 
 from pixsim.schema import programs
 from tests.schema.commands import Start, scratch_url, start, wait_until
-from tests.schema.conftest import Ran
 from tests.schema.packages import Packages, creates, migration
+from tests.scratch import Ran
 
 __all__ = ["start"]
 Db = Callable[..., Ran]

@@ -8,8 +8,8 @@ from django.db import connections
 
 from pixsim.schema import drift
 from pixsim.schema.history import heads, load_migrations
-from tests.schema.conftest import ALIAS
 from tests.schema.packages import creates, migration
+from tests.scratch import ALIAS
 
 MODELS = '''
 class Pen(models.Model):

@@ -3,7 +3,7 @@
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.adoption.revisions import REVISIONS
+from pixsim.adoption.systems import REVISIONS
 from pixsim.schema.errors import SchemaError, UsageError
 from pixsim.schema.targets import SeveralHeads, plan_between, plan_for, state_at
 from tests.schema.packages import Packages, creates, migration

@@ -18,8 +18,8 @@ from django.db import connections
 from pixsim.schema import files
 from pixsim.schema.history import load_migrations
 from pixsim.schema.locking import schema_lock
-from tests.schema.conftest import NAME
 from tests.schema.packages import Packages, adds, creates, migration
+from tests.scratch import NAME
 
 QUICK = ("--lock-timeout", "0.2", "--tries", "2")
 MANAGE = Path(__file__).parents[2] / "manage.py"

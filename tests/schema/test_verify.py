@@ -8,8 +8,8 @@ from django.db import connections
 from pixsim.schema import backfills, drift
 from pixsim.schema.reference import reference
 from tests.schema.commands import Start, scratch_url, start, wait_until
-from tests.schema.conftest import ALIAS, NAME
 from tests.schema.packages import adds, creates, migration
+from tests.scratch import ALIAS, NAME
 
 __all__ = ["start"]
 SCRATCH = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'pixsim_reference_%'"
@@ -31,11 +31,11 @@ def test_a_fresh_database_is_clean(at_head, db, sql):
         f"Clean: {len(ran.json['migrations'])} migrations compared.",
     )
     assert ran.json["clean"]
-    assert ran.json["pending"] == ran.json["promises"] == ran.json["not_proved"] == []
+    assert ran.json["pending"] == ran.json["invariants"] == ran.json["not_proved"] == []
     assert sql(SCRATCH) == []
 
 
-def test_so_is_one_at_an_older_point_where_later_columns_and_promises_are_not_yet(database, db):
+def test_so_is_one_at_an_older_point_where_later_columns_and_invariants_are_not_yet(database, db):
     for app, name in (("accounts", "0004"), ("crawler", "0003"), ("providers", "0003")):
         call_command("migrate", app, name, database=ALIAS, verbosity=0)
     behind = db("verify")
@@ -53,7 +53,7 @@ def test_drift_and_strangers_are_told_apart(shop, db, sql):
         "Not of any migration, and left alone: visitors.\n",
     )
     answer = db("verify", "--json").json
-    assert (answer["clean"], answer["strangers"]) == (False, ["visitors"])
+    assert (answer["clean"], answer["unknown_tables"]) == (False, ["visitors"])
     assert answer["differences"] == [
         {
             "kind": "column",

@@ -12,8 +12,8 @@ from django.db import connections
 
 from pixsim.schema import contents
 from tests.schema.commands import scratch_url
-from tests.schema.conftest import Ran
 from tests.schema.packages import Packages, creates
+from tests.scratch import Ran
 
 Db = Callable[..., Ran]
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -12,6 +12,7 @@ from typing import ClassVar
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from pixsim.schema import plugins
 from pixsim.schema.console import Console
 
 
@@ -48,7 +49,8 @@ class Verb:
 
 
 def all_verbs() -> list[Verb]:
-    """One of each, by name."""
+    """Return one of each, also those of plug-ins, by name."""
+    plugins.import_verbs()
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     return sorted((verb() for verb in Verb.__subclasses__()), key=lambda verb: verb.name)

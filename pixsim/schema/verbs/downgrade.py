@@ -7,12 +7,12 @@ from argparse import ArgumentParser
 from django.db.migrations import RunPython, RunSQL
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.adoption.revisions import REVISIONS
+from pixsim.schema import plugins
 from pixsim.schema.console import Console
 from pixsim.schema.destructive_changes import Loss, losses, refuse_irreversible
 from pixsim.schema.errors import FINE
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
     add_waiting_arguments,
@@ -38,9 +38,11 @@ class Downgrade(Verb):
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
         loader = load_migrations(connection)
-        refuse_alembic(connection, loader)
+        refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)
-        plan = plan_for(loader, history.keys, options.target, backwards=True, revisions=REVISIONS)
+        plan = plan_for(
+            loader, history.keys, options.target, backwards=True, revisions=plugins.revisions()
+        )
         refuse_irreversible(loader, plan)
         lost = losses(connection, loader, plan)
         if options.plan:

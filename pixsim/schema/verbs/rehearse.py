@@ -6,14 +6,14 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-from pixsim.adoption.revisions import REVISIONS
+from pixsim.schema import plugins
 from pixsim.schema.connecting import look
 from pixsim.schema.console import Console, readable_size
 from pixsim.schema.copying import Copy, drop_left_behind
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.lock_monitor import Lock
-from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.rehearsal import Audience, Measured, Rehearsed, rehearse
 from pixsim.schema.reporting import name
 from pixsim.schema.running import Done
@@ -36,9 +36,9 @@ class Rehearse(Verb):
         for each in left_behind:
             console.say(f"An earlier rehearsal did not end; its copy {each} is gone now.")
         loader = load_migrations(connection)
-        refuse_alembic(connection, loader)
+        refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)
-        plan = plan_for(loader, history.keys, context.options.target, revisions=REVISIONS)
+        plan = plan_for(loader, history.keys, context.options.target, revisions=plugins.revisions())
         if not plan.steps:
             console.say(f"Nothing to rehearse: {plan.target} is reached already.")
             console.result({"target": plan.target, "migrations": [], "left_behind": left_behind})

@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from pixsim.adoption.revisions import REVISIONS
+from pixsim.schema import plugins
 from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.offline_sql import script
@@ -34,8 +34,10 @@ class Sql(Verb):
         backwards = context.options.backwards
         start, end = _range(context.options.range)
         loader = load_migrations(None)
-        applied = state_at(loader, start, revisions=REVISIONS) if start or backwards else []
-        plan = plan_for(loader, applied, end, backwards=backwards, revisions=REVISIONS)
+        applied = (
+            state_at(loader, start, revisions=plugins.revisions()) if start or backwards else []
+        )
+        plan = plan_for(loader, applied, end, backwards=backwards, revisions=plugins.revisions())
         if not plan.steps:
             context.console.warn(
                 f"There is nothing to {'take back' if backwards else 'apply'} on the way to "

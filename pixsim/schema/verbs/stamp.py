@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from dataclasses import asdict
 
-from pixsim.adoption.revisions import REVISIONS
+from pixsim.schema import plugins
 from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reference import NoReference
 from pixsim.schema.stamping import Look, look, record
 from pixsim.schema.targets import Plan, plan_between
@@ -32,9 +32,9 @@ class Stamp(Verb):
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
         loader = load_migrations(connection)
-        refuse_alembic(connection, loader)
+        refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)
-        plan = plan_between(loader, history.keys, options.target, revisions=REVISIONS)
+        plan = plan_between(loader, history.keys, options.target, revisions=plugins.revisions())
         if not plan.steps:
             console.say(f"Nothing to do: {plan.target} is what is recorded.")
             _conclude(console, plan, Look((), 0), stamped=True)

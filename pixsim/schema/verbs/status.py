@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from django.db import DatabaseError
 
-from pixsim.schema import connecting, files
+from pixsim.schema import connecting, files, plugins
 from pixsim.schema.console import Console, readable_size
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import (
@@ -17,7 +18,8 @@ from pixsim.schema.history import (
     load_migrations,
     read_history,
 )
-from pixsim.schema.ownership import alembic_revisions, made_by_another
+from pixsim.schema.ownership import foreign_history
+from pixsim.schema.plugins import ForeignHistory
 from pixsim.schema.verbs import Context, Verb
 
 SHOWN = 3
@@ -50,12 +52,15 @@ class Status(Verb):
         )
         loader = load_migrations(connection)
         history = read_history(connection, loader=loader)
-        made_by = made_by_another(connection, loader)
-        wrong = list(_wrong(history, made_by))
+        foreign = foreign_history(connection, loader)
+        wrong = list(_wrong(history, foreign))
         wrong += map(str, files.unfinished(connection, loader))
         if broken := inconsistency(connection, loader):
             wrong.append(broken)
         _show(console, history, wrong)
+        for plugin in plugins.registered():
+            for line in plugin.status(connection):
+                console.say(line)
         console.result(
             {
                 "database": {
@@ -73,7 +78,7 @@ class Status(Verb):
                 "unknown": [".".join(row.key) for row in history.unknown],
                 "last_applied": _row(history.last),
                 "apps": [_app(history, app) for app in history.heads],
-                "alembic": alembic_revisions(connection) if made_by else None,
+                "foreign": asdict(foreign) if foreign else None,
                 "wrong": wrong,
             }
         )
@@ -111,11 +116,11 @@ def _row(row: Row | None) -> dict[str, Any] | None:
     return {"app": row.app, "name": row.name, "at": row.at} if row else None
 
 
-def _wrong(history: History, made_by: str) -> list[str]:
+def _wrong(history: History, foreign: ForeignHistory | None) -> list[str]:
     """What is to be done or wrong, one sentence each."""
     wrong = []
-    if made_by:
-        wrong.append(f"{made_by}: take it over with `manage.py db adopt`.")
+    if foreign:
+        wrong.append(str(foreign))
     elif history.pending:
         count = len(history.pending)
         wrong.append(f"{count} pending: apply with `manage.py db upgrade`.")
@@ -124,9 +129,9 @@ def _wrong(history: History, made_by: str) -> list[str]:
             f"Applied, but the file is gone: {gone}. Is this code older than the database? Bring "
             f"the file back, or forget the row with `manage.py db prune`."
         )
-    if foreign := _names(row for row in history.unknown if not row.is_installed):
+    if others := _names(row for row in history.unknown if not row.is_installed):
         wrong.append(
-            f"Applied by an app that is not installed here: {foreign}. Is this the right database? "
+            f"Applied by an app that is not installed here: {others}. Is this the right database? "
             f"An app that was removed is forgotten with `manage.py db prune APP`."
         )
     several = [app for app, names in history.heads.items() if len(names) > 1]

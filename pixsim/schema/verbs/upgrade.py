@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 
 from django.conf import settings
 
-from pixsim.adoption.revisions import REVISIONS
+from pixsim.schema import plugins
 from pixsim.schema.console import Console
 from pixsim.schema.destructive_changes import Rows
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
     add_waiting_arguments,
@@ -48,9 +48,9 @@ class Upgrade(Verb):
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
         loader = load_migrations(connection)
-        refuse_alembic(connection, loader)
+        refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)
-        plan = plan_for(loader, history.keys, options.target, revisions=REVISIONS)
+        plan = plan_for(loader, history.keys, options.target, revisions=plugins.revisions())
         unsafe = too_large(connection, loader, plan, threshold=options.threshold)
         if options.plan:
             show_plan(console, loader, plan, {"unsafe": [_as_json(*each) for each in unsafe]})

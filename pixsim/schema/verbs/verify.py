@@ -5,11 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Iterable
 
-from pixsim.schema import drift, invariants
+from pixsim.schema import drift, invariants, plugins
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import History, Row, load_migrations, read_history
-from pixsim.schema.ownership import made_by_another
+from pixsim.schema.ownership import foreign_history
+from pixsim.schema.plugins import ForeignHistory
 from pixsim.schema.reference import reference
 from pixsim.schema.verbs import Context, Verb
 
@@ -30,15 +31,22 @@ class Verify(Verb):
         with reference(connection) as expected:
             found = read_schema(connection)
             differences = drift.between(expected, found)
-        wanted = [] if context.options.no_rows else invariants.promised(expected)
-        broken, skipped = invariants.broken(connection, wanted)
-        strangers = drift.strangers(expected.schema, found)
+        wanted = (
+            []
+            if context.options.no_rows
+            else [
+                *invariants.references(expected.schema),
+                *plugins.invariants(expected.made),
+            ]
+        )
+        broken, skipped = invariants.prove(connection, wanted)
+        unknown = drift.unknown_tables(expected.schema, found)
         if not history.applied:
-            console.say(_nothing_applied(made_by_another(connection, loader)))
+            console.say(_nothing_applied(foreign_history(connection, loader)))
         for line in (*_standing(history), *differences, *broken):
             console.say(str(line))
-        if strangers:
-            console.say(f"Not of any migration, and left alone: {', '.join(strangers)}.")
+        if unknown:
+            console.say(f"Not of any migration, and left alone: {', '.join(unknown)}.")
         if skipped:
             names = ", ".join(each.name for each in skipped)
             console.say(f"Not proved, since their columns are not there: {names}.")
@@ -63,25 +71,25 @@ class Verify(Verb):
                     }
                     for each in differences
                 ],
-                "promises": [
+                "invariants": [
                     {
-                        "name": each.promise.name,
-                        "expected": each.promise.sentence,
+                        "name": each.invariant.name,
+                        "expected": each.invariant.sentence,
                         "found": each.count,
                         "examples": each.examples,
                     }
                     for each in broken
                 ],
                 "not_proved": [each.name for each in skipped],
-                "strangers": strangers,
+                "unknown_tables": unknown,
             }
         )
         return FINE if is_clean else WRONG
 
 
-def _nothing_applied(made_by: str) -> str:
-    if made_by:
-        return f"{made_by}: take it over with `manage.py db adopt`."
+def _nothing_applied(foreign: ForeignHistory | None) -> str:
+    if foreign:
+        return str(foreign)
     return "Nothing is recorded as applied, so there is nothing to compare with."
 
 

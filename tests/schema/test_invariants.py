@@ -4,10 +4,12 @@ import pytest
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.schema import invariants
+from pixsim.invariants import INVARIANTS
+from pixsim.schema import invariants, plugins
 from pixsim.schema.catalog import read_schema
-from tests.schema.conftest import ALIAS
+from tests.scratch import ALIAS
 
+OURS = [each for several in INVARIANTS.values() for each in several]
 FIRST = "SET session_replication_role = replica;"
 """As a loader does: rows come in whatever the foreign keys say."""
 JOB = (
@@ -85,22 +87,20 @@ BROKEN = {
 
 @pytest.fixture
 def after(migrated, sql):
-    """The promises that do not hold after some statements."""
+    """The invariants that do not hold after some statements."""
 
     def run(statements: str) -> list[str]:
         with connections[ALIAS].cursor() as cursor:
             cursor.execute(FIRST + statements)
-        found, skipped = invariants.broken(
-            connections[ALIAS],
-            [*invariants.references(read_schema(connections[ALIAS])), *invariants.OURS],
-        )
+        references = invariants.references(read_schema(connections[ALIAS]))
+        found, skipped = invariants.prove(connections[ALIAS], [*references, *OURS])
         assert not skipped
         return [str(each) for each in found]
 
     return run
 
 
-def test_each_broken_promise_says_expected_and_found(after, sql):
+def test_each_broken_invariant_says_expected_and_found(after, sql):
     assert after(JOB + WORK) == []
     for name, (statements, sentence) in BROKEN.items():
         tables = "auth_user, profiles, projects, crawl_jobs, provider_accounts, jobs"
@@ -109,18 +109,18 @@ def test_each_broken_promise_says_expected_and_found(after, sql):
         assert not any("sk-12345" in each for each in found)
 
 
-def test_a_promise_whose_column_is_missing_is_named_not_proved(migrated, sql):
+def test_an_invariant_whose_column_is_missing_is_named_not_proved(migrated, sql):
     sql("ALTER TABLE provider_accounts DROP COLUMN cookies")
-    found, skipped = invariants.broken(connections[ALIAS], invariants.OURS)
+    found, skipped = invariants.prove(connections[ALIAS], OURS)
     assert (found, [each.name for each in skipped]) == ([], ["secrets-encrypted"])
 
 
 def test_proving_writes_nothing(at_head):
-    writing = invariants.Promise("x", "Never.", "SELECT nextval('work_lease_id_seq') AS id")
+    writing = invariants.Invariant("x", "Never.", "SELECT nextval('work_lease_id_seq') AS id")
     with pytest.raises(Exception, match="read-only transaction"):
-        invariants.broken(connections[ALIAS], [writing])
+        invariants.prove(connections[ALIAS], [writing])
 
 
-def test_each_promise_begins_with_a_migration_that_exists():
+def test_each_invariant_begins_with_a_migration_that_exists():
     nodes = MigrationLoader(None).graph.nodes
-    assert all(promise.since in nodes for promise in invariants.OURS)
+    assert all(key in nodes for plugin in plugins.registered() for key in plugin.invariants())

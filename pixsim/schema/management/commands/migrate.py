@@ -26,7 +26,7 @@ from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.lock_retry import Wait
 from pixsim.schema.locking import schema_lock
-from pixsim.schema.ownership import refuse_alembic
+from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
 from pixsim.schema.running import Executor, Listener
 
@@ -67,7 +67,7 @@ class Command(migrate.Command):
         # In somebody's transaction, which is a test's, there is nobody to keep out.
         alone = nullcontext() if reads_only or connection.in_atomic_block else None
         with alone or schema_lock(connection, wait=wait):
-            refuse_alembic(connection, load_migrations(connection))
+            refuse_foreign(connection, load_migrations(connection))
             executor = partial(
                 Executor, patience=patience_from(Namespace(**options)), listener=_Waits(self)
             )

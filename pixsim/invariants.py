@@ -1,0 +1,57 @@
+"""What PixSim adds to the schema tool: the invariants of its rows, for `db verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crawler.checks import CHUNK_INVARIANTS
+from pixsim.schema.invariants import Invariant
+from pixsim.schema.plugins import Plugin
+from pixsim.schema.target_parsing import Key
+
+SECRETS = ("password", "jwt_token", "api_key", "api_key_paid", "cookies")
+
+INVARIANTS: Mapping[Key, Sequence[Invariant]] = {
+    ("providers", "0005_submission_account_required"): [
+        Invariant(
+            "submission-account",
+            "A submission was made by an account of its own provider.",
+            """SELECT submission.id, submission.provider_id, submission.account_id,
+                      account.provider_id AS provider_of_account
+                 FROM provider_submissions AS submission
+                 LEFT JOIN provider_accounts AS account ON account.id = submission.account_id
+                WHERE account.provider_id IS DISTINCT FROM submission.provider_id""",
+        )
+    ],
+    ("accounts", "0004_profiles_for_users"): [
+        Invariant(
+            "user-profile",
+            "Who can log in has a profile.",
+            """SELECT id FROM auth_user
+                WHERE NOT EXISTS (SELECT FROM profiles WHERE profiles.user_id = auth_user.id)""",
+        )
+    ],
+    ("providers", "0001_accounts"): [
+        Invariant(
+            "secrets-encrypted",
+            "A secret of a provider account is encrypted.",
+            " UNION ALL ".join(
+                f"SELECT id, '{name}' AS secret FROM provider_accounts "
+                f"WHERE {name}::text NOT IN ('', 'null') AND {name}::text NOT LIKE 'gAAAA%'"
+                for name in SECRETS
+            ),
+        )
+    ],
+    ("crawler", "0008_foreign_keys"): [
+        Invariant(each.name, each.sentence, each.sql) for each in CHUNK_INVARIANTS
+    ],
+}
+
+
+class PixsimPlugin(Plugin):
+    """The rows of PixSim's tables."""
+
+    name = "pixsim"
+
+    def invariants(self) -> Mapping[Key, Sequence[Invariant]]:
+        return INVARIANTS

@@ -1,0 +1,101 @@
+"""What a project adds to the schema tool. The tool itself knows no app of the project.
+
+Subclass Plugin, override what is needed, and register an instance in `AppConfig.ready`:
+
+    class ShopConfig(AppConfig):
+        name = "shop"
+
+        def ready(self) -> None:
+            plugins.register(ShopPlugin())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import ClassVar
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.invariants import Invariant
+from pixsim.schema.target_parsing import Key, Revisions
+
+
+@dataclass(frozen=True)
+class ForeignHistory:
+    """Tables that another system made, and that must be taken over before any migration runs."""
+
+    statement: str
+    """What was recognised, as the beginning of a sentence."""
+    command: str
+    """The command that takes the database over, as `manage.py db adopt`."""
+    revisions: tuple[str, ...] = ()
+    """Where the other system says that the database stands."""
+
+    def __str__(self) -> str:
+        return f"{self.statement}: take it over with `{self.command}`."
+
+
+class Plugin:
+    """One addition to the tool. Without an override it adds nothing."""
+
+    name: ClassVar[str]
+    """Registering a second plug-in of the same name replaces the first."""
+    verb_modules: ClassVar[Sequence[str]] = ()
+    """Modules with subclasses of `pixsim.schema.verbs.Verb`; imported when `db` runs."""
+    revisions: ClassVar[Revisions] = {}
+    """More names for points of the history, each with the last migration of each app there."""
+    tables: ClassVar[Sequence[str]] = ()
+    """Regular expressions of tables that no migration makes and `db verify` does not mention."""
+
+    def foreign_history(self, connection: BaseDatabaseWrapper) -> ForeignHistory | None:
+        """Return what another system made of a database that has no migration of the project."""
+        return None
+
+    def invariants(self) -> Mapping[Key, Sequence[Invariant]]:
+        """Return what `db verify` proves of the rows, by the migration that makes it true."""
+        return {}
+
+    def status(self, connection: BaseDatabaseWrapper) -> Iterable[str]:
+        """Return lines that `db status` adds to its own."""
+        return ()
+
+
+_registered: dict[str, Plugin] = {}
+
+
+def register(plugin: Plugin) -> None:
+    """Use `plugin` from now on."""
+    _registered[plugin.name] = plugin
+
+
+def registered() -> list[Plugin]:
+    """Return all plug-ins, in the order in which they were registered."""
+    return list(_registered.values())
+
+
+def import_verbs() -> None:
+    """Import the modules in which plug-ins keep verbs of their own."""
+    for plugin in registered():
+        for module in plugin.verb_modules:
+            import_module(module)
+
+
+def revisions() -> Revisions:
+    """Return the names for points of the history that all plug-ins know."""
+    return {name: keys for plugin in registered() for name, keys in plugin.revisions.items()}
+
+
+def invariants(made: Iterable[Key]) -> Iterator[Invariant]:
+    """Return what plug-ins say of the rows of a database with the migrations `made`."""
+    known = set(made)
+    for plugin in registered():
+        for key, each in plugin.invariants().items():
+            if key in known:
+                yield from each
+
+
+def table_patterns() -> list[str]:
+    """Return the regular expressions of the tables that plug-ins make."""
+    return [pattern for plugin in registered() for pattern in plugin.tables]

@@ -1,0 +1,197 @@
+"""Databases of their own for the tests of `manage.py db`, on the server that the tests use.
+
+The fixture `db` replaces that of pytest-django, so only the folders that want it import it.
+"""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from pixsim.schema.catalog import read_schema
+from pixsim.schema.contents import wipe
+from pixsim.schema.history import load_migrations
+from pixsim.schema.reference import Reference, reference
+
+ALIAS = "scratch"
+NAME = f"pixsim_scratch_{os.getpid()}"
+MIGRATED = f"{NAME}_migrated"
+TEMPLATE = f"{NAME}_template"
+HEAD = f"{NAME}_head"
+Server = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What `manage.py db` did: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def database(_server: Server, _scratch: str) -> Iterator[str]:
+    """The alias of an empty database."""
+    # One for all tests of the process: to make a database and to drop it are a checkpoint each.
+    _server(f'ALTER DATABASE "{_scratch}" RESET ALL')
+    _server(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+        [_scratch],
+    )
+    with alias_of(_scratch):
+        wipe(connections[ALIAS])
+        yield ALIAS
+
+
+@pytest.fixture
+def migrated(_server: Server, _template: str) -> Iterator[str]:
+    """The alias of a database at the head of our migrations."""
+    with made(_server, MIGRATED, template=_template), alias_of(MIGRATED):
+        yield ALIAS
+
+
+@pytest.fixture
+def at_head(_head: Reference) -> Iterator[str]:
+    """The alias of a database at the head that all tests of the process share, to be read only."""
+    with alias_of(HEAD):
+        yield ALIAS
+
+
+@pytest.fixture
+def one_head(monkeypatch: pytest.MonkeyPatch, _head: Reference) -> None:
+    """Who asks what the schema is at the head gets it from there: to build it takes seconds."""
+
+    @contextmanager
+    def once(connection: BaseDatabaseWrapper, *, at: Any = None) -> Iterator[Reference]:
+        loader = load_migrations(connection)
+        if at == loader.graph.leaf_nodes() or set(loader.applied_migrations) == set(_head.made):
+            yield _head
+        else:
+            with reference(connection, at=at) as built:
+                yield built
+
+    for module in (
+        "adoption.surveying",
+        "schema.drift",
+        "schema.verbs.schema",
+        "schema.verbs.verify",
+    ):
+        monkeypatch.setattr(f"pixsim.{module}.reference", once)
+
+
+@pytest.fixture
+def db() -> Callable[..., Ran]:
+    """Runs `manage.py db <words> --database scratch` in this process."""
+
+    def run(*words: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            call_command("db", *words, "--database", ALIAS, stdout=out, stderr=err)
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def sql() -> Callable[..., list[tuple[Any, ...]]]:
+    """Runs a statement in the scratch database; its rows."""
+
+    def run(statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(statement, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
+    """Runs a statement on the server, outside the tests' own database."""
+    settings = connections["default"].settings_dict
+    parameters = {
+        "host": settings["HOST"],
+        "port": settings["PORT"] or None,
+        "user": settings["USER"],
+        "password": settings["PASSWORD"],
+        "dbname": "postgres",
+    }
+    with (
+        django_db_blocker.unblock(),
+        psycopg.connect(
+            **{name: value for name, value in parameters.items() if value}, autocommit=True
+        ) as server,
+    ):
+        yield server.execute
+
+
+@pytest.fixture(scope="session")
+def _scratch(_server: Server) -> Iterator[str]:
+    with made(_server, NAME):
+        yield NAME
+
+
+@pytest.fixture(scope="session")
+def _template(_server: Server) -> Iterator[str]:
+    with made(_server, TEMPLATE):
+        with alias_of(TEMPLATE):
+            call_command("migrate", database=ALIAS, verbosity=0)
+        yield TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def _head(_server: Server, _template: str) -> Iterator[Reference]:
+    """The schema at the head, as plain `migrate` makes it.
+
+    A copy: nobody can copy the template while somebody is connected to it.
+    """
+    with made(_server, HEAD, template=_template):
+        connections.databases[HEAD] = connections["default"].settings_dict | {"NAME": HEAD}
+        loader = load_migrations(None)
+        leaves = loader.graph.leaf_nodes()
+        plan = [key for leaf in leaves for key in loader.graph.forwards_plan(leaf)]
+        head = read_schema(connections[HEAD])
+        yield Reference(head, connections[HEAD], tuple(dict.fromkeys(plan)))
+        connections[HEAD].close()
+        del connections[HEAD]
+        del connections.databases[HEAD]
+
+
+@contextmanager
+def made(server: Server, name: str, *, template: str = "template1") -> Iterator[None]:
+    """A database of this name, while the block lasts."""
+    server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    server(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        yield
+    finally:
+        server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def alias_of(name: str) -> Iterator[None]:
+    # A copy to the ground: a test may change what it holds.
+    connections.databases[ALIAS] = deepcopy(connections["default"].settings_dict) | {"NAME": name}
+    try:
+        yield
+    finally:
+        connections[ALIAS].close()
+        del connections[ALIAS]
+        del connections.databases[ALIAS]
