@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from accounts.models import (
     ActivityLog,
@@ -23,6 +25,7 @@ from accounts.models import (
 )
 from accounts.services import change_tier
 from accounts.tiers import tier_of
+from pixsim.core.admin.display import shortened
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,22 @@ class ProfileColumn:
 
 
 PROFILE_COLUMNS: list[ProfileColumn] = []
+
+
+def actor_of(request: HttpRequest) -> Profile | None:
+    """Return who does this, for the activity log."""
+    return getattr(request.user, "profile", None)
+
+
+def owner_and_tier(owner: Profile | None) -> SafeString:
+    """Return a cell that says whose a row is."""
+    if owner is None:
+        return format_html('<span class="px-quiet-text">{}</span>', "system")
+    return format_html(
+        '<span class="px-nowrap">{} <span class="px-tier">{}</span></span>',
+        shortened(owner.email, 40),
+        owner.user_tier,
+    )
 
 
 class ProfileChangeList(ChangeList):
@@ -113,7 +132,7 @@ class ProfileAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Profile, form: Any, change: bool) -> None:
         if "user_tier" in form.changed_data:
-            change_tier(profile=obj, tier=obj.user_tier, actor=_actor(request))
+            change_tier(profile=obj, tier=obj.user_tier, actor=actor_of(request))
         obj.save(update_fields=["avatar_url", "updated_at"])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -133,7 +152,7 @@ def _shown(column: ProfileColumn) -> Callable[[Profile], str]:
 
 def _tier_action(tier: str) -> Callable[[ProfileAdmin, HttpRequest, QuerySet[Profile]], None]:
     def act(model_admin: ProfileAdmin, request: HttpRequest, queryset: QuerySet[Profile]) -> None:
-        actor = _actor(request)
+        actor = actor_of(request)
         changed = sum(change_tier(profile=profile, tier=tier, actor=actor) for profile in queryset)
         model_admin.message_user(
             request, f"{changed} changed to {tier}, {len(queryset) - changed} had it already."

@@ -14,19 +14,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import activity
+from accounts.admin import actor_of, owner_and_tier
 from crawler.admin.forms import ChunkForm
-from crawler.admin.jobs import (
-    PriorityActionForm,
-    PriorityFilter,
-    actor_of,
-    owner_and_tier,
-)
 from crawler.models import JobChunk
 from crawler.services import chunks
 from jobs.queue.items import MAX_RETRIES, Status
+from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.paging import KeysetAdmin
-from pixsim.core.priority import priority_of
 
 MAX_STEERED = 10_000
 """So many chunks can be steered by one click."""
@@ -81,7 +76,8 @@ class JobChunkAdmin(KeysetAdmin):
     ]
     list_filter = ["status", PlaceFilter, PriorityFilter]
     list_select_related = ["job", "owner"]
-    search_fields = ["task_id"]
+    search_fields = ["task_id", "job_id"]
+    search_number = "job_id"
     search_help_text = "A Celery task's id, or a crawl job's number."
 
     # Columns
@@ -132,17 +128,6 @@ class JobChunkAdmin(KeysetAdmin):
     @admin.display(description="error")
     def error(self, chunk: JobChunk) -> SafeString | str:
         return shortened(chunk.error_message, 60)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[JobChunk], search_term: str
-    ) -> tuple[QuerySet[JobChunk], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        found = Q(task_id=term)
-        if term.isascii() and term.isdecimal():
-            found |= Q(job_id=int(term[:20]))
-        return queryset.filter(found), False
 
     # The form
 
@@ -198,9 +183,8 @@ class JobChunkAdmin(KeysetAdmin):
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        priority = priority_of(request.POST.get("priority", ""))
+        priority = chosen_priority(request)
         if priority is None:
-            messages.error(request, "Choose the priority beside the action.")
             return
         act = partial(chunks.change_priority, priority=priority)
         self._steer(request, queryset, act, "priority_changed", f"now of priority {priority}")

@@ -1,4 +1,4 @@
-"""Images and candidates in the admin: to look at, and to correct what only resembles."""
+"""Images and candidates in the admin: to look at, and to unmark what is no near duplicate."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from PIL import ImageOps
 
 from accounts import activity
-from crawler.admin.jobs import actor_of
+from accounts.admin import RecordAdmin, actor_of
 from crawler.models import Candidate, Image
 from pixsim.core import blobs
 from pixsim.core.admin.display import age, badge, shortened
@@ -34,16 +34,6 @@ NO_PICTURE = (
 )
 
 
-class ReadOnlyAdmin(KeysetAdmin):
-    """Rows that the crawl writes and people read."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 class NearDuplicateFilter(admin.SimpleListFilter):
     title = "near duplicates"
     parameter_name = "near"
@@ -58,7 +48,7 @@ class NearDuplicateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Image)
-class ImageAdmin(ReadOnlyAdmin):
+class ImageAdmin(KeysetAdmin, RecordAdmin):
     actions = ["unmark"]
     list_display = [
         "thumbnail",
@@ -75,7 +65,8 @@ class ImageAdmin(ReadOnlyAdmin):
     list_filter = [NearDuplicateFilter]
     list_select_related = ["crawl_job", "near_duplicate_of"]
     list_per_page = 50
-    search_fields = ["sha256"]
+    search_fields = ["sha256", "crawl_job_id"]
+    search_number = "crawl_job_id"
     search_help_text = "A file's sha256, or a crawl job's number."
     fields = [
         "preview",
@@ -136,16 +127,11 @@ class ImageAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Image], search_term: str
     ) -> tuple[QuerySet[Image], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if term.isascii() and term.isdecimal() and len(term) < 20:
-            return queryset.filter(crawl_job_id=int(term)), False
-        return queryset.filter(sha256=term.lower()), False
+        return super().get_search_results(request, queryset, search_term.lower())
 
     def has_change_permission(self, request: HttpRequest, obj: Image | None = None) -> bool:
         # The form has nothing to change; the action has.
-        return obj is None and super().has_change_permission(request)
+        return obj is None and request.user.has_perm("crawler.change_image")
 
     # Actions
 
@@ -177,7 +163,7 @@ class ImageAdmin(ReadOnlyAdmin):
         ]
 
     def picture(self, request: HttpRequest, image_id: int, size: str) -> HttpResponse:
-        """A stored picture made small. The bytes of strangers are never sent on as they are."""
+        """Return a stored picture made small. Untrusted bytes are never sent on as they are."""
         if size not in SIDES or not self.has_view_permission(request):
             raise PermissionDenied
         image = get_object_or_404(Image, pk=image_id)
@@ -195,7 +181,7 @@ class ImageAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Candidate)
-class CandidateAdmin(ReadOnlyAdmin):
+class CandidateAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
         "address",
         "crawl_job",
@@ -208,7 +194,8 @@ class CandidateAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["outcome"]
     list_select_related = ["job"]
-    search_fields = ["job__id"]
+    search_fields = ["job_id"]
+    search_number = "job_id"
     search_help_text = "A crawl job's number."
     exclude = ["url_key"]
 
@@ -235,19 +222,6 @@ class CandidateAdmin(ReadOnlyAdmin):
     def age(self, candidate: Candidate) -> SafeString | str:
         return age(candidate.created_at)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Candidate], search_term: str
-    ) -> tuple[QuerySet[Candidate], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if not (term.isascii() and term.isdecimal()):
-            return queryset.none(), False
-        return queryset.filter(job_id=int(term[:20])), False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
 
 def picture_tag(image: Image, size: str = "small") -> SafeString:
     return format_html(
@@ -258,7 +232,7 @@ def picture_tag(image: Image, size: str = "small") -> SafeString:
 
 
 def small_picture(key: str | None, *, side: int) -> bytes | None:
-    """A stored picture as a JPEG of at most `side` pixels, or None if it cannot be shown."""
+    """Return a stored picture as a JPEG of at most `side` pixels, or None if it cannot be shown."""
     if not key or not is_key(key):
         return None
     try:

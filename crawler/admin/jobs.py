@@ -4,9 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -19,7 +17,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from accounts.models import Profile, TierName
+from accounts.admin import actor_of, owner_and_tier
+from accounts.models import TierName
 from crawler import services
 from crawler.admin.forms import (
     MAX_CHUNKS_AT_ONCE,
@@ -34,10 +33,10 @@ from crawler.models import CrawlJob, CrawlSource, Project
 from jobs.queue import admission
 from jobs.queue.kinds import kind_named
 from jobs.queue.worker import notify
+from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.paging import EstimatedPaginator
-from pixsim.core.priority import PRIORITIES, priority_of
 
 ADMIN_PROJECT = "Admin"
 MAX_STEERED = 1000
@@ -63,32 +62,6 @@ VERBS: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
-class PriorityActionForm(ActionForm):
-    """The choice of an action, and the priority that "Change priority" sets."""
-
-    priority = forms.TypedChoiceField(
-        choices=[("", "priority"), *((n, n) for n in PRIORITIES)],
-        coerce=int,
-        empty_value=None,
-        required=False,
-        label="",
-    )
-
-
-class PriorityFilter(admin.SimpleListFilter):
-    """The eleven priorities, without asking the table which there are."""
-
-    title = "priority"
-    parameter_name = "priority"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(n), str(n)) for n in PRIORITIES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(priority=int(value)) if value else queryset
-
-
 class OwnerTierFilter(admin.SimpleListFilter):
     title = "owner's tier"
     parameter_name = "tier"
@@ -100,20 +73,6 @@ class OwnerTierFilter(admin.SimpleListFilter):
         if self.value() == "system":
             return queryset.filter(project__owner=None)
         return queryset.filter(project__owner__user_tier=self.value()) if self.value() else queryset
-
-
-def actor_of(request: HttpRequest) -> Profile | None:
-    return getattr(request.user, "profile", None)
-
-
-def owner_and_tier(owner: Profile | None) -> SafeString:
-    if owner is None:
-        return format_html('<span class="px-quiet-text">{}</span>', "system")
-    return format_html(
-        '<span class="px-nowrap">{} <span class="px-tier">{}</span></span>',
-        shortened(owner.email, 40),
-        owner.user_tier,
-    )
 
 
 @admin.register(Project)
@@ -368,9 +327,8 @@ class CrawlJobAdmin(DatabaseCascadeAdmin):
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        priority = priority_of(request.POST.get("priority", ""))
+        priority = chosen_priority(request)
         if priority is None:
-            messages.error(request, "Choose the priority beside the action.")
             return
         ids = self._selected(request, queryset)
         for job_id in ids:

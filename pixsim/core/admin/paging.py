@@ -9,7 +9,7 @@ from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import connection, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
@@ -147,6 +147,21 @@ class KeysetAdmin(admin.ModelAdmin):
     sortable_by: ClassVar[list[str]] = []
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    search_number: ClassVar[str] = ""
+    """One of `search_fields` that holds numbers."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows of which one of `search_fields` equals the term."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        texts = [name for name in self.search_fields if name != self.search_number]
+        found = Q(*((name, term) for name in texts), _connector=Q.OR)
+        if self.search_number and term.isascii() and term.isdecimal():
+            found |= Q((self.search_number, int(term[:20])))
+        return (queryset.filter(found) if found else queryset.none()), False

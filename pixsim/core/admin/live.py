@@ -1,0 +1,77 @@
+"""A row's page with a part that is renewed while the page is open, and buttons for actions."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
+
+
+class LivePageAdmin(admin.ModelAdmin):
+    """A model admin whose change page shows `live_context` and renews it (`pixsim/live.js`).
+
+    The pages are named `<app>_<model>_live` and `<app>_<model>_act`.
+    """
+
+    live_template: ClassVar[str]
+    buttons: ClassVar[tuple[str, ...]] = ()
+    """The actions of the list that the page offers too."""
+
+    def live_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return the context of `live_template`."""
+        raise NotImplementedError
+
+    def is_live(self, obj: Any) -> bool:
+        """Return whether the page of `obj` will change any more."""
+        return True
+
+    def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether this user may press the buttons."""
+        return self.has_change_permission(request, obj)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("<int:pk>/live/", view(self.live), name=f"{name}_live"),
+            path("<int:pk>/act/<str:action>/", view(self.act), name=f"{name}_act"),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        extra: dict[str, Any] = {}
+        if obj and self.has_view_permission(request, obj):
+            extra = {**self.live_context(request, obj), "is_live": self.is_live(obj)}
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def live(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Return the HTML of the live part, and whether it will change any more."""
+        obj = self.get_object(request, str(pk))
+        if obj is None:
+            return HttpResponse(status=404)
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        # First, so that what ends in between is shown by the next answer.
+        is_live = self.is_live(obj)
+        html = render_to_string(self.live_template, self.live_context(request, obj), request)
+        return JsonResponse({"html": html, "live": is_live})
+
+    @method_decorator(require_POST)
+    def act(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
+        """Do an action of the list to this one row."""
+        if action not in self.buttons or not self.has_act_permission(request):
+            raise PermissionDenied
+        getattr(self, action)(request, self.get_queryset(request).filter(pk=pk))
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        return HttpResponseRedirect(reverse(name, args=[pk]))
