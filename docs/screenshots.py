@@ -262,8 +262,7 @@ def painter() -> Any:
     """A provider on loopback whose pictures are drawn here."""
     from aiohttp import web
 
-    from providers.adapters.local import drawing
-    from providers.adapters.local.drawing import files
+    from providers.adapters.local import rendering, schemas
     from tests.providers.adapters.replicate_fake import ReplicateFake
 
     class Painter(ReplicateFake):
@@ -271,12 +270,11 @@ def painter() -> Any:
             generation = self.generations[request.match_info["name"].partition(".")[0]]
             prompt = generation.params["input"]["prompt"]
             side = 512 if "dusk" in prompt else 128
-            drawn = drawing.picture(
-                prompt=prompt, style="auto", seed=len(self.generations), width=side, height=side
+            params = schemas.TextToImage.model_validate(
+                {"prompt": prompt, "width": side, "height": side, "format": "webp"}
             )
-            return web.Response(
-                body=files.still(drawn, "webp", quality=88), content_type="image/webp"
-            )
+            [body] = rendering.render(params, seed=len(self.generations)).files
+            return web.Response(body=body, content_type="image/webp")
 
     return Painter(duration=0.2)
 

@@ -1,4 +1,4 @@
-"""What was accepted and is done later: one small file per generation, by our reference."""
+"""Accepted generations that are done later: one small file each, by our reference."""
 
 from __future__ import annotations
 

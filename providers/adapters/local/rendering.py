@@ -2,117 +2,103 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from providers.adapters.local import drawing, music
-from providers.adapters.local.drawing import files
-from providers.adapters.local.errors import of_picture
-from providers.adapters.local.schemas import (
-    MAX_SONG_SECONDS,
-    ImageToImage,
-    ImageToVideo,
-    Song,
-    TextToImage,
-    TextToVideo,
-)
+from PIL import Image, ImageOps
+
+from providers.adapters.local import drawing, music, schemas
 from providers.adapters.params import Params
 
+READABLE = ("PNG", "JPEG", "WEBP", "GIF")
+MAX_READ_PIXELS = 50_000_000
 
-@dataclass(frozen=True)
-class Rendered:
-    """The files, and what there is to say about them."""
+
+class NotAPicture(Exception):
+    """The bytes are not a picture of a READABLE format."""
+
+
+class Rendered(NamedTuple):
+    """The files, and facts about them for the provider's response."""
 
     files: Sequence[bytes]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
 
 
 def render(params: Params, *, seed: int, source: bytes = b"") -> Rendered:
-    """The files of a generation; `source` is its input. Raises ProviderError about the input."""
+    """Return the files of a generation; `source` is its input. Raises NotAPicture."""
     match params:
-        case TextToImage():
-            return _pictures(params, seed)
-        case ImageToImage():
-            return _edited(params, seed, source)
-        case TextToVideo():
-            return _animation(params, seed)
-        case ImageToVideo():
-            return _moving(params, seed, source)
-        case Song():
-            return _song(params, seed)
+        case schemas.TextToImage():
+            size = params.width, params.height
+            paints = (
+                drawing.painted(params.prompt, params.style, seed + number, *size)
+                for number in range(params.count)
+            )
+            return Rendered([still(drawing.as_image(paint(0.0)), params) for paint in paints], {})
+        case schemas.ImageToImage():
+            image = opened(source, max_side=params.max_side)
+            changed = drawing.edited(image, params.prompt, params.effect, seed)
+            return Rendered([still(Image.blend(image, changed, params.strength), params)], {})
+        case schemas.TextToVideo():
+            size = params.width, params.height
+            return _animation(drawing.painted(params.prompt, params.style, seed, *size), params)
+        case schemas.ImageToVideo():
+            image = opened(source, max_side=params.max_side)
+            return _animation(drawing.moving(image, params.prompt, params.motion, seed), params)
+        case schemas.Song():
+            score = music.composed(params, seed)
+            facts = {"seconds": round(score.seconds, 3), "tempo": score.tempo}
+            return Rendered([music.as_wav(music.performed(score))], facts)
         case _:
             raise TypeError(f"{type(params).__name__} cannot be rendered")
 
 
-def _pictures(params: TextToImage, seed: int) -> Rendered:
-    pictures = (
-        drawing.picture(
-            prompt=params.prompt,
-            style=params.style,
-            seed=seed + number,
-            width=params.width,
-            height=params.height,
-        )
-        for number in range(params.count)
-    )
-    return Rendered([files.still(each, params.format, quality=params.quality) for each in pictures])
+def opened(data: bytes, *, max_side: int) -> Image.Image:
+    """Return the picture in a file, upright, in RGB, its longer side at most `max_side`.
 
-
-def _edited(params: ImageToImage, seed: int, source: bytes) -> Rendered:
-    picture = drawing.edited(
-        _opened(source, params.max_side),
-        prompt=params.prompt,
-        effect=params.effect,
-        seed=seed,
-        strength=params.strength,
-    )
-    return Rendered([files.still(picture, params.format, quality=params.quality)])
-
-
-def _animation(params: TextToVideo, seed: int) -> Rendered:
-    frames = drawing.frames(
-        prompt=params.prompt,
-        style=params.style,
-        seed=seed,
-        width=params.width,
-        height=params.height,
-        count=round(params.seconds * params.fps),
-    )
-    return Rendered(
-        [files.animation(frames, params.format, fps=params.fps)], {"frames": len(frames)}
-    )
-
-
-def _moving(params: ImageToVideo, seed: int, source: bytes) -> Rendered:
-    frames = drawing.moving(
-        _opened(source, params.max_side),
-        prompt=params.prompt,
-        motion=params.motion,
-        seed=seed,
-        count=round(params.seconds * params.fps),
-    )
-    return Rendered(
-        [files.animation(frames, params.format, fps=params.fps)], {"frames": len(frames)}
-    )
-
-
-def _song(params: Song, seed: int) -> Rendered:
-    score = music.composed(
-        title=params.title,
-        lyrics=params.lyrics,
-        genre=params.genre,
-        tempo=params.tempo,
-        seconds=params.seconds,
-        longest=MAX_SONG_SECONDS,
-        seed=seed,
-    )
-    about = {"seconds": round(score.seconds, 3), "tempo": score.tempo}
-    return Rendered([music.as_wav(music.performed(score))], about)
-
-
-def _opened(source: bytes, max_side: int) -> Any:
+    Of an animation it is the first frame. Raises NotAPicture.
+    """
     try:
-        return files.opened(source, max_side=max_side)
-    except files.NotAPicture as error:
-        raise of_picture(str(error)) from error
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=READABLE) as image:
+            warnings.simplefilter("ignore")
+            if image.width * image.height > MAX_READ_PIXELS:
+                raise NotAPicture(f"It has more than {MAX_READ_PIXELS:,} pixels.")
+            image.draft("RGB", (max_side, max_side))
+            upright = ImageOps.exif_transpose(image)
+            upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+            if upright.mode in ("RGBA", "LA", "P", "PA"):
+                white = Image.new("RGBA", upright.size, "white")
+                return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
+            return upright.convert("RGB")
+    # What Pillow raises for a broken file differs by format.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise NotAPicture(f"It cannot be read as {', '.join(READABLE)}.") from error
+
+
+def still(image: Image.Image, params: schemas.TextToImage | schemas.ImageToImage) -> bytes:
+    """Return the picture as a file of the kind that was asked for."""
+    file = io.BytesIO()
+    options: dict[str, dict[str, int]] = {
+        "png": {"compress_level": 4},
+        "jpeg": {"quality": params.quality},
+        "webp": {"quality": params.quality, "method": 3},
+    }
+    image.save(file, params.format, **options[params.format])
+    return file.getvalue()
+
+
+def _animation(
+    paint: drawing.Paint, params: schemas.TextToVideo | schemas.ImageToVideo
+) -> Rendered:
+    """Return an endless loop as a file of the kind that was asked for."""
+    count = round(params.seconds * params.fps)
+    first, *rest = [drawing.as_image(paint(number / count)) for number in range(count)]
+    is_gif, file = params.format == "gif", io.BytesIO()
+    # A GIF counts in hundredths of a second.
+    duration = round(100 / params.fps) * 10 if is_gif else round(1000 / params.fps)
+    options = {"disposal": 1} if is_gif else {"quality": 80, "method": 2}
+    loop = {"save_all": True, "append_images": rest, "duration": duration, "loop": 0}
+    first.save(file, params.format, **loop, **options)
+    return Rendered([file.getvalue()], {"frames": count})

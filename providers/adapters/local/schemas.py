@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from providers.adapters.params import Media, Params
@@ -20,25 +21,18 @@ def _not_of_png(value: int, info: ValidationInfo) -> int:
     return value
 
 
-Prompt = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=2000,
-        description="What it shows. Words for colours, places and moods choose palette and motif.",
-        json_schema_extra={"format": "multiline"},
-    ),
-]
+MULTILINE: JsonDict = {"format": "multiline"}
 OptionalPrompt = Annotated[
     str,
     Field(
         max_length=2000,
-        description="Its words choose colours and the way it is done, where that is auto.",
-        json_schema_extra={"format": "multiline"},
+        description="What it shows. Words for colours, places and moods choose palette and motif.",
+        json_schema_extra=MULTILINE,
     ),
 ]
+Prompt = Annotated[OptionalPrompt, Field(min_length=1)]
 Style = Annotated[
-    Literal["auto", "landscape", "mandala", "flow", "mosaic", "circles", "nebula"],
+    Literal["auto", "landscape", "flow", "nebula"],
     Field(description="How it is drawn; auto: as the prompt's words suggest."),
 ]
 Seed = Annotated[
@@ -50,7 +44,6 @@ Seed = Annotated[
     ),
 ]
 FileKind = Annotated[Literal["png", "jpeg", "webp"], Field(description="The kind of file.")]
-LoopKind = Annotated[Literal["gif", "webp"], Field(description="The kind of file.")]
 Quality = Annotated[
     int,
     Field(ge=1, le=100, description="Higher is finer and larger; not for png."),
@@ -89,8 +82,8 @@ class TextToImage(Params):
 class ImageToImage(Params):
     image: Media
     prompt: OptionalPrompt = ""
-    effect: Literal["auto", "duotone", "mosaic", "paint", "kaleidoscope"] = Field(
-        "auto", description="What is done with the picture; auto: as the prompt's words suggest."
+    effect: Literal["auto", "duotone", "mosaic", "paint"] = Field(
+        "auto", description="What is done with the picture; auto: the seed decides."
     )
     strength: float = Field(0.9, ge=0, le=1, description="0 leaves the picture as it is.")
     max_side: int = Field(1024, ge=16, le=2048, description="Pixels of the longer side at most.")
@@ -99,28 +92,27 @@ class ImageToImage(Params):
     seed: Seed = None
 
 
-class TextToVideo(Params):
+class _Loop(Params):
+    seconds: Seconds = 2.0
+    fps: Fps = 12
+    format: Literal["gif", "webp"] = Field("gif", description="The kind of file.")
+    seed: Seed = None
+
+
+class TextToVideo(_Loop):
     prompt: Prompt
     style: Style = "auto"
     width: int = Field(384, ge=16, le=512, description="Pixels.")
     height: int = Field(384, ge=16, le=512, description="Pixels.")
-    seconds: Seconds = 2.0
-    fps: Fps = 12
-    format: LoopKind = "gif"
-    seed: Seed = None
 
 
-class ImageToVideo(Params):
+class ImageToVideo(_Loop):
     image: Media
     prompt: OptionalPrompt = ""
-    motion: Literal["auto", "zoom", "pan", "ripple", "kaleidoscope"] = Field(
-        "auto", description="How it moves; auto: as the prompt's words suggest."
+    motion: Literal["auto", "zoom", "pan", "ripple"] = Field(
+        "auto", description="How it moves; auto: the seed decides."
     )
     max_side: int = Field(384, ge=16, le=512, description="Pixels of the longer side at most.")
-    seconds: Seconds = 2.0
-    fps: Fps = 12
-    format: LoopKind = "gif"
-    seed: Seed = None
 
 
 class Song(Params):
@@ -130,7 +122,7 @@ class Song(Params):
         max_length=3000,
         description="One line of the song per line, an empty line between verses; equal lines have "
         "equal tunes. Empty: nobody sings.",
-        json_schema_extra={"format": "multiline"},
+        json_schema_extra=MULTILINE,
     )
     genre: Literal["pop", "rock", "electronic", "hiphop", "jazz", "folk", "lullaby", "ambient"] = (
         Field("pop", description="Decides rhythm, harmony and instruments.")

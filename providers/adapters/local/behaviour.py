@@ -1,4 +1,4 @@
-"""How this provider behaves, for load tests and drills; plain by default."""
+"""How this provider behaves, for load tests and drills; without settings nothing fails."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from providers.adapters.errors import ErrorClass
+from providers.adapters.errors import ErrorClass, ProviderError
 
 
-class Conduct(BaseModel):
+class Behaviour(BaseModel):
     """LOCAL_PROVIDER, an object with any of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,16 +23,16 @@ class Conduct(BaseModel):
     failure_rate: float = Field(0.0, ge=0, le=1)
     """The share of generations that fail."""
     failures: tuple[ErrorClass, ...] = Field(tuple(ErrorClass), min_length=1)
-    """As what they fail, in equal shares."""
+    """The error classes with which they fail, in equal shares."""
     later: bool = False
     """Accept first and be done later, as remote providers are, instead of answering at once."""
     folder: Path | None = None
-    """Where accepted generations are remembered; default PIXSIM_HOME/local-generations. Workers
-    on several machines need one that they share."""
+    """Where accepted generations are stored; default PIXSIM_HOME/local-generations. Workers on
+    several machines need one that they share."""
 
     @classmethod
     def from_settings(cls) -> Self:
-        """Raises ImproperlyConfigured, which names what LOCAL_PROVIDER has wrong."""
+        """Return the behaviour. Raises ImproperlyConfigured, which names the wrong setting."""
         try:
             return cls.model_validate(getattr(settings, "LOCAL_PROVIDER", {}))
         except ValidationError as error:
@@ -45,8 +45,18 @@ class Conduct(BaseModel):
         return self.folder or settings.PIXSIM_HOME / "local-generations"
 
     def failure_of(self, reference: str) -> ErrorClass | None:
-        """As what the generation with our reference fails; always the same for the same one."""
+        """Return with which class the generation of this reference fails; always the same."""
         digest = hashlib.sha256(reference.encode()).digest()
         if int.from_bytes(digest[:6]) / 2**48 >= self.failure_rate:
             return None
         return self.failures[int.from_bytes(digest[6:12]) % len(self.failures)]
+
+    def error(self, error_class: ErrorClass) -> ProviderError:
+        """Return the error of a failure that LOCAL_PROVIDER asked for."""
+        waits = error_class in (ErrorClass.RATE_LIMIT, ErrorClass.CONCURRENT_LIMIT)
+        return ProviderError(
+            error_class,
+            f"It failed as {error_class} on purpose: LOCAL_PROVIDER sets a failure rate.",
+            code="drill",
+            retry_after=1.0 if waits else None,
+        )
