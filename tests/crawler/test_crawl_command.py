@@ -257,7 +257,7 @@ def test_waiting_outlasts_a_database_that_goes_away(pictures):
         said: list[str] = []
         shown = 0
 
-        def show(self, job: CrawlJob) -> None:
+        def show(self, state: str, done: float = 0, total: float | None = None) -> None:
             self.shown += 1
             if self.shown == 1:
                 with connection.cursor() as cursor:
@@ -393,5 +393,5 @@ def test_without_a_database_nothing_is_accepted_and_that_is_said(tmp_path):
         check=False,
     )
     assert process.returncode == 1
-    assert "The database does not answer; no job was created." in process.stderr
+    assert "No job was created. The database does not answer" in process.stderr
     assert "Traceback" not in process.stderr

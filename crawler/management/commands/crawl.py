@@ -9,19 +9,22 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, OperationalError, ProgrammingError, transaction
+from django.core.management.base import CommandError
+from django.db import DatabaseError, OperationalError, transaction
 
 from accounts import tiers
 from accounts.errors import LimitExceeded
+from accounts.management.lookup import find_owner
 from accounts.models import Profile
 from crawler import services, sources
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch import Rules
 from crawler.management import reports
-from crawler.management.progress import display_on, wait_for_job
+from crawler.management.progress import wait_for_job
 from crawler.models import CrawlJob, Project, SourceKind
+from pixsim.core import cli
+from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
 
 # Options of sources that have a flag of their own.
@@ -45,13 +48,16 @@ FLAGS = {
 }
 
 
-class Command(BaseCommand):
+LINE_SECONDS = 5.0
+"""Without a terminal, progress is printed at most so often."""
+
+
+class Command(cli.Command):
     help = (
         "Crawl images into a dataset. The job is accepted and workers do it; with --wait this "
         "command stays until it has ended. Exit code 0: complete (or accepted, without --wait), "
         "3: ended short, failed or still running after --timeout, 2: wrong usage."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
@@ -87,7 +93,7 @@ class Command(BaseCommand):
         add("--wait", action="store_true", help="stay until the job has ended")
         add("--timeout", type=float, metavar="SECONDS", help="wait, but at most so long")
         add("--export", type=Path, metavar="DIR", help="wait, then write the dataset there")
-        add("--json", action="store_true", help="print one object")
+        cli.add_json_flag(parser)
 
     def handle(self, **options: Any) -> None:
         folder: Path | None = options["export"]
@@ -99,7 +105,8 @@ class Command(BaseCommand):
             return
         export, failure = None, ""
         try:
-            with display_on(self.stderr, quiet=options["verbosity"] == 0) as display:
+            quiet = options["verbosity"] == 0
+            with display_on(self.stderr, line_seconds=LINE_SECONDS, quiet=quiet) as display:
                 job = wait_for_job(job.pk, display=display, timeout=options["timeout"])
             if folder is not None and not job.is_open:
                 export = export_job(job_id=job.pk, folder=folder).path
@@ -110,11 +117,11 @@ class Command(BaseCommand):
         self._print_ended(job, export, options["json"])
         if failure:
             self.stderr.write(failure)
-        sys.exit(reports.NOT_COMPLETE if failure else reports.exit_code(job))
+        sys.exit(cli.ExitCode.NOT_COMPLETE if failure else reports.exit_code(job))
 
     def _print_accepted(self, job: CrawlJob, as_json: bool) -> None:
         if as_json:
-            self.stdout.write(reports.as_json(job))
+            self.print_json(reports.report(job))
         else:
             self.stdout.write(
                 f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
@@ -124,7 +131,7 @@ class Command(BaseCommand):
 
     def _print_ended(self, job: CrawlJob, export: Path | None, as_json: bool) -> None:
         if as_json:
-            self.stdout.write(reports.as_json(job, export=export))
+            self.print_json(reports.report(job, export=export))
             return
         self.stdout.write(reports.sentence(job))
         if outcomes := reports.outcome_table(job):
@@ -138,7 +145,7 @@ class Command(BaseCommand):
         with suppress(DatabaseError, CrawlJob.DoesNotExist):
             job.refresh_from_db()
         if as_json:
-            self.stdout.write(reports.as_json(job))
+            self.print_json(reports.report(job))
         going_on = " The job goes on in the workers." if job.is_open else ""
         self.stderr.write(
             f"Stopped waiting. {job.valid_images:,} of {job.max_images:,} images of crawl job "
@@ -146,17 +153,17 @@ class Command(BaseCommand):
             f"{job.pk} status|cancel|export",
             style_func=str,
         )
-        sys.exit(reports.INTERRUPTED)
+        sys.exit(cli.ExitCode.INTERRUPTED)
 
 
 def _accept(options: dict[str, Any]) -> CrawlJob:
-    """The job, created. Every refusal names the flag to correct, and nothing is created then."""
+    """Create the job. Raise CommandError, naming the flag to correct, if it is refused."""
     kind, label = options["source"], options["label"].strip()
     location = _location(kind, options["location"])
     source_options, rules = _split_options(kind, options)
     try:
-        with transaction.atomic():
-            owner = _owner(options["owner"])
+        with cli.database_errors("No job was created."), transaction.atomic():
+            owner = find_owner(options["owner"])
             return services.create_crawl_job(
                 owner=owner,
                 name=options["name"] or label or f"{kind} {Path(location).name}",
@@ -170,18 +177,14 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
             )
     except (JobRefused, SourceRefused) as error:
         if error.field == "options":  # the message begins with the option's name
-            raise CommandError(f"option {error.message}", returncode=reports.WRONG_USAGE) from error
+            raise cli.UsageError(f"option {error.message}") from error
         raise _wrong(_flag(error.field), error.message) from error
     except LimitExceeded as error:
         raise _wrong(_flag(error.limit), str(error)) from error
-    except OperationalError as error:
-        raise CommandError(f"The database does not answer; no job was created. {error}") from error
-    except ProgrammingError as error:
-        raise CommandError(f"No job was created. Run manage.py migrate first. {error}") from error
 
 
 def _wrong(flag: str, message: str) -> CommandError:
-    return CommandError(f"{flag}: {message}", returncode=reports.WRONG_USAGE)
+    return cli.UsageError(f"{flag}: {message}")
 
 
 def _flag(field: str) -> str:
@@ -226,15 +229,6 @@ def _rule_value(name: str, text: str) -> Any:
         field.name == name and isinstance(field.default, tuple) for field in fields(Rules)
     )
     return [one.strip() for one in text.split(",")] if is_list else _value(text)
-
-
-def _owner(email: str | None) -> Profile | None:
-    if email is None:
-        return None
-    owner = Profile.objects.filter(email=email).first()
-    if owner is None:
-        raise _wrong("owner", f"nobody has the e-mail {email!r} here; people are in the admin")
-    return owner
 
 
 def _project(owner: Profile | None, name: str | None) -> Project | None:

@@ -7,18 +7,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError, transaction
+from django.core.management.base import CommandError
+from django.db import transaction
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
 from accounts.errors import AccountsError, LimitExceeded
+from accounts.management.lookup import find_owner
 from accounts.models import Profile
 from jobs import services
 from jobs.errors import GenerationRefused, WrongState
 from jobs.management import generations
-from jobs.management.progress import display_on, wait_for_job
+from jobs.management.progress import wait_for_job
 from jobs.models import Job, JobStatus
+from pixsim.core import cli
+from pixsim.core.cli import UsageError
+from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
 
 # What a refusal calls a field, and the flag to correct.
@@ -30,21 +34,20 @@ FLAGS = {
 }
 
 
-class Command(BaseCommand):
+class Command(cli.Command):
     help = (
         "Ask a provider for a picture, a video or a song. The job is accepted and workers do it; "
-        "with --wait this command stays until it has ended. What there is to ask for, and its "
-        "parameters: manage.py providers list, providers schema. Exit code 0: completed (or "
-        "accepted, without --wait), 3: failed, cancelled or not ended after --timeout, 2: it was "
-        "refused and nothing was kept."
+        "with --wait this command stays until the job has ended. `manage.py providers list` and "
+        "`providers schema` show what can be asked for, with which parameters. Exit code 0: "
+        "completed (or accepted, without --wait), 3: failed, cancelled or not ended after --timeout, "
+        "2: refused, and nothing was kept."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         add("--provider", required=True)
         add("--operation", required=True, help="text_to_image, image_to_video, song, …")
-        add("--model", help="without, the provider's default")
+        add("--model", help="default: that of the provider")
         add(
             "--param",
             action="append",
@@ -66,9 +69,9 @@ class Command(BaseCommand):
         add("--parent", type=int, metavar="JOB", help="begin when that job is completed")
         add("--name")
         add("--key", help="idempotency key: the same key makes one job")
-        add("--wait", action="store_true", help="stay until it has ended")
-        add("--timeout", type=float, metavar="SECONDS", help="stay, but at most so long")
-        add("--json", action="store_true", help="print one object")
+        add("--wait", action="store_true", help="stay until the job has ended")
+        add("--timeout", type=float, metavar="SECONDS", help="wait, but at most so long")
+        cli.add_json_flag(parser)
 
     def handle(self, **options: Any) -> None:
         job = _accept(options)
@@ -76,7 +79,7 @@ class Command(BaseCommand):
         if waits:
             job = self._wait(job, options)
         if options["json"]:
-            self.stdout.write(json.dumps(generations.report(job)))
+            self.print_json(generations.report(job))
         elif waits or job.status != JobStatus.PENDING:
             self.stdout.write(generations.sentence(job))
         else:
@@ -84,58 +87,55 @@ class Command(BaseCommand):
                 f"Job {job.pk} is accepted. See how it goes with: manage.py job {job.pk} status"
             )
         if waits and job.status != JobStatus.COMPLETED:
-            sys.exit(generations.NOT_COMPLETE)
+            sys.exit(cli.ExitCode.NOT_COMPLETE)
 
     def _wait(self, job: Job, options: dict[str, Any]) -> Job:
         try:
             with display_on(self.stderr) as display:
                 return wait_for_job(job.pk, display=display, timeout=options["timeout"])
         except WrongState as error:
-            raise CommandError(str(error), returncode=generations.NOT_COMPLETE) from error
+            raise CommandError(str(error), returncode=cli.ExitCode.NOT_COMPLETE) from error
         except KeyboardInterrupt:
             if options["json"]:
-                self.stdout.write(json.dumps(generations.report(job)))
+                self.print_json(generations.report(job))
             self.stderr.write(
                 f"Stopped waiting; the job goes on in the workers. See it or end it with: "
                 f"manage.py job {job.pk} status|cancel",
                 style_func=str,
             )
-            sys.exit(generations.INTERRUPTED)
+            sys.exit(cli.ExitCode.INTERRUPTED)
 
 
 def _accept(options: dict[str, Any]) -> Job:
-    """The job, created. A refusal has a line for each field, and nothing is created then."""
+    """Create the job. Raise CommandError, with a line for each field, if it is refused."""
     try:
-        owner = _owner(options["owner"])
-        params = _params(options["param"])
-        with transaction.atomic():  # with the job refused, its inputs are not kept
-            return services.create_job(
-                owner=owner,
-                provider=options["provider"],
-                operation=options["operation"],
-                model=options["model"],
-                params=params | _uploads(options["file"], owner, given=params),
-                priority=options["priority"],
-                scheduled_at=_time(options["at"]),
-                parent=_job(options["parent"]),
-                name=options["name"],
-                idempotency_key=options["key"],
-            )
+        with cli.database_errors("No job was created."):
+            owner = find_owner(options["owner"])
+            params = _params(options["param"])
+            with transaction.atomic():  # with the job refused, its inputs are not kept
+                return services.create_job(
+                    owner=owner,
+                    provider=options["provider"],
+                    operation=options["operation"],
+                    model=options["model"],
+                    params=params | _uploads(options["file"], owner, given=params),
+                    priority=options["priority"],
+                    scheduled_at=_time(options["at"]),
+                    parent=_parent(options["parent"]),
+                    name=options["name"],
+                    idempotency_key=options["key"],
+                )
     except GenerationRefused as refused:
         lines = (f"{_flag(field)}: {text}" for field, text in refused.errors.items())
-        raise _wrong("\n".join(lines)) from refused
+        raise UsageError("\n".join(lines)) from refused
     except LimitExceeded as refused:
-        raise _wrong(f"{_flag(refused.limit)}: {refused}") from refused
+        raise UsageError(f"{_flag(refused.limit)}: {refused}") from refused
     except AccountsError as refused:
-        raise _wrong(f"owner: {refused}") from refused
-    except OperationalError as error:
-        raise CommandError(f"The database does not answer; no job was created. {error}") from error
-    except ProgrammingError as error:
-        raise CommandError(f"No job was created. Run manage.py migrate first. {error}") from error
+        raise UsageError(f"owner: {refused}") from refused
 
 
 def _flag(field: str) -> str:
-    """The flag to correct, for what a refusal calls a field."""
+    """Return the flag to correct, for what a refusal calls a field."""
     if name := field.partition("params.")[2]:
         return f"param {name}"
     return FLAGS.get(field, field)
@@ -144,52 +144,39 @@ def _flag(field: str) -> str:
 def _params(pairs: list[str]) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise _wrong(f"param: {pair!r} is no NAME=VALUE")
+        name, value = cli.split_pair("param", pair)
         if name in params:
-            raise _wrong(f"param {name}: it is given twice")
+            raise UsageError(f"param {name}: it is given twice")
         try:
             params[name] = json.loads(value)
         except ValueError:
             params[name] = value
         except RecursionError as error:
-            raise _wrong(f"param {name}: its values stand in each other too deep") from error
+            raise UsageError(f"param {name}: its values are nested too deeply") from error
     return params
 
 
 def _uploads(pairs: list[str], owner: Profile | None, *, given: dict[str, Any]) -> dict[str, str]:
-    """The files as assets of the owner: the parameters that name them."""
+    """Store the files as assets of the owner; return the parameters that name them."""
     params: dict[str, str] = {}
     for pair in pairs:
-        name, equals, path = pair.partition("=")
-        if not equals or not name or not path:
-            raise _wrong(f"file: {pair!r} is no NAME=PATH")
+        name, path = cli.split_pair("file", pair, form="NAME=PATH")
         if name in given or name in params:
-            raise _wrong(f"param {name}: it is given twice")
+            raise UsageError(f"param {name}: it is given twice")
         try:
             data = Path(path).read_bytes()
         except OSError as error:
-            raise _wrong(f"file {name}: {path} cannot be read: {error.strerror}") from error
+            raise UsageError(f"file {name}: {path} cannot be read: {error.strerror}") from error
         asset = services.upload_asset(owner=owner, data=data, name=Path(path).name)
         params[name] = f"asset:{asset.pk}"
     return params
 
 
-def _owner(email: str | None) -> Profile | None:
-    if email is None:
-        return None
-    if owner := Profile.objects.filter(email=email).first():
-        return owner
-    raise _wrong(f"owner: nobody has the e-mail {email!r} here; people are in the admin")
-
-
-def _job(number: int | None) -> Job | None:
-    if number is None:
-        return None
-    if job := Job.objects.filter(pk=number).first():
-        return job
-    raise _wrong(f"parent: there is no job {number}.")
+def _parent(number: int | None) -> Job | None:
+    job = None if number is None else Job.objects.filter(pk=number).first()
+    if number is not None and job is None:
+        raise UsageError(f"parent: there is no job {number}.")
+    return job
 
 
 def _time(text: str | None) -> datetime | None:
@@ -200,9 +187,5 @@ def _time(text: str | None) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None:
-        raise _wrong(f"at: {text!r} is no time like 2030-01-01T12:00")
+        raise UsageError(f"at: must be a time like 2030-01-01T12:00, not {text!r}")
     return make_aware(moment) if is_naive(moment) else moment
-
-
-def _wrong(message: str) -> CommandError:
-    return CommandError(message, returncode=generations.WRONG_USAGE)

@@ -155,15 +155,15 @@ REFUSALS = {
     ),
     "depth": (["--param", f"prompt={DEEP}"], ["param prompt: Values stand in each other more than"]),
     "bottomless": (
-        ["--param", "prompt=" + "[" * 20_000], ["param prompt: its values stand in each other too"],
+        ["--param", "prompt=" + "[" * 20_000], ["param prompt: its values are nested too"],
     ),
-    "no value": (["--param", "prompt"], ["param: 'prompt' is no NAME=VALUE"]),
-    "no name": (["--param", "=x"], ["param: '=x' is no NAME=VALUE"]),
+    "no value": (["--param", "prompt"], ["param: must be NAME=VALUE, not 'prompt'"]),
+    "no name": (["--param", "=x"], ["param: must be NAME=VALUE, not '=x'"]),
     "twice": (["--param", "prompt=a", "--param", "prompt=b"], ["param prompt: it is given twice"]),
     "an owner": (["--owner", "nobody@example.org"], ["owner: nobody has the e-mail"]),
     "a parent": (["--parent", 10**12], [f"parent: there is no job {10**12}."]),
-    "a time": (["--at", "soon"], ["at: 'soon' is no time like"]),
-    "a day that there is not": (["--at", "2030-02-30T12:00"], ["at: '2030-02-30T12:00' is no time"]),
+    "a time": (["--at", "soon"], ["at: must be a time like"]),
+    "a day that there is not": (["--at", "2030-02-30T12:00"], ["at: must be a time like"]),
     "a time beyond the calendar": (
         ["--param", "prompt=x", "--at", "9999-12-31T23:59-14:00"],
         ["at: 9999-12-31 23:59:00-14:00 lies outside the years 1 to 9999."],
@@ -413,7 +413,7 @@ class TestFiles:
         for word, said in (
             (f"image={path}", "file: notes.png: It is no picture, video or sound"),
             (f"image={tmp_path}/none.png", "none.png cannot be read: No such file"),
-            ("image", "file: 'image' is no NAME=PATH"),
+            ("image", "file: must be NAME=PATH, not 'image'"),
         ):
             code, _, err = run("generate", *self.RETOUCH, "--owner", ada.email, "--file", word)
             assert code == 2
