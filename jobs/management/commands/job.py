@@ -66,7 +66,7 @@ def _steered(job_id: int, action: str, *, charge: bool) -> Job:
     elif action == "retry":
         services.retry_job(job=job)
     elif action == "settle":
-        services.settle_job(job=job, charge=charge)
+        services.resolve_charge(job=job, charge=charge)
     return jobs.get()
 
 
