@@ -16,9 +16,6 @@ from jobs.timeline import deeds
 from pixsim.core import blobs
 from providers.models import ProviderSubmission
 
-WRONG_USAGE, NOT_COMPLETE, INTERRUPTED = 2, 3, 130
-"""Exit codes of the commands."""
-
 SAME_MOMENT = timedelta(seconds=2)
 
 Event = tuple[datetime, str]
