@@ -1,13 +1,12 @@
 """The form of a crawl job and its sources: what it refuses, on the field to correct."""
 
 from dataclasses import fields
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
 from django.db.models import Max
 from django.forms.models import BaseInlineFormSet
+from django.utils.functional import lazy
 
 from accounts import tiers
 from accounts.errors import LimitExceeded
@@ -15,31 +14,15 @@ from crawler import services, sources
 from crawler.admin.fields import MAX_LABEL, LabelsField, OptionsField
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.fetch.tasks import Rules
-from crawler.models import CrawlJob, CrawlSource, JobChunk, SourceKind
+from crawler.models import CrawlJob, CrawlSource, JobChunk
 from crawler.planner import MIN_CHUNK
 from jobs.queue.items import Status
 from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
 # The form's field for each limit of a tier.
 LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
-LIST_SUFFIXES = {".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 MAX_CHUNKS_AT_ONCE = 5000
 """A job of more chunks is planned by the workers, not while somebody waits for the page."""
-
-
-def guess_kind(location: str) -> str:
-    """The kind of source that a path or an address looks like."""
-    parts = urlsplit(location.strip())
-    is_web = parts.scheme.lower() in ("http", "https")
-    path = PurePosixPath(parts.path if is_web else location.strip())
-    name = path.with_suffix("") if path.suffix == ".gz" else path
-    if name.suffix.lower() in LIST_SUFFIXES:
-        return SourceKind.URLS
-    if not is_web:
-        return SourceKind.FOLDER
-    if name.suffix.lower() == ".xml" or "sitemap" in name.name.lower():
-        return SourceKind.SITEMAP
-    return SourceKind.PAGE
 
 
 class CrawlJobForm(forms.ModelForm):
@@ -116,19 +99,27 @@ class CrawlJobForm(forms.ModelForm):
         return name if name in self.fields else None
 
 
-class SourceForm(forms.ModelForm):
-    """A source is checked as far as that needs no network."""
+def _kinds() -> list[tuple[str, str]]:
+    titles = [(each.kind, each.title) for each in sources.all_sources().values()]
+    return [("", "as the location looks"), *titles]
 
-    kind = forms.ChoiceField(
-        required=False,
-        choices=[("", "as the location looks"), *SourceKind.choices],
-    )
+
+def _places_help() -> str:
+    return f"One of: {'; '.join(each.place for each in sources.all_sources().values())}."
+
+
+def _options_help() -> str:
+    return " ".join(['A JSON object, as {"name": value}.', *sources.described_options()])
+
+
+class SourceForm(forms.ModelForm):
+    """A source is checked as far as that needs no network. Choices and help are the sources'."""
+
+    kind = forms.ChoiceField(required=False, choices=_kinds)
     location = forms.CharField(
         widget=forms.TextInput(
             attrs={"size": 54, "placeholder": "https://example.org/sitemap.xml or /data/pictures"}
         ),
-        help_text="A web page, a sitemap, a list of URLs (txt, csv, tsv, jsonl, parquet; also "
-        ".gz) or a folder on the worker's machine.",
     )
     label = forms.CharField(
         required=False,
@@ -136,17 +127,18 @@ class SourceForm(forms.ModelForm):
         widget=forms.TextInput(attrs={"size": 14}),
         help_text="Class label of what it finds.",
     )
-    options = OptionsField(help_text='Such as {"url_column": "link"}.')
+    options = OptionsField()
 
     class Meta:
         model = CrawlSource
         fields = ["location", "kind", "label", "options"]
+        help_texts = {"location": lazy(_places_help, str)(), "options": lazy(_options_help, str)()}
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if "location" not in values:
             return values
-        values["kind"] = values.get("kind") or guess_kind(values["location"])
+        values["kind"] = values.get("kind") or sources.guess_kind(values["location"])
         if self.errors:
             return values
         try:

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from crawler import missing_source
 from crawler.models import CrawlJob, JobStatus, Outcome
+from crawler.sources import title_of
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
 from pixsim.core.admin.display import age, badge, bar, short_time, shortened, tone_of
@@ -125,7 +126,7 @@ def _sources(job: CrawlJob) -> list[dict[str, Any]]:
     return [
         {
             "name": shortened(source.location, 60),
-            "kind": source.kind,
+            "kind": title_of(source.kind),
             "state": badge("paused" if source.held and job.status == "paused" else source.status),
             "found": f"{source.found:,} found"
             + (f", {source.rejected:,} rejected" if source.rejected else ""),

@@ -5,7 +5,7 @@ from crawler.models.chunks import JobChunk
 from crawler.models.images import Image
 from crawler.models.jobs import CrawlJob, JobStatus
 from crawler.models.projects import Project
-from crawler.models.sources import CrawlSource, SourceKind
+from crawler.models.sources import CrawlSource
 
 __all__ = [
     "Candidate",
@@ -16,5 +16,4 @@ __all__ = [
     "JobStatus",
     "Outcome",
     "Project",
-    "SourceKind",
 ]

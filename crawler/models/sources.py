@@ -1,17 +1,9 @@
 """Where a crawl job's candidates come from, and how far discovery has read."""
 
 from django.db import models
-from django.db.models import Q
 
 from jobs.queue.items import WorkItem, queue_constraints, queue_indexes, work_constraints
 from pixsim.core.db.indexes import NamedIndex
-
-
-class SourceKind(models.TextChoices):
-    FOLDER = "folder", "folder on the worker's machine"
-    URLS = "urls", "list of URLs"
-    SITEMAP = "sitemap", "sitemap of a site"
-    PAGE = "page", "pictures of a page"
 
 
 class CrawlSource(WorkItem):
@@ -29,7 +21,7 @@ class CrawlSource(WorkItem):
         db_index=False,
         related_name="sources",
     )
-    kind = models.CharField(max_length=20, choices=SourceKind)
+    kind = models.CharField(max_length=20, help_text="A folder's name in crawler/sources.")
     location = models.TextField(help_text="A path or URL.")
     label = models.CharField(
         max_length=100, blank=True, db_default="", help_text="Class label of what it finds."
@@ -57,9 +49,6 @@ class CrawlSource(WorkItem):
         constraints = [
             *work_constraints("crawl_sources"),
             *queue_constraints("crawl_sources"),
-            models.CheckConstraint(
-                name="ck_crawl_sources_kind_valid", condition=Q(kind__in=SourceKind.values)
-            ),
         ]
 
     def __str__(self) -> str:

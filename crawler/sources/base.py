@@ -1,4 +1,4 @@
-"""What every source has in common: entries come in pages that can be resumed anywhere."""
+"""What every source has in common: entries come in pages, and reading resumes after any of them."""
 
 import time
 from abc import ABC, abstractmethod
@@ -10,9 +10,10 @@ from crawler.errors import SourceRefused, SourceUnavailable
 
 MAX_LABEL = 100
 MAX_TEXT = 500
-MAX_WORDS_OF_REJECTED = 200
-# A page of a slow source ends after this long, so that what was found is kept soon.
+MAX_REJECTED_TEXT = 200
+# A page of a slow source ends after this long, so that what was found is stored soon.
 PAGE_SECONDS = 10.0
+TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number"}
 
 Cursor = dict[str, Any]
 Rejected = tuple[str, str]
@@ -34,60 +35,95 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One step of reading.
+    """Entries that were read: a whole page, or the smallest piece that reading can resume after.
 
-    `rejected` names each entry that is no usable address and why; `cursor` is the bookmark for
-    the next read, None at the end.
+    `rejected` has each entry that is no usable address, and why. `cursor` is where the next read
+    begins; None at the end of the source.
     """
 
-    found: list[Found]
-    rejected: list[Rejected]
     cursor: Cursor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The smallest piece of a source that can be resumed after: a row, a file, a web page."""
-
-    cursor: Cursor
     found: list[Found] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a source: its flag on the command line and its line of help derive from it."""
+
+    name: str
+    type: type[str] | type[bool] | type[int]
+    help: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    at_most: int | None = None
+
+    def check(self, value: object) -> None:
+        """Raise SourceRefused unless the value may be given for this option."""
+        field = f"options.{self.name}"
+        if type(value) is not self.type:
+            raise SourceRefused(field, f"must be {TYPE_NAMES[self.type]}, not {value!r:.50}")
+        if self.choices and value not in self.choices:
+            raise SourceRefused(field, f"must be one of {', '.join(self.choices)}")
+        if self.at_most is not None and not 1 <= int(value) <= self.at_most:
+            raise SourceRefused(field, f"must be from 1 to {self.at_most}")
+
+
 class Source(ABC):
-    """A place that names pictures. Subclasses say how to walk it from any of their cursors."""
+    """A place that names pictures. A subclass reads it from any of its own cursors on.
+
+    `title` says what a kind of source is, `place` what its location may be; people read both.
+    `options` has the value of every option, the default where none was given.
+    """
 
     kind: ClassVar[str]
-    # Option name → type of its value.
-    option_types: ClassVar[Mapping[str, type]] = {}
+    title: ClassVar[str]
+    place: ClassVar[str]
+    takes_path: ClassVar[bool] = False
+    known_options: ClassVar[tuple[Option, ...]] = ()
 
     def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
-        """Raises SourceRefused for an option that this kind does not have, or of another type."""
+        """Raise SourceRefused for an option that this kind does not have, or a wrong value."""
         self.location = location.strip()
-        self.options = options
         self.label = clean(label, MAX_LABEL)
-        self._check_options()
-        # Called whenever something was done, for whoever must know that a long read is alive.
+        known = {option.name: option for option in self.known_options}
+        for name, value in options.items():
+            if name not in known:
+                raise SourceRefused(
+                    f"options.{name}",
+                    f"a source of kind {self.kind!r} has no such option; it has: "
+                    f"{', '.join(known) or 'none'}",
+                )
+            known[name].check(value)
+        self.options = {name: option.default for name, option in known.items()} | dict(options)
+        # Called after each piece of work, for whoever must know that a long read makes progress.
         self.progress: Callable[[], None] = lambda: None
-        self._walk: tuple[Cursor | None, Iterator[Step]] | None = None
+        self._walk: tuple[Cursor | None, Iterator[Page]] | None = None
+
+    @classmethod
+    def fit(cls, location: str) -> int:
+        """Return how well a location suits: 0 not at all, 1 possibly, 2 or more by its name."""
+        return 0
 
     @abstractmethod
     def check(self) -> None:
-        """Refuse what cannot work, before a job is accepted; asks nothing of the network.
+        """Raise SourceRefused, naming the field to correct, for what cannot work.
 
-        Raises SourceRefused naming the field to correct.
+        Called before a job is accepted; must not use the network.
         """
 
     @abstractmethod
-    def walk(self, cursor: Cursor | None) -> Iterator[Step]:
-        """The steps after `cursor`, always in the same order. Raises like `read`."""
+    def walk(self, cursor: Cursor | None) -> Iterator[Page]:
+        """Yield what comes after `cursor` in small pieces, always in the same order.
+
+        Raise like `read`.
+        """
 
     def read(self, cursor: Cursor | None, *, limit: int = 1000) -> Page:
-        """The next entries after `cursor`, about `limit` of them; fewer when they come slowly.
+        """Return the next entries after `cursor`, about `limit`; fewer when they come slowly.
 
-        Reading the same cursor again gives the same entries. Raises SourceRefused when the source
-        cannot be read, SourceUnavailable when it does not answer now; what came before such a
-        place is returned first.
+        Reading the same cursor again gives the same entries. Raise SourceRefused when the source
+        cannot be read, SourceUnavailable when it does not answer now; entries that were read
+        before are returned first.
         """
         found: list[Found] = []
         rejected: list[Rejected] = []
@@ -99,40 +135,26 @@ class Source(ABC):
                 rejected += step.rejected
                 cursor = step.cursor
                 if len(found) + len(rejected) >= limit or time.monotonic() > deadline:
-                    return Page(found, rejected, cursor)
+                    return Page(cursor, found, rejected)
         except (SourceRefused, SourceUnavailable):
             if found or rejected:
-                return Page(found, rejected, cursor)
+                return Page(cursor, found, rejected)
             raise
-        return Page(found, rejected, None)
+        return Page(None, found, rejected)
 
-    def _steps_after(self, cursor: Cursor | None) -> Iterator[Step]:
-        """The steps after `cursor`; those of the walk we are in when it stands there."""
+    def _steps_after(self, cursor: Cursor | None) -> Iterator[Page]:
+        """Yield the steps after `cursor`; the walk of the last read goes on if it stands there."""
         if self._walk is None or self._walk[0] != cursor:
             self._walk = (cursor, self.walk(cursor))
-        _, steps = self._walk
-        self._walk = None
+        steps, self._walk = self._walk[1], None
         for step in steps:
             self._walk = (step.cursor, steps)
             yield step
-            self._walk = None  # a walk that raises now is over
-
-    def _check_options(self) -> None:
-        for name, value in self.options.items():
-            wanted = self.option_types.get(name)
-            if wanted is None:
-                known = ", ".join(self.option_types) or "none"
-                raise SourceRefused(
-                    f"options.{name}",
-                    f"a source of kind {self.kind!r} has no such option; it has: {known}",
-                )
-            if type(value) is not wanted:
-                words = {str: "a text", bool: "true or false", int: "a whole number"}[wanted]
-                raise SourceRefused(f"options.{name}", f"must be {words}, not {value!r:.50}")
+            self._walk = None  # a walk that raises cannot be continued
 
 
 def clean(text: object, longest: int = MAX_TEXT) -> str:
-    """Text as PostgreSQL and a person can take it: one line, no control characters, not endless."""
+    """Return text that PostgreSQL and a person can read: one line, no control characters, short."""
     raw = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     raw = raw[: longest * 4]
     if not raw.isprintable():
@@ -142,11 +164,11 @@ def clean(text: object, longest: int = MAX_TEXT) -> str:
 
 
 def rejection(entry: object, why: object) -> Rejected:
-    """An entry as it was seen, shortened, and why it is no candidate."""
-    return clean(entry, MAX_WORDS_OF_REJECTED), clean(why)
+    """Return an entry as it was read, shortened, and why it is no candidate."""
+    return clean(entry, MAX_REJECTED_TEXT), clean(why)
 
 
 def provenance(**values: object) -> dict[str, str]:
-    """The named values that say something, as text."""
+    """Return the named values that are not empty, as text."""
     texts = {name: clean(value) for name, value in values.items() if value is not None}
     return {name: text for name, text in texts.items() if text}

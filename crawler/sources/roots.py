@@ -1,4 +1,4 @@
-"""Which files of this machine sources may name: those inside CRAWL_FOLDER_ROOTS."""
+"""Which files of this machine sources may read: those inside CRAWL_FOLDER_ROOTS."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from crawler.urls import path_of
 
 
 def inside_roots(path: Path) -> bool:
-    """Whether an absolute path, with all links followed, lies in a folder that may be read."""
+    """Return whether an absolute path, with all links followed, lies in an allowed folder."""
     resolved = path.resolve()
     return any(
         resolved.is_relative_to(Path(root).resolve()) for root in settings.CRAWL_FOLDER_ROOTS
@@ -17,9 +17,10 @@ def inside_roots(path: Path) -> bool:
 
 
 def local_path(location: str) -> Path:
-    """The resolved path of a location given as an absolute path or a file:/// address.
+    """Return the resolved path of a location: an absolute path or a file:/// address.
 
-    Raises SourceRefused for others, and for what lies outside the roots before it is looked at.
+    Raise SourceRefused for anything else. A path outside the roots is refused before it is
+    looked at.
     """
     try:
         path = path_of(location) if location[:7].lower() == "file://" else Path(location)

@@ -1,4 +1,4 @@
-"""How sources read documents of strangers' sites: robots.txt first, at the site's pace."""
+"""How sources fetch documents of other people's sites: robots.txt first, at the site's pace."""
 
 import asyncio
 import math
@@ -24,10 +24,10 @@ class NotAllowed(CrawlError):
 
 
 class Web:
-    """Documents for one source, one after the other.
+    """Fetches documents for one source, one after the other.
 
-    Two requests to a host are at least its Crawl-delay, or what CRAWL_HOST_RATE says, apart;
-    a wait that is too long to sleep is SourceUnavailable with that `retry_after`.
+    Two requests to a host are at least its Crawl-delay, or what CRAWL_HOST_RATE says, apart.
+    A wait that is too long to sleep raises SourceUnavailable with that `retry_after`.
     Not for use inside a running event loop.
     """
 
@@ -41,9 +41,9 @@ class Web:
         return self._robots.token
 
     def get(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response":
-        """Fetch the document that a source is about, at a canonical URL.
+        """Return the document that a source is about, at a canonical URL.
 
-        Raises SourceRefused or, if it may succeed later, SourceUnavailable.
+        Raise SourceRefused or, if it may succeed later, SourceUnavailable.
         """
         from pixsim.core.net import FetchError
 
@@ -54,10 +54,10 @@ class Web:
         except NotAllowed as error:
             raise SourceRefused("location", f"{url} may not be read: {error}") from error
 
-    def get_part(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response | str":
-        """Fetch a document that the source can do without: the answer, or why there is none.
+    def get_optional(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response | str":
+        """Return a document that the source can do without, or why it cannot be had.
 
-        Raises SourceUnavailable when the host asks us to wait.
+        Raise SourceUnavailable when the host asks us to wait.
         """
         from pixsim.core.net import FetchError, Reason
 
@@ -104,8 +104,21 @@ class Web:
             raise NotAllowed(why)
 
 
+def is_web(location: str) -> bool:
+    """Return whether a location is an http(s) address."""
+    return location[:8].lower().startswith(("http://", "https://"))
+
+
+def web_location(location: str) -> str:
+    """Return the canonical URL of a source's location. Raise SourceRefused if it is no address."""
+    try:
+        return canonical(location)
+    except BadUrl as error:
+        raise SourceRefused("location", str(error)) from None
+
+
 def final_url(response: "Response") -> str:
-    """The canonical URL of a document after redirects. Raises NotAllowed for an odd one."""
+    """Return the canonical URL of a document after redirects. Raise NotAllowed if it has none."""
     try:
         return canonical(response.url)
     except BadUrl as error:
@@ -113,7 +126,7 @@ def final_url(response: "Response") -> str:
 
 
 def source_error(error: "FetchError", url: str) -> SourceRefused | SourceUnavailable:
-    """What a failed fetch of a source's own document means for the source."""
+    """Return what a failed fetch of a source's own document means for the source."""
     if error.retryable:
         return SourceUnavailable(
             f"{url} does not answer: {error.detail}", retry_after=error.retry_after

@@ -16,6 +16,9 @@ from jobs.timeline import deeds
 from pixsim.core import blobs
 from providers.models import ProviderSubmission
 
+WRONG_USAGE, NOT_COMPLETE, INTERRUPTED = 2, 3, 130
+"""Exit codes of the commands."""
+
 SAME_MOMENT = timedelta(seconds=2)
 
 Event = tuple[datetime, str]
@@ -62,7 +65,7 @@ def sentence(job: Job) -> str:
         told += f": {wait_reason.reason(job)}"
     elif job.status == JobStatus.FAILED:
         told += f": {job.error_message or 'it is not recorded why.'}"
-    if job.error_class == pricing.UNRESOLVED:
+    if job.error_class == pricing.UNDECIDED:
         told += f" Decide with: manage.py job {job.pk} settle --charge|--release"
     elif job.status == JobStatus.FAILED:
         told += f" Try again with: manage.py job {job.pk} retry"
@@ -124,7 +127,7 @@ def _cost(job: Job) -> Iterator[str]:
         return
     if job.cost is not None:
         yield f"{job.estimate} credits were held for it, {job.cost} were taken."
-    elif job.completed_at is None or job.error_class == pricing.UNRESOLVED:
+    elif job.completed_at is None or job.error_class == pricing.UNDECIDED:
         yield f"{job.estimate} credits are held for it."
     else:
         yield f"{job.estimate} credits were held for it and given back."

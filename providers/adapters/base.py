@@ -157,10 +157,7 @@ class Adapter(ABC):
     async def find(
         self, http: Http, credentials: Credentials, reference: str
     ) -> Accepted | Succeeded | None:
-        """Look up a submission by our reference, where `can_find`.
-
-        Return None if the provider never accepted it. Raise ProviderError.
-        """
+        """What became of our reference, where `can_find`; None: it was never accepted."""
         raise NotImplementedError(f"{self.name} cannot look up references")
 
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:

@@ -10,9 +10,9 @@ from django.db import connection
 from django.urls import reverse
 
 from accounts.models import ActivityLog, Profile
-from crawler.admin.forms import guess_kind
 from crawler.fetch import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
+from crawler.sources import guess_kind
 from jobs.queue.worker import loop
 from tests.crawler.in_process import wait_until
 from tests.crawler.pictures import jpeg

@@ -148,6 +148,7 @@ def test_a_link_to_a_forbidden_folder_is_as_forbidden(root: Path, tmp_path: Path
         ("folder", "  ", {}, "location"),
         ("folder", "/a", {"lables": "folder"}, "options.lables"),
         ("folder", "/a", {"labels": True}, "options.labels"),
+        ("urls", "/a.csv", {"format": "xls"}, "options.format"),
         ("page", "http://example.com", {"max_pages": True}, "options.max_pages"),
         ("page", "http://example.com", {"follow_links": "yes"}, "options.follow_links"),
     ],

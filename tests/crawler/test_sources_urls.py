@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources import Found, Source, build
-from crawler.sources.urls import spool
+from crawler.sources.urls import list_files
 from tests.crawler.local_site import Answer, Site
 from tests.crawler.reading import read_all
 
@@ -230,7 +230,6 @@ def test_an_encoding_that_changes_on_the_way_is_refused_there(write: Write) -> N
         ("l.csv", f"url\n{A}", {"encoding": "klingon"}, "options.encoding", "klingon"),
         ("l.csv", f"url\n{A}", {"encoding": "base64"}, "options.encoding", "base64"),
         ("l.csv", f"url\n{A}", {"delimiter": ";;"}, "options.delimiter", "one character"),
-        ("l.csv", f"url\n{A}", {"format": "xls"}, "options.format", "one of txt, csv"),
         ("l.xls", f"url\n{A}", {}, "options.format", "one of txt, csv"),
         ("l.csv", b"\x7fELF\x02\x00\x01\x00", {}, "location", "binary data (a zero at byte 5)"),
         ("l.csv", f"url\n{A}".encode("utf-16-le"), {}, "location", "UTF-16"),
@@ -300,7 +299,7 @@ def in_parts(body: bytes, etag: Callable[[], str]) -> Callable[[Mapping[str, str
 
 
 def test_a_large_list_comes_in_parts_where_the_server_can(site: Site, monkeypatch) -> None:
-    monkeypatch.setattr(spool, "PART_BYTES", 1000)
+    monkeypatch.setattr(list_files, "PART_BYTES", 1000)
     rows = [f"https://example.com/{n}.jpg" for n in range(200)]
     site.routes["/l.txt"] = in_parts("\n".join(rows).encode(), lambda: '"same"')
     source = urls(f"{site.url}/l.txt")
@@ -315,12 +314,12 @@ def test_a_large_list_comes_in_parts_where_the_server_can(site: Site, monkeypatc
 def test_a_list_that_changes_between_two_parts_is_not_glued_together(
     site: Site, monkeypatch
 ) -> None:
-    monkeypatch.setattr(spool, "PART_BYTES", 1000)
+    monkeypatch.setattr(list_files, "PART_BYTES", 1000)
     tags = iter(['"one"', '"two"'])
     site.routes["/l.txt"] = in_parts(f"{A}\n".encode() * 100, lambda: next(tags))
     with pytest.raises(SourceUnavailable, match="changed while"):
         urls(f"{site.url}/l.txt").read(None)
-    assert not list((spool._folder()).iterdir())
+    assert not list((list_files._folder()).iterdir())
 
 
 def test_another_machine_goes_on_with_the_same_list_and_begins_again_with_another(
@@ -351,7 +350,7 @@ def test_a_list_that_is_never_the_same_is_given_up(site: Site) -> None:
 
 
 def forget_lists() -> None:
-    for path in spool._folder().iterdir():
+    for path in list_files._folder().iterdir():
         path.unlink()
 
 
@@ -382,17 +381,17 @@ def test_a_full_disk_is_waited_for(site: Site, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     site.routes["/l.txt"] = A
-    monkeypatch.setattr(spool, "_write", full)
+    monkeypatch.setattr(list_files, "_write", full)
     with pytest.raises(SourceUnavailable, match="No space left"):
         urls(f"{site.url}/l.txt").read(None)
 
 
 def test_a_bomb_is_refused_before_it_fills_the_disk(write: Write, monkeypatch) -> None:
-    monkeypatch.setattr(spool, "MAX_LIST_BYTES", 3_000_000)
+    monkeypatch.setattr(list_files, "MAX_LIST_BYTES", 3_000_000)
     location = write("bomb.txt.gz", b"\n" * 10 + A.encode() + b"\n" * 10_000_000)
     with pytest.raises(SourceRefused, match="split the list"):
         urls(location).read(None)
-    assert not list(spool._folder().iterdir())
+    assert not list(list_files._folder().iterdir())
 
 
 def test_a_long_list_is_resumed_at_once_and_in_little_memory(write: Write) -> None:

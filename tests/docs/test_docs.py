@@ -18,7 +18,7 @@ from accounts.tiers import TABLE
 from crawler.checks import CHUNK_INVARIANTS
 from crawler.fetch.tasks import Rules
 from crawler.models import Outcome
-from crawler.sources import KINDS
+from crawler.sources import all_sources
 from jobs.generation.kind import INVARIANTS as GENERATION_INVARIANTS
 from jobs.queue.ops.check import INVARIANTS
 
@@ -165,7 +165,8 @@ def test_every_outcome_option_and_rule_is_explained() -> None:
 
     assert set(Outcome.values) <= named
     assert {field.name for field in fields(Rules)} <= named
-    assert {option for source in KINDS.values() for option in source.option_types} <= named
+    for source in all_sources().values():
+        assert {option.name for option in source.known_options} <= named
 
 
 def test_the_table_of_tiers_is_that_of_the_code() -> None:

@@ -16,26 +16,24 @@ from accounts import tiers
 from accounts.errors import LimitExceeded
 from accounts.management.lookup import find_owner
 from accounts.models import Profile
-from crawler import services, sources
+from crawler import services
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch import Rules
 from crawler.management import reports
 from crawler.management.progress import wait_for_job
-from crawler.models import CrawlJob, Project, SourceKind
+from crawler.management.source_flags import (
+    absolute_location,
+    add_source_flags,
+    given_options,
+    is_source_option,
+    option_named,
+)
+from crawler.models import CrawlJob, Project
 from pixsim.core import cli
 from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
 
-# Options of sources that have a flag of their own.
-SOURCE_FLAGS = (
-    "url_column",
-    "label_column",
-    "encoding",
-    "follow_links",
-    "follow_pages",
-    "max_pages",
-)
 # What a refusal calls a field, and the flag to correct.
 FLAGS = {
     "kind": "source",
@@ -61,14 +59,6 @@ class Command(cli.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
-        add("--source", required=True, choices=SourceKind.values, help="kind of source")
-        add(
-            "--from",
-            required=True,
-            dest="location",
-            metavar="PLACE",
-            help="folder or list of URLs (a path), sitemap or page (a URL)",
-        )
         add("--max-images", required=True, type=int, help="how many distinct images to collect")
         add("--label", default="", help="class label of what is found")
         add("--priority", type=int, help=PRIORITY_HELP)
@@ -76,12 +66,6 @@ class Command(cli.Command):
         add("--project", metavar="NAME", help="the owner's project; made if there is none")
         add("--name", help="name of the job and of the exported archive")
         add("--chunk-size", type=int, help="images per chunk")
-        add("--url-column", help="urls: the column with the addresses")
-        add("--label-column", help="urls: the column with the class labels")
-        add("--encoding", help="urls: the encoding of the list")
-        add("--follow-links", action="store_true", default=None, help="page: read linked pages too")
-        add("--follow-pages", action="store_true", default=None, help="sitemap: read its pages")
-        add("--max-pages", type=int, help="page: how many pages to read at most")
         add(
             "--option",
             action="append",
@@ -94,6 +78,7 @@ class Command(cli.Command):
         add("--timeout", type=float, metavar="SECONDS", help="wait, but at most so long")
         add("--export", type=Path, metavar="DIR", help="wait, then write the dataset there")
         cli.add_json_flag(parser)
+        add_source_flags(parser)
 
     def handle(self, **options: Any) -> None:
         folder: Path | None = options["export"]
@@ -159,7 +144,7 @@ class Command(cli.Command):
 def _accept(options: dict[str, Any]) -> CrawlJob:
     """Create the job. Raise CommandError, naming the flag to correct, if it is refused."""
     kind, label = options["source"], options["label"].strip()
-    location = _location(kind, options["location"])
+    location = absolute_location(kind, options["location"])
     source_options, rules = _split_options(kind, options)
     try:
         with cli.database_errors("No job was created."), transaction.atomic():
@@ -189,29 +174,21 @@ def _wrong(flag: str, message: str) -> CommandError:
 
 def _flag(field: str) -> str:
     name = field.removeprefix("options.")
-    if name != field and name not in SOURCE_FLAGS:
+    if name != field and not is_source_option(name):
         return f"option {name}"
     return FLAGS.get(name, name.replace("_", "-"))
 
 
-def _location(kind: str, location: str) -> str:
-    """Paths as the workers can find them: absolute."""
-    if "://" in location or not location.strip() or kind not in ("folder", "urls"):
-        return location
-    return os.path.abspath(os.path.expanduser(location))
-
-
 def _split_options(kind: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of the source, and limits of the crawl."""
-    types = sources.KINDS[kind].option_types
-    of_source = {name: options[name] for name in SOURCE_FLAGS if options[name] is not None}
+    of_source = given_options(options)
     rules = {}
     for text in options["option"]:
         name, equals, value = text.partition("=")
         if not equals:
             raise _wrong("option", f"must be NAME=VALUE, not {text!r}")
-        if name in types:
-            of_source[name] = value if types[name] is str else _value(value)
+        if option := option_named(kind, name):
+            of_source[name] = value if option.type is str else _value(value)
         else:
             rules[name] = _rule_value(name, value)
     return of_source, rules

@@ -1,4 +1,4 @@
-"""From an answer to candidates: what a page offers, unless it opts out."""
+"""The content of a fetched web page: its pictures and links, unless it opts out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,13 +18,9 @@ MAX_PAGE_BYTES = 10 * 1024**2
 HTML_TYPES = ("text/html", "application/xhtml+xml", "")
 
 
-class NotAPage(NotAllowed):
-    """An answer that is neither HTML nor a picture."""
-
-
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The pictures of a page and, if the page lets us follow them, its links."""
+class PageContent:
+    """The pictures of a page and, if the page allows to follow them, its links."""
 
     url: str
     found: list[Found]
@@ -32,21 +28,21 @@ class Reading:
     links: Iterable[str] = ()
 
 
-def read_page(response: "Response", *, source: str, label: str, token: str) -> Reading:
-    """Read a page. An answer that is a picture itself is its own candidate.
+def read_page(response: "Response", *, source: str, label: str, token: str) -> PageContent:
+    """Return a page's content. An answer that is a picture itself is the only candidate.
 
-    Raises NotAllowed, with the signal, when the page opts out, and NotAPage.
+    Raise NotAllowed, with the signal, when the page opts out, and when it is no HTML.
     """
     url = final_url(response)
     honour = settings.CRAWL_HONOUR_ROBOTS
     if honour and (signal := opted_out(response.headers, token)):
         raise NotAllowed(f"it opts out: {signal}")
     content_type = response.headers.get("Content-Type", "")
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind.startswith("image/"):
-        return Reading(url, [Found(url, label, provenance(source=source))])
-    if kind not in HTML_TYPES:
-        raise NotAPage(f"it is {kind[:50]}, not an HTML page")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("image/"):
+        return PageContent(url, [Found(url, label, provenance(source=source))])
+    if media_type not in HTML_TYPES:
+        raise NotAllowed(f"it is {media_type[:50]}, not an HTML page")
     page = HtmlPage(response.body, content_type, url)
     if honour and (signal := page.opted_out(token)):
         raise NotAllowed(f"it opts out: {signal}")
@@ -57,4 +53,4 @@ def read_page(response: "Response", *, source: str, label: str, token: str) -> R
     ]
     header = robots_directives(header_values(response.headers, "x-robots-tag"), token)
     may_follow = not honour or "nofollow" not in header | page.directives(token)
-    return Reading(url, found, rejected, page.links() if may_follow else ())
+    return PageContent(url, found, rejected, page.links() if may_follow else ())

@@ -10,19 +10,19 @@ from rich.text import Text
 
 WIDTH_OF_FILES = 160
 
-Rows = Iterable[Sequence[object]]
 
-
-def table(heads: Sequence[str], rows: Rows, *, title: str = "") -> RenderableType:
-    """Return a table with numbers at the right; for no rows, the title and "none"."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    if not cells:
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = ""
+) -> RenderableType:
+    """Return a table whose first column is left-aligned; of no rows, its title and "none"."""
+    rows = list(rows)
+    if not rows:
         return Text.assemble((title, "bold"), ": none")
     made = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for number, head in enumerate(heads):
         made.add_column(head, justify="right" if number else "left", overflow="fold")
-    for row in cells:
-        made.add_row(*map(Text, row))
+    for row in rows:
+        made.add_row(*row)
     return made
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from crawler.errors import SourceRefused, SourceUnavailable
@@ -11,44 +10,52 @@ from crawler.sources.base import (
     MAX_LABEL,
     Cursor,
     Found,
+    Option,
+    Page,
     Source,
-    Step,
     clean,
     provenance,
     rejection,
 )
 from crawler.sources.roots import local_path
+from crawler.sources.web import is_web
 from crawler.urls import file_url, has_picture_suffix
 
 
 class FolderSource(Source):
-    """Every picture file below a folder, by the bytes of its path.
+    """Every picture file below a folder, ordered by the bytes of its path.
 
-    Option `labels`: "folder" takes the first sub-folder as class label. Hidden files and folders
-    are left out. Links to files inside the folder are followed, links to folders are not.
-    The cursor is the last path, so files that are added behind it are still found.
+    Hidden files and folders are left out. Links to files inside the folder are followed, links to
+    folders are not. The cursor is the last path, so files that are added behind it are still found.
     """
 
-    kind: ClassVar[str] = "folder"
-    option_types = {"labels": str}
+    kind = "folder"
+    title = "folder on the worker's machine"
+    place = "a folder on the worker's machine"
+    takes_path = True
+    known_options = (
+        Option("labels", str, "folder: the first sub-folder is the label", choices=("folder",)),
+    )
+
+    @classmethod
+    def fit(cls, location: str) -> int:
+        return 0 if is_web(location) else 1
 
     def check(self) -> None:
-        if self.options.get("labels", "folder") != "folder":
-            raise SourceRefused("options.labels", 'the one value it takes is "folder"')
         root = local_path(self.location)
         if not root.is_dir():
             raise SourceRefused("location", f"{root} is not a folder on this machine")
         if not os.access(root, os.R_OK | os.X_OK):
             raise SourceRefused("location", f"{root} may not be read by the user of this process")
 
-    def walk(self, cursor: Cursor | None) -> Iterator[Step]:
+    def walk(self, cursor: Cursor | None) -> Iterator[Page]:
         self.check()
         root = os.fsencode(local_path(self.location))
         after = unquote_to_bytes(cursor["after"]).split(b"/") if cursor else []
         try:
             for parts, problem in _files_below(root, after):
                 relative = b"/".join(parts)
-                step = Step({"after": quote_from_bytes(relative)})
+                step = Page({"after": quote_from_bytes(relative)})
                 if problem:
                     step.rejected.append(rejection(relative, problem))
                 else:
@@ -58,22 +65,20 @@ class FolderSource(Source):
             raise SourceUnavailable(f"{self.location} cannot be listed: {error}") from error
 
     def _found(self, root: bytes, parts: list[bytes]) -> Found:
-        label = self.label
-        if "labels" in self.options and len(parts) > 1:
-            label = clean(parts[0], MAX_LABEL)
+        by_folder = self.options["labels"] and len(parts) > 1
         return Found(
             url=file_url(Path(os.fsdecode(os.path.join(root, *parts)))),
-            label=label,
+            label=clean(parts[0], MAX_LABEL) if by_folder else self.label,
             provenance=provenance(source=self.kind, source_id=b"/".join(parts)),
         )
 
 
 def _files_below(root: bytes, after: list[bytes]) -> Iterator[tuple[list[bytes], str]]:
-    """The parts of each picture's path behind `after`, with what is wrong with it, if anything.
+    """Yield the parts of each picture's path after `after`, and why it is unusable, if it is.
 
     Depth first; the folders above `after` are listed again, those before it are not.
     """
-    # One listing per level, the next name last; `after` narrows only its own line of folders.
+    # One listing per level, the next name last; `after` narrows only the folders above it.
     levels: list[tuple[list[bytes], list[os.DirEntry[bytes]]]]
     levels = [([], _listing(root, after[:1]))]
     while levels:
@@ -83,20 +88,20 @@ def _files_below(root: bytes, after: list[bytes]) -> Iterator[tuple[list[bytes],
             continue
         entry = entries.pop()
         here = [*parts, entry.name]
-        on_the_way = here == after[: len(here)]
+        is_above = here == after[: len(here)]
         if entry.is_dir(follow_symlinks=False):
             try:
-                rest = after[len(here) : len(here) + 1] if on_the_way else []
-                levels.append((here, _listing(entry.path, rest)))
+                not_before = after[len(here) : len(here) + 1] if is_above else []
+                levels.append((here, _listing(entry.path, not_before)))
             except OSError as error:
                 if here != after:
                     yield here, f"a folder that cannot be listed: {error.strerror}"
-        elif not on_the_way and has_picture_suffix(os.fsdecode(entry.name)):
+        elif not is_above and has_picture_suffix(os.fsdecode(entry.name)):
             yield here, _problem(root, entry)
 
 
 def _listing(folder: bytes, not_before: list[bytes]) -> list[os.DirEntry[bytes]]:
-    """The visible entries of a folder, last first. Raises OSError."""
+    """Return the visible entries of a folder, last first. Raise OSError."""
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(b".")]
     if not_before:
@@ -105,8 +110,6 @@ def _listing(folder: bytes, not_before: list[bytes]) -> list[os.DirEntry[bytes]]
 
 
 def _problem(root: bytes, entry: os.DirEntry[bytes]) -> str:
-    if entry.is_symlink():
-        target = os.path.realpath(entry.path)
-        if os.path.commonpath([root, target]) != root:
-            return "a link that leaves the folder"
+    if entry.is_symlink() and os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
+        return "a link that leaves the folder"
     return "" if entry.is_file() else "not a file"

@@ -1,0 +1,94 @@
+"""The pictures of a web page and, on request, of the pages it links to on its site."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from crawler.errors import SourceRefused
+from crawler.sources.base import Cursor, Option, Page, Source, rejection
+from crawler.sources.page.reading import MAX_PAGE_BYTES, PageContent, read_page
+from crawler.sources.web import NotAllowed, Web, is_web, web_location
+from crawler.urls import has_picture_suffix, host_of
+
+
+class PageSource(Source):
+    """Pictures that an HTML page shows or links to.
+
+    Linked pages are read breadth first. robots.txt, nofollow and opt-out signals are honoured.
+    The cursor has the pages in reading order: at most twice `max_pages`, since some may be closed.
+    """
+
+    kind = "page"
+    title = "pictures of a page"
+    place = "a web page (a URL)"
+    known_options = (
+        Option("follow_links", bool, "read linked pages of the same site too", default=False),
+        Option("max_pages", int, "how many pages to read at most", default=50, at_most=1000),
+    )
+
+    def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
+        super().__init__(location, options, label)
+        self._web = Web()
+
+    @classmethod
+    def fit(cls, location: str) -> int:
+        return 1 if is_web(location) else 0
+
+    def check(self) -> None:
+        web_location(self.location)
+
+    def walk(self, cursor: Cursor | None) -> Iterator[Page]:
+        begin = cursor or {
+            "pages": [web_location(self.location)],
+            "next": 0,
+            "read": 0,
+            "site": "",
+        }
+        pages, read, site = list(begin["pages"]), begin["read"], begin["site"]
+        most = self.options["max_pages"]
+        place = begin["next"]
+        while place < len(pages) and read < most:
+            content = self._read(pages[place], site)
+            place += 1
+            if isinstance(content, str):
+                rejected = [rejection(pages[place - 1], content)]
+                yield Page(_cursor(pages, place, read, site), rejected=rejected)
+                continue
+            read, site = read + 1, site or _site(content.url)
+            if self.options["follow_links"]:
+                _add_links(pages, content.links, site=site, most=2 * most)
+            yield Page(_cursor(pages, place, read, site), content.found, content.rejected)
+
+    def _read(self, url: str, site: str) -> PageContent | str:
+        """Return a page's content, or why it has none. The first page, without a site, must work."""
+        fetch = self._web.get_optional if site else self._web.get
+        response = fetch(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
+        if isinstance(response, str):
+            return response
+        try:
+            content = read_page(response, source=self.kind, label=self.label, token=self._web.token)
+        except NotAllowed as error:
+            if site:
+                return str(error)
+            raise SourceRefused("location", f"{url} may not be read: {error}") from None
+        if site and _site(content.url) != site:
+            return f"it leads to another site: {host_of(content.url)}"
+        return content
+
+
+def _cursor(pages: list[str], place: int, read: int, site: str) -> Cursor:
+    return {"pages": [*pages], "next": place, "read": read, "site": site}
+
+
+def _site(url: str) -> str:
+    return host_of(url).removeprefix("www.")
+
+
+def _add_links(pages: list[str], links: Iterable[str], *, site: str, most: int) -> None:
+    """Append the links to pages of the site that are not there yet, up to `most` in all."""
+    seen = set(pages)
+    for link in links:
+        if len(pages) >= most:
+            return
+        if link not in seen and _site(link) == site and not has_picture_suffix(link):
+            seen.add(link)
+            pages.append(link)

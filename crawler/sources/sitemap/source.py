@@ -1,0 +1,153 @@
+"""Pictures that a site lists in its sitemaps."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from crawler.errors import BadUrl, SourceRefused
+from crawler.sources.base import Cursor, Found, Option, Page, Source, provenance, rejection
+from crawler.sources.page.reading import MAX_PAGE_BYTES, read_page
+from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry, entries
+from crawler.sources.web import NotAllowed, Web, is_web, web_location
+from crawler.urls import has_picture_suffix, join
+
+MAX_DEPTH = 4
+MAX_SITEMAPS = 10_000
+
+
+class SitemapSource(Source):
+    """A sitemap or sitemap index, plain or gzip, with the image extension.
+
+    Pages without listed images count if they are picture files themselves. The cursor is the stack
+    of open sitemaps, each with the number of its entries that are done, and how many sitemaps were
+    opened.
+    """
+
+    kind = "sitemap"
+    title = "sitemap of a site"
+    place = "a sitemap (a URL)"
+    known_options = (
+        Option("follow_pages", bool, "read the HTML of pages without listed images", default=False),
+    )
+
+    def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
+        super().__init__(location, options, label)
+        self._web = Web()
+
+    @classmethod
+    def fit(cls, location: str) -> int:
+        path = PurePosixPath(urlsplit(location).path)
+        name = path.with_suffix("") if path.suffix == ".gz" else path
+        is_named = name.suffix.lower() == ".xml" or "sitemap" in name.name.lower()
+        return 2 if is_web(location) and is_named else 0
+
+    def check(self) -> None:
+        web_location(self.location)
+
+    def walk(self, cursor: Cursor | None) -> Iterator[Page]:
+        begin = cursor or {"stack": [[web_location(self.location), 0]], "opened": 1}
+        stack: list[tuple[str, int]] = [(url, done) for url, done in begin["stack"]]
+        opened = begin["opened"]
+        # The entries still to come of each sitemap in the stack, as far as they were fetched.
+        coming: dict[str, Iterator[Entry]] = {}
+        while stack:
+            url, done = stack[-1]
+            problem: tuple[str, object] | None = None
+            entry = None
+            try:
+                if url not in coming:
+                    body = self._fetch(url, is_root=len(stack) == 1)
+                    coming[url] = islice(entries(body), done, None)
+                entry = next(coming[url], None)
+            except (BrokenXml, NotAllowed) as error:
+                if len(stack) == 1 and not done:
+                    raise SourceRefused("location", f"{url}: {error}") from None
+                problem = url, error
+            if entry is None:
+                stack.pop()
+                coming.pop(url, None)
+            else:
+                stack[-1] = url, done + 1
+                if not entry.sitemap:
+                    yield self._page(url, entry, _cursor(stack, opened))
+                    continue
+                try:
+                    stack.append((_child(url, entry.sitemap, stack, opened), 0))
+                    opened += 1
+                except BadUrl as error:
+                    problem = entry.sitemap, error
+            rejected = [rejection(*problem)] if problem else []
+            yield Page(_cursor(stack, opened), rejected=rejected)
+
+    def _fetch(self, url: str, *, is_root: bool) -> bytes:
+        """Return a sitemap's body. Raise NotAllowed when one below the root cannot be had."""
+        fetch = self._web.get if is_root else self._web.get_optional
+        response = fetch(url, max_bytes=MAX_BYTES, ask_robots=False)
+        if isinstance(response, str):
+            raise NotAllowed(response)
+        return response.body
+
+    def _page(self, sitemap: str, entry: Entry, after: Cursor) -> Page:
+        """Return what one <url> offers."""
+        try:
+            page = _joined(sitemap, entry.page)
+        except BadUrl as error:
+            return Page(after, rejected=[rejection(entry.page, error)])
+        if entry.images:
+            return self._listed(page, entry, after)
+        if has_picture_suffix(page):
+            return Page(after, [Found(page, self.label, provenance(source=self.kind))])
+        if self.options["follow_pages"]:
+            return self._read(page, after)
+        return Page(after)
+
+    def _listed(self, page: str, entry: Entry, after: Cursor) -> Page:
+        listed = Page(after)
+        for image in entry.images:
+            try:
+                url = _joined(page, image.get("image", ""))
+            except BadUrl as error:
+                listed.rejected.append(rejection(image.get("image", page), error))
+                continue
+            said = provenance(
+                source=self.kind,
+                landing_page=page,
+                title=image.get("title") or image.get("caption"),
+                licence_url=image.get("licence_url"),
+            )
+            listed.found.append(Found(url, self.label, said))
+        return listed
+
+    def _read(self, page: str, after: Cursor) -> Page:
+        response = self._web.get_optional(page, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
+        if isinstance(response, str):
+            return Page(after, rejected=[rejection(page, response)])
+        try:
+            content = read_page(response, source=self.kind, label=self.label, token=self._web.token)
+        except NotAllowed as error:
+            return Page(after, rejected=[rejection(page, error)])
+        return Page(after, content.found, content.rejected)
+
+
+def _child(parent: str, address: str, stack: list[tuple[str, int]], opened: int) -> str:
+    """Return the address of a sitemap to open next. Raise BadUrl when it may not be opened."""
+    url = join(parent, address)
+    if url in [above for above, _ in stack]:
+        raise BadUrl("the sitemap leads back to itself")
+    if len(stack) >= MAX_DEPTH:
+        raise BadUrl(f"sitemaps are nested more than {MAX_DEPTH} deep")
+    if opened >= MAX_SITEMAPS:
+        raise BadUrl(f"more than {MAX_SITEMAPS} sitemaps")
+    return url
+
+
+def _joined(base: str, address: str) -> str:
+    if not address:
+        raise BadUrl("an entry without <loc>")
+    return join(base, address)
+
+
+def _cursor(stack: list[tuple[str, int]], opened: int) -> Cursor:
+    return {"stack": [[url, done] for url, done in stack], "opened": opened}

@@ -1,0 +1,244 @@
+"""Lists of addresses: txt, csv, tsv, jsonl and parquet files, local or from the web."""
+
+import codecs
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from crawler.errors import BadUrl, SourceRefused
+from crawler.sources.base import (
+    MAX_LABEL,
+    Cursor,
+    Found,
+    Option,
+    Page,
+    Source,
+    clean,
+    provenance,
+    rejection,
+)
+from crawler.sources.roots import inside_roots, local_path
+from crawler.sources.urls import list_files
+from crawler.sources.urls.parquet import ParquetList
+from crawler.sources.urls.rows import Row, RowReader, named_column, required_column
+from crawler.sources.urls.text import (
+    TextList,
+    check_text,
+    encoding_of,
+    looks_like_an_address,
+    must_be_recoded,
+)
+from crawler.sources.web import is_web, web_location
+from crawler.urls import canonical, file_url, path_of
+
+SUFFIXES = {
+    ".txt": "txt",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
+PARQUET_MAGIC = b"PAR1"
+# A list that has changed each time it is looked at is read again from the start so often.
+MAX_RESTARTS = 3
+
+# The names of columns that are taken as each key of the provenance.
+PROVENANCE_COLUMNS = {
+    "source_id": ("source_id", "id"),
+    "landing_page": ("landing_page", "page_url", "source_url", "foreign_landing_url"),
+    "title": ("title", "caption", "alt", "alt_text"),
+    "creator": ("creator", "author", "photographer", "artist"),
+    "licence": ("licence", "license"),
+    "licence_url": ("licence_url", "license_url"),
+    "attribution": ("attribution", "credit"),
+}
+
+
+class UrlsSource(Source):
+    """A list of picture addresses, with licence, title, creator and the like as provenance.
+
+    Text lists may be packed with gzip. Local lists may name local files inside CRAWL_FOLDER_ROOTS.
+    Cursors are those of the reader with `list` (which contents they belong to) and `restarts`.
+    """
+
+    kind = "urls"
+    title = "list of URLs"
+    place = "a list of URLs (txt, csv, tsv, jsonl, parquet; also .gz; a path or URL)"
+    takes_path = True
+    known_options = (
+        Option("url_column", str, "the column with the addresses (url, or the only one)"),
+        Option("label_column", str, "the column with the class labels"),
+        Option("encoding", str, "the encoding of the list", default="utf-8"),
+        Option("delimiter", str, "one character, instead of the comma or tab", default=""),
+        Option("format", str, "the format, when the name does not tell it", choices=FORMATS),
+    )
+
+    @classmethod
+    def fit(cls, location: str) -> int:
+        return 3 if _suffix(location) in SUFFIXES else 0
+
+    def check(self) -> None:
+        self._format()
+        self._named_encoding()
+        delimiter = self.options["delimiter"]
+        if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise SourceRefused("options.delimiter", "must be one character that is no quote")
+        if is_web(self.location):
+            web_location(self.location)
+            return
+        path = self._local_file()
+        if self._format() == "parquet":
+            self._wanted(ParquetList(path).columns)
+            return
+        head, encoding = self._sample(path)
+        if must_be_recoded(head, encoding):
+            head, encoding = list_files.recode(head, encoding), "utf-8"
+        check_text(head, encoding)
+        self._wanted(self._text_list(io.BytesIO(head), encoding).columns)
+
+    def walk(self, cursor: Cursor | None) -> Iterator[Page]:
+        self.check()
+        path, contents = self._fetched(cursor)
+        restarts = cursor["restarts"] if cursor else 0
+        if cursor and cursor["list"] != contents:
+            cursor = None
+            restarts += 1
+            if restarts > MAX_RESTARTS:
+                raise SourceRefused("location", "the list keeps changing while it is read")
+        reader = self._reader(path)
+        wanted = self._wanted(reader.columns)
+        for row in reader.rows(cursor, list(dict.fromkeys(wanted.values()))):
+            after = {**row.cursor, "list": contents, "restarts": restarts}
+            yield self._step(row, after, wanted)
+
+    def _step(self, row: Row, after: Cursor, wanted: dict[str, str]) -> Page:
+        if row.problem:
+            return Page(after, rejected=[rejection(f"row {row.number}: {row.seen}", row.problem)])
+        if row.values is None:
+            return Page(after)
+        values = {name: row.values.get(column) for name, column in wanted.items()}
+        address, label = values.pop("url"), values.pop("label", None)
+        try:
+            url = self._address(address)
+        except BadUrl as error:
+            seen = "" if address is None else address
+            return Page(after, rejected=[rejection(f"row {row.number}: {seen}", error)])
+        found = Found(
+            url=url,
+            label=clean(label, MAX_LABEL) if label is not None else "",
+            provenance=provenance(source=self.kind, **values),
+        )
+        return Page(after, [found])
+
+    def _address(self, value: object) -> str:
+        """Return the address in a cell. Raise BadUrl."""
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if value is None or value == "":
+            raise BadUrl("there is no address in this row")
+        if not isinstance(value, str):
+            raise BadUrl("the address is no text")
+        text = value.strip()
+        if text[:8].lower() != "file:///" and (text[:1] != "/" or text[:2] == "//"):
+            return canonical(text)
+        path = path_of(text) if text[0] != "/" else Path(text)
+        if is_web(self.location):
+            raise BadUrl("a list from the web may not name files of this machine")
+        if "\0" in str(path) or not inside_roots(path):
+            raise BadUrl("the file is outside CRAWL_FOLDER_ROOTS")
+        return file_url(path.resolve())
+
+    def _wanted(self, columns: Sequence[str]) -> dict[str, str]:
+        """Return the columns to read, by what they mean. Raise SourceRefused for a missing one."""
+        wanted = {"url": self._url_column(columns)}
+        if label_column := self.options["label_column"]:
+            wanted["label"] = required_column(columns, label_column, "label_column")
+        for meaning, names in PROVENANCE_COLUMNS.items():
+            there = (named_column(columns, name) for name in names)
+            column = next((name for name in there if name and name not in wanted.values()), None)
+            if column:
+                wanted[meaning] = column
+        return wanted
+
+    def _url_column(self, columns: Sequence[str]) -> str:
+        named = self.options["url_column"]
+        if named is None and len(columns) == 1:
+            return columns[0]
+        try:
+            return required_column(columns, "url" if named is None else named, "url_column")
+        except SourceRefused as refused:
+            if any(map(looks_like_an_address, columns)):
+                hint = "; the first row holds an address: does the list lack a row of column names?"
+                raise SourceRefused(refused.field, refused.message + hint) from None
+            raise
+
+    def _format(self) -> str:
+        format = self.options["format"] or SUFFIXES.get(_suffix(self.location))
+        if format is None:
+            raise SourceRefused(
+                "options.format",
+                f"the name of the list does not tell its format; say one of {', '.join(FORMATS)}",
+            )
+        if format == "parquet" and self.location.partition("?")[0].lower().endswith(".gz"):
+            raise SourceRefused("location", "Parquet files are not packed again; unpack it")
+        return str(format)
+
+    def _named_encoding(self) -> str:
+        name = self.options["encoding"]
+        try:
+            known = codecs.lookup(name)
+            "\n".encode(name).decode(name)
+        except (LookupError, UnicodeError, ValueError):
+            raise SourceRefused(
+                "options.encoding", f"{name!r:.50} is no text encoding that Python knows"
+            ) from None
+        return "utf-8" if known.name == "utf-8-sig" else known.name
+
+    def _local_file(self) -> Path:
+        path = local_path(self.location)
+        if not path.is_file():
+            raise SourceRefused("location", f"there is no file {path} on this machine")
+        return path
+
+    def _fetched(self, cursor: Cursor | None) -> tuple[Path, str]:
+        """Return the list on this machine, and a key that changes with its contents."""
+        if not is_web(self.location):
+            path = self._local_file()
+            return path, f"{path.stat().st_size} bytes"
+        if cursor and (kept := list_files.kept(cursor["list"])):
+            return kept, cursor["list"]
+        return list_files.download(web_location(self.location), progress=self.progress)
+
+    def _reader(self, path: Path) -> RowReader:
+        if self._format() == "parquet":
+            return ParquetList(path)
+        head, encoding = self._sample(path)
+        recode_from = encoding if must_be_recoded(head, encoding) else None
+        plain = list_files.plain(path, recode_from=recode_from, progress=self.progress)
+        if recode_from:
+            head, encoding = list_files.recode(head, encoding), "utf-8"
+        check_text(head, encoding)
+        return self._text_list(plain.open("rb", buffering=list_files.BLOCK_BYTES), encoding)
+
+    def _sample(self, path: Path) -> tuple[bytes, str]:
+        """Return the first bytes of a text list and its encoding."""
+        head = list_files.sample(path)
+        if head.startswith(PARQUET_MAGIC):
+            raise SourceRefused("options.format", 'it is a Parquet file; say "parquet"')
+        return head, encoding_of(head, self._named_encoding())
+
+    def _text_list(self, file: IO[bytes], encoding: str) -> TextList:
+        return TextList(
+            file, format=self._format(), encoding=encoding, delimiter=self.options["delimiter"]
+        )
+
+
+def _suffix(location: str) -> str:
+    """Return the suffix of a list's name, without that of its packing."""
+    path = location.partition("?")[0] if is_web(location) else location
+    name = PurePosixPath(path.lower())
+    return name.with_suffix("").suffix if name.suffix == ".gz" else name.suffix
