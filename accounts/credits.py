@@ -10,7 +10,6 @@ Lock order: the credit account comes after everything else that a transaction lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from django.db import connection, transaction
 from accounts.errors import InsufficientCredits
 from accounts.models import CreditAccount, CreditTransaction, Profile
 from accounts.models.credits import TransactionType
+from pixsim.core.invariants import Finding, Invariant, examine
 
 # Only if it does not go below zero. A line is written for every change of a balance.
 CHANGE = """
@@ -31,15 +31,20 @@ RETURNING id, current_balance
 
 LOCK = "SELECT current_balance FROM credit_accounts WHERE user_id = %(profile)s FOR NO KEY UPDATE"
 
-BALANCES_UNEXPLAINED = """
-SELECT account.id, account.user_id, account.current_balance, coalesce(sum(line.amount), 0)
-FROM credit_accounts account
-LEFT JOIN credit_transactions line
-    ON line.account_id = account.id AND line.status = 'completed'
-GROUP BY account.id
-HAVING account.current_balance <> coalesce(sum(line.amount), 0)
-ORDER BY account.id LIMIT %(limit)s
-"""
+LEDGER_ADDS_UP = Invariant(
+    "ledger-adds-up",
+    "A credit balance is the sum of its ledger.",
+    """
+    SELECT account.user_id AS profile, account.current_balance AS balance,
+        coalesce(sum(line.amount), 0) AS ledger
+    FROM credit_accounts account
+    LEFT JOIN credit_transactions line
+        ON line.account_id = account.id AND line.status = 'completed'
+    GROUP BY account.id
+    HAVING account.current_balance <> coalesce(sum(line.amount), 0)
+    """,
+    subject="credits",
+)
 
 # An account that stood before the ledger did explains its balance with an opening line.
 OPENING = """
@@ -51,20 +56,10 @@ SELECT account.id, account.user_id, 'adjustment', %(description)s,
 FROM credit_accounts account
 LEFT JOIN credit_transactions line
     ON line.account_id = account.id AND line.status = 'completed'
-WHERE account.id = ANY(%(accounts)s)
 GROUP BY account.id
+HAVING account.current_balance <> coalesce(sum(line.amount), 0)
 ON CONFLICT DO NOTHING
 """
-
-
-@dataclass(frozen=True)
-class Unexplained:
-    """An account whose balance is not the sum of its ledger."""
-
-    account_id: UUID
-    profile_id: UUID
-    balance: int
-    ledger: int
 
 
 def open_account(profile: Profile) -> CreditAccount:
@@ -156,20 +151,18 @@ def release(*, reference: str) -> int:
     return -held.amount
 
 
-def unexplained(*, limit: int = 20) -> list[Unexplained]:
-    """Accounts whose balance is not the sum of their ledger; empty when all is well."""
-    with connection.cursor() as cursor:
-        cursor.execute(BALANCES_UNEXPLAINED, {"limit": limit})
-        return [Unexplained(*row) for row in cursor.fetchall()]
+def check() -> Finding:
+    """Return the accounts whose balance is not the sum of their ledger."""
+    [finding] = examine([LEDGER_ADDS_UP])
+    return finding
 
 
-def explain_openings(found: list[Unexplained], *, description: str) -> int:
-    """Write the missing opening line of accounts that were carried over; how many were written."""
+def explain_openings(*, description: str) -> int:
+    """Write the missing difference of each account to its ledger, once per account; return how
+    many lines were written.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            OPENING,
-            {"accounts": [each.account_id for each in found], "description": description},
-        )
+        cursor.execute(OPENING, {"description": description})
         return int(cursor.rowcount)
 
 

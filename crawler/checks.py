@@ -1,9 +1,9 @@
-"""What always holds for crawl jobs, their chunks, candidates and images (see `jobs.queue.ops.check`).
+"""What always holds for crawl jobs, their chunks, candidates and images.
 
 Counters are proved for jobs that were planned here: rows of older systems came as they were.
 """
 
-from jobs.queue.ops.check import Invariant
+from pixsim.core.invariants import Invariant
 
 PLANNED = """(job.total_chunks > 0 OR job.status <> 'pending')
           AND EXISTS (SELECT 1 FROM crawl_sources source WHERE source.job_id = job.id)"""

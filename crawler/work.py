@@ -6,9 +6,9 @@ from typing import Any
 from crawler import checks, chunk_worker, counters, discovery, maintenance, missing_source, services
 from crawler.models import CrawlSource, JobChunk
 from jobs.queue.kinds import Kind, Left
-from jobs.queue.ops.check import Invariant
 from jobs.queue.ops.maintenance import Chore
 from jobs.queue.work import Ending, Work
+from pixsim.core.invariants import Invariant
 
 JOB_IS_OPEN = """EXISTS (
     SELECT 1 FROM crawl_jobs job

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from crawler.checks import CHUNK_INVARIANTS
-from pixsim.schema.invariants import Invariant
+from accounts import credits
+from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.ops.check import invariants_of
+from pixsim.core.invariants import Invariant
 from pixsim.schema.plugins import Plugin
 from pixsim.schema.target_parsing import Key
 
 SECRETS = ("password", "jwt_token", "api_key", "api_key_paid", "cookies")
 
-INVARIANTS: Mapping[Key, Sequence[Invariant]] = {
+OF_PIXSIM: Mapping[Key, Sequence[Invariant]] = {
     ("providers", "0005_submission_account_required"): [
         Invariant(
             "submission-account",
@@ -42,10 +44,14 @@ INVARIANTS: Mapping[Key, Sequence[Invariant]] = {
             ),
         )
     ],
-    ("crawler", "0008_foreign_keys"): [
-        Invariant(each.name, each.sentence, each.sql) for each in CHUNK_INVARIANTS
-    ],
+    ("accounts", "0012_ledger_unique"): [credits.LEDGER_ADDS_UP],
 }
+
+OF_KINDS: Mapping[str, Key] = {
+    "crawler": ("crawler", "0008_foreign_keys"),
+    "jobs": ("jobs", "0010_work_indexes"),
+}
+"""App of a work table → the migration since which the invariants of its kinds hold."""
 
 
 class PixsimPlugin(Plugin):
@@ -54,4 +60,12 @@ class PixsimPlugin(Plugin):
     name = "pixsim"
 
     def invariants(self) -> Mapping[Key, Sequence[Invariant]]:
-        return INVARIANTS
+        found = {key: list(several) for key, several in OF_PIXSIM.items()}
+        for kind in all_kinds():
+            found.setdefault(OF_KINDS[kind.model._meta.app_label], []).extend(_lasting(kind))
+        return found
+
+
+def _lasting(kind: Kind) -> list[Invariant]:
+    """Return what holds of the kind's rows whether a worker runs or not."""
+    return [each for each in invariants_of(kind) if not each.needs_worker]

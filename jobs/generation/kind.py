@@ -13,9 +13,9 @@ from jobs.generation import allocation
 from jobs.generation.dispatcher import Pump
 from jobs.models import Job
 from jobs.queue.kinds import Kind, Left
-from jobs.queue.ops.check import Invariant
 from jobs.queue.ops.maintenance import Chore, Options, Result, Tick
 from pixsim.core.db.sql import fetch
+from pixsim.core.invariants import Invariant
 from providers import credits as provider_credits
 from providers import submissions, webhooks
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +11,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from jobs.queue.ops.check import Finding
 from jobs.queue.ops.maintenance import Tick
 from jobs.queue.ops.status import KindStatus
+from pixsim.core.invariants import Finding
 
 
 def status_tables(status: KindStatus) -> str:
@@ -58,9 +57,8 @@ def status_tables(status: KindStatus) -> str:
 def finding_lines(finding: Finding) -> str:
     """One line for an invariant that holds; for a broken one the rows follow."""
     verdict = "ok    " if finding.holds else "BROKEN"
-    lines = [f"{verdict} {finding.kind}: {finding.name}: {finding.sentence}"]
-    for row in finding.rows:
-        lines.append("         " + ", ".join(f"{name}={value}" for name, value in row.items()))
+    lines = [f"{verdict} {finding.invariant.subject}: {finding.name}: {finding.invariant.sentence}"]
+    lines += [f"         {row}" for row in finding.row_texts()]
     if finding.more:
         lines.append("         … and more")
     return "\n".join(lines)
@@ -68,7 +66,16 @@ def finding_lines(finding: Finding) -> str:
 
 def finding_dict(finding: Finding) -> dict[str, Any]:
     """For JSON."""
-    return {**asdict(finding), "holds": finding.holds}
+    return {
+        "kind": finding.invariant.subject,
+        "name": finding.name,
+        "sentence": finding.invariant.sentence,
+        "holds": finding.holds,
+        "rows": finding.rows,
+        "count": finding.count,
+        "more": finding.more,
+        "seconds": finding.seconds,
+    }
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from django.utils.module_loading import import_string
 from jobs.queue.items import WorkItem
 from jobs.queue.sql import ANY_READY
 from pixsim.core.db.sql import fetch
+from pixsim.core.invariants import Invariant
 
 if TYPE_CHECKING:
-    from jobs.queue.ops.check import Invariant
     from jobs.queue.ops.maintenance import Chore
     from jobs.queue.work import Ending, Work
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from pixsim.schema.invariants import Invariant
+from pixsim.core.invariants import Invariant
 from pixsim.schema.target_parsing import Key, Revisions
 
 

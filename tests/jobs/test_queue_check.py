@@ -128,7 +128,7 @@ BREAKAGES = [
         " available_at = now() - interval '1 minute' WHERE status = 'pending'",
     ),
     (
-        "strangers-adopted",
+        "unregistered-rows",
         "UPDATE job_chunks SET owner_id = NULL, ready_at = NULL,"
         " created_at = now() - interval '1 day', updated_at = now() - interval '1 minute'"
         " WHERE status = 'pending'",

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
 
 from accounts import credits
 from accounts.models import Profile
@@ -43,24 +44,19 @@ class Command(BaseCommand):
         getattr(self, f"_{action}")(**options)
 
     def _check(self, *, explain: str | None, **options: Any) -> None:
-        found = credits.unexplained()
-        while explain and found and credits.explain_openings(found, description=explain):
-            found = credits.unexplained()
+        if explain:
+            credits.explain_openings(description=explain)
+        finding = credits.check()
         if options["json"]:
-            rows = [
-                {"profile": str(each.profile_id), "balance": each.balance, "ledger": each.ledger}
-                for each in found
-            ]
-            self.stdout.write(json.dumps({"ok": not found, "unexplained": rows}))
-        for each in () if options["json"] else found:
-            self.stdout.write(
-                f"profile {each.profile_id}: the balance is {each.balance}, "
-                f"its ledger adds up to {each.ledger}"
-            )
-        if found:
+            answer = {"ok": finding.holds, "unexplained": finding.rows}
+            self.stdout.write(json.dumps(answer, cls=DjangoJSONEncoder))
+        else:
+            for row in finding.row_texts():
+                self.stdout.write(row)
+        if not finding.holds:
             raise CommandError(
-                "Balances are not what their ledgers say (the first 20 are shown). Nothing was "
-                "changed. `credits check --explain WHY` books the difference.",
+                f"{finding.count} balances are not the sums of their ledgers. "
+                "`credits check --explain WHY` books the difference, once per account.",
                 returncode=BROKEN,
             )
         if not options["json"]:

@@ -1,52 +1,18 @@
-"""The queue's promises, proved on the live database."""
+"""The queue's invariants, examined on the live database."""
 
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-
-from django.db import DataError, transaction
+from dataclasses import replace
 
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind
-from jobs.queue.ops.status import one_moment
 from jobs.queue.transitions import window_params
+from pixsim.core.invariants import Finding, Invariant, examine
 
-MAX_ROWS = 10
 GRACE_SECONDS = 10
 """What the sweeper repairs within a second or two may be broken for so long."""
 
-
-@dataclass(frozen=True)
-class Invariant:
-    """Something that always holds. `sql` selects the rows that break it.
-
-    It is rendered for a kind (see `Kind.sql`), and may use the parameters `grace` (seconds),
-    `windows` (tier → window, JSON) and `max_retries`.
-    """
-
-    name: str
-    sentence: str
-    sql: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of one invariant; no `rows`: it holds."""
-
-    kind: str
-    name: str
-    sentence: str
-    seconds: float
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    more: bool = False
-    """Whether there are more than the MAX_ROWS that `rows` shows."""
-
-    @property
-    def holds(self) -> bool:
-        return not self.rows
-
-
+# Rendered for a kind (see `Kind.sql`), with the parameters `grace` (seconds), `windows` (tier →
+# window, JSON) and `max_retries`.
 INVARIANTS = (
     Invariant(
         "processing-leased",
@@ -58,6 +24,7 @@ INVARIANTS = (
           AND (lease_id IS NULL OR lease_expires_at IS NULL OR ready_at IS NULL
                OR started_at IS NULL)
         """,
+        needs_worker=True,
     ),
     Invariant(
         "pending-unleased",
@@ -119,6 +86,7 @@ INVARIANTS = (
         WHERE status = 'processing' AND ({rescuable})
           AND lease_expires_at < now() - make_interval(secs => %(grace)s)
         """,
+        needs_worker=True,
     ),
     Invariant(
         "due-released",
@@ -128,16 +96,18 @@ INVARIANTS = (
         WHERE held AND status = 'pending' AND ({runnable})
           AND available_at < now() - make_interval(secs => %(grace)s)
         """,
+        needs_worker=True,
     ),
     Invariant(
-        "strangers-adopted",
-        "A row that was inserted or revived by hand is taken in within seconds (else: does a "
+        "unregistered-rows",
+        "A row that was inserted or revived by hand is registered within seconds (else: does a "
         "worker run?).",
         """
         SELECT id, created_at, updated_at FROM {table}
         WHERE status = 'pending' AND ready_at IS NULL AND NOT held AND owner_id IS NULL
           AND greatest(created_at, updated_at) < now() - make_interval(secs => %(grace)s)
         """,
+        needs_worker=True,
     ),
     Invariant(
         "retries-limited",
@@ -146,47 +116,19 @@ INVARIANTS = (
     ),
 )
 
-SOME = "SELECT * FROM ([broken]) AS broken LIMIT %(rows)s"
-
 
 def check(kinds: Iterable[Kind]) -> list[Finding]:
-    """Look for rows that break an invariant of these kinds or of the queue, all at one moment.
-
-    Reads whole tables in one snapshot, which slows claims while it lasts: seconds with millions
-    of items.
-    """
-    with one_moment() as cursor:
-        return [
-            _examine(cursor, kind, invariant)
-            for kind in kinds
-            for invariant in (*INVARIANTS, *kind.invariants())
-        ]
+    """Examine the invariants of these kinds: the queue's and their own."""
+    return examine(invariant for kind in kinds for invariant in invariants_of(kind))
 
 
-def _examine(cursor: Any, kind: Kind, invariant: Invariant) -> Finding:
-    began = time.monotonic()
-    rows = _broken_rows(cursor, kind, invariant)
-    return Finding(
-        kind=kind.name,
-        name=invariant.name,
-        sentence=invariant.sentence,
-        seconds=time.monotonic() - began,
-        rows=rows[:MAX_ROWS],
-        more=len(rows) > MAX_ROWS,
-    )
-
-
-def _broken_rows(cursor: Any, kind: Kind, invariant: Invariant) -> list[dict[str, Any]]:
-    params = {
-        "rows": MAX_ROWS + 1,
-        "grace": GRACE_SECONDS,
-        "max_retries": MAX_RETRIES,
-        **window_params(),
-    }
-    try:
-        with transaction.atomic():
-            cursor.execute(kind.sql(SOME.replace("[broken]", invariant.sql)), params)
-            names = [column.name for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    except DataError as error:  # a value that cannot be read is no value the queue wrote
-        return [{"error": str(error).strip()}]
+def invariants_of(kind: Kind) -> list[Invariant]:
+    """Return what always holds of the kind's rows: the queue's invariants, then its own."""
+    params = {"grace": GRACE_SECONDS, "max_retries": MAX_RETRIES, **window_params()}
+    return [
+        *(
+            replace(each, sql=kind.sql(each.sql), params=params, subject=kind.name)
+            for each in INVARIANTS
+        ),
+        *(replace(each, subject=kind.name) for each in kind.invariants()),
+    ]

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
-
 from jobs.queue.kinds import Kind
+from pixsim.core.db.sql import one_moment
 from pixsim.core.priority import PRIORITIES
 
 EXACT_UP_TO = 50_000
@@ -273,19 +272,6 @@ def snapshot(kind: Kind) -> KindStatus:
             table=_table(cursor, kind),
             notes=list(kind.notes()),
         )
-
-
-@contextmanager
-def one_moment() -> Iterator[Any]:
-    """A cursor that only reads, and sees the database as it is at one moment.
-
-    Inside a transaction of the caller it sees what that sees.
-    """
-    joins = connection.in_atomic_block
-    with transaction.atomic(), connection.cursor() as cursor:
-        if not joins:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield cursor
 
 
 @contextmanager

@@ -4,12 +4,13 @@ Django binds parameters on the client, so the server plans every statement anew;
 more than running most of these. On a cursor of psycopg's own they are planned once per connection.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 PREPARE_AFTER = 2
 """Executions of a statement on a connection after which it is prepared."""
@@ -32,3 +33,16 @@ def fetch(
     with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         cursor.execute(statement.encode(), params, prepare=False if plan_anew else None)
         return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def one_moment(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[Any]:
+    """Yield a cursor that only reads, and sees the database as it is at one moment.
+
+    Inside a transaction of the caller it sees what that transaction sees.
+    """
+    joins = connections[using].in_atomic_block
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        if not joins:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield cursor

@@ -354,7 +354,7 @@ def test_what_a_job_cost_that_may_have_been_charged_is_settled_by_a_button(
     data = {"action": "settle_released", "_selected_action": [job.pk for job in jobs]}
     assert "1 settled" in admin_client.post(LIST, data, follow=True).content.decode()
     assert credits.balance(ada) == 998
-    assert credits.unexplained() == []
+    assert credits.check().rows == []
     page = admin_client.get(page_of(jobs[1])).content.decode()
     assert "2 credits given back" in page
     assert "Settle:" not in page

@@ -88,7 +88,7 @@ def test_a_worker_that_dies_at_a_step_loses_nothing_and_pays_nothing_twice(
     )
     assert not ProviderSubmission.objects.filter(status__in=["pending", "accepted", "unknown"])
     assert credits.balance(ada) == 998
-    assert credits.unexplained() == []
+    assert credits.check().rows == []
     assert [one for one in check([kind_named("generation")]) if not one.holds] == []
 
 

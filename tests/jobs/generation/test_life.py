@@ -45,7 +45,7 @@ def _all_is_in_order():
     yield
     broken = [one for one in check([kind_named("generation")]) if not one.holds]
     assert broken == []
-    assert credits.unexplained() == []
+    assert credits.check().rows == []
 
 
 def submissions(job: Job) -> list[ProviderSubmission]:

@@ -131,7 +131,7 @@ def test_a_webhook_may_overtake_the_answer_to_the_call(fake, account, ada) -> No
     submission = ProviderSubmission.objects.get()
     assert (submission.status, submission.polls >= 1) == ("succeeded", True)
     assert fake.accepted_by_reference == {submission.reference: 1}
-    assert (credits.balance(ada), credits.unexplained()) == (998, [])
+    assert (credits.balance(ada), credits.check().rows) == (998, [])
 
 
 @pytest.mark.parametrize(
@@ -189,14 +189,14 @@ class TestLateResults:
         assert (job.error_message, job.error_class, job.cost) == (None, None, 2)
         assert (job.asset.user, fake.requests["submit"]) == (ada.user, 1)
         assert ProviderSubmission.objects.get().status == "succeeded"
-        assert (credits.balance(ada), credits.unexplained()) == (998, [])
+        assert (credits.balance(ada), credits.check().rows) == (998, [])
         assert _broken() == []
 
     def test_are_paid_for_as_far_as_credits_go(self, fake, ada, timed_out) -> None:
         credits.hold(profile=ada, amount=999, description="spent", reference="spent")
         fake.finish("simple-1")
         assert _completed(timed_out).cost == 1
-        assert (credits.balance(ada), credits.unexplained()) == (0, [])
+        assert (credits.balance(ada), credits.check().rows) == (0, [])
         credits.release(reference="spent")
 
     def test_change_nothing_when_the_job_was_started_anew(self, fake, ada, timed_out) -> None:
@@ -244,7 +244,7 @@ class TestLateResults:
         fake.finish("simple-1")
         job = _completed(job)
         assert (job.error_class, job.cost, credits.balance(ada)) == (None, 2, 998)
-        assert (credits.unexplained(), _broken()) == ([], [])
+        assert (credits.check().rows, _broken()) == ([], [])
 
 
 def test_without_an_address_or_a_secret_none_is_asked_for(fake, account, settings) -> None:
