@@ -44,7 +44,7 @@ OF_PIXSIM: Mapping[Key, Sequence[Invariant]] = {
             ),
         )
     ],
-    ("accounts", "0012_ledger_unique"): [credits.LEDGER_ADDS_UP],
+    ("accounts", "0012_ledger_unique"): [credits.USED_LEDGER_ADDS_UP],
 }
 
 OF_KINDS: Mapping[str, Key] = {

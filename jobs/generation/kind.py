@@ -161,7 +161,7 @@ INVARIANTS = (
         """,
     ),
     Invariant(
-        "holds-settled",
+        "holds-closed",
         "A job that has ended holds no credits, unless whether it was charged is undecided.",
         f"""
         SELECT item.id, item.status, hold.amount FROM jobs item

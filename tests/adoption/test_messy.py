@@ -28,7 +28,7 @@ def head(sql, db):
         call_command("migrate", database=ALIAS, verbosity=0)
         verified = db("verify", "--json").json
         assert [f"{one['table']}.{one['name']}" for one in verified["differences"]] == list(own)
-        assert verified["promises"] == []
+        assert verified["invariants"] == []
         foretold = {
             (each["table"], each["reason"]): each["rows"] for each in report.json["quarantine"]
         }

@@ -109,9 +109,9 @@ BREAKAGES = [
     ("processing-leased", "UPDATE job_chunks SET lease_id = NULL WHERE status = 'processing'"),
     ("processing-leased", "UPDATE job_chunks SET ready_at = NULL WHERE status = 'processing'"),
     ("pending-unleased", "UPDATE job_chunks SET lease_id = 7 WHERE status = 'pending'"),
-    ("ended-let-go", "UPDATE job_chunks SET ready_at = now() WHERE status = 'completed'"),
-    ("ended-let-go", "UPDATE job_chunks SET lease_id = 7 WHERE status = 'completed'"),
-    ("ended-let-go", "UPDATE job_chunks SET finished_at = NULL WHERE status = 'completed'"),
+    ("ended-holds-nothing", "UPDATE job_chunks SET ready_at = now() WHERE status = 'completed'"),
+    ("ended-holds-nothing", "UPDATE job_chunks SET lease_id = 7 WHERE status = 'completed'"),
+    ("ends-registered", "UPDATE job_chunks SET finished_at = NULL WHERE status = 'completed'"),
     (
         "held-not-ready",
         "ALTER TABLE job_chunks DROP CONSTRAINT ck_job_chunks_held_not_ready;"
@@ -123,7 +123,7 @@ BREAKAGES = [
         " WHERE status = 'processing'",
     ),
     (
-        "due-released",
+        "due-resumed",
         "UPDATE job_chunks SET held = TRUE, ready_at = NULL,"
         " available_at = now() - interval '1 minute' WHERE status = 'pending'",
     ),

@@ -83,12 +83,14 @@ BROKEN = {
         "pending-unleased: expected: A pending item has no lease. Found 1 rows where not: id=",
     ),
     "generation that ended and is ready": (
-        f"{WORK} UPDATE jobs SET status = 'failed', ready_at = now()",
-        "ended-let-go: expected: An item that has ended holds nothing",
+        f"{WORK} UPDATE jobs SET status = 'failed', ready_at = now(), completed_at = now()",
+        "ended-holds-nothing: expected: An item that has ended holds nothing",
     ),
     "balance that its ledger does not explain": (
         "INSERT INTO profiles (id, email) VALUES (gen_random_uuid(), 'c@b.example');"
-        "INSERT INTO credit_accounts (user_id, current_balance) SELECT id, 7 FROM profiles",
+        "INSERT INTO credit_accounts (user_id, current_balance) SELECT id, 7 FROM profiles;"
+        "INSERT INTO credit_transactions (account_id, user_id, type, description, amount,"
+        " balance_after, reference) SELECT id, user_id, 'bonus', '', 5, 5, 'r' FROM credit_accounts",
         "ledger-adds-up: expected: A credit balance is the sum of its ledger. Found 1 rows where "
         "not: profile=",
     ),

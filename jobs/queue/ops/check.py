@@ -34,20 +34,28 @@ INVARIANTS = (
         WHERE status = 'pending' AND (lease_id IS NOT NULL OR lease_expires_at IS NOT NULL)
         """,
     ),
+    Invariant(
+        "ended-holds-nothing",
+        "An item that has ended holds nothing: no lease, no place, no schedule.",
+        """
+        SELECT id, status, lease_id, lease_expires_at, ready_at, held, available_at, {finished}
+        FROM {table}
+        WHERE status NOT IN ('pending', 'processing') AND {finished} IS NOT NULL
+          AND (lease_id IS NOT NULL OR lease_expires_at IS NOT NULL OR ready_at IS NOT NULL
+               OR held OR available_at IS NOT NULL)
+        """,
+    ),
     # `started_at` says that the queue had it: rows of older systems know no `finished_at`.
     Invariant(
-        "ended-let-go",
-        "An item that has ended holds nothing: no lease, no place, no schedule; it says when it "
-        "ended.",
+        "ends-registered",
+        "An item that was ended by hand is registered within seconds (else: does a worker run?).",
         """
-        SELECT id, status, lease_id, lease_expires_at, ready_at, held, available_at, started_at,
-               {finished}
-        FROM {table}
-        WHERE status NOT IN ('pending', 'processing')
+        SELECT id, status, lease_id, ready_at, held, available_at, started_at FROM {table}
+        WHERE status NOT IN ('pending', 'processing') AND {finished} IS NULL
           AND (lease_id IS NOT NULL OR lease_expires_at IS NOT NULL OR ready_at IS NOT NULL
-               OR held OR available_at IS NOT NULL
-               OR (started_at IS NOT NULL AND {finished} IS NULL))
+               OR held OR available_at IS NOT NULL OR started_at IS NOT NULL)
         """,
+        needs_worker=True,
     ),
     Invariant(
         "held-not-ready",
@@ -89,8 +97,8 @@ INVARIANTS = (
         needs_worker=True,
     ),
     Invariant(
-        "due-released",
-        "An item whose time has come is let in within seconds (else: does a worker run?).",
+        "due-resumed",
+        "An item whose time has come is resumed within seconds (else: does a worker run?).",
         """
         SELECT id, available_at, retry_count FROM {table} item
         WHERE held AND status = 'pending' AND ({runnable})
