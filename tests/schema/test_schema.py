@@ -1,6 +1,4 @@
-"""`db schema`: the schema as SQL that makes it again, and as a picture; fresh or said to be stale."""
-
-from xml.etree import ElementTree
+"""`db schema`: the schema as SQL that makes it again, and as a diagram; fresh or said to be stale."""
 
 import pytest
 from django.core.management import call_command
@@ -79,7 +77,7 @@ def test_whatever_a_schema_has_is_written_so_that_it_is_made_again(shop, db, sql
     assert db("schema").out == text
 
 
-def test_the_picture_has_every_table_and_key(packages, database, db, tmp_path):
+def test_the_diagram_has_every_table_and_key(packages, database, db, tmp_path):
     key = 'models.ForeignKey("shop.Pen", models.CASCADE, null=True)'
     cap = (
         'migrations.CreateModel("Cap", [("id", models.AutoField(primary_key=True)), '
@@ -89,23 +87,36 @@ def test_the_picture_has_every_table_and_key(packages, database, db, tmp_path):
     packages.write("shop", "0002_cap", migration(cap, depends=[("shop", "0001_initial")]))
     packages.models("shop", f"{MODELS}\nclass Cap(models.Model):\n    pen = {key}\n")
     assert db("schema", "--write", str(tmp_path / "docs")).code == 0
-    svg = (tmp_path / "docs" / "images" / "tables.svg").read_text()
-    root = ElementTree.fromstring(svg)
-    texts = ["".join(each.itertext()) for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "Writes. <Lies> & tells." in texts
-    assert {"shop_pen", "shop_cap", "pen_id → shop_pen", "spare_for_id → shop_cap"} <= {*texts}
-    assert svg.count('class="line"') == 2
+    page = (tmp_path / "docs" / "DATABASE_DIAGRAM.md").read_text()
+    assert page.endswith(
+        """
+```mermaid
+erDiagram
+    %% shop
+    "shop_pen" {
+        integer id PK
+    }
+    "shop_cap" {
+        integer id PK
+        integer pen_id FK
+        integer spare_for_id FK
+    }
+    "shop_cap" }o--o| "shop_pen" : "pen_id"
+    "shop_cap" }o--|| "shop_cap" : "spare_for_id"
+```
+"""
+    )
 
 
 def test_files_that_are_stale_or_missing_are_said(shop, db, tmp_path):
     folder = str(tmp_path)
     assert db("schema", "--write", folder).out == (
-        f"Written: {folder}/DATABASE_SCHEMA.sql\nWritten: {folder}/images/tables.svg\n"
+        f"Written: {folder}/DATABASE_SCHEMA.sql\nWritten: {folder}/DATABASE_DIAGRAM.md\n"
     )
     fresh = db("schema", "--check", folder)
-    assert (fresh.code, fresh.out) == (0, "The schema's SQL and picture are fresh.\n")
+    assert (fresh.code, fresh.out) == (0, "The schema's SQL and diagram are fresh.\n")
 
-    (tmp_path / "images" / "tables.svg").unlink()
+    (tmp_path / "DATABASE_DIAGRAM.md").unlink()
     path = tmp_path / "DATABASE_SCHEMA.sql"
     path.write_text(path.read_text().replace("name text NOT NULL", "name text"))
     stale = db("schema", "--check", folder)
@@ -118,7 +129,7 @@ def test_files_that_are_stale_or_missing_are_said(shop, db, tmp_path):
         ": expected 'name text NOT NULL,  -- What it is called.', "
         "found 'name text,  -- What it is called.'."
     )
-    assert missing == f"{folder}/images/tables.svg is missing: run `manage.py db schema --write`."
+    assert missing == f"{folder}/DATABASE_DIAGRAM.md is missing: run `manage.py db schema --write`."
     assert db("schema", "--check", folder, "--json").json["stale"] == [changed, missing]
 
 

@@ -1,4 +1,4 @@
-"""A schema as SQL to read and to run: the tables by app, with what their models say of them."""
+"""A schema as SQL to read and to run: the tables by app, with the docstrings of their models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pixsim.schema.catalog import Column, Constraint, Schema, Sequence, Table, q
 from pixsim.schema.drift import BOOKKEEPING
 from pixsim.schema.ownership import own_apps
 
-ELSEWHERE = ""
-"""The app of a table that no model knows."""
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 RESERVED = re.compile(
     "all|analyse|analyze|and|any|array|as|asc|asymmetric|authorization|binary|both|case|"
@@ -28,28 +26,29 @@ RESERVED = re.compile(
     "symmetric|system_user|table|tablesample|then|to|trailing|true|union|unique|user|"
     "using|variadic|verbose|when|where|window|with"
 )
-"""Words that SQL keeps for itself."""
+"""Words that are no names in SQL unless they are quoted."""
 KINDS = ("primary key", "unique", "exclusion", "check", "foreign key")
 
 
 @dataclass(frozen=True)
-class About:
-    """What the models say of a table."""
+class TableDocs:
+    """The documentation of a table: its model's docstring and help texts."""
 
-    app: str = ELSEWHERE
-    sentence: str = ""
+    app: str = ""
+    """Empty for a table that no model has."""
+    summary: str = ""
     columns: Mapping[str, str] | None = None
     """Help texts by column."""
 
 
-def about_tables() -> dict[str, About]:
-    """By table, in the order of the apps: those of the project first."""
+def table_docs() -> dict[str, TableDocs]:
+    """Return the documentation of each table, those of the project's apps first."""
     ours = own_apps()
     configs = sorted(apps.get_app_configs(), key=lambda app: app.label not in ours)
     return {
-        model._meta.db_table: About(
+        model._meta.db_table: TableDocs(
             app=config.label,
-            sentence=_first_paragraph(model),
+            summary=_summary(model),
             columns={
                 field.column: str(field.help_text)
                 for field in model._meta.local_concrete_fields
@@ -62,17 +61,18 @@ def about_tables() -> dict[str, About]:
     }
 
 
-def in_order(schema: Schema, about: Mapping[str, About]) -> dict[str, list[Table]]:
-    """The tables by app; in an app a table comes after those that it refers to, as far as it goes."""
-    order: dict[str, list[Table]] = {each.app: [] for each in (*about.values(), About())}
-    app_of = {name: about.get(name, About()).app for name in schema.tables}
+def tables_by_app(schema: Schema, docs: Mapping[str, TableDocs]) -> dict[str, list[Table]]:
+    """Return the tables by app. In an app a table comes after those that it refers to, if no circle
+    of foreign keys prevents it."""
+    order: dict[str, list[Table]] = {each.app: [] for each in (*docs.values(), TableDocs())}
+    app_of = {name: docs.get(name, TableDocs()).app for name in schema.tables}
     placed: set[str] = set(BOOKKEEPING)
 
     def place(name: str) -> None:
         if name in placed:
             return
         placed.add(name)
-        for key in keys_of(schema.tables[name]):
+        for key in foreign_keys(schema.tables[name]):
             if app_of.get(key.to_table) == app_of[name]:
                 place(key.to_table)
         order[app_of[name]].append(schema.tables[name])
@@ -82,15 +82,15 @@ def in_order(schema: Schema, about: Mapping[str, About]) -> dict[str, list[Table
     return {app: tables for app, tables in order.items() if tables}
 
 
-def keys_of(table: Table) -> list[Constraint]:
-    """The foreign keys of the table, in the order of its columns."""
+def foreign_keys(table: Table) -> list[Constraint]:
+    """Return the foreign keys of the table, in the order of its columns."""
     places = {name: place for place, name in enumerate(table.columns)}
     found = [each for each in table.constraints.values() if each.kind == "foreign key"]
     return sorted(found, key=lambda each: [places[name] for name in each.columns])
 
 
-def as_sql(schema: Schema, about: Mapping[str, About], *, introduction: Iterable[str]) -> str:
-    """The whole schema as one script. Run in an empty database it makes the same schema.
+def as_sql(schema: Schema, docs: Mapping[str, TableDocs], *, introduction: Iterable[str]) -> str:
+    """Return a script that makes the schema in an empty database.
 
     The text is the same from every supported server.
     """
@@ -100,31 +100,31 @@ def as_sql(schema: Schema, about: Mapping[str, About], *, introduction: Iterable
         lines += ["", f"CREATE {kind} {_name(type_.name)} AS {type_.definition};"]
     for sequence in schema.sequences.values():
         if not sequence.owner:
-            words = ["CREATE SEQUENCE", _name(sequence.name), "AS", sequence.type]
-            lines += ["", f"{' '.join([*words, *_counting(sequence)])};"]
+            parts = ["CREATE SEQUENCE", _name(sequence.name), "AS", sequence.type]
+            lines += ["", f"{' '.join([*parts, *_counting(sequence)])};"]
     keys: list[str] = []
-    for app, tables in in_order(schema, about).items():
+    for app, tables in tables_by_app(schema, docs).items():
         for table in tables:
-            lines += ["", *_table(schema, table, about.get(table.name, About()), app)]
+            lines += ["", *_table(schema, table, docs.get(table.name, TableDocs()), app)]
             keys += _keys(table)
     if keys:
         lines += ["", "-- Foreign keys", *keys]
     return "\n".join(lines) + "\n"
 
 
-def _first_paragraph(model: type) -> str:
-    """Of what the class says of itself; empty if that is what Django wrote there."""
+def _summary(model: type) -> str:
+    """Return the first paragraph of the model's docstring; empty if Django wrote it."""
     text = inspect.getdoc(model) or ""
     if text.startswith(f"{model.__name__}("):
         return ""
     return " ".join(text.partition("\n\n")[0].split())
 
 
-def _table(schema: Schema, table: Table, about: About, app: str) -> Iterator[str]:
-    yield f"-- {app}: {about.sentence}" if about.sentence else f"-- {app}"
-    said = about.columns or {}
+def _table(schema: Schema, table: Table, docs: TableDocs, app: str) -> Iterator[str]:
+    yield f"-- {app}: {docs.summary}" if docs.summary else f"-- {app}"
+    comments = docs.columns or {}
     bodies = [
-        (f"{_name(column.name)} {_column(schema, column)}", said.get(column.name, ""))
+        (f"{_name(column.name)} {_column(schema, column)}", comments.get(column.name, ""))
         for column in table.columns.values()
     ]
     bodies += [
@@ -173,7 +173,7 @@ def _column(schema: Schema, column: Column) -> str:
 
 
 def _counting(sequence: Sequence | None) -> list[str]:
-    """How it counts, if not by one from one."""
+    """Return the options of the sequence, if it does not count by one from one."""
     if sequence is None or (sequence.increment, sequence.start, sequence.cycles) == (1, 1, False):
         return []
     cycle = ["CYCLE"] if sequence.cycles else []
@@ -181,7 +181,7 @@ def _counting(sequence: Sequence | None) -> list[str]:
 
 
 def _keys(table: Table) -> Iterator[str]:
-    for key in keys_of(table):
+    for key in foreign_keys(table):
         yield _added(table, key)
 
 
@@ -198,5 +198,5 @@ def _name(name: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without the line breaks that the server puts into CASE."""
+    """Return the text without the line breaks that the server puts into CASE."""
     return re.sub(r"\s*\n\s*", " ", text)
