@@ -13,6 +13,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Field, ManyToManyField
 
 from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import graph_order
 from pixsim.schema.targets import Plan
 
 COUNT_UP_TO = 1_000_000
@@ -118,10 +119,7 @@ def walk(
     """
     wanted = set(migrations)
     state = ProjectState(real_apps=loader.unmigrated_apps)
-    order = dict.fromkeys(
-        key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)
-    )
-    for key in order:
+    for key in graph_order(loader):
         migration = loader.graph.nodes[key]
         if migration in wanted:
             yield migration, state.clone()

@@ -92,12 +92,15 @@ def read_history(
     )
 
 
+def graph_order(loader: MigrationLoader) -> list[Key]:
+    """Return all migrations in the order in which an empty database applies them."""
+    leaves = loader.graph.leaf_nodes()
+    return list(dict.fromkeys(key for leaf in leaves for key in loader.graph.forwards_plan(leaf)))
+
+
 def pending(loader: MigrationLoader) -> list[Key]:
-    """What is not applied, in the order in which it would be, of all apps."""
-    plan = dict.fromkeys(
-        key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf)
-    )
-    return [key for key in plan if key not in loader.applied_migrations]
+    """Return what is not applied, in the order in which it would be."""
+    return [key for key in graph_order(loader) if key not in loader.applied_migrations]
 
 
 def heads(loader: MigrationLoader) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pixsim.schema import plugins
 from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import load_migrations
-from pixsim.schema.offline_sql import script
+from pixsim.schema.sql_collector import script
 from pixsim.schema.targets import plan_for, state_at
 from pixsim.schema.verbs import Context, Verb
 
