@@ -8,25 +8,22 @@ from django.db.models import Max
 from django.forms.models import BaseInlineFormSet
 from django.utils.functional import lazy
 
-from accounts import tiers
 from accounts.errors import LimitExceeded
 from crawler import services, sources
 from crawler.admin.fields import MAX_LABEL, LabelsField, OptionsField
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.fetch.tasks import Rules
-from crawler.models import CrawlJob, CrawlSource, JobChunk
-from crawler.planner import MIN_CHUNK
+from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
 from jobs.queue.items import Status
+from pixsim.core.admin.forms import ServiceForm
 from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
 # The form's field for each limit of a tier.
 LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
-MAX_CHUNKS_AT_ONCE = 5000
-"""A job of more chunks is planned by the workers, not while somebody waits for the page."""
 
 
-class CrawlJobForm(forms.ModelForm):
-    """A new job is checked as `services.create_crawl_job` checks it."""
+class CrawlJobForm(ServiceForm):
+    """Values of a crawl job; `services.create_crawl_job` and `services.change_job` check them."""
 
     keywords = LabelsField(
         required=False,
@@ -39,6 +36,11 @@ class CrawlJobForm(forms.ModelForm):
         min_value=MIN_PRIORITY,
         max_value=MAX_PRIORITY,
         help_text=f"{PRIORITY_HELP} Empty: what the owner's tier has.",
+    )
+    chunk_size = forms.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="Images per chunk. Empty: by the number of images.",
     )
     options = OptionsField(
         widget=forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
@@ -55,48 +57,17 @@ class CrawlJobForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is None and "project" in self.fields:
             self.fields["project"].required = False
-            self.fields[
-                "project"
-            ].help_text = (
-                'Whose job it is: the project\'s owner. Empty: the system, in project "Admin".'
+            self.fields["project"].help_text = (
+                "The job belongs to the project's owner. Empty: to the system, in project "
+                f'"{services.DEFAULT_PROJECT}".'
             )
             self.fields["max_images"].initial = 100
             self.fields["max_images"].help_text = "How many distinct images to collect."
-            self.fields["chunk_size"].initial = MIN_CHUNK
+        elif "priority" in self.fields:
+            self.fields["priority"].required = True
 
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.errors:
-            return values
-        if values.get("priority") is None:
-            values["priority"] = self._default_priority(values)
-        try:
-            services.check_job(
-                max_images=values.get("max_images", self.instance.max_images),
-                priority=values["priority"],
-                chunk_size=values.get("chunk_size", self.instance.chunk_size),
-                options=values.get("options", self.instance.options),
-            )
-            if self.instance.pk is None:
-                services.check_limits(
-                    owner=_owner(values),
-                    max_images=values["max_images"],
-                    priority=values["priority"],
-                )
-        except JobRefused as refusal:
-            self.add_error(self._field(refusal.field), refusal.message)
-        except LimitExceeded as refusal:
-            self.add_error(self._field(LIMIT_FIELDS.get(refusal.limit, "project")), str(refusal))
-        return values
-
-    def _default_priority(self, values: dict[str, Any]) -> int:
-        if self.instance.pk is not None:
-            return int(self.instance.priority)
-        owner = _owner(values)
-        return tiers.default_priority(owner)
-
-    def _field(self, name: str) -> str | None:
-        return name if name in self.fields else None
+    def place_of(self, refusal: Exception) -> tuple[str | None, str]:
+        return place_of(refusal, owner_field="project")
 
 
 def _kinds() -> list[tuple[str, str]]:
@@ -164,6 +135,13 @@ class SourceFormSet(BaseInlineFormSet):
         if not any(form.has_changed() for form in self.forms):
             raise forms.ValidationError("Add at least one source: where the images come from.")
 
+    def specs(self) -> list[services.SourceSpec]:
+        """Return the sources that were asked for."""
+        return [
+            services.SourceSpec(source.kind, source.location, source.label, source.options)
+            for source in self.save(commit=False)
+        ]
+
 
 class ChunkForm(forms.ModelForm):
     """A chunk by hand: what may be changed has its effect on the queue at once."""
@@ -206,13 +184,19 @@ class ChunkForm(forms.ModelForm):
         return values
 
 
-def label_for(job: CrawlJob, source: CrawlSource) -> str:
-    """The source's own label, or the job's if it has just one."""
-    if source.label or len(job.keywords) != 1:
-        return source.label
-    return str(job.keywords[0])[:MAX_LABEL]
+def place_of(refusal: Exception, *, owner_field: str) -> tuple[str | None, str]:
+    """Return the field to correct, and the message. Limits of the owner stand at `owner_field`."""
+    if isinstance(refusal, JobRefused):
+        return owner_field if refusal.field == "owner" else refusal.field, refusal.message
+    if isinstance(refusal, LimitExceeded):
+        return LIMIT_FIELDS.get(refusal.limit, owner_field), str(refusal)
+    return None, str(refusal)
 
 
-def _owner(values: dict[str, Any]) -> Any:
-    project = values.get("project")
-    return project.owner if project else None
+class ProjectForm(ServiceForm):
+    class Meta:
+        model = Project
+        fields = ["name", "owner", "description"]
+
+    def place_of(self, refusal: Exception) -> tuple[str | None, str]:
+        return place_of(refusal, owner_field="owner")

@@ -5,42 +5,31 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404
-from django.template.loader import render_to_string
-from django.urls import path, reverse
-from django.utils.decorators import method_decorator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
 
 from accounts.admin import actor_of, owner_and_tier
+from accounts.errors import AccountsError
 from accounts.models import TierName
 from crawler import services
-from crawler.admin.forms import (
-    MAX_CHUNKS_AT_ONCE,
-    CrawlJobForm,
-    SourceForm,
-    SourceFormSet,
-    label_for,
-)
+from crawler.admin.forms import CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
 from crawler.admin.overview import overview, progress_bar
 from crawler.errors import CrawlError
 from crawler.models import CrawlJob, CrawlSource, Project
-from jobs.queue import admission
-from jobs.queue.kinds import kind_named
-from jobs.queue.worker import notify
-from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority
+from pixsim.core.admin.actions import (
+    PriorityActionForm,
+    PriorityFilter,
+    act_on_each,
+    chosen_priority,
+)
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge, shortened
+from pixsim.core.admin.forms import ServiceAdmin, copy_row
+from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.paging import EstimatedPaginator
-
-ADMIN_PROJECT = "Admin"
-MAX_STEERED = 1000
-"""So many jobs can be steered by one click."""
 
 # A worker locks its chunk or source before the job, and what it found in between.
 LOCK_OF_JOBS = tuple(
@@ -53,13 +42,7 @@ LOCK_OF_PROJECTS = tuple(
     for table in ("crawl_sources", "job_chunks")
 )
 
-# What is done to a job, and how the message calls that.
-VERBS: dict[str, tuple[Callable[..., Any], str]] = {
-    "pause": (services.pause_job, "paused"),
-    "resume": (services.resume_job, "resumed"),
-    "cancel": (services.cancel_job, "cancelled"),
-    "retry": (services.retry_job, "being tried again"),
-}
+REFUSALS = (CrawlError, AccountsError)
 
 
 class OwnerTierFilter(admin.SimpleListFilter):
@@ -76,12 +59,13 @@ class OwnerTierFilter(admin.SimpleListFilter):
 
 
 @admin.register(Project)
-class ProjectAdmin(DatabaseCascadeAdmin):
+class ProjectAdmin(ServiceAdmin, DatabaseCascadeAdmin):
+    form = ProjectForm
+    refusals = REFUSALS
     list_display = ["name", "owner_and_tier", "status", "created_at"]
     list_select_related = ["owner"]
     search_fields = ["name", "owner__email"]
     autocomplete_fields = ["owner"]
-    fields = ["name", "owner", "description"]
     ordering = ["-id"]
     paginator = EstimatedPaginator
     show_full_result_count = False
@@ -93,8 +77,17 @@ class ProjectAdmin(DatabaseCascadeAdmin):
         return owner_and_tier(project.owner)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> list[str]:
-        # Work in the queue carries its owner: a project does not change hands.
+        # A project keeps its owner: the work in the queue carries the owner too.
         return ["owner"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
+        actor = actor_of(request)
+        if change:
+            services.change_project(
+                project_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor
+            )
+        else:
+            copy_row(services.create_project(**form.cleaned_data, actor=actor), obj)
 
 
 class SourceInline(admin.TabularInline):
@@ -144,8 +137,11 @@ class SourceInline(admin.TabularInline):
 
 
 @admin.register(CrawlJob)
-class CrawlJobAdmin(DatabaseCascadeAdmin):
+class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
     form = CrawlJobForm
+    refusals = REFUSALS
+    live_template = "admin/crawler/crawljob/overview.html"
+    buttons = ("pause", "resume", "cancel", "retry")
     inlines = [SourceInline]
     change_list_template = "admin/wide_change_list.html"
     action_form = PriorityActionForm
@@ -220,44 +216,31 @@ class CrawlJobAdmin(DatabaseCascadeAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[str]:
         if obj is None:
             return []
-        ended = [] if obj.is_open else ["priority", "options"]
+        ended = [] if obj.is_open else sorted(services.WHILE_OPEN)
         return ["project", "max_images", "chunk_size", "created_at", *ended]
 
     def save_model(self, request: HttpRequest, obj: CrawlJob, form: Any, change: bool) -> None:
-        if not change:
-            obj.project = form.cleaned_data["project"] or _admin_project()
-            obj.save()
-            return
-        # Never the whole row: workers change its counters meanwhile.
-        plain = [name for name in form.changed_data if name in ("name", "keywords", "options")]
-        if plain:
-            obj.save(update_fields=[*plain, "updated_at"])
-        if "priority" in form.changed_data:
-            # After the commit: it locks rows in the queue's own order.
-            transaction.on_commit(
-                partial(
-                    services.change_priority,
-                    job_id=obj.pk,
-                    priority=obj.priority,
-                    actor=actor_of(request),
-                )
+        if change:
+            services.change_job(
+                job_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor_of(request)
             )
 
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        for source in formset.save(commit=False):
-            source.priority = form.instance.priority
-            source.label = label_for(form.instance, source)
-            source.save()
-        formset.save_m2m()
-
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        job = form.instance
+        """Create the job with its sources, or add sources to it."""
+        specs = [spec for formset in formsets for spec in formset.specs()]
+        actor = actor_of(request)
         if change:
-            transaction.on_commit(_take_in_sources)
-        elif -(-job.max_images // job.chunk_size) <= MAX_CHUNKS_AT_ONCE:
-            services.plan_job(job_id=job.pk)
-        else:
+            services.add_sources(job_id=form.instance.pk, source_specs=specs, actor=actor)
+            return
+        project = form.cleaned_data["project"]
+        job = services.create_crawl_job(
+            **form.cleaned_data,
+            owner=project.owner if project else None,
+            source_specs=specs,
+            actor=actor,
+        )
+        copy_row(job, form.instance)
+        if not job.total_chunks:
             messages.info(request, "It has many chunks: a worker splits it, which takes a moment.")
 
     def response_add(
@@ -266,112 +249,47 @@ class CrawlJobAdmin(DatabaseCascadeAdmin):
         response = super().response_add(request, obj, post_url_continue)
         if "_addanother" in request.POST or "_popup" in request.POST:
             return response
-        return HttpResponseRedirect(_change_url(obj.pk))
+        return HttpResponseRedirect(reverse("admin:crawler_crawljob_change", args=[obj.pk]))
 
-    # Pages of a job
+    # The page of a job
 
-    def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view
-        return [
-            path("<int:job_id>/overview/", view(self.overview), name="crawler_crawljob_overview"),
-            path("<int:job_id>/steer/<str:verb>/", view(self.steer), name="crawler_crawljob_steer"),
-            *super().get_urls(),
-        ]
+    def live_context(self, request: HttpRequest, obj: CrawlJob) -> dict[str, Any]:
+        return overview(obj, may_act=self.has_change_permission(request, obj))
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        job = self.get_object(request, object_id)
-        extra = {}
-        if job and self.has_view_permission(request, job):
-            extra = overview(job, may_steer=self.has_change_permission(request, job))
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
-
-    def overview(self, request: HttpRequest, job_id: int) -> JsonResponse:
-        """The live part of a job's page: its HTML, and whether it will change any more."""
-        job = get_object_or_404(CrawlJob.objects.select_related("project__owner"), pk=job_id)
-        if not self.has_view_permission(request, job):
-            raise PermissionDenied
-        shown = overview(job, may_steer=self.has_change_permission(request, job))
-        html = render_to_string("admin/crawler/crawljob/overview.html", shown, request)
-        return JsonResponse({"html": html, "live": job.is_open})
-
-    @method_decorator(require_POST)
-    def steer(self, request: HttpRequest, job_id: int, verb: str) -> HttpResponse:
-        if verb not in VERBS or not self.has_change_permission(request):
-            raise PermissionDenied
-        self._steer(request, verb, [job_id])
-        return HttpResponseRedirect(_change_url(job_id))
+    def is_live(self, obj: CrawlJob) -> bool:
+        return obj.is_open
 
     # Actions
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._steer_selected(request, "pause", queryset)
+        self._each(request, queryset, services.pause_job, "paused")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._steer_selected(request, "resume", queryset)
+        self._each(request, queryset, services.resume_job, "resumed")
 
     @admin.action(description="Cancel", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._steer_selected(request, "cancel", queryset)
+        self._each(request, queryset, services.cancel_job, "cancelled")
 
     @admin.action(description="Try failed and short chunks again", permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._steer_selected(request, "retry", queryset)
+        self._each(request, queryset, services.retry_job, "being tried again")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
         priority = chosen_priority(request)
-        if priority is None:
-            return
-        ids = self._selected(request, queryset)
-        for job_id in ids:
-            services.change_priority(job_id=job_id, priority=priority, actor=actor_of(request))
-        if ids:
-            messages.success(request, f"{len(ids)} now with priority {priority}.")
+        if priority is not None:
+            act = partial(services.change_priority, priority=priority)
+            self._each(request, queryset, act, f"now with priority {priority}")
 
-    def _steer_selected(
-        self, request: HttpRequest, verb: str, queryset: QuerySet[CrawlJob]
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[CrawlJob],
+        act: Callable[..., object],
+        done: str,
     ) -> None:
-        self._steer(request, verb, self._selected(request, queryset))
-
-    def _selected(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> list[int]:
-        ids = list(queryset.values_list("pk", flat=True)[: MAX_STEERED + 1])
-        if len(ids) > MAX_STEERED:
-            messages.error(request, f"Select at most {MAX_STEERED:,} jobs at once.")
-            return []
-        return ids
-
-    def _steer(self, request: HttpRequest, verb: str, job_ids: list[int]) -> None:
-        act, done = VERBS[verb]
-        changed = 0
-        for job_id in job_ids:
-            try:
-                act(job_id=job_id, actor=actor_of(request))
-                changed += 1
-            except CrawlError as refusal:
-                messages.error(request, str(refusal))
-        if changed:
-            jobs = "1 crawl job is" if changed == 1 else f"{changed} crawl jobs are"
-            messages.success(request, f"{jobs} {done}.")
-
-
-def _admin_project() -> Project:
-    """The system's project of jobs that were added here without one."""
-    project = Project.objects.filter(owner=None, name=ADMIN_PROJECT).order_by("id").first()
-    return project or Project.objects.create(owner=None, name=ADMIN_PROJECT)
-
-
-def _take_in_sources() -> None:
-    admission.adopt(kind_named("discovery"))
-    notify.ring()
-
-
-def _change_url(job_id: int) -> str:
-    return reverse("admin:crawler_crawljob_change", args=[job_id])
+        act = partial(act, actor=actor_of(request))
+        act_on_each(request, queryset, lambda job: act(job_id=job.pk), done=done, refusals=REFUSALS)

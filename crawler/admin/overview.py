@@ -30,7 +30,7 @@ HARMLESS_OUTCOMES = (
     Outcome.SURPLUS,
 )
 
-ALLOWED_VERBS = {
+ALLOWED_ACTIONS = {
     JobStatus.PENDING: ("pause", "cancel"),
     JobStatus.RUNNING: ("pause", "cancel"),
     JobStatus.PAUSED: ("resume", "cancel"),
@@ -39,8 +39,8 @@ ALLOWED_VERBS = {
 }
 
 
-def overview(job: CrawlJob, *, may_steer: bool) -> dict[str, Any]:
-    """The context of the template `admin/crawler/crawljob/overview.html`."""
+def overview(job: CrawlJob, *, may_act: bool) -> dict[str, Any]:
+    """Return the context of the template `admin/crawler/crawljob/overview.html`."""
     return {
         "job": job,
         "owner": job.project.owner,
@@ -54,13 +54,13 @@ def overview(job: CrawlJob, *, may_steer: bool) -> dict[str, Any]:
         "sources": _sources(job),
         "images": list(job.images.order_by("-id")[:THUMBNAILS]),
         "near_duplicates": job.outcomes.get(Outcome.NEAR_DUPLICATE, 0),
-        "verbs": verbs(job) if may_steer else (),
+        "buttons": buttons(job) if may_act else (),
     }
 
 
-def verbs(job: CrawlJob) -> tuple[str, ...]:
-    """How the job may be steered now."""
-    allowed = ALLOWED_VERBS.get(JobStatus(job.status), ())
+def buttons(job: CrawlJob) -> tuple[str, ...]:
+    """Return the actions that the job's status allows."""
+    allowed = ALLOWED_ACTIONS.get(JobStatus(job.status), ())
     if job.status == JobStatus.COMPLETED and not (job.ended_short or job.failed_chunks):
         return ()
     return allowed

@@ -5,8 +5,6 @@ from django.db import models
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
 
-COMMAND_LINE_PROJECT = "Command line"
-
 
 class Project(models.Model):
     name = models.CharField(max_length=100)

@@ -1,19 +1,28 @@
-"""Accepting a crawl job."""
+"""Accepting a crawl job and its sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from accounts import tiers
+from accounts import activity, tiers
 from accounts.models import Profile
 from crawler import sources
+from crawler.errors import JobRefused, WrongState
 from crawler.models import CrawlJob, CrawlSource, Project
-from crawler.models.projects import COMMAND_LINE_PROJECT
 from crawler.planner import default_chunk_size
-from crawler.services.limits import check_job, check_limits
+from crawler.services.limits import check_job, check_new_job
 from crawler.services.planning import plan_job
+from crawler.services.projects import project_named
+from jobs.queue import admission
+from jobs.queue.kinds import kind_named
+from jobs.queue.worker import notify
+
+MAX_CHUNKS_AT_ONCE = 5000
+"""A job of more chunks is planned by the workers, so that nobody waits for it."""
+MAX_LABEL = 100
 
 
 @dataclass(frozen=True)
@@ -37,23 +46,27 @@ def create_crawl_job(
     project: Project | None = None,
     options: dict[str, Any] | None = None,
     chunk_size: int | None = None,
+    actor: Profile | None = None,
 ) -> CrawlJob:
-    """Accept a crawl job: checked, within the owner's limits, planned, and its workers rung for.
+    """Accept a crawl job: check it and its owner's limits, plan its chunks, notify the workers.
 
-    Raises JobRefused or SourceRefused, naming the field, or LimitExceeded; nothing is kept then.
-    `owner` None is the system, which has no limits.
+    `owner` None is the system, which has no limits. A source without a label gets the job's
+    keyword, if there is just one.
+
+    Raise JobRefused or SourceRefused, naming the field, or LimitExceeded; nothing is kept then.
     """
     if chunk_size is None:
         chunk_size = default_chunk_size(max_images)
     if priority is None:
         priority = tiers.default_priority(owner)
+    if project is not None and project.owner != owner:
+        raise JobRefused("project", f"project {project.pk} is not the owner's.")
     check_job(max_images=max_images, priority=priority, chunk_size=chunk_size, options=options)
-    for spec in source_specs:
-        sources.build(spec.kind, spec.location, spec.options, spec.label).check()
+    _check_sources(source_specs)
     with transaction.atomic():
-        check_limits(owner=owner, max_images=max_images, priority=priority)
+        check_new_job(owner=owner, max_images=max_images, priority=priority)
         job = CrawlJob.objects.create(
-            project=project or command_line_project(owner=owner),
+            project=project or project_named(owner=owner, actor=actor),
             name=name[:100],
             keywords=list(keywords),
             max_images=max_images,
@@ -61,28 +74,60 @@ def create_crawl_job(
             options=options or {},
             chunk_size=chunk_size,
         )
-        CrawlSource.objects.bulk_create(
-            CrawlSource(
-                job=job,
-                kind=spec.kind,
-                location=spec.location,
-                label=spec.label,
-                options=spec.options,
-                owner=owner,
-                priority=priority,
-            )
-            for spec in source_specs
-        )
-        plan_job(job_id=job.pk)
+        _insert_sources(job, source_specs, owner=owner)
+        _record(job, "created", actor, max_images=max_images)
+        if max_images <= MAX_CHUNKS_AT_ONCE * chunk_size:
+            plan_job(job_id=job.pk)
     job.refresh_from_db()
     return job
 
 
-def command_line_project(*, owner: Profile | None) -> Project:
-    """The project of crawls that name none."""
-    project = Project.objects.filter(owner=owner, name=COMMAND_LINE_PROJECT).order_by("id").first()
-    if project is None:
-        if owner is not None:
-            tiers.require(owner, "projects", Project.objects.filter(owner=owner).count())
-        project = Project.objects.create(owner=owner, name=COMMAND_LINE_PROJECT)
-    return project
+def add_sources(
+    *, job_id: int, source_specs: Sequence[SourceSpec], actor: Profile | None = None
+) -> None:
+    """Add sources to an open job. Raise SourceRefused, or WrongState if the job has ended."""
+    if not source_specs:
+        return
+    _check_sources(source_specs)
+    with transaction.atomic():
+        job = CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).open().first()
+        if job is None:
+            raise WrongState(f"Crawl job {job_id} has ended: no source can be added.")
+        _insert_sources(job, source_specs)
+        _record(job, "sources_added", actor, sources=[spec.location for spec in source_specs])
+        transaction.on_commit(partial(admission.adopt, kind_named("discovery")))
+        notify.ring_on_commit()
+
+
+def _check_sources(source_specs: Sequence[SourceSpec]) -> None:
+    for spec in source_specs:
+        sources.build(spec.kind, spec.location, spec.options, spec.label).check()
+
+
+def _insert_sources(
+    job: CrawlJob, source_specs: Sequence[SourceSpec], owner: Profile | None = None
+) -> None:
+    keywords = job.keywords if isinstance(job.keywords, list) else []
+    label = str(keywords[0])[:MAX_LABEL] if len(keywords) == 1 else ""
+    CrawlSource.objects.bulk_create(
+        CrawlSource(
+            job=job,
+            kind=spec.kind,
+            location=spec.location,
+            label=spec.label or label,
+            options=spec.options,
+            owner=owner,
+            priority=job.priority,
+        )
+        for spec in source_specs
+    )
+
+
+def _record(job: CrawlJob, what: str, actor: Profile | None, **details: Any) -> None:
+    activity.record(
+        actor=actor,
+        action=f"crawl_job.{what}",
+        resource_type="crawl_job",
+        resource_id=str(job.pk),
+        **details,
+    )

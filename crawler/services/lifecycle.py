@@ -1,11 +1,12 @@
-"""Steering whole jobs: pause, resume, cancel, retry, how urgent.
+"""Pause, resume, cancel, retry and change whole crawl jobs.
 
 The lock order is the queue's: work rows first, then their job. So the job changes in a transaction
-of its own, and its work follows in batches.
+of its own, and its work rows follow in batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,12 +17,14 @@ from crawler.errors import WrongState
 from crawler.models import CrawlJob, JobStatus, Project
 from crawler.models.jobs import OPEN_STATUSES
 from crawler.services.ending import take_in_chunks
-from crawler.services.limits import check_priority
+from crawler.services.limits import check_highest_priority, check_options, check_reopening
 from crawler.services.planning import crawl_kinds
 from jobs.queue import admission
 from jobs.queue.worker import notify
 
 BATCH = 5000
+WHILE_OPEN = {"priority", "options"}
+"""What changes only while the job is open."""
 
 # Pause and cancel: pending items leave the queue, batch by batch.
 HOLD = """
@@ -73,47 +76,43 @@ RETURNING id
 def pause_job(*, job_id: int, actor: Profile | None = None) -> None:
     """Hold the job's unfinished chunks; running ones stop at their next checkpoint.
 
-    Raises WrongState if the job is not pending or running.
+    Raise WrongState if the job is not pending or running.
     """
     _move(job_id, JobStatus.PAUSED, allowed=(JobStatus.PENDING, JobStatus.RUNNING), actor=actor)
     _in_batches(HOLD, job_id=job_id)
 
 
 def resume_job(*, job_id: int, actor: Profile | None = None) -> None:
-    """Let a paused job go on. Raises WrongState if it is not paused."""
+    """Resume a paused job. Raise WrongState if it is not paused."""
     _move(job_id, JobStatus.RUNNING, allowed=(JobStatus.PAUSED,), actor=actor)
     _in_batches(RESUME, job_id=job_id)
     _admit_owner_of(job_id)
 
 
 def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
-    """End the job; what is stored stays. Raises WrongState if it has ended already."""
+    """End the job; its images stay. Raise WrongState if it has ended already."""
     _move(job_id, JobStatus.CANCELLED, allowed=OPEN_STATUSES, actor=actor)
     _in_batches(HOLD, job_id=job_id)
 
 
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
-    """Give chunks that failed or ended short a new start; how many there were.
+    """Start chunks again that failed or ended short; return how many there were.
 
-    Sources that could not be read are read again, and discovery goes on where it stopped. Raises
-    WrongState if the job was cancelled or has no such chunk.
+    Sources that could not be read are read again, and discovery goes on where it stopped. A job
+    that has ended is opened again within its owner's limits (`limits.check_reopening`).
+
+    Raise LimitExceeded, or WrongState if the job was cancelled or has no such chunk.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        check_reopening([get_job(job_id)])
         cursor.execute(REVIVE, {"job": job_id})
         revived = cursor.rowcount
         if revived:
             take_in_chunks(cursor, job_id)
         job = get_job(job_id)
         if not revived or not job.is_open:
-            transaction.set_rollback(True)
-        else:
-            activity.record(
-                actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived
-            )
-    if not revived or not job.is_open:
-        raise WrongState(
-            f"Crawl job {job_id} is {get_job(job_id).status} and has nothing to try again."
-        )
+            raise WrongState(f"Crawl job {job_id} is {job.status} and has nothing to try again.")
+        activity.record(actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived)
     for kind in crawl_kinds():
         admission.adopt(kind)
     notify.ring_on_commit()
@@ -121,22 +120,75 @@ def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
 
 
 def change_priority(*, job_id: int, priority: int, actor: Profile | None = None) -> None:
-    """Change how urgent the job's unfinished work is, from now on."""
-    check_priority(priority)
-    CrawlJob.objects.filter(pk=job_id).update(priority=priority, updated_at=datetime.now(UTC))
-    _in_batches(REPRIORITISE, job_id=job_id, priority=priority)
-    activity.record(
-        actor=actor, action="crawl_job.priority_changed", **_about(job_id), priority=priority
-    )
-    _admit_owner_of(job_id)
+    """Change how urgent an open job and all its unfinished work is, from now on.
+
+    Raise JobRefused or LimitExceeded for a priority that the job may not have, WrongState if it
+    has ended.
+    """
+    change_job(job_id=job_id, changes={"priority": priority}, actor=actor)
+
+
+def change_job(
+    *,
+    job_id: int,
+    changes: Mapping[str, Any],
+    shown: Mapping[str, Any] | None = None,
+    actor: Profile | None = None,
+) -> None:
+    """Change a job's name or keywords, and while it is open its priority or options.
+
+    Raise JobRefused or LimitExceeded for values that it may not have, WrongState if the job has
+    ended or a field no longer has the value that was `shown`.
+    """
+    if unknown := set(changes) - {"name", "keywords", *WHILE_OPEN}:
+        raise ValueError(f"A crawl job's {', '.join(sorted(unknown))} cannot be changed.")
+    if not changes:
+        return
+    with transaction.atomic():
+        job = get_job(job_id)
+        if "priority" in changes:
+            check_highest_priority(job.project.owner, changes["priority"])
+        if "options" in changes:
+            check_options(changes["options"])
+        same = CrawlJob.objects.filter(pk=job_id, **(shown or {}))
+        if WHILE_OPEN & set(changes):
+            same = same.open()
+        if not same.update(**changes, updated_at=datetime.now(UTC)):
+            raise WrongState(_why_unchanged(job_id, changes))
+        action = "priority_changed" if set(changes) == {"priority"} else "changed"
+        activity.record(
+            actor=actor, action=f"crawl_job.{action}", **_about(job_id), **_values(changes)
+        )
+        if "priority" in changes:
+            # After the commit: the work rows are locked before their job.
+            transaction.on_commit(partial(_apply_priority, job_id, changes["priority"]))
 
 
 def get_job(job_id: int) -> CrawlJob:
-    """The job. Raises WrongState if it is gone."""
-    job = CrawlJob.objects.filter(pk=job_id).first()
+    """Return the job. Raise WrongState if there is none."""
+    job = CrawlJob.objects.select_related("project__owner").filter(pk=job_id).first()
     if job is None:
         raise WrongState(f"There is no crawl job {job_id}.")
     return job
+
+
+def _apply_priority(job_id: int, priority: int) -> None:
+    _in_batches(REPRIORITISE, job_id=job_id, priority=priority)
+    _admit_owner_of(job_id)
+
+
+def _why_unchanged(job_id: int, changes: Mapping[str, Any]) -> str:
+    job = get_job(job_id)
+    if job.is_open:
+        return f"Crawl job {job_id} has changed meanwhile. Nothing was changed."
+    names = ", ".join(sorted(WHILE_OPEN & set(changes))) or "values"
+    return f"Crawl job {job_id} is {job.status}: its {names} cannot change any more."
+
+
+def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name in ("name", "priority")} | {
+        "fields": sorted(changes)
+    }
 
 
 def _admit_owner_of(job_id: int) -> None:
@@ -161,7 +213,7 @@ def _in_batches(statement: str, *, job_id: int, **params: Any) -> None:
 
 
 def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile | None) -> None:
-    """Change the job's status if it is one of `allowed`; one winner. Written to the activity log."""
+    """Change the job's status if it is one of `allowed`, and record that as activity."""
     now = datetime.now(UTC)
     values: dict[str, Any] = {"status": to, "updated_at": now}
     if to == JobStatus.CANCELLED:

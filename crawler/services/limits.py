@@ -1,5 +1,6 @@
-"""What a crawl job may be at all, and what its owner's tier allows."""
+"""What a crawl job may ask for, and what its owner's tier allows."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -7,18 +8,20 @@ from accounts import tiers
 from accounts.models import Profile
 from crawler.errors import JobRefused
 from crawler.fetch import Rules
-from crawler.models import CrawlJob
+from crawler.models import CrawlJob, JobStatus
 from crawler.models.chunks import MAX_SIZE
 from pixsim.core import priority as priorities
 
 MAX_IMAGES = 10_000_000
 MAX_CHUNKS = 200_000
+REOPENED = (JobStatus.COMPLETED, JobStatus.FAILED)
+"""A job in one of these is opened again when one of its chunks is."""
 
 
 def check_job(
     *, max_images: int, priority: int, chunk_size: int, options: dict[str, Any] | None
 ) -> None:
-    """Raises JobRefused, naming the field, if a job cannot be as it was asked for."""
+    """Raise JobRefused, naming the field, for values that no crawl job may have."""
     if not 1 <= max_images <= MAX_IMAGES:
         raise JobRefused("max_images", f"must be from 1 to {MAX_IMAGES:,}, not {max_images:,}.")
     check_priority(priority)
@@ -30,23 +33,35 @@ def check_job(
             f"must be at least {-(-max_images // MAX_CHUNKS):,}: a job has at most "
             f"{MAX_CHUNKS:,} chunks.",
         )
+    check_options(options)
+
+
+def check_priority(priority: int) -> None:
+    """Raise JobRefused if there is no such priority."""
+    try:
+        priorities.check_priority(priority)
+    except ValueError as error:
+        raise JobRefused("priority", str(error)) from error
+
+
+def check_options(options: dict[str, Any] | None) -> None:
+    """Raise JobRefused for options that no crawl has."""
     try:
         Rules.from_options(options or {})
     except ValueError as error:
         raise JobRefused("options", str(error)) from error
 
 
-def check_limits(*, owner: Profile | None, max_images: int, priority: int) -> None:
-    """Raises LimitExceeded if the owner's tier does not allow one more such job.
+def check_new_job(*, owner: Profile | None, max_images: int, priority: int) -> None:
+    """Raise LimitExceeded or JobRefused if the owner's tier does not allow one more such job.
 
-    Locks the owner's row, so that two requests cannot pass together: call it in the transaction
-    that creates the job.
+    Call it in the transaction that creates the job: it locks the owner's row, so that two
+    requests cannot pass together.
     """
+    owner = lock_owner(owner)
     if owner is None:
         return
-    owner = Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
-    tiers.require(owner, "images_per_job", 0, max_images)
-    tiers.require(owner, "highest_priority", 0, priority)
+    _check_size(owner, max_images=max_images, priority=priority)
     own = CrawlJob.objects.filter(project__owner=owner)
     tiers.require(owner, "concurrent_jobs", own.open().count())
     today = datetime.combine(datetime.now(UTC).date(), time(), tzinfo=UTC)
@@ -58,9 +73,40 @@ def check_limits(*, owner: Profile | None, max_images: int, priority: int) -> No
     )
 
 
-def check_priority(priority: int) -> None:
-    """Raise JobRefused if there is no such priority."""
-    try:
-        priorities.check_priority(priority)
-    except ValueError as error:
-        raise JobRefused("priority", str(error)) from error
+def check_reopening(jobs: Iterable[CrawlJob]) -> None:
+    """Raise LimitExceeded or JobRefused if a tier does not allow to open these jobs again.
+
+    Jobs that are open are not checked, since their work goes on anyway, nor cancelled ones. A job
+    that is opened again counts as open and must be of a size that the tier has now. It does not
+    count again among the jobs of a day: the day on which it was created has counted it.
+    """
+    ended: dict[Profile, list[CrawlJob]] = {}
+    for job in jobs:
+        if job.status in REOPENED and job.project.owner is not None:
+            ended.setdefault(job.project.owner, []).append(job)
+    for owner in sorted(ended, key=lambda profile: profile.pk):
+        locked = lock_owner(owner)
+        for job in ended[owner]:
+            _check_size(locked, max_images=job.max_images, priority=job.priority)
+        count = CrawlJob.objects.filter(project__owner=owner).open().count()
+        tiers.require(locked, "concurrent_jobs", count, len(ended[owner]))
+
+
+def check_highest_priority(owner: Profile | None, priority: int) -> None:
+    """Raise JobRefused if there is no such priority, LimitExceeded if the tier does not have it."""
+    check_priority(priority)
+    tiers.require(owner, "highest_priority", 0, priority)
+
+
+def lock_owner(owner: Profile | None) -> Profile | None:
+    """Return the owner as it is now, its row locked until the transaction ends."""
+    if owner is None:
+        return None
+    return Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
+
+
+def _check_size(owner: Profile | None, *, max_images: int, priority: int) -> None:
+    if owner is not None and not tiers.feature_allowed(owner, "crawl"):
+        raise JobRefused("owner", f"the tier {owner.user_tier} does not crawl.")
+    tiers.require(owner, "images_per_job", 0, max_images)
+    check_highest_priority(owner, priority)

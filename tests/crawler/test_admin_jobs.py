@@ -6,14 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.urls import reverse
 
 from accounts.models import ActivityLog, Profile
+from crawler import services
+from crawler.errors import JobRefused, WrongState
 from crawler.fetch import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
+from crawler.services import DEFAULT_PROJECT, lifecycle
 from crawler.sources import guess_kind
 from jobs.queue.worker import loop
+from tests.admin_forms import sent
 from tests.crawler.in_process import wait_until
 from tests.crawler.pictures import jpeg
 
@@ -102,7 +107,7 @@ def test_a_job_that_is_added_in_the_form_is_planned_and_its_chunks_complete(admi
     assert list(job.chunks.values_list("priority", flat=True)) == [7, 7, 7]
     source = job.sources.get()
     assert (source.kind, source.label) == ("folder", "cats")
-    assert job.project.name == "Admin"
+    assert job.project.name == DEFAULT_PROJECT
 
     loop.drain(task_id="t", slice_seconds=20)
 
@@ -194,12 +199,82 @@ def test_a_job_beyond_the_tier_of_the_projects_owner_is_refused(
     second = admin_client.post(ADD, asked(pictures, project=project.pk, max_images="4"))
 
     assert "allows 4" in errors_of(too_many)["max_images"]
+    assert ActivityLog.objects.filter(action="crawl_job.created").count() == 1
     assert fits.status_code == 302
     assert "concurrent_jobs" in errors_of(second)["project"]
     job = CrawlJob.objects.get()
     assert job.priority == 3, "the tier's own priority"
     assert set(job.chunks.values_list("owner_id", flat=True)) == {owner.pk}
     assert job.chunks.filter(ready_at__isnull=False).count() == 2, "the window of FREE"
+
+
+def test_the_form_and_the_command_make_the_same_job_of_the_same_wishes(admin_client, pictures):
+    asked_for = asked(pictures, keywords="cats", max_images="4000", chunk_size="")
+    admin_client.post(ADD, asked_for)
+    call_command(
+        "crawl", "--source", "folder", "--from", str(pictures), "--label", "cats",
+        "--name", "cats", "--max-images", "4000",
+    )  # fmt: skip
+
+    first, second = CrawlJob.objects.order_by("id")
+    for name in ("name", "project", "keywords", "priority", "chunk_size", "total_chunks"):
+        assert getattr(first, name) == getattr(second, name), name
+    assert first.chunk_size == 100
+    labels = {(source.kind, source.label, source.priority) for source in CrawlSource.objects.all()}
+    assert labels == {("folder", "cats", 5)}
+    assert ActivityLog.objects.filter(action="crawl_job.created").count() == 2
+
+
+def test_a_tier_without_the_feature_does_not_crawl(admin_client, pictures, owner, settings):
+    settings.TIERS = {"FREE": {"features": ["generate"]}}
+    project = Project.objects.create(name="Ada's", owner=owner)
+
+    response = admin_client.post(ADD, asked(pictures, project=project.pk))
+
+    assert "does not crawl" in errors_of(response)["project"]
+
+
+def test_a_project_beyond_its_owners_tier_is_refused_in_the_admin(admin_client, owner, settings):
+    settings.TIERS = {"FREE": {"projects": 1}}
+    url = reverse("admin:crawler_project_add")
+    data = {"name": "first", "owner": str(owner.pk), "description": ""}
+
+    assert admin_client.post(url, data).status_code == 302
+    refused = admin_client.post(url, {**data, "name": "second"})
+
+    form = refused.context["adminform"].form
+    assert "projects: tier FREE allows 1" in form.errors["owner"][0]
+    assert [project.name for project in Project.objects.all()] == ["first"]
+    assert ActivityLog.objects.filter(action="project.created").count() == 1
+
+
+def test_a_project_is_renamed_and_keeps_its_owner(admin_client, owner):
+    project = Project.objects.create(name="Ada's", owner=owner)
+    url = reverse("admin:crawler_project_change", args=[project.pk])
+    page = admin_client.get(url)
+
+    admin_client.post(url, sent(page, name="Zoo", owner=""))
+    refused = admin_client.post(url, sent(page, name="Farm"))
+
+    assert "has changed since" in refused.content.decode()
+    project.refresh_from_db()
+    assert (project.name, project.owner) == ("Zoo", owner)
+
+
+def test_a_job_does_not_move_to_the_project_of_another_owner(admin_client, job, owner):
+    project = Project.objects.create(name="Ada's", owner=owner)
+
+    change(admin_client, job, project=str(project.pk), max_images="9")
+
+    before = (job.project, job.max_images)
+    job.refresh_from_db()
+    assert (job.project, job.max_images) == before
+    with pytest.raises(JobRefused, match="not the owner's"):
+        services.create_crawl_job(
+            owner=None, name="j", max_images=1, source_specs=[], project=project
+        )
+    with pytest.raises(ValueError, match="cannot be changed"):
+        services.change_job(job_id=job.pk, changes={"project": project})
 
 
 def test_a_job_of_very_many_chunks_is_left_to_the_workers_to_plan(admin_client, pictures):
@@ -219,18 +294,12 @@ def job(admin_client, pictures):
     return CrawlJob.objects.get()
 
 
+def url_of(job):
+    return reverse("admin:crawler_crawljob_change", args=[job.pk])
+
+
 def change(client, job, **values):
-    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
-    data = {
-        "name": job.name,
-        "keywords": "",
-        "priority": job.priority,
-        "options": "{}",
-        "sources-TOTAL_FORMS": "0",
-        "sources-INITIAL_FORMS": "0",
-        **values,
-    }
-    return client.post(url, data)
+    return client.post(url_of(job), sent(client.get(url_of(job)), **values))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -244,20 +313,48 @@ def test_a_changed_priority_reaches_the_waiting_chunks(admin_client, job):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_client, job, pictures):
-    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
-    admin_client.get(url)
+def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_client, job):
+    page = admin_client.get(url_of(job))
     loop.drain(task_id="t", slice_seconds=20)
 
-    change(admin_client, job, name="dogs", options='{"min_side": 64}')
+    refused = admin_client.post(url_of(job), sent(page, options='{"min_side": 64}'))
+    assert "has changed since this page was shown" in refused.content.decode()
+    assert admin_client.post(url_of(job), sent(page, name="dogs")).status_code == 302
 
     job.refresh_from_db()
     assert (job.name, job.status, job.valid_images) == ("dogs", "completed", 5), job.outcomes
     assert job.options == {}, "an ended job's options are fixed"
 
 
+def test_a_form_does_not_undo_what_somebody_else_changed_meanwhile(admin_client, job):
+    page = admin_client.get(url_of(job))
+    CrawlJob.objects.update(name="dogs", priority=8)
+
+    assert admin_client.post(url_of(job), sent(page, keywords="cats")).status_code == 302
+    refused = admin_client.post(url_of(job), sent(page, priority="2", keywords="birds"))
+
+    assert "has changed since this page was shown" in errors_of(refused)["priority"]
+    job.refresh_from_db()
+    assert (job.name, job.priority, job.keywords) == ("dogs", 8, ["cats"])
+
+
+def test_what_changes_while_the_form_is_saved_is_not_overwritten(admin_client, job, monkeypatch):
+    check_options = lifecycle.check_options
+
+    def check_while_somebody_changes_them(options):
+        check_options(options)
+        CrawlJob.objects.update(options={"min_side": 9})
+
+    monkeypatch.setattr(lifecycle, "check_options", check_while_somebody_changes_them)
+
+    response = change(admin_client, job, options='{"min_side": 64}')
+
+    assert "has changed meanwhile" in response.content.decode()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_source_added_to_an_open_job_is_read(admin_client, job, pictures):
+    CrawlJob.objects.update(keywords=["cats"], priority=7)
     more = pictures.parent / "more"
     more.mkdir()
     data = {
@@ -275,12 +372,53 @@ def test_a_source_added_to_an_open_job_is_read(admin_client, job, pictures):
     assert change(admin_client, job, **data).status_code == 302
 
     assert job.sources.filter(ready_at__isnull=False).count() == 2
+    added = job.sources.order_by("id").last()
+    assert (added.label, added.priority) == ("cats", 7), "like those of a new job"
+    assert ActivityLog.objects.filter(action="crawl_job.sources_added").count() == 1
+
+
+def test_a_source_of_a_job_that_has_ended_meanwhile_is_refused(admin_client, job, pictures):
+    spec = services.SourceSpec("folder", str(pictures))
+    CrawlJob.objects.update(status="completed")
+
+    with pytest.raises(WrongState, match="no source can be added"):
+        services.add_sources(job_id=job.pk, source_specs=[spec])
+    assert job.sources.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_priority_of_a_job_that_has_ended_does_not_change(admin_client, job):
+    services.cancel_job(job_id=job.pk)
+
+    with pytest.raises(WrongState, match="cancelled: its priority cannot change"):
+        services.change_priority(job_id=job.pk, priority=9)
+    assert CrawlJob.objects.get().priority == 5
+    assert not job.chunks.filter(priority=9).exists()
+
+
+def test_a_priority_above_the_tiers_highest_is_refused_when_it_is_changed(
+    admin_client, pictures, owner
+):
+    project = Project.objects.create(name="Ada's", owner=owner)
+    admin_client.post(ADD, asked(pictures, project=project.pk))
+    job = CrawlJob.objects.get()
+
+    refused = change(admin_client, job, priority="6")
+    assert "highest_priority: tier FREE allows 5" in errors_of(refused)["priority"]
+    url = reverse("admin:crawler_crawljob_changelist")
+    data = {"action": "change_priority", "_selected_action": [job.pk], "priority": "6"}
+    page = admin_client.post(url, {**data, "index": "0"}, follow=True)
+    assert "tier FREE allows 5" in page.content.decode()
+    with pytest.raises(CommandError, match="tier FREE allows 5"):
+        call_command("crawl_job", str(job.pk), "priority", "6")
+    assert set(job.chunks.values_list("priority", flat=True)) == {3}
+    assert change(admin_client, job, priority="5").status_code == 302
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_job_is_paused_resumed_and_cancelled_by_its_buttons(admin_client, job):
     def press(verb):
-        url = reverse("admin:crawler_crawljob_steer", args=[job.pk, verb])
+        url = reverse("admin:crawler_crawljob_act", args=[job.pk, verb])
         return admin_client.post(url, follow=True).content.decode()
 
     assert "is paused" in press("pause")
@@ -380,7 +518,7 @@ def test_names_and_addresses_of_strangers_are_shown_as_text(admin_client, job):
         html = admin_client.get(page).content.decode()
         assert attack not in html, page
         assert "&lt;script&gt;" in html, page
-    live = admin_client.get(reverse("admin:crawler_crawljob_overview", args=[job.pk])).json()
+    live = admin_client.get(reverse("admin:crawler_crawljob_live", args=[job.pk])).json()
     assert attack not in live["html"]
 
 
@@ -396,8 +534,8 @@ def test_odd_counts_do_not_break_the_page(admin_client, job):
 
 def test_the_pages_need_permission(client, job):
     url = reverse("admin:crawler_crawljob_change", args=[job.pk])
-    overview = reverse("admin:crawler_crawljob_overview", args=[job.pk])
-    pause = reverse("admin:crawler_crawljob_steer", args=[job.pk, "pause"])
+    overview = reverse("admin:crawler_crawljob_live", args=[job.pk])
+    pause = reverse("admin:crawler_crawljob_act", args=[job.pk, "pause"])
     image = Image.objects.create(crawl_job=job, original_url="x", filename="x")
     picture = reverse("admin:crawler_image_picture", args=[image.pk, "small"])
 
@@ -415,7 +553,7 @@ def test_the_pages_need_permission(client, job):
 
 
 def test_steering_is_never_done_by_following_a_link(admin_client, job):
-    url = reverse("admin:crawler_crawljob_steer", args=[job.pk, "cancel"])
+    url = reverse("admin:crawler_crawljob_act", args=[job.pk, "cancel"])
 
     assert admin_client.get(url).status_code == 405
     assert CrawlJob.objects.get().status == "pending"

@@ -12,10 +12,8 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, transaction
 
-from accounts import tiers
 from accounts.errors import LimitExceeded
 from accounts.management.lookup import find_owner
-from accounts.models import Profile
 from crawler import services
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
@@ -29,7 +27,7 @@ from crawler.management.source_flags import (
     is_source_option,
     option_named,
 )
-from crawler.models import CrawlJob, Project
+from crawler.models import CrawlJob
 from pixsim.core import cli
 from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
@@ -110,7 +108,7 @@ class Command(cli.Command):
         else:
             self.stdout.write(
                 f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
-                f"{job.total_chunks:,} chunks. See how it goes with: "
+                f"{-(-job.max_images // job.chunk_size):,} chunks. See how it goes with: "
                 f"manage.py crawl_job {job.pk} status"
             )
 
@@ -156,7 +154,9 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
                 source_specs=[services.SourceSpec(kind, location, label, source_options)],
                 keywords=[label] if label else [],
                 priority=options["priority"],
-                project=_project(owner, options["project"]),
+                project=services.project_named(owner=owner, name=options["project"])
+                if options["project"]
+                else None,
                 options=rules,
                 chunk_size=options["chunk_size"],
             )
@@ -206,18 +206,6 @@ def _rule_value(name: str, text: str) -> Any:
         field.name == name and isinstance(field.default, tuple) for field in fields(Rules)
     )
     return [one.strip() for one in text.split(",")] if is_list else _value(text)
-
-
-def _project(owner: Profile | None, name: str | None) -> Project | None:
-    if not name:
-        return None
-    if owner is not None:
-        Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
-    project = Project.objects.filter(owner=owner, name=name).order_by("id").first()
-    if project is None:
-        tiers.require(owner, "projects", Project.objects.filter(owner=owner).count())
-        project = Project.objects.create(owner=owner, name=name)
-    return project
 
 
 def _check_writable(folder: Path) -> None:

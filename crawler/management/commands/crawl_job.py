@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from accounts.errors import LimitExceeded
 from crawler import missing_source, services
 from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
@@ -53,7 +54,7 @@ class Command(cli.Command):
                 services.change_priority(job_id=id, priority=value)
             elif action in LIFECYCLE:
                 LIFECYCLE[action](job_id=id)
-        except JobRefused as error:
+        except (JobRefused, LimitExceeded) as error:
             raise cli.UsageError(str(error)) from error
         except CrawlError as error:
             exporting = action == "export"

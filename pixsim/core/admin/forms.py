@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
 STALE = "It has changed since this page was shown. Load the page again."
@@ -81,3 +82,8 @@ class ServiceAdmin(admin.ModelAdmin):
             # Nothing was saved: the transaction of the first pass is undone.
             request.refusal = refusal  # type: ignore[attr-defined]
             return super().changeform_view(request, *args, **kwargs)
+
+
+def copy_row(saved: Model, instance: Model) -> None:
+    """Make a form's unsaved instance the row that a service saved."""
+    instance.__dict__.update(saved.__dict__)
