@@ -14,8 +14,9 @@ from django.db import connection, transaction
 
 from crawler import chunk_worker
 from crawler.errors import WrongState
-from crawler.models import JobChunk
+from crawler.models import CrawlJob, JobChunk
 from crawler.services.lifecycle import get_job
+from crawler.services.limits import check_reopening
 from jobs.queue import admission
 from jobs.queue.items import Status
 from jobs.queue.kinds import Left, kind_named
@@ -169,6 +170,8 @@ def end(chunk_id: int, *, status: str) -> bool:
 
 def _to_queue(ids: Sequence[int], condition: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
+        jobs = CrawlJob.objects.filter(chunks__in=ids).select_related("project__owner")
+        check_reopening(jobs.distinct())
         cursor.execute(TO_QUEUE, {"ids": list(ids), **condition})
         moved = [row[0] for row in cursor.fetchall()]
         if moved:

@@ -109,6 +109,7 @@ def test_a_cancelled_job_has_ended_and_cannot_be_steered(job):
         assert (code, "is cancelled" in told) == (1, True), action
 
 
+@pytest.mark.django_db(transaction=True)  # the chunks follow the commit
 def test_a_new_priority_reaches_the_waiting_chunks(job):
     assert crawl_job(job, "priority", 9)[0] == 0
     assert set(JobChunk.objects.values_list("priority", flat=True)) == {9}

@@ -5,9 +5,11 @@ import threading
 import pytest
 from django.db import connection, transaction
 
+from accounts.errors import LimitExceeded
+from accounts.models import Profile
 from crawler import services
 from crawler.errors import JobRefused
-from crawler.models import Candidate, JobChunk
+from crawler.models import Candidate, CrawlJob, JobChunk
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import transitions
@@ -104,3 +106,73 @@ def test_a_chunk_beyond_the_job_makes_the_job_larger(job):
 def test_a_job_of_too_many_chunks_is_refused():
     with pytest.raises(JobRefused, match="chunk_size: must be at least 50"):
         services.check_job(max_images=10_000_000, priority=5, chunk_size=1, options={})
+
+
+# Retrying within the owner's limits
+
+
+@pytest.fixture
+def failed_job(django_user_model, tmp_path):
+    """A job of somebody with tier PRO, of which every chunk has failed."""
+    owner = django_user_model.objects.create_user("ada", "ada@example.org").profile
+    Profile.objects.update(user_tier="PRO")
+    owner.refresh_from_db()
+    job = services.create_crawl_job(
+        owner=owner,
+        name="test",
+        max_images=500,
+        chunk_size=500,
+        source_specs=[SourceSpec("folder", str(tmp_path))],
+        priority=8,
+    )
+    transitions.fail(claim(ChunkKind()), error="broken", permanent=True)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"images_per_job": 499}, "images_per_job: tier PRO allows 499"),
+        ({"highest_priority": 7}, "highest_priority: tier PRO allows 7"),
+        ({"concurrent_jobs": 0}, "concurrent_jobs: tier PRO allows 0"),
+    ],
+)
+def test_a_job_that_the_tier_does_not_allow_any_more_is_not_opened_again(
+    failed_job, settings, limits, message
+):
+    settings.TIERS = {"PRO": limits}
+
+    with pytest.raises(LimitExceeded, match=message):
+        services.retry_job(job_id=failed_job.pk)
+    with pytest.raises(LimitExceeded, match=message):
+        services.chunks.retry([failed_job.chunks.get().pk])
+    with pytest.raises(LimitExceeded, match=message):
+        services.chunks.reopen([failed_job.chunks.get().pk])
+
+    failed_job.refresh_from_db()
+    assert (failed_job.status, failed_job.chunks.get().status) == ("failed", "failed")
+
+
+def test_a_retry_counts_among_the_open_jobs_but_not_among_those_of_the_day(
+    failed_job, settings, tmp_path
+):
+    settings.TIERS = {"PRO": {"concurrent_jobs": 1, "jobs_per_day": 1}}
+
+    services.retry_job(job_id=failed_job.pk)
+
+    failed_job.refresh_from_db()
+    assert failed_job.status == "running"
+    with pytest.raises(LimitExceeded, match="concurrent_jobs"):
+        services.create_crawl_job(
+            owner=failed_job.project.owner,
+            name="second",
+            max_images=1,
+            source_specs=[SourceSpec("folder", str(tmp_path))],
+        )
+
+
+def test_a_failed_chunk_of_an_open_job_is_retried_whatever_the_tier_is_now(failed_job, settings):
+    CrawlJob.objects.update(status="running")
+    settings.TIERS = {"PRO": {"images_per_job": 1, "concurrent_jobs": 0}}
+
+    assert services.retry_job(job_id=failed_job.pk) == 1
