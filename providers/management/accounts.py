@@ -1,35 +1,30 @@
-"""`manage.py providers accounts …`: the accounts we have with providers.
+"""`manage.py providers accounts`: our accounts with the providers.
 
 Secrets come from standard input, a prompt or an environment variable, never from the command line,
-where other users of the machine and the shell's history could see them. None is ever shown.
+where other users of the machine and the shell's history could see them. None is ever printed.
 """
 
-from __future__ import annotations
-
 import getpass
-import json
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 from django.utils import timezone
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
+from pixsim.core import cli
+from pixsim.core.cli import UsageError
+from pixsim.core.cli.tables import render, table
 from pixsim.core.crypto import CredentialsUnreadable
 from providers import credits, services, slots
 from providers.adapters import UnknownProvider, adapter_named
 from providers.adapters.errors import ProviderError
 from providers.models import ProviderAccount
 from providers.slots import Standing
-
-WRONG_USAGE = 2
-Tell = Callable[[str], None]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,25 +33,28 @@ def add_arguments(parser: ArgumentParser) -> None:
     verb = verbs.add_parser(
         "add", help="add one; its secret is asked for, or read from standard input"
     )
-    verb.add_argument("provider", help="its name, as list shows it")
-    verb.add_argument("email", help="the log-in there, or a name for it")
-    verb.add_argument("--secret-env", metavar="NAME", help="read the secret from this variable")
-    verb.add_argument("--nickname")
-    verb.add_argument("--slots", type=int, default=2, help="generations it may carry at once (2)")
-    verb.add_argument("--priority", type=int, default=0, help="higher is preferred (0)")
-    verb.add_argument("--daily-cap", type=int, help="generations per day (UTC)")
-    verb.add_argument("--owner", metavar="USERNAME", help="only this user's jobs may use it")
+    add = verb.add_argument
+    add("provider", help="its name, as list shows it")
+    add("email", help="the log-in there, or a name for it")
+    add("--secret-env", metavar="NAME", help="read the secret from this variable")
+    add("--nickname")
+    add("--slots", type=int, default=2, help="generations it may carry at once (2)")
+    add("--priority", type=int, default=0, help="higher is preferred (0)")
+    add("--daily-cap", type=int, help="generations per day (UTC)")
+    add("--owner", metavar="USERNAME", help="only this user's jobs may use it")
     verb.set_defaults(do=_add)
 
     verb = verbs.add_parser("list", help="all, with slots, health, cooldown and credits")
     verb.add_argument("--provider")
-    verb.add_argument("--json", action="store_true", help="print one object")
+    cli.add_json_flag(verb)
     verb.set_defaults(do=_list)
 
+    enable = partial(_switch, service=services.enable_account, result="enabled")
+    disable = partial(_switch, service=services.disable_account, result="disabled")
     for name, do, text in (
         ("test", _test, "ask the provider whether the log-in works, at no cost"),
-        ("enable", _enable, "let it take work at once"),
-        ("disable", _disable, "let it take no more work; what it carries goes on"),
+        ("enable", enable, "give it work from now on"),
+        ("disable", disable, "give it no more work; what it carries goes on"),
     ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("ids", type=int, nargs="+", metavar="ID")
@@ -68,95 +66,95 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def _add(
-    tell: Tell, *, provider: str, email: str, secret_env: str | None, owner: str | None, **options: Any
-) -> None:  # fmt: skip
+    command: cli.Command,
+    *,
+    provider: str,
+    secret_env: str | None,
+    owner: str | None,
+    **options: Any,
+) -> None:
     user = User.objects.filter(username=owner).first() if owner else None
     if owner and user is None:
-        raise _wrong(f"owner: there is no user {owner!r}.")
+        raise UsageError(f"owner: there is no user {owner!r}.")
+    names = ("email", "nickname", "slots", "priority", "daily_cap")
     try:
         credential = adapter_named(provider).credential
         account = services.add_account(
             provider=provider,
-            email=email,
             secret=_secret(credential, secret_env) if credential else None,
-            nickname=options["nickname"],
-            slots=options["slots"],
-            priority=options["priority"],
-            daily_cap=options["daily_cap"],
             owner=user,
+            **{name: options[name] for name in names},
         )
     except UnknownProvider as error:
-        raise _wrong(str(error)) from error
+        raise UsageError(f"provider: {error}") from error
     except services.AccountRefused as refused:
         raise CommandError(str(refused)) from refused
-    tell(f"Added account {account.pk}: {account}.")
-    tell(f"Test it with: manage.py providers accounts test {account.pk}")
+    command.stdout.write(f"Added account {account.pk}: {account}.")
+    command.stdout.write(f"Test it with: manage.py providers accounts test {account.pk}")
 
 
-def _list(tell: Tell, *, provider: str | None, json: bool, **options: Any) -> None:
+def _list(command: cli.Command, *, provider: str | None, json: bool, **options: Any) -> None:
     accounts = ProviderAccount.objects.order_by("provider_id", "id").select_related("user")
     found = list(accounts.filter(provider_id=provider) if provider else accounts)
     standings = slots.standings([account.pk for account in found])
     pairs = [(account, standings.get(account.pk, Standing())) for account in found]
     if json:
-        tell(_as_json([_described(*pair) for pair in pairs]))
+        command.print_json({"accounts": [_described(*pair) for pair in pairs]})
     elif not pairs:
-        tell("There is no account. Add one with: manage.py providers accounts add PROVIDER EMAIL")
+        command.stdout.write(
+            "There is no account. Add one with: manage.py providers accounts add PROVIDER EMAIL"
+        )
     else:
-        tell(_table(pairs))
+        heads = ("id", "account", "status", "slots", "health", "cooldown", "credits", "last error")
+        command.stdout.write(render(table(heads, map(_row, pairs), texts=len(heads))))
 
 
-def _test(tell: Tell, *, ids: Sequence[int], **options: Any) -> None:
+def _test(command: cli.Command, *, ids: Sequence[int], **options: Any) -> None:
     failed = 0
     for account in _named(ids):
+        result = "works."
         try:
             services.test_account(account=account)
         except ProviderError as error:
-            failed += 1
-            tell(f"{account.pk} {account}: {error.error_class}: {error}")
+            result = f"{error.error_class}: {error}"
         except (UnknownProvider, CredentialsUnreadable) as error:
-            failed += 1
-            tell(f"{account.pk} {account}: {error}")
-        else:
-            tell(f"{account.pk} {account}: works.")
+            result = str(error)
+        failed += result != "works."
+        command.stdout.write(f"{account.pk} {account}: {result}")
     if failed:
         raise CommandError(f"{failed} of {len(ids)} do not work.")
 
 
-def _enable(tell: Tell, *, ids: Sequence[int], **options: Any) -> None:
+def _switch(
+    command: cli.Command, *, ids: Sequence[int], service: Callable[..., bool], result: str, **_: Any
+) -> None:
     for account in _named(ids):
-        changed = services.enable_account(account=account)
-        tell(f"{account.pk} {account}: {'enabled' if changed else 'was enabled already'}.")
+        said = result if service(account=account) else f"was {result} already"
+        command.stdout.write(f"{account.pk} {account}: {said}.")
 
 
-def _disable(tell: Tell, *, ids: Sequence[int], **options: Any) -> None:
-    for account in _named(ids):
-        changed = services.disable_account(account=account)
-        tell(f"{account.pk} {account}: {'disabled' if changed else 'was disabled already'}.")
-
-
-def _refresh(tell: Tell, *, ids: Sequence[int], **options: Any) -> None:
+def _refresh(command: cli.Command, *, ids: Sequence[int], **options: Any) -> None:
     results = credits.refresh(_named(ids) if ids else credits.refreshable())
     for result in results:
-        tell(f"{result.account.pk} {result.account}: {_balance(result)}")
+        command.stdout.write(f"{result.account.pk} {result.account}: {_balance(result)}")
     if not results:
-        tell("No account may work whose provider says what it has.")
+        command.stdout.write("No account that may work has a provider that tells its credits.")
     if unknown := sum(isinstance(result, credits.Unknown) for result in results):
-        raise CommandError(f"{unknown} of {len(results)} could not be learnt.")
+        raise CommandError(f"The credits of {unknown} of {len(results)} accounts are not known.")
 
 
-def _named(ids: Iterable[int]) -> list[ProviderAccount]:
+def _named(ids: Sequence[int]) -> list[ProviderAccount]:
     wanted = list(dict.fromkeys(ids))
     found = ProviderAccount.objects.in_bulk(wanted)
     if missing := [str(one) for one in wanted if one not in found]:
-        raise _wrong(f"There is no account {', '.join(missing)}. Nothing was done.")
+        raise UsageError(f"There is no account {', '.join(missing)}. Nothing was done.")
     return [found[one] for one in wanted]
 
 
 def _secret(credential: str, variable: str | None) -> str:
     if variable:
         if not os.environ.get(variable):
-            raise _wrong(f"--secret-env: {variable} is not set.")
+            raise UsageError(f"--secret-env: {variable} is not set.")
         return os.environ[variable].strip()
     if sys.stdin.isatty():
         return getpass.getpass(f"{credential}: ").strip()
@@ -166,13 +164,13 @@ def _secret(credential: str, variable: str | None) -> str:
 def _balance(result: credits.Balance | credits.Unknown) -> str:
     if isinstance(result, credits.Unknown):
         return result.reason
-    told = ", ".join(f"{amount:,} {name}" for name, amount in result.credits.items())
+    text = ", ".join(f"{amount:,} {name}" for name, amount in result.credits.items())
     if result.difference:
-        told += f"; {abs(result.difference):g} {'more' if result.difference > 0 else 'less'}"
-        told += f" than expected after {result.spent:g} spent"
+        text += f"; {abs(result.difference):g} {'more' if result.difference > 0 else 'less'}"
+        text += f" than expected after {result.spent:g} spent"
     elif result.unpriced:
-        told += f"; it does not say what {result.unpriced} generations cost"
-    return told or "the provider names no credits"
+        text += f"; it does not say what {result.unpriced} generations cost"
+    return text or "the provider names no credits"
 
 
 def _described(account: ProviderAccount, standing: Standing) -> dict[str, Any]:
@@ -196,36 +194,22 @@ def _described(account: ProviderAccount, standing: Standing) -> dict[str, Any]:
     }
 
 
-def _table(pairs: Sequence[tuple[ProviderAccount, Standing]]) -> str:
-    heads = ("id", "account", "status", "slots", "health", "cooldown", "credits", "last error")
-    table = Table(*heads, box=SIMPLE_HEAD)
-    for account, standing in pairs:
-        table.add_row(
-            str(account.pk),
-            str(account) + (f", {account.user.username}'s" if account.user else ""),
-            account.status,
-            f"{standing.used}/{account.max_concurrent_jobs}",
-            "-" if standing.health is None else f"{standing.health:.0%}",
-            _cooldown(account),
-            ", ".join(f"{amount:,} {name}" for name, amount in standing.credits.items()) or "-",
-            (account.last_error or "-")[:60],
-        )
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()
+def _row(pair: tuple[ProviderAccount, Standing]) -> Sequence[str]:
+    account, standing = pair
+    return (
+        str(account.pk),
+        str(account) + (f", {account.user.username}'s" if account.user else ""),
+        account.status,
+        f"{standing.used}/{account.max_concurrent_jobs}",
+        "-" if standing.health is None else f"{standing.health:.0%}",
+        _cooldown(account),
+        ", ".join(f"{amount:,} {name}" for name, amount in standing.credits.items()) or "-",
+        (account.last_error or "-")[:60],
+    )
 
 
 def _cooldown(account: ProviderAccount) -> str:
     if account.cooldown_until is None:
         return "-"
     left = (account.cooldown_until - timezone.now()).total_seconds()
-    return f"{left:.0f} s" if left > 0 else "-"
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _wrong(message: str) -> CommandError:
-    return CommandError(message, returncode=WRONG_USAGE)
+    return cli.format_duration(left) if left > 0 else "-"

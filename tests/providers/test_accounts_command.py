@@ -94,7 +94,7 @@ def test_list_shows_slots_status_and_credits_and_no_secret(account) -> None:
     _submission(account, status="succeeded", responded_at=timezone.now())
     (row,) = [line for line in accounts("list").splitlines() if "a@x.org" in line]
     assert [part for part in ("active", "1/3", "100%", "1,200 monthly") if part not in row] == []
-    (listed,) = json.loads(accounts("list", "--json"))
+    (listed,) = json.loads(accounts("list", "--json"))["accounts"]
     assert (listed["slots"], listed["credits"], listed["secrets"]) == (
         {"used": 1, "limit": 3}, {"monthly": 1200}, ["api_key"],
     )  # fmt: skip

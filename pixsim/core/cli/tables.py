@@ -10,19 +10,22 @@ from rich.text import Text
 
 WIDTH_OF_FILES = 160
 
+Rows = Iterable[Sequence[object]]
 
-def table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = ""
-) -> RenderableType:
-    """Return a table whose first column is left-aligned; of no rows, its title and "none"."""
-    rows = list(rows)
-    if not rows:
+
+def table(heads: Sequence[str], rows: Rows, *, title: str = "", texts: int = 1) -> RenderableType:
+    """Return a table: the first `texts` columns are aligned left, the other ones, numbers, right.
+
+    Without rows, return the title and "none".
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
         return Text.assemble((title, "bold"), ": none")
     made = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for number, head in enumerate(heads):
-        made.add_column(head, justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*row)
+        made.add_column(head, justify="left" if number < texts else "right", overflow="fold")
+    for row in cells:
+        made.add_row(*map(Text, row))
     return made
 
 

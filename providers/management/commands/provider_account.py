@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 
+from pixsim.core import cli
 from providers.models import AccountStatus
 
-# Only columns of the first migration, all of them: migration 0004 names this command for providers
-# that have submissions but no account, and later columns do not exist then.
+# All columns of the first migration and no later one: a migration tells people to run this command,
+# at a point of the history where later columns do not exist.
 ADD = """
     INSERT INTO provider_accounts (
         is_private, provider_id, email, status, total_videos_generated, total_videos_failed,
@@ -21,7 +22,7 @@ ADD = """
 SAME = "SELECT id FROM provider_accounts WHERE provider_id = %s AND email = %s AND user_id IS NULL"
 
 
-class Command(BaseCommand):
+class Command(cli.Command):
     help = "Add a provider account that belongs to the system. Its secrets are set in the admin."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

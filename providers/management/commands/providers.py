@@ -1,31 +1,25 @@
-"""`manage.py providers list|schema|accounts`: which there are, what each takes, our accounts there."""
+"""`manage.py providers list|schema|accounts`: the providers, their parameters, our accounts there."""
 
-import json
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
+from pixsim.core import cli
 from providers.adapters import UnknownProvider, adapter_named, all_adapters, base_url_of
 from providers.adapters.base import Adapter, Operation
 from providers.management import accounts
 from providers.webhooks import sends_webhooks
 
-WRONG_USAGE = 2
-"""Exit code: a name that there is not."""
 
-
-class Command(BaseCommand):
+class Command(cli.Command):
     help = "The providers, what each can do, the parameters that it takes, and our accounts there."
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
 
         action = actions.add_parser("list", help="every provider with its operations and models")
-        action.add_argument("--json", action="store_true", help="print one object")
+        cli.add_json_flag(action)
         action.set_defaults(run=self._list)
 
         action = actions.add_parser(
@@ -45,7 +39,7 @@ class Command(BaseCommand):
 
     def _list(self, *, json: bool, **options: Any) -> None:
         if json:
-            self._print_json({name: _described(one) for name, one in all_adapters().items()})
+            self.print_json({name: _described(one) for name, one in all_adapters().items()})
             return
         self.stdout.write("\n\n".join(_paragraph(one) for one in all_adapters().values()))
 
@@ -54,13 +48,10 @@ class Command(BaseCommand):
         model = model or found.default_model
         if model not in found.models:
             raise _unknown(f"{provider} has no model for {operation}", model, found.models)
-        self._print_json(found.models[model].model_json_schema())
+        self.print_json(found.models[model].model_json_schema(), indent=2)
 
     def _accounts(self, *, do: Any, **options: Any) -> None:
-        do(self.stdout.write, **options)
-
-    def _print_json(self, value: Any) -> None:
-        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
+        do(self, **options)
 
 
 def _adapter(name: str) -> Adapter:
@@ -76,11 +67,11 @@ def _operation(adapter: Adapter, name: str) -> Operation:
     return adapter.operations[name]
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> CommandError:
+def _unknown(what: str, name: str, known: Iterable[str]) -> cli.UsageError:
     names = list(known)
     near = get_close_matches(name, names, n=3)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There is: {', '.join(names)}."
-    return CommandError(f"{what} {name!r}. {hint}", returncode=WRONG_USAGE)
+    return cli.UsageError(f"{what} {name!r}. {hint}")
 
 
 def _described(adapter: Adapter) -> dict[str, Any]:
