@@ -11,11 +11,6 @@ TEST_HOME := $(CURDIR)/.pixsim/test
 PYTEST := -n 3 --dist loadfile --no-loadscope-reorder
 TEST_ENV := PIXSIM_HOME="$(TEST_HOME)" EMBEDDED_IDLE_SECONDS=10
 BENCHMARKS := queue crawl backfill generation
-# Migrations whose docstring says why the lock that the linter warns of is taken all the same.
-LOCKING := 0002_user_tier 0003_profile_user 0005_image_file_size_64_bit 0007_constraints \
-	0004_file_size_bigint 0005_submission_account_required
-# The linter does not see that their unique constraints take an index that was built concurrently.
-ATTACHING := 0012_ledger_unique 0010_work_indexes 0011_assets_per_owner 0011_slot_indexes
 CHECKS := check-style check-format check-types check-layers check-migrations check-project
 
 .DEFAULT_GOAL := help
@@ -56,10 +51,8 @@ check-layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 
 check-migrations: $(VENV)/.installed-dev
-	$(TEST_ENV) $(MANAGE) db check --accept $(LOCKING)
+	$(TEST_ENV) $(MANAGE) db check
 	$(TEST_ENV) $(MANAGE) db schema --check
-	$(TEST_ENV) DJANGO_SETTINGS_MODULE=tests.lint_settings LOG_LEVEL=WARNING $(MANAGE) lintmigrations \
-		--sql-analyser postgresql --no-cache --quiet ok ignore --ignore-name $(LOCKING) $(ATTACHING)
 
 check-project: $(VENV)/.installed-dev
 	$(TEST_ENV) $(MANAGE) check --fail-level WARNING

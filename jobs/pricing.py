@@ -21,7 +21,7 @@ IMAGES_WORTH = {
 }
 """How many images of its owner's tier one file of an operation is worth."""
 
-UNDECIDED = "undecided"
+UNRESOLVED = "undecided"
 """Error class of a job that may have been charged: its hold stays until somebody decides."""
 
 

@@ -63,6 +63,8 @@ def create_job(
     _check_priority(priority)
     user = _user_of(owner)
     _check_parent(parent, user)
+    if workspace is not None and workspace.user_id != user.pk:
+        raise GenerationRefused({"workspace": f"there is no workspace {workspace.pk}."})
     schema = wanted.models[model]
     try:
         inputs.check(schema, checked.canonical(), user=user, has_parent=parent is not None)
@@ -75,7 +77,7 @@ def create_job(
         if known := _known(user, idempotency_key, provider, operation, checked):
             return known
         if adapter.credential is None:
-            slots.keyless_account(adapter, slots=settings.LOCAL_SLOTS)
+            slots.ensure_keyless_account(adapter, slots=settings.LOCAL_SLOTS)
         waits_for_parent = parent is not None and parent.status != JobStatus.COMPLETED
         is_early = scheduled_at is not None and scheduled_at > timezone.now()
         job = Job.objects.create(
@@ -161,7 +163,7 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
         job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
         if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             raise WrongState(f"Job {job.pk} is {job.status}. Nothing was changed.")
-        if job.error_class == pricing.UNDECIDED:
+        if job.error_class == pricing.UNRESOLVED:
             raise WrongState(
                 f"Job {job.pk} may have been charged for. Decide that first: "
                 f"`manage.py job {job.pk} settle --charge` or `--release`."
@@ -211,13 +213,13 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
         notify.ring_on_commit()
 
 
-def settle_job(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
+def resolve_charge(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
     """Decide what a job cost that may have been charged: all that was held, or nothing.
 
     Raises WrongState if there is nothing to decide.
     """
     with transaction.atomic():
-        decided = Job.objects.filter(pk=job.pk, error_class=pricing.UNDECIDED).update(
+        decided = Job.objects.filter(pk=job.pk, error_class=pricing.UNRESOLVED).update(
             error_class="charged" if charge else "released", updated_at=timezone.now()
         )
         if not decided:

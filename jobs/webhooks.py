@@ -33,7 +33,7 @@ def receive(request: HttpRequest, provider: str, reference: str) -> HttpResponse
     if len(body) > MAX_BODY_BYTES:
         return _answer(413, f"A webhook may have {MAX_BODY_BYTES} bytes.")
     try:
-        event = webhooks.verified(adapter_named(provider), request.headers, body, now=time.time())
+        event = webhooks.verify(adapter_named(provider), request.headers, body, now=time.time())
         submission = (
             ProviderSubmission.objects.select_related("job")
             .filter(provider_id=provider, reference=reference)
@@ -41,7 +41,7 @@ def receive(request: HttpRequest, provider: str, reference: str) -> HttpResponse
         )
         if submission is None:
             return _answer(404, "There is no such submission.")
-        callbacks.take(submission, event)
+        callbacks.handle_event(submission, event)
     except UnknownProvider:
         return _answer(404, "There is no such provider.")
     except WebhookRefused as refused:

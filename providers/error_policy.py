@@ -1,7 +1,4 @@
-"""What an error does: to the account that met it, and to the job that it befell.
-
-The class decides (`adapters.errors`), here and nowhere else.
-"""
+"""The error policy: what each class of error (`adapters.errors`) means for the account and the job."""
 
 from __future__ import annotations
 
@@ -16,60 +13,73 @@ from providers.models import AccountStatus, ProviderAccount, SubmissionStatus
 
 
 @dataclass(frozen=True)
-class Consequence:
-    """`again_seconds`: the job is tried again after so long, with another account where there is
-    one; None: it is final. `budget`: how many submissions of a job may end with this class.
-    """
+class ErrorPolicy:
+    """What an error of one class means."""
 
-    again_seconds: float | None = None
-    budget: int = 0
+    retry_seconds: float | None = None
+    """The job is retried after this time, with another account if there is one; None: it fails."""
+    max_submissions: int = 0
+    """How many submissions of a job may end with this class before the job fails."""
     cooldown_seconds: float | None = None
-    status: AccountStatus | None = None
-    ends_as: SubmissionStatus = SubmissionStatus.FAILED
+    """The account takes no work for this time."""
+    account_status: AccountStatus | None = None
+    """The account gets this status."""
+    submission_status: SubmissionStatus = SubmissionStatus.FAILED
+    """The submission ends with this status."""
 
 
-CONSEQUENCES = {
-    ErrorClass.AUTH: Consequence(again_seconds=0, budget=5, status=AccountStatus.ERROR),
-    ErrorClass.QUOTA: Consequence(
-        again_seconds=0, budget=20, cooldown_seconds=3600, status=AccountStatus.EXHAUSTED
+POLICIES = {
+    ErrorClass.AUTH: ErrorPolicy(
+        retry_seconds=0, max_submissions=5, account_status=AccountStatus.ERROR
     ),
-    ErrorClass.RATE_LIMIT: Consequence(
-        again_seconds=1, budget=50, cooldown_seconds=15, status=AccountStatus.RATE_LIMITED
+    ErrorClass.QUOTA: ErrorPolicy(
+        retry_seconds=0,
+        max_submissions=20,
+        cooldown_seconds=3600,
+        account_status=AccountStatus.EXHAUSTED,
     ),
-    ErrorClass.CONCURRENT_LIMIT: Consequence(again_seconds=1, budget=50, cooldown_seconds=2),
-    ErrorClass.FILTERED: Consequence(ends_as=SubmissionStatus.FILTERED),
-    ErrorClass.INVALID_PARAMETER: Consequence(),
-    ErrorClass.UNAVAILABLE: Consequence(again_seconds=2, budget=6),
-    # What may have been accepted is never sent again by itself.
-    ErrorClass.TIMEOUT: Consequence(),
-    ErrorClass.UNKNOWN: Consequence(),
+    ErrorClass.RATE_LIMIT: ErrorPolicy(
+        retry_seconds=1,
+        max_submissions=50,
+        cooldown_seconds=15,
+        account_status=AccountStatus.RATE_LIMITED,
+    ),
+    ErrorClass.CONCURRENT_LIMIT: ErrorPolicy(
+        retry_seconds=1, max_submissions=50, cooldown_seconds=2
+    ),
+    ErrorClass.FILTERED: ErrorPolicy(submission_status=SubmissionStatus.FILTERED),
+    ErrorClass.INVALID_PARAMETER: ErrorPolicy(),
+    ErrorClass.UNAVAILABLE: ErrorPolicy(retry_seconds=2, max_submissions=6),
+    # The provider may have accepted it: it is never sent again automatically.
+    ErrorClass.TIMEOUT: ErrorPolicy(),
+    ErrorClass.UNKNOWN: ErrorPolicy(),
 }
 
-RESTING_STREAK = 3
-"""After so many failures in a row that are the provider's, an account rests, longer each time."""
-LONGEST_REST_SECONDS = 300.0
+COOLDOWN_STREAK = 3
+"""After this many failures of the provider in a row the account cools down, longer each time."""
+MAX_COOLDOWN_SECONDS = 300.0
 
 
-def visit(account_id: int, error: ProviderError) -> Consequence:
-    """Let the account feel the error; what it means for the job."""
-    consequence = CONSEQUENCES[error.error_class]
+def apply(account_id: int, error: ProviderError) -> ErrorPolicy:
+    """Apply the error to the account; return the policy, which says whether the job is retried."""
+    policy = POLICIES[error.error_class]
     accounts = ProviderAccount.objects.filter(pk=account_id)
     now = timezone.now()
     changes: dict[str, object] = {"last_error": f"{error.error_class}: {error}"[:1000]}
-    seconds = error.retry_after or consequence.cooldown_seconds
-    if consequence.status is not None:
+    seconds = error.retry_after or policy.cooldown_seconds
+    if policy.account_status is not None:
         accounts = accounts.exclude(status=AccountStatus.DISABLED)
-        changes["status"] = consequence.status
-    if consequence.cooldown_seconds is not None and seconds:
+        changes["status"] = policy.account_status
+    if policy.cooldown_seconds is not None and seconds:
         changes["cooldown_until"] = now + timedelta(seconds=seconds)
     accounts.update(**changes)
     if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.UNKNOWN):
         _count_failure(account_id)
-    return consequence
+    return policy
 
 
-def recover(account: ProviderAccount) -> None:
-    """A submission went well: the account is in order. Asks only if something may be wrong."""
+def record_success(account: ProviderAccount) -> None:
+    """Make the account active again after a successful submission. No query if it is already."""
     if account.failure_streak == 0 and account.status == AccountStatus.ACTIVE:
         return
     ProviderAccount.objects.filter(pk=account.pk).exclude(
@@ -80,10 +90,10 @@ def recover(account: ProviderAccount) -> None:
 
 
 def _count_failure(account_id: int) -> None:
-    """The circuit breaker: each further failure in a row doubles the rest."""
+    """Count a failure in a row; from COOLDOWN_STREAK on, each one doubles the cooldown."""
     accounts = ProviderAccount.objects.filter(pk=account_id)
     accounts.update(failure_streak=F("failure_streak") + 1)
     streak = accounts.values_list("failure_streak", flat=True).get()
-    if streak >= RESTING_STREAK:
-        rest = min(LONGEST_REST_SECONDS, 2.0 ** (streak - RESTING_STREAK + 1))
-        accounts.update(cooldown_until=timezone.now() + timedelta(seconds=rest))
+    if streak >= COOLDOWN_STREAK:
+        seconds = min(MAX_COOLDOWN_SECONDS, 2.0 ** (streak - COOLDOWN_STREAK + 1))
+        accounts.update(cooldown_until=timezone.now() + timedelta(seconds=seconds))

@@ -72,13 +72,13 @@ def add_account(
 def test_account(*, account: ProviderAccount) -> None:
     """Ask the provider whether it takes the account's credentials. One in error works again then.
 
-    Raises ProviderError, which the account feels like any other, UnknownProvider or
+    Raise ProviderError, after the error policy was applied, UnknownProvider or
     CredentialsUnreadable.
     """
     try:
         try_account(account)
     except ProviderError as error:
-        error_policy.visit(account.pk, error)
+        error_policy.apply(account.pk, error)
         raise
     ProviderAccount.objects.filter(pk=account.pk, status=AccountStatus.ERROR).update(
         status=AccountStatus.ACTIVE,

@@ -133,8 +133,8 @@ class Candidate:
     """The provider did not answer lately: one submission may ask whether it does again."""
 
     @property
-    def room(self) -> int:
-        """How many submissions it may get at most, whatever is free."""
+    def max_submissions(self) -> int:
+        """How many submissions the account may get at once, apart from its free slots."""
         return 1 if self.is_probe else sys.maxsize
 
     @property
@@ -187,9 +187,11 @@ def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
         }
 
 
-def lock(candidate: Candidate, *, wait: bool = False) -> ProviderAccount | None:
-    """The account, locked until the transaction ends; None if it is closed by now, or taken and we
-    do not `wait`. Raises OperationalError after a second of waiting.
+def lock_account(candidate: Candidate, *, wait: bool = False) -> ProviderAccount | None:
+    """Lock the account until the transaction ends and return it.
+
+    Return None if it takes no work any more, or if it is locked and `wait` is False. Raise
+    OperationalError after waiting for a second.
     """
     if wait:
         fetch(PATIENCE, {})
@@ -198,13 +200,13 @@ def lock(candidate: Candidate, *, wait: bool = False) -> ProviderAccount | None:
     return next(iter(ProviderAccount.objects.raw(statement, params)), None)
 
 
-def free(account: ProviderAccount) -> int:
-    """How many more submissions the locked account may carry."""
+def count_free_slots(account: ProviderAccount) -> int:
+    """Return how many more submissions the locked account may carry."""
     return max(0, int(fetch(FREE, {"id": account.pk})[0][0]))
 
 
-def keyless_account(adapter: Adapter, *, slots: int) -> None:
-    """Make sure that a provider which needs no key has an account, for its slots."""
+def ensure_keyless_account(adapter: Adapter, *, slots: int) -> None:
+    """Make an account with `slots` slots for a provider that needs no key, unless there is one."""
     if ProviderAccount.objects.filter(provider_id=adapter.name).exists():
         return
     with connection.cursor() as cursor:  # else two would make two

@@ -22,14 +22,14 @@ KEPT = timedelta(days=1)
 """Adapters refuse what is older than minutes; an event that is forgotten after a day is safe."""
 LONGEST_EVENT_ID = 200
 
-TAKE = """
+RECORD = """
 INSERT INTO provider_webhooks (provider_id, event_id) VALUES (%s, %s)
 ON CONFLICT (provider_id, event_id) DO NOTHING
 """
 
 
 def url_for(adapter: Adapter, reference: str) -> str | None:
-    """Where the provider may tell of this submission; None: it is not to be asked for."""
+    """Return the webhook address of this submission; None if no webhook is asked for."""
     if not settings.PUBLIC_URL or not sends_webhooks(adapter) or not _secrets(adapter):
         return None
     return f"{settings.PUBLIC_URL}/webhooks/{adapter.name}/{reference}"
@@ -39,10 +39,10 @@ def sends_webhooks(adapter: Adapter) -> bool:
     return type(adapter).webhook is not Adapter.webhook
 
 
-def verified(
+def verify(
     adapter: Adapter, headers: Mapping[str, str], body: bytes, *, now: float
 ) -> WebhookEvent:
-    """The event, if one of our secrets signed it and it is new enough. Raises WebhookRefused."""
+    """Return the event. Raise WebhookRefused unless one of our secrets signed it and it is recent."""
     refused = WebhookRefused(f"There is no secret for webhooks of {adapter.name}.")
     for secret in _secrets(adapter):
         try:
@@ -56,15 +56,15 @@ def verified(
     raise refused
 
 
-def take(provider_id: str, event_id: str) -> bool:
-    """Take an event in the caller's transaction; False if it was taken before."""
+def record_event(provider_id: str, event_id: str) -> bool:
+    """Record an event in the caller's transaction. Return False if it was recorded before."""
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [provider_id, event_id])
+        cursor.execute(RECORD, [provider_id, event_id])
         return bool(cursor.rowcount)
 
 
-def forget(*, dry_run: bool = False) -> int:
-    """Forget events that are too old to come again; how many."""
+def delete_old_events(*, dry_run: bool = False) -> int:
+    """Delete events that are too old to be accepted again; return how many."""
     old = ProviderWebhook.objects.filter(received_at__lt=timezone.now() - KEPT)
     return old.count() if dry_run else old.delete()[0]
 

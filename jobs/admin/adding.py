@@ -102,14 +102,6 @@ class AskForm(forms.Form):
         help_text="The same key of the same owner makes one job, however often it is sent.",
     )
 
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        workspace, owner = values.get("workspace"), values.get("owner")
-        user_id = owner.user_id if owner else services.system_user().pk
-        if workspace and workspace.user_id != user_id:
-            self.add_error("workspace", f"Workspace {workspace.pk} is not the owner's.")
-        return values
-
 
 class FileInput(forms.ClearableFileInput):
     allow_multiple_selected = True

@@ -65,13 +65,13 @@ class UndecidedFilter(admin.SimpleListFilter):
     parameter_name = "cost"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(pricing.UNDECIDED, "to be settled")]
+        return [(pricing.UNRESOLVED, "to be settled")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        if self.value() != pricing.UNDECIDED:
+        if self.value() != pricing.UNRESOLVED:
             return queryset
         # The status has an index, the error class has none.
-        return queryset.filter(status=JobStatus.FAILED, error_class=pricing.UNDECIDED)
+        return queryset.filter(status=JobStatus.FAILED, error_class=pricing.UNRESOLVED)
 
 
 @admin.register(Job)
@@ -323,14 +323,16 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
     @admin.action(description="Settle: it was charged, take the credits", permissions=["release"])
     def settle_charged(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Decide that jobs which may have been charged were: what is held for them is taken."""
-        self._each(request, queryset, partial(services.settle_job, charge=True), "settled: charged")
+        self._each(
+            request, queryset, partial(services.resolve_charge, charge=True), "settled: charged"
+        )
 
     @admin.action(
         description="Settle: it was not charged, give the credits back", permissions=["release"]
     )
     def settle_released(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Decide that jobs which may have been charged were not: their credits come back."""
-        steer = partial(services.settle_job, charge=False)
+        steer = partial(services.resolve_charge, charge=False)
         self._each(request, queryset, steer, "settled: not charged")
 
     def _each(self, request: HttpRequest, queryset: QuerySet[Job], steer: Steer, done: str) -> None:

@@ -60,7 +60,7 @@ def story(job: Job, *, may_steer: bool, may_see_assets: bool) -> dict[str, Any]:
         "progress": _progress(job, attempts),
         "facts": _facts(job, attempts),
         "problem": _problem(job),
-        "undecided": job.error_class == pricing.UNDECIDED,
+        "undecided": job.error_class == pricing.UNRESOLVED,
         "events": sorted(_events(job, shown), key=lambda event: event.at),
         "more_attempts": len(attempts) - len(shown),
         "made": _made(job) if may_see_assets else [],
@@ -80,7 +80,7 @@ def is_live(job: Job) -> bool:
 
 def verbs(job: Job) -> list[tuple[str, str]]:
     """How the job may be steered now: name and words of each button."""
-    if job.error_class == pricing.UNDECIDED:
+    if job.error_class == pricing.UNRESOLVED:
         return [("charge", "Settle: it was charged"), ("waive", "Settle: it was not")]
     if job.status in OPEN:
         release = [("release", "Release")] if job.held and job.params_hash is None else []
@@ -135,7 +135,7 @@ def _cost(job: Job) -> str:
         return "nothing"
     if job.cost is not None:
         return f"{job.cost:,} of {job.estimate:,} credits held"
-    if job.error_class == pricing.UNDECIDED:
+    if job.error_class == pricing.UNRESOLVED:
         return f"{job.estimate:,} credits held, undecided"
     if job.status in OPEN:
         return f"{job.estimate:,} credits held"

@@ -1,4 +1,4 @@
-"""Dispatch: a free slot first, then a job for it; both, and the record of intent, commit together."""
+"""Allocation: a free slot first, then a job for it. Both commit with the submission."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from jobs.generation import inputs
-from jobs.generation.attempts import Attempt, attempt_of
+from jobs.generation.attempts import Attempt, make_attempt
 from jobs.models import Job
 from jobs.queue import transitions
 from jobs.queue.kinds import Kind
@@ -21,9 +21,9 @@ from providers.adapters.base import Request
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.params import validated
 from providers.credentials import credentials_of
-from providers.models import ProviderAccount, ProviderSubmission, SubmissionStatus
+from providers.models import ProviderAccount, ProviderSubmission
 
-# In the order of the claim: EXISTS would let the planner read the table until it meets one.
+# In the order of the claim: with EXISTS the planner may scan the table for a first row.
 WITH_READY_JOBS = """
 SELECT provider.name FROM unnest(%(names)s::text[]) AS provider (name)
 WHERE (SELECT id FROM jobs
@@ -31,8 +31,8 @@ WHERE (SELECT id FROM jobs
        ORDER BY priority DESC, ready_at, id LIMIT 1) IS NOT NULL
 """
 
-# The record of intent, linked to the attempt before. A job's params are what will be sent.
-OCCUPY = """
+# Linked to the attempt before. The payload is the job's params: what will be sent.
+INSERT_SUBMISSIONS = """
 INSERT INTO provider_submissions (
     job_id, account_id, provider_id, operation_type, model, payload, choice,
     job_lease, reference, submitted_at, retry_attempt, previous_submission_id)
@@ -45,69 +45,61 @@ LEFT JOIN LATERAL (
     SELECT id, retry_attempt FROM provider_submissions WHERE job_id = job.id
     ORDER BY retry_attempt DESC, id DESC LIMIT 1) latest ON TRUE
 WHERE job.id = ANY(%(jobs)s)
-RETURNING id, job_id, job_lease, reference, submitted_at, retry_attempt, previous_submission_id
+RETURNING *
 """
 
 
-def ready_providers() -> list[str]:
-    """Providers that we can call and that have jobs ready."""
-    return [row[0] for row in fetch(WITH_READY_JOBS, {"names": list(all_adapters())})]
-
-
-def any_slot() -> bool:
-    """Whether a ready job has an account that could take it now."""
-    return bool(choices())
-
-
-def choices() -> list[slots.Candidate]:
-    """Accounts that could take a ready job now, the preferred one first."""
-    providers = ready_providers()
+def open_accounts() -> list[slots.Candidate]:
+    """Return the accounts that could take a ready job now, the preferred one first."""
+    providers = [row[0] for row in fetch(WITH_READY_JOBS, {"names": list(all_adapters())})]
     return slots.candidates(providers) if providers else []
 
 
 @transaction.atomic
-def fill(
+def allocate(
     kind: Kind, candidate: slots.Candidate, *, limit: int, task_id: str, wait: bool = False
 ) -> list[Attempt]:
-    """Take up to `limit` of an account's free slots and the most urgent jobs for them.
+    """Take up to `limit` of an account's free slots, and claim the most urgent jobs for them.
 
-    Nothing if somebody else is about to, unless we `wait` for them. What comes back has a committed
-    record of intent and must be sent, or is settled as lost.
+    The submissions are committed before anything is sent: an attempt that is returned must be
+    sent, or it is treated as lost. Return nothing if the account is locked, unless `wait`.
     """
-    account = slots.lock(candidate, wait=wait)
-    if account is None or not _has_secrets(account):
+    account = slots.lock_account(candidate, wait=wait)
+    if account is None or not _can_read_credentials(account):
         return []
-    room = min(limit, candidate.room, slots.free(account))
-    if room == 0:
+    free = min(limit, candidate.max_submissions, slots.count_free_slots(account))
+    if free == 0:
         return []
     works = transitions.claim(
         kind,
-        limit=room,
+        limit=free,
         task_id=task_id,
         provider=candidate.provider_id,
         user=account.user_id if account.is_private else None,
     )
     if not works:
         return []
-    submissions = _occupied(works, account=account, choice=candidate.reason)
-    return [attempt_of(submission, candidate) for submission in submissions]
+    jobs = Job.objects.in_bulk([work.id for work in works])
+    return [
+        make_attempt(submission, jobs[submission.job_id], candidate)
+        for submission in _insert_submissions(works, account=account, choice=candidate.reason)
+    ]
 
 
-def _has_secrets(account: ProviderAccount) -> bool:
-    """Whether its secrets can be read; if not, it is in error until somebody mends it."""
+def _can_read_credentials(account: ProviderAccount) -> bool:
+    """Return whether our keys decrypt the credentials; if not, set the account to `error`."""
     try:
         credentials_of(account)
     except CredentialsUnreadable as error:
-        error_policy.visit(account.pk, ProviderError(ErrorClass.AUTH, str(error)))
+        error_policy.apply(account.pk, ProviderError(ErrorClass.AUTH, str(error)))
         return False
     return True
 
 
-def _occupied(
+def _insert_submissions(
     works: Sequence[Work], *, account: ProviderAccount, choice: str
 ) -> list[ProviderSubmission]:
-    """The records of intent of these jobs: from here on the slots are taken."""
-    jobs = Job.objects.in_bulk([work.id for work in works])
+    """Record the submissions of these jobs: from here on they occupy the account's slots."""
     params = {
         "account": account.pk,
         "choice": choice,
@@ -115,39 +107,22 @@ def _occupied(
         "leases": [work.lease for work in works],
         "references": [f"pxs-{uuid.uuid4().hex}" for _ in works],
     }
-    return [
-        ProviderSubmission(
-            pk=pk,
-            job=jobs[job_id],
-            job_lease=lease,
-            account=account,
-            provider_id=account.provider_id,
-            operation_type=jobs[job_id].operation_type,
-            model=jobs[job_id].model,
-            payload=jobs[job_id].params,
-            choice=choice,
-            status=SubmissionStatus.PENDING,
-            reference=reference,
-            submitted_at=submitted_at,
-            retry_attempt=attempt,
-            previous_submission_id=previous,
-            fetches=0,
-            polls=0,
-        )
-        for pk, job_id, lease, reference, submitted_at, attempt, previous in fetch(OCCUPY, params)
-    ]
+    submissions = list(ProviderSubmission.objects.raw(INSERT_SUBMISSIONS, params))
+    for submission in submissions:
+        submission.account = account
+    return submissions
 
 
 def request_for(attempt: Attempt) -> Request:
-    """What to send: the job's stored params, checked once more, with its inputs in place.
+    """Return what to send: the job's params, validated once more, with its inputs filled in.
 
-    Raises ParamsRefused, or BadInput for an input that is gone.
+    Raise ParamsRefused, or BadInput for an input that does not exist any more.
     """
     job, operation = attempt.job, attempt.operation
     model = job.model or operation.default_model
     schema = operation.models[model]
     params = validated(schema, job.params)
-    # After the check: a file's bytes may be longer than an address may be.
+    # After the validation: a file's bytes may be longer than an address may be.
     params = params.model_copy(update=inputs.resolved(schema, params.canonical(), job=job))
     reference = attempt.submission.reference or ""
     return Request(

@@ -1,8 +1,9 @@
-"""An attempt: all that is needed to follow one submission, without the database."""
+"""An attempt: all that a worker needs to follow one submission without the database."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from jobs.models import Job
 from jobs.queue.kinds import kind_named
@@ -16,29 +17,32 @@ from providers.models import ProviderSubmission
 
 @dataclass(eq=False)
 class Attempt:
-    """One submission in this process's hands."""
+    """One submission that this process works on."""
 
     submission: ProviderSubmission
     job: Job
     adapter: Adapter
     credentials: Credentials = field(repr=False)
     candidate: slots.Candidate | None = None
-    """The account as it was chosen, for one that was sent by this process."""
+    """The account as it was chosen, if this process sends the submission."""
 
     @property
     def operation(self) -> Operation:
         return self.adapter.operations[self.job.operation_type]
 
-    @property
+    @cached_property
     def work(self) -> Work:
         """The job under this attempt's fencing token."""
         return Work(kind_named("generation"), self.job.pk, self.submission.job_lease or 0)
 
 
-def attempt_of(submission: ProviderSubmission, candidate: slots.Candidate | None = None) -> Attempt:
+def make_attempt(
+    submission: ProviderSubmission, job: Job, candidate: slots.Candidate | None = None
+) -> Attempt:
+    """Raise UnknownProvider or CredentialsUnreadable."""
     return Attempt(
         submission=submission,
-        job=submission.job,
+        job=job,
         adapter=adapter_named(submission.provider_id),
         credentials=credentials_of(submission.account),
         candidate=candidate,

@@ -1,8 +1,8 @@
-"""What a webhook does: it proves that a submission was accepted, and that it is time to look.
+"""Handle the webhooks of providers.
 
-How a submission stands, the poll decides that follows at once, by the same functions as every
-poll: a webhook that is forged in a way that we cannot see could only cost a look. Only for what was
-given up no poll follows by itself: a success of that is fetched (late.py).
+A webhook proves that a submission was accepted, and makes its next poll due. The poll decides the
+outcome, so a forged webhook costs one poll at most. Only a submission that was given up is polled
+no more; a webhook that reports its success makes its files due (late_results.py).
 """
 
 from __future__ import annotations
@@ -20,36 +20,34 @@ from providers.adapters.errors import WebhookRefused
 from providers.models import ProviderSubmission, SubmissionStatus
 
 
-def take(submission: ProviderSubmission, event: WebhookEvent) -> bool:
-    """Take a verified event of a submission; False if it was taken before and changed nothing.
+def handle_event(submission: ProviderSubmission, event: WebhookEvent) -> bool:
+    """Handle a verified event of a submission. Return False if it was handled before.
 
-    Raises WebhookRefused if it tells of another generation than this submission's.
+    Raise WebhookRefused if the event belongs to another generation.
     """
     try:
         with transaction.atomic():
-            if not webhooks.take(submission.provider_id, event.event_id):
+            if not webhooks.record_event(submission.provider_id, event.event_id):
                 return False
-            _told(submission, event)
+            _apply(submission, event)
             notify.ring_on_commit()
     except IntegrityError as error:
         raise WebhookRefused("Its generation belongs to another submission.") from error
     return True
 
 
-def _told(submission: ProviderSubmission, event: WebhookEvent) -> None:
+def _apply(submission: ProviderSubmission, event: WebhookEvent) -> None:
     if submission.provider_job_id not in (None, event.provider_job_id):
-        raise WebhookRefused("It tells of another generation than this submission's.")
+        raise WebhookRefused("The event belongs to another generation than this submission's.")
     if submission.status in (SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN):
-        # It overtook the answer to our call, or the answer never came.
+        # The webhook came before the answer to our call, or the answer was lost. No credentials:
+        # nobody is called here.
+        adapter = adapter_named(submission.provider_id)
+        attempt = Attempt(submission, submission.job, adapter, Credentials())
         accepted = Accepted(event.provider_job_id, event.state.response)
-        result_handling.sent(_attempt_of(submission), Sent(accepted))
+        result_handling.handle_sent(attempt, Sent(accepted))
     elif isinstance(event.state, Succeeded):
-        result_handling.succeeded_late(
+        result_handling.handle_late_success(
             submission, event.state, provider_job_id=event.provider_job_id
         )
-    submissions.look_now(submission.pk, provider_job_id=event.provider_job_id)
-
-
-def _attempt_of(submission: ProviderSubmission) -> Attempt:
-    """Without the account's secrets: nobody is called here."""
-    return Attempt(submission, submission.job, adapter_named(submission.provider_id), Credentials())
+    submissions.poll_now(submission.pk, provider_job_id=event.provider_job_id)

@@ -1,11 +1,11 @@
-"""The coroutines that talk to providers. Each returns an outcome, never raises, knows no database."""
+"""The coroutines that call providers. Each returns an outcome and never raises; none uses the database."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -23,25 +23,25 @@ from providers.adapters.http import Http
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
-"""A call that does not keep its own deadline is ended so much later."""
+"""A call that does not keep its own deadline is cancelled this much later."""
 CHECK_SECONDS = 60.0
 KEEP_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds between tries to write a file that is here."""
+"""Seconds between tries to store a file."""
 OUTPUT_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of a submit call, or of looking a lost one up."""
+    """The outcome of a submit call, or of a look-up by our reference."""
 
     result: Accepted | Succeeded | ProviderError | None
-    """None: it was looked up and is not there."""
+    """None: the provider does not know the reference."""
     files: Sequence[MediaFile] = ()
 
 
 @dataclass(frozen=True)
 class Checked:
-    """How a submission stands; an error if that could not be learnt."""
+    """The state of a submission, or the error that kept us from learning it."""
 
     state: State | ProviderError
     files: Sequence[MediaFile] = ()
@@ -49,7 +49,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Fetched:
-    """The files of a submission that has succeeded; `error` if they could not be had."""
+    """The files of a submission that has succeeded, or why they could not be fetched."""
 
     files: Sequence[MediaFile] = ()
     error: str | None = None
@@ -61,20 +61,34 @@ Outcome = Sent | Checked | Fetched
 
 @dataclass
 class Caller:
-    """The connections of one event loop."""
+    """The connections of one event loop. Call `open` and `close` on that loop."""
 
     session: aiohttp.ClientSession
     client: Client
     _https: dict[str, Http] = field(default_factory=dict)
 
+    @classmethod
+    async def open(cls) -> Caller:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+        return cls(session, await Client().__aenter__())
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await self.session.close()
+        await self.client.__aexit__(None, None, None)
+
     async def submit(self, attempt: Attempt, request: Request) -> Sent:
-        """Send it, once."""
+        """Send the request, once."""
         call = attempt.adapter.submit(self._http(attempt), attempt.credentials, request)
         result = await _within(attempt.operation.deadlines.submit + GRACE_SECONDS, call)
         return await self._sent(attempt, result)
 
     async def find(self, attempt: Attempt) -> Sent:
-        """What became of a submission of which we do not know whether it arrived."""
+        """Look up a submission of which we do not know whether it arrived."""
         reference = attempt.submission.reference or ""
         call = attempt.adapter.find(self._http(attempt), attempt.credentials, reference)
         return await self._sent(attempt, await _within(CHECK_SECONDS, call))
@@ -84,18 +98,18 @@ class Caller:
         call = attempt.adapter.check(self._http(attempt), attempt.credentials, provider_job_id)
         state = await _within(CHECK_SECONDS, call)
         if isinstance(state, Succeeded):
-            return Checked(*await self._kept(attempt, state))
+            return await self._keep_included(attempt, state)
         return Checked(state)
 
     async def cancel(self, attempt: Attempt) -> Checked:
-        """Ask that it be stopped, and how it stands then."""
+        """Ask the provider to stop; return the state after that."""
         provider_job_id = attempt.submission.provider_job_id or ""
         call = attempt.adapter.cancel(self._http(attempt), attempt.credentials, provider_job_id)
         refused = await _within(CHECK_SECONDS, call)
         return Checked(refused) if isinstance(refused, ProviderError) else await self.check(attempt)
 
     async def fetch(self, attempt: Attempt, outputs: Sequence[Output]) -> Fetched:
-        """Fetch and keep the files that a provider has ready."""
+        """Fetch and store the files that the provider has ready."""
         kept = []
         for output in outputs:
             try:
@@ -119,34 +133,48 @@ class Caller:
             )
         return Fetched(kept)
 
+    async def check_and_fetch(self, attempt: Attempt, recorded: Sequence[Output]) -> Fetched:
+        """Check again, for addresses expire and headers are not recorded; then fetch the files."""
+        outputs = recorded
+        if attempt.submission.provider_job_id:
+            checked = await self.check(attempt)
+            if checked.files:
+                return Fetched(checked.files)
+            if isinstance(checked.state, Succeeded):
+                outputs = checked.state.outputs
+        return await self.fetch(attempt, outputs)
+
     async def _sent(self, attempt: Attempt, result: Any) -> Sent:
-        if isinstance(result, Succeeded):
-            state, kept = await self._kept(attempt, result)
-            return Sent(state.error if isinstance(state, Failed) else state, kept)
-        return Sent(result)
+        if not isinstance(result, Succeeded):
+            return Sent(result)
+        match await self._keep_included(attempt, result):
+            case Checked(Succeeded() | ProviderError() as state, kept):
+                return Sent(state, kept)
+            case Checked(Failed(error)):
+                return Sent(error)
+        raise AssertionError
 
-    async def _kept(
-        self, attempt: Attempt, state: Succeeded
-    ) -> tuple[Succeeded | Failed | ProviderError, Sequence[MediaFile]]:
-        """The files that came inside the answer; those that must be fetched are fetched later.
+    async def _keep_included(self, attempt: Attempt, success: Succeeded) -> Checked:
+        """Store the files that the answer includes; files that must be fetched are fetched later.
 
-        An answer whose files have no room here is as good as lost: what cannot be looked up again
-        ends as a doubtful submission does.
+        If they cannot be stored the answer counts as lost: a submission that cannot be looked up
+        again ends as `unknown` ones do.
         """
-        if not state.outputs or any(output.data is None for output in state.outputs):
-            return state, ()
+        if not success.outputs or any(output.data is None for output in success.outputs):
+            return Checked(success)
         try:
-            return state, [
-                await self._keep(attempt, output, output.data or b"") for output in state.outputs
+            kept = [
+                await self._keep(attempt, output, output.data or b"") for output in success.outputs
             ]
         except BadOutput as error:
-            return Failed(ProviderError(ErrorClass.INVALID_PARAMETER, str(error)), {}), ()
+            return Checked(Failed(ProviderError(ErrorClass.INVALID_PARAMETER, str(error)), {}))
         except Exception as error:
             logger.exception("Keeping a file of submission %s", attempt.submission.pk)
-            return ProviderError(ErrorClass.UNKNOWN, _not_kept(error)), ()
+            return Checked(ProviderError(ErrorClass.UNKNOWN, _not_kept(error)))
+        return Checked(success, kept)
 
     async def _keep(self, attempt: Attempt, output: Output, data: bytes) -> MediaFile:
-        """Paid for and perhaps not to be had again, so it waits here for room."""
+        """Store a file. Retry with KEEP_DELAYS: it is paid for, and may not be offered again."""
         for delay in (*KEEP_DELAYS, None):
             try:
                 return await asyncio.to_thread(
@@ -175,8 +203,8 @@ class Caller:
         return self._https[adapter.name]
 
 
-async def _within(seconds: float, call: Any) -> Any:
-    """What the call returns, or the ProviderError that ended it, whatever it was."""
+async def _within(seconds: float, call: Awaitable[Any]) -> Any:
+    """Return the call's result, or a ProviderError for any exception or for no answer in time."""
     try:
         async with asyncio.timeout(seconds):
             return await call
@@ -194,12 +222,4 @@ def _not_kept(error: Exception) -> str:
 
 
 def _limits() -> Limits:
-    limits = Limits.from_settings()
-    return Limits(
-        max_bytes=OUTPUT_BYTES,
-        connect_timeout=limits.connect_timeout,
-        read_timeout=limits.read_timeout,
-        total_timeout=600.0,
-        min_bytes_per_second=limits.min_bytes_per_second,
-        max_redirects=limits.max_redirects,
-    )
+    return replace(Limits.from_settings(), max_bytes=OUTPUT_BYTES, total_timeout=600.0)

@@ -1,11 +1,11 @@
-"""The pump: one thread per worker process that keeps provider calls going beside the drain.
+"""The dispatcher: one thread per worker process that keeps the calls to providers going.
 
-    drain's thread     says that this process may take work (`drive`), and waits at the end (`rest`)
-    pump's thread      dispatches, takes what is due, settles what came back: all database work
-    loop's thread      the calls themselves (calling.py), many at once
+    worker loop's thread   lets the process take jobs (`drive`), waits at the end (`rest`)
+    dispatcher's thread    allocates jobs, claims due submissions, handles results: all database work
+    event loop's thread    the calls themselves (calling.py), many at once
 
-A call takes from a tenth of a second to minutes and no processor time; so one process carries many,
-and a slot that comes free is filled by the thread that settled it.
+A call takes from a tenth of a second to minutes and almost no processor time, so one process carries
+many. The thread that handles a result also fills the slot that the result frees.
 """
 
 from __future__ import annotations
@@ -17,26 +17,25 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar
 
-import aiohttp
 from django.db import InterfaceError, OperationalError, connection, reset_queries
 
 from jobs.generation import allocation, result_handling
-from jobs.generation.attempts import Attempt, attempt_of
+from jobs.generation.attempts import Attempt, make_attempt
 from jobs.generation.calling import Caller, Fetched, Outcome, Sent
-from jobs.generation.files import MediaFile
+from jobs.generation.files import Made
 from jobs.generation.inputs import BadInput
+from jobs.generation.result_handling import Handler
+from jobs.models import Job, JobStatus
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind
-from jobs.queue.work import Work
 from jobs.queue.worker import notify, shared_state
 from jobs.queue.worker.heartbeat import Heartbeat
-from pixsim.core.net import Client
 from providers import slots, submissions
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.base import Output, Succeeded
@@ -47,66 +46,57 @@ from providers.models import ProviderSubmission, SubmissionStatus
 logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 48
-"""Calls of one process at once, with those whose outcome is not settled yet: a process that falls
-behind leaves slots to others."""
+"""Calls of one process at once, and calls whose result is not handled yet: a process that is slow
+leaves slots to others."""
 IDLE_SECONDS = 0.250
-"""How often it looks when nothing is under way, as long as a drain goes on: that one may be busy
-with a long piece of other work."""
+"""Interval of looking for work when nothing is in flight."""
 ASK_SECONDS = 0.020
-"""A drain that is busy with other work asks for more no more often; less than a drain lingers."""
+"""Shortest time between two questions of the worker loop; shorter than it lingers."""
 LOOK_SECONDS = 0.100
-"""How often it looks at all accounts and at what is due. What has come back is settled at once, and
-the account that it came from is filled again without looking at the others."""
+"""Interval of looking at all accounts and due submissions. A result is handled at once, and its
+account is filled again without looking at the others."""
 MAX_FILES = 16
-"""So many jobs are completed in one transaction at most."""
-SETTLE_TRIES = 600
-"""With LOOK_SECONDS between them: a database that restarts costs no answer of a provider."""
-REST_SECONDS = 8.0
-"""A worker that stops waits so long for the calls in its hands."""
-
-Settle = Callable[[Attempt, Any], Sequence[Output]]
+"""At most this many jobs are completed in one transaction."""
+MAX_TRIES = 600
+"""With LOOK_SECONDS between them: a restart of the database loses no answer of a provider."""
+STOP_SECONDS = 8.0
+"""How long a worker that stops waits for the calls in flight."""
 
 
-@dataclass(frozen=True)
-class _Hands:
-    """What the pump's thread works with while it runs."""
+class _Step(Enum):
+    """How a step of the dispatcher ended."""
 
-    loop: asyncio.AbstractEventLoop
-    caller: Caller
-    heartbeat: Heartbeat
-
-
-class _Went(Enum):
-    """How a step went."""
-
-    WELL = "well"
-    AGAIN = "again"
-    """The database was away, or chose it as a deadlock's victim."""
-    WRONG = "wrong"
+    DONE = "done"
+    DATABASE_AWAY = "database away"
+    """The database was away, or chose the step as the victim of a deadlock."""
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, order=True)
-class _Back:
-    """A call that came back, and what to do with its outcome. What may free a slot comes first."""
+class _Result:
+    """A call that has returned, and how to handle it. Results that may free a slot sort first."""
 
-    is_file: bool
-    """Files that are here: no slot is waiting for them."""
+    has_files: bool
     number: int
     attempt: Attempt = field(compare=False)
-    work: Work = field(compare=False)
-    settle: Settle = field(compare=False)
+    handle: Handler = field(compare=False)
     outcome: Outcome = field(compare=False)
     tries: int = field(default=0, compare=False)
 
 
-class Pump:
-    """Use `shared`. Thread, loop and connections live while there is something to do."""
+class Dispatcher:
+    """Use `shared`. The thread, the event loop and the connections exist while there is work."""
 
-    _shared: ClassVar[Pump | None] = None
+    _shared: ClassVar[Dispatcher | None] = None
+
+    # These exist while the thread runs.
+    _loop: asyncio.AbstractEventLoop
+    _caller: Caller
+    _heartbeat: Heartbeat
 
     @classmethod
-    def shared(cls, kind: Kind) -> Pump:
-        """This process's pump. A forked child makes its own."""
+    def shared(cls, kind: Kind) -> Dispatcher:
+        """Return this process's dispatcher. A forked child makes its own."""
         if cls._shared is None or cls._shared._pid != os.getpid():
             cls._shared = cls(kind)
         return cls._shared
@@ -114,18 +104,18 @@ class Pump:
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._pid = os.getpid()
-        self._back: queue.PriorityQueue[_Back] = queue.PriorityQueue()
+        self._results: queue.PriorityQueue[_Result] = queue.PriorityQueue()
         self._numbers = itertools.count()
-        self._in_flight: dict[Work, Adapter] = {}
+        self._in_flight: set[Attempt] = set()
         self._is_driven = self._has_looked = False
         self._asked_at = 0.0
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    # From the drain
+    # Called by the worker loop
 
     def drive(self) -> bool:
-        """This process may take work now; whether any is under way."""
+        """Let this process take work; return whether any is in flight."""
         self._is_driven = True
         if self._in_flight:
             return True
@@ -143,141 +133,148 @@ class Pump:
         return bool(self._in_flight) or not self._has_looked
 
     def rest(self) -> None:
-        """Take nothing new, and wait a while for what is under way."""
+        """Take no more work, and wait up to STOP_SECONDS for what is in flight."""
         self._is_driven = False
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout=REST_SECONDS)
+        if self._thread is not None:
+            self._thread.join(timeout=STOP_SECONDS)
 
-    # The pump's thread
+    # The dispatcher's thread
 
     def _run(self) -> None:
-        loop = asyncio.new_event_loop()
-        runner = threading.Thread(target=loop.run_forever, name="generation-calls", daemon=True)
-        runner.start()
+        self._loop = asyncio.new_event_loop()
+        calls = threading.Thread(
+            target=self._loop.run_forever, name="generation-calls", daemon=True
+        )
+        calls.start()
         try:
-            caller = asyncio.run_coroutine_threadsafe(_opened(), loop).result()
+            self._caller = asyncio.run_coroutine_threadsafe(Caller.open(), self._loop).result()
             try:
-                with Heartbeat() as heartbeat:
-                    self._pump(_Hands(loop, caller, heartbeat))
+                with Heartbeat() as self._heartbeat:
+                    self._dispatch()
             finally:
-                asyncio.run_coroutine_threadsafe(_closed(caller), loop).result(timeout=5)
+                closing = asyncio.run_coroutine_threadsafe(self._caller.close(), self._loop)
+                closing.result(timeout=5)
         except Exception:
-            logger.exception("The generation thread failed; the sweeper rings for a new one")
+            logger.exception("The dispatcher failed; the sweeper's notification starts a new one")
         finally:
             self._in_flight.clear()
-            loop.call_soon_threadsafe(loop.stop)
-            runner.join(timeout=5)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            calls.join(timeout=5)
             connection.close()
 
-    def _pump(self, hands: _Hands) -> None:
+    def _dispatch(self) -> None:
+        """Handle results and take work, until the process must stop and nothing is in flight."""
         looked_at = 0.0
         while True:
-            freed = self._settle_some(hands)
-            for work in self._in_flight:
-                work.progress()  # each call has a deadline of its own
+            freed = self._handle_results()
+            for attempt in self._in_flight:
+                attempt.work.progress()  # each call has a deadline of its own
             now = time.monotonic()
             if self._is_driven and not shared_state.stop_requested():
                 if freed is not None:
-                    self._guarded(self._fill, freed, hands, wait=True)
+                    self._guarded(self._fill, freed, wait=True)
                 if now - looked_at >= (LOOK_SECONDS if self._in_flight else IDLE_SECONDS):
                     looked_at = now
-                    self._guarded(self._look, hands)
+                    self._guarded(self._look)
                     self._has_looked = True
             elif not self._in_flight:
                 return
             reset_queries()
 
-    def _settle_some(self, hands: _Hands) -> slots.Candidate | None:
-        """Settle what has come back, waiting a moment for it; whose slot may be free now."""
+    def _handle_results(self) -> slots.Candidate | None:
+        """Handle the next results, if any come soon; return an account that has a free slot now."""
         try:
-            back = self._back.get(timeout=LOOK_SECONDS / 4)
+            result = self._results.get(timeout=LOOK_SECONDS / 4)
         except queue.Empty:
             return None
-        if not back.is_file:
-            return self._settle_one(back, hands)
-        backs = [back, *self._more_files()]
-        went = self._guarded(
-            result_handling.delivered, [(one.attempt, _files(one)) for one in backs]
-        )
-        if went is _Went.WRONG and len(backs) > 1:  # one of them spoils it for all
-            for one in backs:
-                self._settle_one(one, hands)
-        else:
-            for one in backs:
-                self._end(one, went, hands)
-        return None
+        if result.has_files:
+            self._complete_jobs([result, *self._more_files()])
+            return None
+        step = self._handle(result)
+        # After other outcomes the account may be closed: `_look` finds out.
+        is_free = isinstance(result.outcome, Sent) and isinstance(result.outcome.result, Succeeded)
+        return result.attempt.candidate if is_free and step is _Step.DONE else None
 
-    def _more_files(self) -> Iterator[_Back]:
-        """Files that wait to be settled too, as long as nothing comes that may free a slot."""
+    def _more_files(self) -> Iterator[_Result]:
+        """Yield more results with files, until one that may free a slot is next."""
         for _ in range(MAX_FILES - 1):
             try:
-                back = self._back.get_nowait()
+                result = self._results.get_nowait()
             except queue.Empty:
                 return
-            if not back.is_file:
-                self._back.put(back)
+            if not result.has_files:
+                self._results.put(result)
                 return
-            yield back
+            yield result
 
-    def _settle_one(self, back: _Back, hands: _Hands) -> slots.Candidate | None:
-        went = self._guarded(self._settle, back, hands)
-        self._end(back, went, hands)
-        return back.attempt.candidate if went is _Went.WELL and _is_done(back.outcome) else None
+    def _complete_jobs(self, results: list[_Result]) -> None:
+        made = [Made(result.attempt, result.outcome.files) for result in results]
+        step = self._guarded(result_handling.complete_jobs, made)
+        for result in results:
+            if step is _Step.FAILED and len(results) > 1:  # one of them made all fail
+                self._handle(result)
+            else:
+                self._close(result, step)
 
-    def _end(self, back: _Back, went: _Went, hands: _Hands) -> None:
-        """It is out of our hands, unless the database was away: it may be paid for."""
-        if went is _Went.AGAIN and back.tries < SETTLE_TRIES:
-            again = replace(back, number=next(self._numbers), tries=back.tries + 1)
-            self._back.put(again)
+    def _handle(self, result: _Result) -> _Step:
+        """Handle one result, and fetch the files that its handler names."""
+        attempt, outputs = result.attempt, list[Output]()
+        step = self._guarded(lambda: outputs.extend(result.handle(attempt, result.outcome)))
+        if outputs:
+            # At once, while the addresses and keys are valid.
+            call = self._caller.fetch(attempt, outputs)
+            self._start(attempt, result_handling.handle_fetched, call)
         else:
-            if went is _Went.WRONG:
-                self._guarded(_give_up, back)
-            hands.heartbeat.let_go([back.work])
-            self._in_flight.pop(back.work, None)
+            self._close(result, step)
+        return step
 
-    def _settle(self, back: _Back, hands: _Hands) -> None:
-        attempt = back.attempt
-        if outputs := back.settle(attempt, back.outcome):
-            # Addresses and keys are fresh now; who comes later has to ask for them again.
-            call = hands.caller.fetch(attempt, outputs)
-            self._start(attempt, attempt.work, result_handling.fetched, call, hands)
+    def _close(self, result: _Result, step: _Step) -> None:
+        """Drop the attempt; handle the result again if the database was away: it may be paid for."""
+        if step is _Step.DATABASE_AWAY and result.tries < MAX_TRIES:
+            again = replace(result, number=next(self._numbers), tries=result.tries + 1)
+            self._results.put(again)
+            return
+        if step is _Step.FAILED:
+            self._guarded(_give_up, result)
+        self._heartbeat.let_go([result.attempt.work])
+        self._in_flight.discard(result.attempt)
 
-    def _look(self, hands: _Hands) -> None:
-        """Look after what is due first: it may free slots. Then fill slots."""
-        room = self._room()
-        for submission in submissions.take_due(limit=room) if room else ():
-            self._guarded(self._follow, submission, hands)
-        for candidate in allocation.choices() if self._room() else ():
-            self._guarded(self._fill, candidate, hands)
+    def _look(self) -> None:
+        """Poll due submissions first, which may free slots; then fill free slots."""
+        limit = self._free_calls()
+        due = submissions.claim_due(limit=limit) if limit else []
+        jobs = Job.objects.in_bulk([submission.job_id for submission in due])
+        for submission in due:
+            self._guarded(self._poll, submission, jobs)
+        for candidate in allocation.open_accounts() if self._free_calls() else ():
+            self._guarded(self._fill, candidate)
 
-    def _fill(self, candidate: slots.Candidate, hands: _Hands, *, wait: bool = False) -> None:
-        """Take as many jobs as the account has slots free, and send them."""
-        if not (room := self._room(adapter_named(candidate.provider_id))):
+    def _fill(self, candidate: slots.Candidate, *, wait: bool = False) -> None:
+        """Take as many jobs as the account has free slots, and send them."""
+        if not (limit := self._free_calls(adapter_named(candidate.provider_id))):
             notify.wake_idle_neighbour()
             return
-        attempts = allocation.fill(
-            self._kind, candidate, limit=room, task_id=f"pump-{self._pid}", wait=wait
+        attempts = allocation.allocate(
+            self._kind, candidate, limit=limit, task_id=f"dispatcher-{self._pid}", wait=wait
         )
-        works = [attempt.work for attempt in attempts]
-        # All at once: what stands in line behind large inputs keeps its lease.
-        hands.heartbeat.hold(works)
-        self._in_flight |= {work: one.adapter for work, one in zip(works, attempts, strict=True)}
-        for attempt, work in zip(attempts, works, strict=True):
-            self._send(attempt, work, hands)
+        # All leases before the first request: preparing large inputs takes time.
+        self._heartbeat.hold([attempt.work for attempt in attempts])
+        self._in_flight.update(attempts)
+        for attempt in attempts:
+            self._send(attempt)
         if len(attempts) > 1:
             notify.wake_idle_neighbour()
 
-    def _room(self, adapter: Adapter | None = None) -> int:
-        """How many more calls there may be, of this adapter if one is named."""
-        room = MAX_IN_FLIGHT - len(self._in_flight)
+    def _free_calls(self, adapter: Adapter | None = None) -> int:
+        """Return how many more calls may start, or more calls of `adapter`."""
+        free = MAX_IN_FLIGHT - len(self._in_flight)
         if adapter is not None and adapter.calls_at_once is not None:
-            its = sum(one is adapter for one in self._in_flight.values())
-            room = min(room, adapter.calls_at_once - its)
-        return max(0, room)
+            used = sum(attempt.adapter is adapter for attempt in self._in_flight)
+            free = min(free, adapter.calls_at_once - used)
+        return max(0, free)
 
-    def _send(self, attempt: Attempt, work: Work, hands: _Hands) -> None:
-        """Send it, unless its job or its inputs are no longer sound, or out of reach for now."""
+    def _send(self, attempt: Attempt) -> None:
+        """Send the request, unless the params or inputs are refused or cannot be read now."""
         try:
             request = allocation.request_for(attempt)
         except (ParamsRefused, BadInput, KeyError) as refused:
@@ -286,147 +283,86 @@ class Pump:
             logger.warning("Submission %s is not sent", attempt.submission.pk, exc_info=failed)
             error = ProviderError(ErrorClass.UNAVAILABLE, f"It was not sent: {in_one_line(failed)}")
         else:
-            self._start(
-                attempt, work, result_handling.sent, hands.caller.submit(attempt, request), hands
-            )
+            call = self._caller.submit(attempt, request)
+            self._start(attempt, result_handling.handle_sent, call)
             return
-        number = next(self._numbers)
-        self._back.put(_Back(False, number, attempt, work, result_handling.not_sent, Sent(error)))
+        self._enqueue(attempt, result_handling.handle_not_sent, Sent(error))
 
-    def _follow(self, submission: ProviderSubmission, hands: _Hands) -> None:
-        """Do what a due submission needs: look it up, check it, cancel it, or fetch its files."""
+    def _poll(self, submission: ProviderSubmission, jobs: Mapping[int, Job]) -> None:
+        """Look up, check, cancel or fetch a due submission, as its state demands."""
+        job = jobs[submission.job_id]
         try:
-            attempt = attempt_of(submission)
+            attempt = make_attempt(submission, job)
         except UnknownProvider:
-            submissions.look_again(submission.pk, seconds=60)
+            submissions.poll_later(submission.pk, seconds=60)
             return
-        step = _next_step(attempt, hands.caller)
-        if step is None:
-            result_handling.given_up(attempt)
-            return
-        self._start(attempt, attempt.work, *step, hands)
+        adapter, caller = attempt.adapter, self._caller
+        is_overdue = submissions.is_overdue(submission)
+        if submission.status == SubmissionStatus.SUCCEEDED:
+            outputs = result_handling.recorded_outputs(submission)
+            call = caller.check_and_fetch(attempt, outputs)
+            self._start(attempt, result_handling.handle_fetched, call)
+        elif submission.status != SubmissionStatus.UNKNOWN:
+            is_unwanted = job.lease_id != submission.job_lease or job.status != JobStatus.PROCESSING
+            asks_to_stop = adapter.can_cancel and (is_unwanted or is_overdue)
+            self._start(
+                attempt,
+                result_handling.handle_last_check if is_overdue else result_handling.handle_checked,
+                caller.cancel(attempt) if asks_to_stop else caller.check(attempt),
+            )
+        elif adapter.can_find:
+            self._start(attempt, result_handling.handle_found, caller.find(attempt))
+        elif is_overdue:
+            result_handling.give_up(attempt)
+        else:  # it keeps its slot: the provider may be working on it
+            seconds = submissions.seconds_left(submission)
+            submissions.poll_later(submission.pk, seconds=seconds)
 
-    def _start(
-        self,
-        attempt: Attempt,
-        work: Work,
-        settle: Settle,
-        call: Coroutine[Any, Any, Outcome],
-        hands: _Hands,
-    ) -> None:
-        self._in_flight[work] = attempt.adapter
-        future = asyncio.run_coroutine_threadsafe(call, hands.loop)
-        future.add_done_callback(
-            lambda done: self._back.put(self._back_of(attempt, work, settle, done))
+    def _start(self, attempt: Attempt, handle: Handler, call: Coroutine[Any, Any, Outcome]) -> None:
+        self._in_flight.add(attempt)
+        asyncio.run_coroutine_threadsafe(call, self._loop).add_done_callback(
+            lambda done: self._receive(attempt, handle, done)
         )
 
-    def _back_of(
-        self, attempt: Attempt, work: Work, settle: Settle, done: Future[Outcome]
-    ) -> _Back:
-        number = next(self._numbers)
+    def _receive(self, attempt: Attempt, handle: Handler, done: Future[Outcome]) -> None:
         try:
             outcome = done.result()
         except BaseException:
             logger.exception("A call for submission %s broke", attempt.submission.pk)
-            return _Back(False, number, attempt, work, _let_go, Sent(None))
-        is_file = isinstance(outcome, Fetched) and outcome.error is None
-        return _Back(is_file, number, attempt, work, settle, outcome)
+            handle, outcome = _ignore, Sent(None)
+        self._enqueue(attempt, handle, outcome)
 
-    def _guarded(self, step: Callable[..., None], *args: Any, **options: Any) -> _Went:
-        """A step that fails costs itself only: what it left is due again, or is settled as lost."""
+    def _enqueue(self, attempt: Attempt, handle: Handler, outcome: Outcome) -> None:
+        has_files = isinstance(outcome, Fetched) and outcome.error is None
+        self._results.put(_Result(has_files, next(self._numbers), attempt, handle, outcome))
+
+    def _guarded(self, step: Callable[..., None], *args: Any, **options: Any) -> _Step:
+        """Run a step. If it fails, its submissions become due again or are treated as lost."""
         try:
             step(*args, **options)
         except (OperationalError, InterfaceError) as error:
             logger.warning("Database connection lost, trying again: %s", in_one_line(error))
             connection.close()
             time.sleep(LOOK_SECONDS)
-            return _Went.AGAIN
+            return _Step.DATABASE_AWAY
         except Exception:
-            logger.exception("A step of generation failed")
-            return _Went.WRONG
-        return _Went.WELL
+            logger.exception("A step of the dispatcher failed")
+            return _Step.FAILED
+        return _Step.DONE
 
 
-def _files(back: _Back) -> Sequence[MediaFile]:
-    return back.outcome.files if isinstance(back.outcome, Fetched) else ()
+def _ignore(attempt: Attempt, outcome: Outcome) -> list[Output]:
+    """Handle an unknown outcome: when its lease or claim has ended, the submission is looked up like
+    that of a worker that died."""
+    return []
 
 
-def _let_go(attempt: Attempt, outcome: Outcome) -> Sequence[Output]:
-    """Nobody knows what came of it: once its lease or its time in our hands is over, it is looked
-    up as one whose worker died."""
-    return ()
-
-
-def _give_up(back: _Back) -> None:
-    """Its outcome cannot be recorded, and would not be the next time."""
-    if back.settle in (result_handling.sent, result_handling.found):
-        result_handling.given_up(back.attempt)
-    elif back.settle is result_handling.checked_last:
-        result_handling.timed_out(back.attempt)
-    elif isinstance(back.outcome, Fetched):
-        result_handling.fetched(back.attempt, Fetched(error="What it made cannot be recorded."))
-
-
-def _is_done(outcome: Outcome) -> bool:
-    """Whether the slot is free, and the account fit for the next: all else a new look takes in."""
-    return isinstance(outcome, Sent) and isinstance(outcome.result, Succeeded)
-
-
-def _next_step(
-    attempt: Attempt, caller: Caller
-) -> tuple[Settle, Coroutine[Any, Any, Outcome]] | None:
-    """What a due submission needs next; None: nothing more can be done for it."""
-    submission, adapter = attempt.submission, attempt.adapter
-    is_late = submissions.is_late(submission)
-    if submission.status == SubmissionStatus.UNKNOWN:
-        if adapter.can_find:
-            return result_handling.found, caller.find(attempt)
-        if is_late:
-            return None
-        return _nothing, _wait()
-    if submission.status == SubmissionStatus.SUCCEEDED:
-        return result_handling.fetched, _deliver(attempt, caller)
-    unwanted = attempt.job.lease_id != submission.job_lease or attempt.job.status != "processing"
-    settle = result_handling.checked if not is_late else result_handling.checked_last
-    if adapter.can_cancel and (unwanted or is_late):
-        return settle, caller.cancel(attempt)
-    return settle, caller.check(attempt)
-
-
-async def _deliver(attempt: Attempt, caller: Caller) -> Fetched:
-    """Ask once more where the files are, for addresses expire and keys are not stored; fetch them."""
-    outputs: list[Output] = result_handling.outputs_of(attempt.submission)
-    if attempt.submission.provider_job_id:
-        checked = await caller.check(attempt)
-        if checked.files:
-            return Fetched(checked.files)
-        if isinstance(checked.state, Succeeded):
-            outputs = list(checked.state.outputs)
-    return await caller.fetch(attempt, outputs)
-
-
-async def _wait() -> Sent:
-    return Sent(None)
-
-
-def _nothing(attempt: Attempt, outcome: Outcome) -> Sequence[Output]:
-    """A doubtful submission that nobody can look up keeps its slot until it is late."""
-    submissions.look_again(
-        attempt.submission.pk, seconds=submissions.seconds_left(attempt.submission)
-    )
-    return ()
-
-
-async def _opened() -> Caller:
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    )
-    return Caller(session, await Client().__aenter__())
-
-
-async def _closed(caller: Caller) -> None:
-    await asyncio.get_running_loop().shutdown_default_executor()
-    await caller.session.close()
-    await caller.client.__aexit__(None, None, None)
+def _give_up(result: _Result) -> None:
+    """End a submission whose outcome cannot be recorded, now or later."""
+    if result.handle in (result_handling.handle_sent, result_handling.handle_found):
+        result_handling.give_up(result.attempt)
+    elif result.handle is result_handling.handle_last_check:
+        result_handling.time_out(result.attempt)
+    elif isinstance(result.outcome, Fetched):
+        failure = Fetched(error="What it made cannot be recorded.")
+        result_handling.handle_fetched(result.attempt, failure)

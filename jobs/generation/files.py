@@ -81,6 +81,13 @@ class MediaFile:
     provider_asset_id: str | None = None
 
 
+class Made(NamedTuple):
+    """An attempt that has succeeded, and its files."""
+
+    attempt: Attempt
+    files: Sequence[MediaFile]
+
+
 @dataclass(frozen=True)
 class _Look:
     width: int | None = None
@@ -113,7 +120,7 @@ def keep_upload(data: bytes) -> MediaFile:
     return _kept(data, signature, min(signature.kinds))
 
 
-def record(made: Sequence[tuple[Attempt, Sequence[MediaFile]]]) -> dict[int, Asset]:
+def record(made: Sequence[Made]) -> dict[int, Asset]:
     """Make the owners' assets of what jobs made; by job, the asset of its first file.
 
     Each is a new row, or the one that the owner has of the same bytes.

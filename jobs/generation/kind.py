@@ -10,7 +10,7 @@ from django.db import connection
 from accounts import credits
 from jobs import pricing
 from jobs.generation import allocation
-from jobs.generation.dispatcher import Pump
+from jobs.generation.dispatcher import Dispatcher
 from jobs.models import Job
 from jobs.queue.kinds import Kind, Left
 from jobs.queue.ops.maintenance import Chore, Options, Result, Tick
@@ -94,13 +94,13 @@ class GenerationKind(Kind):
         import jobs.generation.result_handling  # noqa: F401
 
     def any_ready(self) -> bool:
-        return submissions.any_due() or allocation.any_slot()
+        return submissions.any_due() or bool(allocation.open_accounts())
 
     def drive(self) -> bool:
-        return Pump.shared(self).drive()
+        return Dispatcher.shared(self).drive()
 
     def rest(self) -> None:
-        Pump.shared(self).rest()
+        Dispatcher.shared(self).rest()
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
         done = [item.id for item in left if item.status == "completed"]
@@ -168,7 +168,7 @@ INVARIANTS = (
         JOIN credit_transactions hold ON hold.reference = 'job:' || item.id || ':' || item.run
         WHERE item.status IN ('completed', 'failed', 'cancelled')
           AND item.completed_at < now() - interval '60 seconds'
-          AND item.error_class IS DISTINCT FROM '{pricing.UNDECIDED}'
+          AND item.error_class IS DISTINCT FROM '{pricing.UNRESOLVED}'
           AND NOT EXISTS (SELECT 1 FROM credit_transactions line WHERE line.settles_id = hold.id)
         """,
     ),
@@ -176,7 +176,7 @@ INVARIANTS = (
 
 
 def _forget_webhooks(options: Options, tick: Tick) -> Result:
-    count = webhooks.forget(dry_run=options.dry_run)
+    count = webhooks.delete_old_events(dry_run=options.dry_run)
     what = "would be forgotten" if options.dry_run else "forgotten"
     return Result(count, f"{count:,} events that cannot come again {what}")
 
@@ -203,5 +203,5 @@ def _settle_credits(ids: Sequence[int]) -> None:
         reference = pricing.hold_reference(job)
         if job.status == "completed":
             credits.capture(reference=reference, actual=job.cost or 0)
-        elif job.error_class != pricing.UNDECIDED:
+        elif job.error_class != pricing.UNRESOLVED:
             credits.release(reference=reference)

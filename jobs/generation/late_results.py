@@ -17,7 +17,7 @@ from providers.models import ProviderSubmission, SubmissionStatus
 
 GIVEN_UP: dict[str, str] = {
     SubmissionStatus.TIMED_OUT: ErrorClass.TIMEOUT.value,
-    SubmissionStatus.FAILED: pricing.UNDECIDED,
+    SubmissionStatus.FAILED: pricing.UNRESOLVED,
 }
 """How a submission that was given up ended, and its job: what the provider itself said is final."""
 
@@ -51,7 +51,7 @@ def charge(job: Job) -> None:
     """Take what a job cost whose hold was given back, as far as its owner's credits go."""
     reference = f"{pricing.hold_reference(job)}:late"
     cost = Job.objects.values_list("cost", flat=True).get(pk=job.pk)
-    if job.owner is None or not cost or job.error_class == pricing.UNDECIDED:
+    if job.owner is None or not cost or job.error_class == pricing.UNRESOLVED:
         return  # what is undecided holds its credits still, and the end of the job settled them
     credits.hold(
         profile=job.owner,

@@ -1,15 +1,13 @@
-"""What an outcome does: to the submission, its job, its account and the credits.
+"""Handle the outcomes of calls: change the submission, its job, its account and the credits.
 
-Each function is one transaction, and every change in it is conditional, so an outcome that comes
-twice, too late, or after a cancel changes nothing that it should not. What they return are outputs
-that are to be fetched now.
+Each handler is one transaction, and each of its changes is conditional, so an outcome that comes
+twice, too late, or after a cancellation changes nothing. Handlers return outputs to fetch now.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +19,7 @@ from jobs import pricing
 from jobs.generation import files, late_results
 from jobs.generation.attempts import Attempt
 from jobs.generation.calling import Checked, Fetched, Sent
-from jobs.generation.files import MediaFile
+from jobs.generation.files import Made, MediaFile
 from jobs.models import Job
 from jobs.queue import transitions
 from jobs.queue.errors import LeaseLost
@@ -36,348 +34,327 @@ logger = logging.getLogger(__name__)
 
 MAY_HAVE_BEEN_CHARGED = (
     "The provider may have accepted it and may have charged for it, and cannot be asked. It was not "
-    "sent again. Its credits stay held until somebody decides: `manage.py job {job} settle`."
+    "sent again. Its credits stay held until somebody decides: `manage.py job {job} resolve`."
 )
-DOUBT_SECONDS = 30.0
-"""At least so long a doubtful submission keeps its slot: the provider may be at work on it."""
+UNKNOWN_SECONDS = 30.0
+"""Shortest time that an unknown submission keeps its slot: the provider may be working on it."""
 FIND_SECONDS = 3600.0
 FIND_TRIES = 10
-"""At least so long and so often a provider that could say what became of a submission is asked."""
+"""An unknown submission is looked up at least this long and this often before it is given up."""
 MAX_FETCHES = 8
 
-Made = tuple[Attempt, Sequence[MediaFile]]
-"""A submission that has succeeded, and its files."""
+Handler = Callable[[Attempt, Any], Sequence[Output]]
 
-HAS_MADE = """
+RECORD_ASSETS = """
 UPDATE jobs SET asset_id = made.asset_id, cost = made.cost, error_class = NULL
 FROM unnest(%(ids)s::int[], %(assets)s::int[], %(costs)s::int[]) AS made (id, asset_id, cost)
 WHERE jobs.id = made.id AND jobs.id = ANY(%(ids)s)
 """
 
 
-def sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
-    """The submit call came back."""
+def handle_sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+    """Handle the outcome of a submit call."""
     match outcome.result:
         case Accepted() as accepted:
-            _accepted(attempt, accepted)
+            _accept(attempt, accepted)
         case Succeeded() as success:
-            return _succeeded(attempt, success, outcome.files)
+            return _succeed(attempt, success, outcome.files)
         case ProviderError() as error if error.error_class in MAY_HAVE_BEEN_ACCEPTED:
-            _doubted(attempt, error)
+            _mark_unknown(attempt, error)
         case ProviderError() as error:
-            # Refused for sure, also if the sweeper has held it for lost meanwhile.
-            _failed(attempt, error, among=[SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN])
+            # Certainly refused, also if the sweeper has marked the submission unknown meanwhile.
+            _end(attempt, error, among=[SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN])
     return ()
 
 
-def found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
-    """A doubtful submission was looked up by our reference."""
+def handle_not_sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+    """Handle a request that could not be made: the provider was not called."""
+    assert isinstance(outcome.result, ProviderError)  # noqa: S101 - for the type checker
+    _end(attempt, outcome.result, is_account_error=False)
+    return ()
+
+
+def handle_found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+    """Handle the outcome of looking up an unknown submission by our reference."""
+    submission = attempt.submission
     match outcome.result:
         case None:
-            # It never arrived, and that is certain: it may be sent again.
+            # The provider is certain that it never arrived, so it may be sent again.
             error = ProviderError(ErrorClass.UNAVAILABLE, "It never arrived.")
-            _failed(attempt, error, among=[SubmissionStatus.UNKNOWN])
+            _end(attempt, error, among=[SubmissionStatus.UNKNOWN])
         case Accepted() as accepted:
-            _accepted(attempt, accepted)
+            _accept(attempt, accepted)
         case Succeeded() as success:
-            return _succeeded(attempt, success, outcome.files)
+            return _succeed(attempt, success, outcome.files)
         case ProviderError() as error:
-            submission = attempt.submission
             logger.warning("Submission %s cannot be looked up: %s", submission.pk, error)
             patience = max(FIND_SECONDS, attempt.operation.deadlines.run)
-            if submission.polls >= FIND_TRIES and submissions.age(submission) > patience:
-                given_up(attempt)
+            if submission.polls >= FIND_TRIES and submissions.age_seconds(submission) > patience:
+                give_up(attempt)
             else:
-                submissions.look_again(submission.pk, seconds=submissions.next_look(submission))
+                _poll_later(attempt)
     return ()
 
 
-def given_up(attempt: Attempt) -> None:
-    """A doubtful submission that nobody can look up: over, not sent again, its credits held."""
-    error = ProviderError(
-        ErrorClass(attempt.submission.error_class or ErrorClass.UNKNOWN),
-        MAY_HAVE_BEEN_CHARGED.format(job=attempt.job.pk),
-    )
-    with transaction.atomic():
-        ours = _lock_job(attempt)
-        if not submissions.end(attempt.submission, status=SubmissionStatus.FAILED, error=error):
-            return
-        if ours:
-            _end_job(attempt, error, keep_hold=True)
-
-
-def checked(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
-    """The provider said how a submission stands."""
+def handle_checked(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
+    """Handle the state of a submission."""
     match outcome.state:
         case Running() as running:
-            submissions.look_again(
-                attempt.submission.pk,
-                seconds=submissions.next_look(attempt.submission),
-                progress=running.progress,
-            )
+            _poll_later(attempt, progress=running.progress)
         case Succeeded() as success:
-            return _succeeded(attempt, success, outcome.files)
-        case Failed() as failure if failure.cancelled:
-            _cancelled(attempt, failure)
-        case Failed() as failure:
-            _failed(attempt, failure.error, response=dict(failure.response))
-        case ProviderError() as error:
-            # Not learnt now. What the account did wrong it feels; the submission goes on.
-            if error.error_class is not ErrorClass.INVALID_PARAMETER:
-                error_policy.visit(attempt.submission.account_id, error)
-            submissions.look_again(
-                attempt.submission.pk, seconds=submissions.next_look(attempt.submission)
+            return _succeed(attempt, success, outcome.files)
+        case Failed(error, response, cancelled=True):
+            _end(
+                attempt,
+                error,
+                status=SubmissionStatus.CANCELLED,
+                response=response,
+                is_account_error=False,
+                may_retry=False,
             )
+        case Failed(error, response):
+            _end(attempt, error, response=response)
+        case ProviderError() as error:
+            # The state is not known now. The submission goes on.
+            if error.error_class is not ErrorClass.INVALID_PARAMETER:
+                error_policy.apply(attempt.submission.account_id, error)
+            _poll_later(attempt)
     return ()
 
 
-def checked_last(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
-    """The last look at a submission whose time is over: anything but an end is its end, also that
-    it was stopped there, for we asked for it.
+def handle_last_check(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
+    """Handle the last check of an overdue submission: unless it has ended, it times out.
+
+    A cancellation counts as a timeout too, for we asked for it.
     """
     match outcome.state:
-        case Succeeded():
-            return checked(attempt, outcome)
-        case Failed() as failure if not failure.cancelled:
-            return checked(attempt, outcome)
-    timed_out(attempt)
+        case Succeeded() | Failed(cancelled=False):
+            return handle_checked(attempt, outcome)
+    time_out(attempt)
     return ()
 
 
-def timed_out(attempt: Attempt) -> None:
-    """Its time is over and a last look found nothing new."""
-    error = ProviderError(
-        ErrorClass.TIMEOUT,
-        f"The provider did not finish it within {attempt.operation.deadlines.run:g} s.",
-    )
-    with transaction.atomic():
-        ours = _lock_job(attempt)
-        if submissions.end(attempt.submission, status=SubmissionStatus.TIMED_OUT, error=error):
-            error_policy.visit(attempt.submission.account_id, error)
-            if ours:
-                _end_job(attempt, error)
-
-
-def fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
-    """The files of a submission that has succeeded are here, or not."""
+def handle_fetched(attempt: Attempt, outcome: Fetched) -> Sequence[Output]:
+    """Complete the job, or fetch again later, or fail the job when the files cannot be had."""
+    submission = attempt.submission
     if outcome.error is None:
-        delivered([(attempt, outcome.files)])
-        return ()
-    if not outcome.is_final and attempt.submission.fetches < MAX_FETCHES:
-        submissions.look_again(attempt.submission.pk, seconds=2.0**attempt.submission.fetches)
-        return ()
-    with transaction.atomic():
-        if _lock_job(attempt):
-            _end_job(attempt, ProviderError(ErrorClass.INVALID_PARAMETER, outcome.error))
-        submissions.leave_alone([attempt.submission.pk])
+        complete_jobs([Made(attempt, outcome.files)])
+    elif not outcome.is_final and submission.fetches < MAX_FETCHES:
+        submissions.poll_later(submission.pk, seconds=2.0**submission.fetches)
+    else:
+        with transaction.atomic():
+            if _lock_job(attempt):
+                _fail_job(attempt, outcome.error, error_class=ErrorClass.INVALID_PARAMETER)
+            submissions.stop_polling([submission.pk])
     return ()
 
 
-def delivered(made: Sequence[Made]) -> None:
-    """The files of these submissions are here: complete their jobs, in one transaction."""
-    once = {attempt.submission.pk: (attempt, files) for attempt, files in made}
-    made = list(once.values())  # two may have fetched the same
-    with transaction.atomic():
-        held = transitions.lock_leases([attempt.work for attempt, _files in made])
-        tokens = {(work.id, work.lease) for work in held}
-        ours = [one for one in made if (one[0].work.id, one[0].work.lease) in tokens]
-        others = [one for one in made if one not in ours]
-        belated = [one for one in others if late_results.reopen(one[0])]
-        _complete([*ours, *belated])
-        for attempt, _files in belated:
-            late_results.charge(attempt.job)
-        submissions.leave_alone([attempt.submission.pk for attempt, _files in made])
-
-
-def not_sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
-    """What was to be sent is no longer sound, or out of our reach; the provider was not called, the
-    account not to blame.
-    """
-    assert isinstance(outcome.result, ProviderError)  # noqa: S101 - for the type checker
-    error = outcome.result
-    with transaction.atomic():
-        ours = _lock_job(attempt)
-        if (
-            submissions.end(attempt.submission, status=SubmissionStatus.FAILED, error=error)
-            and ours
-        ):
-            _try_again_or_end(attempt, error)
-    return ()
-
-
-def succeeded_late(
+def handle_late_success(
     submission: ProviderSubmission, success: Succeeded, *, provider_job_id: str
 ) -> None:
-    """What was given up is done there after all: its files are to be fetched."""
+    """Make the files of a submission due that was given up and has succeeded after all."""
     with transaction.atomic():
         if late_results.is_awaited(submission):
-            submissions.end(
+            _end_succeeded(
                 submission,
-                status=SubmissionStatus.SUCCEEDED,
-                response=success.response,
-                outputs=[_recorded(output) for output in success.outputs if output.data is None],
+                success,
                 provider_job_id=provider_job_id,
-                cost=success.cost,
-                deliver=True,
+                fetch_outputs=True,
                 among=list(late_results.GIVEN_UP),
             )
 
 
-def outputs_of(submission: ProviderSubmission) -> list[Output]:
-    """The outputs that were recorded, to be fetched."""
+def give_up(attempt: Attempt) -> None:
+    """End an unknown submission that cannot be looked up: it is not sent again, its credits stay held."""
+    error = ProviderError(
+        ErrorClass(attempt.submission.error_class or ErrorClass.UNKNOWN),
+        MAY_HAVE_BEEN_CHARGED.format(job=attempt.job.pk),
+    )
+    _end(
+        attempt,
+        error,
+        status=SubmissionStatus.FAILED,
+        is_account_error=False,
+        may_retry=False,
+        job_error_class=pricing.UNRESOLVED,
+    )
+
+
+def time_out(attempt: Attempt) -> None:
+    """End a submission that the provider did not finish before its deadline."""
+    seconds = attempt.operation.deadlines.run
+    error = ProviderError(
+        ErrorClass.TIMEOUT, f"The provider did not finish it within {seconds:g} s."
+    )
+    _end(attempt, error, status=SubmissionStatus.TIMED_OUT)
+
+
+def complete_jobs(made: Sequence[Made]) -> None:
+    """Complete the jobs whose files are here, in one transaction."""
+    # Two workers may have fetched the files of one submission.
+    made = list({one.attempt.submission.pk: one for one in made}.values())
+    with transaction.atomic():
+        held = transitions.lock_leases([one.attempt.work for one in made])
+        ours = [one for one in made if one.attempt.work in held]
+        others = [one for one in made if one.attempt.work not in held]
+        late = [one for one in others if late_results.reopen(one.attempt)]
+        _complete([*ours, *late])
+        for one in late:
+            late_results.charge(one.attempt.job)
+        submissions.stop_polling([one.attempt.submission.pk for one in made])
+
+
+def recorded_outputs(submission: ProviderSubmission) -> list[Output]:
+    """Return the outputs that were recorded when the submission succeeded."""
     return [Output(**values) for values in submission.outputs or []]
 
 
-# The steps
-
-
-def _accepted(attempt: Attempt, accepted: Accepted) -> None:
+def _accept(attempt: Attempt, accepted: Accepted) -> None:
     submission = attempt.submission
     with transaction.atomic():
-        ours = _lock_job(attempt)
+        is_ours = _lock_job(attempt)
         submissions.accept(
             submission,
             provider_job_id=accepted.provider_job_id,
             response=accepted.response,
-            expected_seconds=submissions.expected_seconds(
-                attempt.operation, provider_id=submission.provider_id, model=submission.model
-            ),
+            expected_seconds=_expected_seconds(attempt),
             run_seconds=attempt.operation.deadlines.run,
         )
-        if ours:
-            # No lease any more: its live submission guards it.
+        if is_ours:
+            # No lease any more: the live submission guards the job.
             Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
         else:
-            submissions.look_again(submission.pk, seconds=0)  # cancelled meanwhile: say so there
+            submissions.poll_later(submission.pk, seconds=0)  # cancelled: stop it at the provider
 
 
-def _succeeded(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> Sequence[Output]:
-    """Done there. With the files in hand it is done here too, else they are to be fetched; whether
-    the job still wants them is asked when they are here.
-    """
-    with transaction.atomic() if kept else nullcontext():
-        ours = bool(kept) and _lock_job(attempt)
-        if not submissions.end(
-            attempt.submission,
-            status=SubmissionStatus.SUCCEEDED,
-            response=success.response,
-            outputs=[_recorded(output) for output in success.outputs if output.data is None],
+def _succeed(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> Sequence[Output]:
+    """End the submission. Complete its job if the files are here, else return the outputs."""
+    submission = attempt.submission
+    with transaction.atomic():
+        is_ours = bool(kept) and _lock_job(attempt)
+        has_ended = _end_succeeded(
+            submission,
+            success,
             provider_job_id=success.provider_job_id,
-            cost=success.cost,
-            deliver=not kept,
-        ):
+            fetch_outputs=not kept,
+        )
+        if not has_ended:
             return ()
-        error_policy.recover(attempt.submission.account)
-        if ours:
-            _complete([(attempt, kept)])
+        error_policy.record_success(submission.account)
+        if is_ours:
+            _complete([Made(attempt, kept)])
     return () if kept else success.outputs
 
 
-def _complete(made: Sequence[Made]) -> None:
-    """The jobs, which are locked, have their assets, cost what they cost, and end."""
-    if not made:
-        return
-    assets = files.record(made)
-    today = datetime.now(UTC).date()
-    fetch(
-        HAS_MADE,
-        {
-            "ids": [attempt.job.pk for attempt, _files in made],
-            "assets": [assets[attempt.job.pk].pk for attempt, _files in made],
-            "costs": [pricing.actual(attempt.job, files=len(kept)) for attempt, kept in made],
-        },
+def _end_succeeded(
+    submission: ProviderSubmission,
+    success: Succeeded,
+    *,
+    provider_job_id: str | None,
+    fetch_outputs: bool,
+    among: Sequence[str] = LIVE,
+) -> bool:
+    return submissions.end(
+        submission,
+        status=SubmissionStatus.SUCCEEDED,
+        response=success.response,
+        outputs=[_storable(output) for output in success.outputs if output.data is None],
+        provider_job_id=provider_job_id,
+        cost=success.cost,
+        fetch_outputs=fetch_outputs,
+        among=among,
     )
-    usage.add_all(
-        usage.Usage(
-            attempt.job.owner_id,
-            day=today,
-            images_processed=len(kept),
-            storage_bytes=sum(file.size for file in kept),
-        )
-        for attempt, kept in made
-    )
-    transitions.complete([attempt.work for attempt, _files in made])
 
 
-def _doubted(attempt: Attempt, error: ProviderError) -> None:
-    submission = attempt.submission
-    expected = submissions.expected_seconds(
-        attempt.operation, provider_id=submission.provider_id, model=submission.model
-    )
+def _mark_unknown(attempt: Attempt, error: ProviderError) -> None:
+    expected = max(UNKNOWN_SECONDS, 3 * _expected_seconds(attempt))
     with transaction.atomic():
         _lock_job(attempt)
-        if submissions.doubt(
-            submission.pk,
+        if submissions.mark_unknown(
+            attempt.submission.pk,
             error=error,
-            until_seconds=min(attempt.operation.deadlines.run, max(DOUBT_SECONDS, 3 * expected)),
+            deadline_seconds=min(attempt.operation.deadlines.run, expected),
         ):
-            error_policy.visit(submission.account_id, error)
+            error_policy.apply(attempt.submission.account_id, error)
 
 
-def _failed(
+def _end(
     attempt: Attempt,
     error: ProviderError,
     *,
-    response: dict[str, Any] | None = None,
+    status: SubmissionStatus | None = None,
+    response: Mapping[str, Any] | None = None,
     among: Sequence[str] = LIVE,
+    is_account_error: bool = True,
+    may_retry: bool = True,
+    job_error_class: str | None = None,
 ) -> None:
-    consequence = error_policy.CONSEQUENCES[error.error_class]
+    """End the submission with `error`, and retry or fail the job as the error policy says.
+
+    Do nothing if the submission is in none of the states `among`. `status` and `job_error_class`
+    replace those of the error's class.
+    """
+    policy = error_policy.POLICIES[error.error_class]
     with transaction.atomic():
-        ours = _lock_job(attempt)
+        is_ours = _lock_job(attempt)
         if not submissions.end(
             attempt.submission,
-            status=consequence.ends_as,
+            status=status or policy.submission_status,
             error=error,
             response=response,
             among=among,
         ):
             return
-        error_policy.visit(attempt.submission.account_id, error)
-        if ours:
-            _try_again_or_end(attempt, error)
+        if is_account_error:
+            error_policy.apply(attempt.submission.account_id, error)
+        if is_ours and not (may_retry and _retry(attempt, error)):
+            _fail_job(attempt, str(error), error_class=job_error_class or error.error_class)
 
 
-def _try_again_or_end(attempt: Attempt, error: ProviderError) -> None:
-    """As the error's class decides, within its budget of submissions."""
-    consequence = error_policy.CONSEQUENCES[error.error_class]
-    spent = ProviderSubmission.objects.filter(
+def _retry(attempt: Attempt, error: ProviderError) -> bool:
+    """Let the job wait for its next attempt. Return False if the error policy allows no more."""
+    policy = error_policy.POLICIES[error.error_class]
+    count = ProviderSubmission.objects.filter(
         job_id=attempt.job.pk, reference__isnull=False, error_class=error.error_class
     ).count()
-    if consequence.again_seconds is not None and spent < consequence.budget:
-        transitions.wait(
-            attempt.work,
-            seconds=consequence.again_seconds * min(spent, 10),
-            reason=f"{error.error_class}: {error}",
-        )
-    else:
-        _end_job(attempt, error)
-
-
-def _cancelled(attempt: Attempt, failure: Failed) -> None:
-    with transaction.atomic():
-        ours = _lock_job(attempt)
-        if (
-            submissions.end(
-                attempt.submission,
-                status=SubmissionStatus.CANCELLED,
-                error=failure.error,
-                response=dict(failure.response),
-            )
-            and ours
-        ):
-            _end_job(attempt, failure.error)
-
-
-def _end_job(attempt: Attempt, error: ProviderError, *, keep_hold: bool = False) -> None:
-    """The job fails for good. `keep_hold`: whether it cost anything, somebody must decide."""
-    Job.objects.filter(pk=attempt.job.pk).update(
-        error_class=pricing.UNDECIDED if keep_hold else error.error_class
+    if policy.retry_seconds is None or count >= policy.max_submissions:
+        return False
+    transitions.wait(
+        attempt.work,
+        seconds=policy.retry_seconds * min(count, 10),
+        reason=f"{error.error_class}: {error}",
     )
-    transitions.fail(attempt.work, error=str(error), permanent=True)
+    return True
+
+
+def _fail_job(attempt: Attempt, message: str, *, error_class: str) -> None:
+    Job.objects.filter(pk=attempt.job.pk).update(error_class=error_class)
+    transitions.fail(attempt.work, error=message, permanent=True)
+
+
+def _complete(made: Sequence[Made]) -> None:
+    """Complete jobs that are locked: record their assets, cost and usage."""
+    if not made:
+        return
+    assets = files.record(made)
+    costs = [pricing.actual(one.attempt.job, files=len(one.files)) for one in made]
+    ids = [one.attempt.job.pk for one in made]
+    fetch(RECORD_ASSETS, {"ids": ids, "assets": [assets[id].pk for id in ids], "costs": costs})
+    today = datetime.now(UTC).date()
+    usage.add_all(
+        usage.Usage(
+            one.attempt.job.owner_id,
+            day=today,
+            images_processed=len(one.files),
+            storage_bytes=sum(file.size for file in one.files),
+        )
+        for one in made
+    )
+    transitions.complete([one.attempt.work for one in made])
 
 
 def _lock_job(attempt: Attempt) -> bool:
-    """Lock the job first of all; whether it is still this attempt's."""
+    """Lock the job before all other rows. Return False if it is not this attempt's any more."""
     try:
         attempt.work.lock_lease()
     except LeaseLost:
@@ -385,9 +362,21 @@ def _lock_job(attempt: Attempt) -> bool:
     return True
 
 
-def _recorded(output: Output) -> dict[str, Any]:
+def _poll_later(attempt: Attempt, *, progress: float | None = None) -> None:
+    submission = attempt.submission
+    seconds = submissions.next_poll_delay(submission)
+    submissions.poll_later(submission.pk, seconds=seconds, progress=progress)
+
+
+def _expected_seconds(attempt: Attempt) -> float:
+    submission = attempt.submission
+    return submissions.expected_seconds(
+        attempt.operation, provider_id=submission.provider_id, model=submission.model
+    )
+
+
+def _storable(output: Output) -> dict[str, Any]:
+    """Return the output without its bytes, and without headers: they may hold the account's key."""
     values = asdict(output)
-    values.pop("data")
-    # Headers may hold the account's key; whoever fetches has the credentials to make them anew.
-    values.pop("headers")
+    del values["data"], values["headers"]
     return values

@@ -16,9 +16,6 @@ from jobs.timeline import deeds
 from pixsim.core import blobs
 from providers.models import ProviderSubmission
 
-WRONG_USAGE, NOT_COMPLETE, INTERRUPTED = 2, 3, 130
-"""Exit codes of the commands."""
-
 SAME_MOMENT = timedelta(seconds=2)
 
 Event = tuple[datetime, str]
@@ -65,7 +62,7 @@ def sentence(job: Job) -> str:
         told += f": {wait_reason.reason(job)}"
     elif job.status == JobStatus.FAILED:
         told += f": {job.error_message or 'it is not recorded why.'}"
-    if job.error_class == pricing.UNDECIDED:
+    if job.error_class == pricing.UNRESOLVED:
         told += f" Decide with: manage.py job {job.pk} settle --charge|--release"
     elif job.status == JobStatus.FAILED:
         told += f" Try again with: manage.py job {job.pk} retry"
@@ -127,7 +124,7 @@ def _cost(job: Job) -> Iterator[str]:
         return
     if job.cost is not None:
         yield f"{job.estimate} credits were held for it, {job.cost} were taken."
-    elif job.completed_at is None or job.error_class == pricing.UNDECIDED:
+    elif job.completed_at is None or job.error_class == pricing.UNRESOLVED:
         yield f"{job.estimate} credits are held for it."
     else:
         yield f"{job.estimate} credits were held for it and given back."

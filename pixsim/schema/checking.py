@@ -3,7 +3,7 @@ dangerous, or about to run out."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.apps import apps
@@ -65,14 +65,11 @@ class NarrowKey:
         )
 
 
-def problems(
-    connection: BaseDatabaseWrapper | None, *, accepted: Collection[str] = ()
-) -> list[Problem]:
-    """Everything that is wrong with the files and, given a connection, with the database.
+def problems(connection: BaseDatabaseWrapper | None) -> list[Problem]:
+    """Return all that is wrong with the files and, given a connection, with the database.
 
-    That it does not answer is a problem like another, and so are files that cannot be read; the
-    rest is looked at all the same. `accepted` are names of migrations whose locks are known and
-    taken all the same. Changes nothing.
+    A database that does not answer is one problem of several, and so are files that cannot be
+    read; the rest is checked all the same. Changes nothing.
     """
     try:
         found = list(_of_files(load_migrations(None)))
@@ -80,7 +77,7 @@ def problems(
     except SchemaError as error:
         found, readable = [Problem("files", str(error))], False
     if connection is not None:
-        found += _of_database(connection, accepted, readable=readable)
+        found += _of_database(connection, readable=readable)
     return found
 
 
@@ -129,24 +126,20 @@ def _models_without_migration(loader: MigrationLoader) -> Iterator[Problem]:
         )
 
 
-def _of_database(
-    connection: BaseDatabaseWrapper, accepted: Collection[str], *, readable: bool
-) -> Iterator[Problem]:
+def _of_database(connection: BaseDatabaseWrapper, *, readable: bool) -> Iterator[Problem]:
     """What is wrong with the database, as far as it can be looked at."""
     try:
         look(connection)
         yield from (Problem("keys", str(each)) for each in narrow_keys(read_schema(connection)))
         if readable:
-            yield from _beside_the_files(connection, accepted)
+            yield from _beside_the_files(connection)
     except DatabaseError as error:
         yield Problem("database", f"It was not looked at. {explain(error, connection)}")
     except SchemaError as error:
         yield Problem("database", str(error))
 
 
-def _beside_the_files(
-    connection: BaseDatabaseWrapper, accepted: Collection[str]
-) -> Iterator[Problem]:
+def _beside_the_files(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
     """Where the database and the migration files do not go together."""
     loader = load_migrations(connection)
     if foreign := foreign_history(connection, loader):
@@ -173,21 +166,18 @@ def _beside_the_files(
     yield from (Problem("files", str(each)) for each in files.unfinished(connection, loader))
     if broken := inconsistency(connection, loader):
         yield Problem("files", broken)
-    yield from _unsafe(connection, loader, accepted)
+    yield from _unsafe(connection, loader)
     if history.applied:
         yield from (Problem("drift", str(each)) for each in drift.differences(connection))
 
 
-def _unsafe(
-    connection: BaseDatabaseWrapper, loader: MigrationLoader, accepted: Collection[str]
-) -> Iterator[Problem]:
-    """What is dangerous of that which is to be applied yet, in apps of this project."""
+def _unsafe(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> Iterator[Problem]:
+    """Yield the dangerous operations of pending migrations in apps of this project, but for those
+    that the migration's docstring announces."""
     ours = own_apps()
-    waiting = [
-        loader.graph.nodes[app, name]
-        for app, name in pending(loader)
-        if app in ours and name not in accepted
-    ]
+    waiting = [loader.graph.nodes[key] for key in pending(loader) if key[0] in ours]
     for migration, state in walk(loader, waiting):
         for finding in unsafe.review(migration, state, connection):
+            if unsafe.is_announced(migration, finding):
+                continue
             yield Problem("unsafe", f"{migration.app_label} {migration.name}: {finding}")

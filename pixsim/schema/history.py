@@ -155,10 +155,15 @@ def inconsistency(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> s
     return ""
 
 
-def summary(migration: Migration) -> str:
-    """The first paragraph of what the file says of itself, in one line; may be empty."""
+def docstring(migration: Migration) -> str:
+    """Return the docstring of the migration's file; it may be empty."""
     module = sys.modules.get(type(migration).__module__)
-    return " ".join(((module and module.__doc__) or "").strip().partition("\n\n")[0].split())
+    return ((module and module.__doc__) or "").strip()
+
+
+def summary(migration: Migration) -> str:
+    """Return the first paragraph of the docstring in one line; it may be empty."""
+    return " ".join(docstring(migration).partition("\n\n")[0].split())
 
 
 def _where(error: Exception) -> str:

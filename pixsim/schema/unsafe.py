@@ -1,8 +1,7 @@
 """Operations that block a table while it is read or rewritten, or that break code that still runs,
 and the safe way to write each.
 
-What blocks is judged by the SQL of an operation, so raw SQL and operations of our own count too;
-what breaks running code is found by django-migration-linter.
+Both are judged by the SQL of an operation, so raw SQL and operations of our own count too.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django_migration_linter.sql_analyser import PostgresqlAnalyser
 
-from pixsim.schema.destructive_changes import Rows, count_rows, walk
+from pixsim.schema.destructive_changes import Rows, count_rows, table_name, walk
+from pixsim.schema.history import docstring
 from pixsim.schema.sql_collector import NeedsDatabase, statements
 from pixsim.schema.targets import Plan, Step
 
@@ -140,43 +139,67 @@ RULES = (
         "nobody reads or writes the table while all of it is rewritten",
         "a maintenance window, or pg_repack; REINDEX … CONCURRENTLY for indexes",
     ),
+    _rule(
+        r"\s*REINDEX\s+(?:\(.*?\)\s*)?(?!TABLE|CONCURRENTLY)\w+\s+(?!CONCURRENTLY)",
+        "nobody writes the table while the index is built again",
+        "REINDEX … CONCURRENTLY",
+    ),
+    _rule(
+        r"\s*DROP\s+INDEX\s+(?!CONCURRENTLY)",
+        "nobody reads or writes the table from when the lock is waited for until it is released",
+        "SaferRemoveIndexConcurrently in a migration with atomic = False",
+    ),
     CHANGE_ROWS,
     SET_NOT_NULL,
     ALTER_TYPE,
 )
 
-BREAKS = {
-    "RENAME_TABLE": (
+DROP_DEFAULT = re.compile(rf"{ALTER}ALTER\s+COLUMN\s+{COLUMN}\s+DROP\s+DEFAULT", re.I | re.S)
+SET_DEFAULT = re.compile(
+    rf"{ALTER}ALTER\s+COLUMN\s+{COLUMN}\s+SET\s+DEFAULT\s+(?!NULL\b)", re.I | re.S
+)
+NEW_NOT_NULL = _rule(
+    rf"{ALTER}{NEW_COLUMN}(?!.*\bGENERATED\s).*\bNOT\s+NULL",
+    "code that still runs inserts rows without a value",
+    "give the column a db_default",
+)
+BECOMES_NOT_NULL = _rule(SET_NOT_NULL.pattern.pattern, NEW_NOT_NULL.why, NEW_NOT_NULL.rewrite)
+BREAKS = (
+    _rule(
+        rf"{ALTER}RENAME\s+TO\s",
         "code that still runs asks for the old name",
         "keep the table's name with Meta.db_table",
     ),
-    "RENAME_COLUMN": (
+    _rule(
+        rf"{ALTER}RENAME\s+(?:COLUMN\s+)?(?!TO\s|CONSTRAINT\s){NAME}\s+TO\s",
         "code that still runs asks for the old name",
         "keep the column's name with db_column",
     ),
-    "DROP_COLUMN": (
+    _rule(
+        rf"{ALTER}DROP\s+(?:COLUMN\s+)(?:IF\s+EXISTS\s+)?{COLUMN}",
         "code that still runs reads and writes the column",
         "deploy code without the field first (SeparateDatabaseAndState), drop the column in the "
         "release after",
     ),
-    "DROP_TABLE": (
+    _rule(
+        rf"\s*DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?P<table>{NAME})",
         "code that still runs asks for the table",
         "deploy code without the model first (SeparateDatabaseAndState), drop the table in the "
         "release after",
     ),
-    "NOT_NULL": (
-        "code that still runs inserts rows without a value",
-        "give the column a db_default",
-    ),
-}
+    NEW_NOT_NULL,
+    BECOMES_NOT_NULL,
+)
+ANNOUNCEMENTS = {"blocks": "Lock:", "breaks": "Breaks:"}
+"""How the paragraph of a migration's docstring begins that says what it does to a table."""
 
 
 def review(
     migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper
 ) -> list[Finding]:
-    """What people may notice of a migration that is applied to `state`.
+    """Return what people may notice of a migration that is applied to `state`.
 
-    Nothing is asked of `connection`. What a RunPython does is not seen.
+    Sends nothing to `connection`. Does not see what a RunPython does.
     """
     state = state.clone()
     before: list[str] = []
@@ -195,6 +218,16 @@ def review(
     return found
 
 
+def is_announced(migration: Migration, finding: Finding) -> bool:
+    """Return whether the migration's docstring says that it blocks or breaks that table."""
+    paragraphs = docstring(migration).split("\n\n")
+    return any(
+        paragraph.strip().startswith(ANNOUNCEMENTS[finding.kind])
+        and re.search(rf"\b{re.escape(finding.table)}\b", paragraph)
+        for paragraph in paragraphs
+    )
+
+
 def too_large(
     connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan, *, threshold: int
 ) -> list[tuple[Step, Finding, Rows]]:
@@ -204,7 +237,7 @@ def too_large(
     found = []
     for migration, state in walk(loader, steps):
         for finding in review(migration, state, connection):
-            if finding.kind != "blocks":
+            if finding.kind != "blocks" or not finding.table:
                 continue
             if finding.table not in sizes:
                 sizes[finding.table] = count_rows(connection, finding.table, up_to=threshold)
@@ -228,27 +261,43 @@ def _findings(
         earlier = [*before, *said[:place]]
         for rule in RULES:
             match = rule.pattern.match(statement)
-            if not match or _bare(match["table"]) in new:
+            if not match:
+                continue
+            # A statement about an index does not say of which table it is.
+            named = match.groupdict().get("table")
+            table = _bare(named) if named else _table_of(operation, app, from_state)
+            if table in new:
                 continue
             if rule in (SET_NOT_NULL, CHANGE_ROWS) and _is_proved(match["column"], earlier):
                 continue
             if rule is ALTER_TYPE and _keeps_values(operation, app, from_state, to_state):
                 continue
-            yield Finding("blocks", _bare(match["table"]), text, rule.why, rule.rewrite, statement)
+            yield Finding("blocks", table, text, rule.why, rule.rewrite, statement)
             break
     yield from _breaks(text, said, new)
 
 
 def _breaks(text: str, said: Sequence[str], new: set[str]) -> Iterator[Finding]:
-    analyser = PostgresqlAnalyser(None)
-    analyser.analyse(list(said))
-    for issue in analyser.errors:
-        about = [each for each in said if _table(each) and issue.table in (None, _table(each))]
-        statement = about[0] if about else ""
-        table = issue.table or _table(statement)
-        if issue.code in BREAKS and table not in new:
-            why, rewrite = BREAKS[issue.code]
-            yield Finding("breaks", table, text, why, rewrite, statement)
+    for place, statement in enumerate(said):
+        for rule in BREAKS:
+            match = rule.pattern.match(statement)
+            if not match or _bare(match["table"]) in new:
+                continue
+            if rule in (NEW_NOT_NULL, BECOMES_NOT_NULL) and _has_default(match, said, place):
+                continue
+            yield Finding("breaks", _bare(match["table"]), text, rule.why, rule.rewrite, statement)
+
+
+def _has_default(match: re.Match[str], said: Sequence[str], place: int) -> bool:
+    """Return whether the column has a default once the statements ran."""
+    column = _bare(match["column"])
+    has = bool(re.search(r"\bDEFAULT\s+(?!NULL\b)", match.string, re.I))
+    for number, statement in enumerate(said):
+        for pattern, value in ((SET_DEFAULT, True), (DROP_DEFAULT, False)):
+            found = pattern.match(statement)
+            if found and _bare(found["column"]) == column and (value or number > place):
+                has = value
+    return has
 
 
 def _split(said: Sequence[str]) -> list[str]:
@@ -262,6 +311,12 @@ def _table(statement: str) -> str:
         rf"TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})", statement, re.I
     )
     return _bare(match["table"]) if match else ""
+
+
+def _table_of(operation: Operation, app: str, state: ProjectState) -> str:
+    """Return the table of the model that the operation changes; empty if it names none."""
+    model = getattr(operation, "model_name", "")
+    return table_name(state, app, model) if model else ""
 
 
 def _bare(name: str) -> str:

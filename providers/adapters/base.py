@@ -157,7 +157,10 @@ class Adapter(ABC):
     async def find(
         self, http: Http, credentials: Credentials, reference: str
     ) -> Accepted | Succeeded | None:
-        """What became of our reference, where `can_find`; None: it was never accepted."""
+        """Look up a submission by our reference, where `can_find`.
+
+        Return None if the provider never accepted it. Raise ProviderError.
+        """
         raise NotImplementedError(f"{self.name} cannot look up references")
 
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:

@@ -224,7 +224,7 @@ def test_an_unreachable_database_is_one_clear_message(start):
     process = start("status", DATABASE_URL="postgres://nobody@127.0.0.1:1/none")
     _out, errors = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert "The database cannot be reached" in errors
+    assert "The database does not answer" in errors
     assert len(errors.splitlines()) == 1
 
 

@@ -96,7 +96,12 @@ def test_an_operation_that_blocks_is_named_before_it_is_applied(shop, db):
         "nobody writes the table while the index is built. Instead: SaferAddIndexConcurrently"
     )
     assert ran.out.count("\n") == 1
-    assert db("check", "--accept", "0002_index").out == FINE
+    announced = '"""An index.\n\nLock: SHARE on shop_pen, as long as one read of it."""\n'
+    shop.write("shop", "0002_index", announced + migration(index, depends=AFTER_FIRST))
+    assert db("check").out == FINE
+    other = announced.replace("shop_pen", "another table")
+    shop.write("shop", "0002_index", other + migration(index, depends=AFTER_FIRST))
+    assert db("check").code == 1
     call_command("migrate", database=ALIAS, verbosity=0)
     assert db("check").out == FINE
 

@@ -209,7 +209,10 @@ def test_several_heads_are_joined_first(shop, db, files) -> None:
     ("words", "said"),
     [
         (["…", "shop"], "'…' makes no name for a file"),
-        (["prices", "shpo"], "There is no app shpo; there is: pixsim, shop."),
+        (
+            ["prices", "shpo"],
+            "There is no app shpo; there is: pixsim_adoption, pixsim_schema, shop.",
+        ),
         (["a", "b", "shop"], "Too many words: put the message into quotes: 'a b shop'."),
     ],
 )

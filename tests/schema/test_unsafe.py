@@ -17,6 +17,7 @@ from django.db.migrations import (
     DeleteModel,
     Migration,
     RemoveField,
+    RemoveIndex,
     RenameField,
     RenameModel,
     RunPython,
@@ -165,6 +166,41 @@ def test_what_breaks_running_code_is_found(name):
     assert "code that still runs" in finding.why
 
 
+LINTER = {
+    "RENAME_TABLE": ("ALTER TABLE books RENAME TO volumes", "breaks"),
+    "RENAME_COLUMN": ("ALTER TABLE books RENAME COLUMN pages TO leaves", "breaks"),
+    "DROP_TABLE": ("DROP TABLE IF EXISTS books", "breaks"),
+    "DROP_COLUMN": ('ALTER TABLE "books" DROP COLUMN "pages" CASCADE', "breaks"),
+    "NOT_NULL, a new column": ("ALTER TABLE books ADD COLUMN x int NOT NULL", "breaks"),
+    "NOT_NULL, whose default goes again": (
+        "ALTER TABLE books ADD COLUMN x int DEFAULT 1 NOT NULL; "
+        "ALTER TABLE books ALTER COLUMN x DROP DEFAULT",
+        "breaks",
+    ),
+    "NOT_NULL, an old column": ("ALTER TABLE books ALTER COLUMN pages SET NOT NULL", "breaks"),
+    "ALTER_COLUMN": ("ALTER TABLE books ALTER COLUMN pages TYPE bigint", "blocks"),
+    "ADD_UNIQUE": ("ALTER TABLE books ADD CONSTRAINT u UNIQUE (title)", "blocks"),
+    "ADD_UNIQUE, an index": ("CREATE UNIQUE INDEX u ON books (title)", "blocks"),
+    "CREATE_INDEX": ("CREATE INDEX i ON books (title)", "blocks"),
+    "DROP_INDEX": ("DROP INDEX ix_title", "blocks"),
+    "REINDEX": ("REINDEX INDEX ix_title", "blocks"),
+    "REINDEX, a table": ("REINDEX TABLE books", "blocks"),
+}
+"""What django-migration-linter finds, by its codes."""
+
+
+@pytest.mark.parametrize("code", LINTER)
+def test_all_that_a_linter_of_migrations_finds_is_found(code):
+    statements, kind = LINTER[code]
+    assert kind in [each.kind for each in found(RunSQL(statements))]
+
+
+def test_an_index_that_is_dropped_is_said_with_its_table():
+    state = RemoveIndex("book", "ix_title")
+    add = SeparateDatabaseAndState([], [AddIndex("book", INDEX)])
+    assert [(each.kind, each.table) for each in found(add, state)] == [("blocks", "books")]
+
+
 HARMLESS = {
     "a column": [AddField("book", "year", models.IntegerField(null=True))],
     "a column with a default": [AddField("book", "year", models.IntegerField(db_default=1))],
@@ -196,6 +232,11 @@ HARMLESS = {
     ],
     "a column that is written": [RunSQL("INSERT INTO books (title) VALUES ('UPDATE books')")],
     "a step in Python": [RunPython(RunPython.noop)],
+    "an index dropped beside": [RunSQL("DROP INDEX CONCURRENTLY IF EXISTS ix_title")],
+    "an index built again beside": [RunSQL("REINDEX INDEX CONCURRENTLY ix_title")],
+    "a column that is filled by its default": [
+        RunSQL("ALTER TABLE books ADD COLUMN x int NOT NULL DEFAULT 1")
+    ],
 }
 
 

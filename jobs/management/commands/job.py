@@ -1,54 +1,50 @@
-"""`manage.py job ID …`: look at a generation, steer it, and hear its whole story."""
+"""`manage.py job ID ACTION`: show a generation, control it, and explain what happened to it."""
 
-import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.core.management.base import CommandError
 
 from accounts.errors import AccountsError
 from jobs import services
 from jobs.errors import GenerationError
 from jobs.management import generations
 from jobs.models import Job
+from pixsim.core import cli
 
 ACTIONS = ("status", "cancel", "retry", "explain", "settle")
 
 
-class Command(BaseCommand):
+class Command(cli.Command):
     help = (
-        "Look at a generation, cancel it, try it again, hear its story, or decide what it cost. Exit "
-        "code 1: it is not in a state for that and nothing was changed, 2: wrong usage."
+        "Show a generation, cancel it, retry it, explain what happened to it, or resolve its charge. "
+        "Exit code 1: the job is not in a state for that and nothing was changed, 2: wrong usage."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=int)
         parser.add_argument("action", choices=ACTIONS)
-        parser.add_argument("--json", action="store_true", help="print one object")
+        cli.add_json_flag(parser)
         decision = parser.add_mutually_exclusive_group()
         decision.add_argument("--charge", action="store_true", help="settle: it was charged")
         decision.add_argument("--release", action="store_true", help="settle: it was not")
 
     def handle(self, *, id: int, action: str, **options: Any) -> None:
         if (action == "settle") != (options["charge"] or options["release"]):
-            raise _wrong(
+            raise cli.UsageError(
                 "settle: say --charge or --release, as in: manage.py job 7 settle --release"
             )
         try:
             self._print(_steered(id, action, charge=options["charge"]), action, options["json"])
         except (GenerationError, AccountsError) as error:
             raise CommandError(str(error)) from error
-        except OperationalError as error:
-            raise CommandError(f"The database does not answer. {error}") from error
 
     def _print(self, job: Job, action: str, as_json: bool) -> None:
         if as_json:
             told = generations.report(job)
             if action == "explain":
                 told["story"] = generations.story(job)
-            self.stdout.write(json.dumps(told))
+            self.print_json(told)
         elif action == "explain":
             self.stdout.write("\n".join(generations.story(job)))
         else:
@@ -60,15 +56,11 @@ def _steered(job_id: int, action: str, *, charge: bool) -> Job:
     jobs = Job.objects.select_related("asset", "user").filter(pk=job_id)
     job = jobs.first()
     if job is None:
-        raise _wrong(f"id: there is no job {job_id}.")
+        raise cli.UsageError(f"id: there is no job {job_id}.")
     if action == "cancel":
         services.cancel_job(job=job)
     elif action == "retry":
         services.retry_job(job=job)
     elif action == "settle":
-        services.settle_job(job=job, charge=charge)
+        services.resolve_charge(job=job, charge=charge)
     return jobs.get()
-
-
-def _wrong(message: str) -> CommandError:
-    return CommandError(message, returncode=generations.WRONG_USAGE)

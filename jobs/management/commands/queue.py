@@ -1,39 +1,33 @@
-"""`manage.py queue status|check|maintain|work`: the operator's face of the queue."""
+"""`manage.py queue status|check|maintain|work`: see, check and maintain the queue, work without Celery."""
 
-import json
 import os
 import socket
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
-
-from django.core.management import BaseCommand, CommandError
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
-from psycopg.errors import UndefinedTable
 
 from jobs.management import queue_work, reports
 from jobs.queue.kinds import Kind, all_kinds, kind_named
 from jobs.queue.ops import check, maintenance, status
+from pixsim.core import cli
+from pixsim.core.cli.progress import Display, display_on
 
-BROKEN, NOT_RUN = 1, 2
-"""Exit codes: something is not as it should be; the command could not do its work."""
 
-
-class Command(BaseCommand):
+class Command(cli.Command):
     help = (
-        "What the queue is doing, whether it keeps its promises, its regular maintenance, and "
-        "working without Celery."
+        "Show what the queue does, check its invariants, do its regular maintenance, or work without "
+        "Celery."
     )
-    requires_system_checks = []
+    database_exit_code = cli.ExitCode.USAGE
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
 
         action = actions.add_parser("status", help="figures of each kind of work")
-        action.add_argument("--json", action="store_true", help="print one object")
+        cli.add_json_flag(action)
         action.add_argument("--kind", help="only this kind of work")
 
         action = actions.add_parser(
@@ -41,7 +35,7 @@ class Command(BaseCommand):
             help="prove the invariants on the live database; exit code 1 and the rows if one is "
             "broken. Reads whole tables, which slows the queue for that time",
         )
-        action.add_argument("--json", action="store_true", help="print one object")
+        cli.add_json_flag(action)
         action.add_argument("--kind", help="only this kind of work")
 
         action = actions.add_parser(
@@ -54,7 +48,7 @@ class Command(BaseCommand):
         )
         action.add_argument(
             "--grace",
-            type=_seconds,
+            type=cli.positive_seconds,
             metavar="SECONDS",
             default=maintenance.DEFAULT_GRACE.total_seconds(),
             help="blobs and files younger than this are left alone (default: one hour)",
@@ -70,7 +64,11 @@ class Command(BaseCommand):
             f"{queue_work.IDLE_SECONDS:g} s",
         )
         action.add_argument(
-            "--for", type=_seconds, metavar="SECONDS", dest="seconds", help="end after so long"
+            "--for",
+            type=cli.positive_seconds,
+            metavar="SECONDS",
+            dest="seconds",
+            help="end after so long",
         )
         action.add_argument(
             "--until-idle",
@@ -80,28 +78,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, action: str, **options: Any) -> None:
-        try:
-            connection.ensure_connection()
-            getattr(self, f"_{action}")(**options)
-        except ProgrammingError as error:
-            if not isinstance(error.__cause__, UndefinedTable):
-                raise
-            raise CommandError(
-                f"The database has not the tables of this version: {_first_line(error)}. Run "
-                "`manage.py migrate`.",
-                returncode=NOT_RUN,
-            ) from error
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(
-                f"The database cannot be reached or was lost: {_first_line(error)}. Check DATABASE_URL and "
-                "that PostgreSQL runs, then try again.",
-                returncode=NOT_RUN,
-            ) from error
+        getattr(self, f"_{action}")(**options)
 
     def _status(self, *, json: bool, kind: str | None, **options: Any) -> None:
         found = [status.snapshot(one) for one in _kinds(kind)]
         if json:
-            self._print_json({"kinds": {one.kind: one.as_dict() for one in found}})
+            self.print_json({"kinds": {one.kind: one.as_dict() for one in found}})
             return
         for one in found:
             self.stdout.write(reports.status_tables(one))
@@ -110,34 +92,34 @@ class Command(BaseCommand):
         findings = check.check(_kinds(kind))
         broken = [finding for finding in findings if not finding.holds]
         if json:
-            self._print_json(
+            self.print_json(
                 {"ok": not broken, "invariants": [reports.finding_dict(f) for f in findings]}
             )
         else:
             for finding in findings:
                 self.stdout.write(reports.finding_lines(finding))
         if broken:
-            sys.exit(BROKEN)
+            sys.exit(cli.ExitCode.FAILED)
 
     def _maintain(self, *, dry_run: bool, force: bool, grace: float, **options: Any) -> None:
         least = maintenance.least_grace().total_seconds()
         if grace < least:
-            raise CommandError(
+            raise cli.UsageError(
                 f"--grace: must be at least {least:g} s (stall limit and lease), not {grace:g}: a "
-                "worker may need so long between storing bytes and recording them.",
-                returncode=NOT_RUN,
+                "worker may need so long between storing bytes and recording them."
             )
         chosen = maintenance.Options(dry_run=dry_run, force=force, grace=timedelta(seconds=grace))
         problems = 0
-        with reports.progress() as show:
+        with display_on(self.stderr, quiet=not self.stderr.isatty()) as display:
             for chore in maintenance.chores(all_kinds()):
-                result = chore.run(chosen, show(chore.name))
+                display.show(chore.name)
+                result = chore.run(chosen, partial(_show_count, display, chore.name))
                 self.stdout.write(f"{chore.name}: {result.summary}")
                 if result.problem:
                     problems += 1
                     self.stdout.write(f"    {result.problem}")
         if problems:
-            sys.exit(BROKEN)
+            sys.exit(cli.ExitCode.FAILED)
 
     def _work(
         self, *, while_stdin_open: bool, seconds: float | None, until_idle: bool, **options: Any
@@ -150,8 +132,9 @@ class Command(BaseCommand):
         )
         self.stdout.write(f"{finished:,} items were worked on.")
 
-    def _print_json(self, value: dict[str, Any]) -> None:
-        self.stdout.write(json.dumps(value, cls=DjangoJSONEncoder))
+
+def _show_count(display: Display, chore: str, count: int) -> None:
+    display.show(f"{chore}: {count:,}")
 
 
 def _kinds(name: str | None) -> Sequence[Kind]:
@@ -161,20 +144,4 @@ def _kinds(name: str | None) -> Sequence[Kind]:
         return (kind_named(name),)
     except LookupError as error:
         names = ", ".join(kind.name for kind in all_kinds())
-        raise CommandError(
-            f"--kind: {error.args[0]} There are: {names}.", returncode=NOT_RUN
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or "no answer"
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"must be a number of seconds greater than 0, not {text!r}")
-    return seconds
+        raise cli.UsageError(f"--kind: {error.args[0]} There are: {names}.") from error

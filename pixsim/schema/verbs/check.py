@@ -15,17 +15,10 @@ class Check(Verb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--files", action="store_true", help="look at no database")
-        parser.add_argument(
-            "--accept",
-            nargs="+",
-            default=[],
-            metavar="NAME",
-            help="names of migrations whose locks are known and taken all the same",
-        )
 
     def run(self, context: Context) -> int:
         options, console = context.options, context.console
-        found = problems(None if options.files else context.connection, accepted=options.accept)
+        found = problems(None if options.files else context.connection)
         for problem in found:
             console.say(str(problem))
         if not found:

@@ -166,7 +166,11 @@ def test_every_refusal_lands_on_its_field_and_nothing_is_kept(
             {"params-image": "asset:77", "params-effect": "auto", "params-format": "png"},
             {"image": "there is no asset:77"},
         ),
-        (REMOTE, {"params-prompt": "x", "workspace": theirs.pk}, {"workspace": "not the owner's"}),
+        (
+            REMOTE,
+            {"params-prompt": "x", "workspace": theirs.pk},
+            {"workspace": "there is no workspace"},
+        ),
         (
             REMOTE,
             {"params-prompt": "x", "owner": ada.pk, "priority": "10"},

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from accounts import credits
-from jobs.generation.dispatcher import Pump
+from jobs.generation.dispatcher import Dispatcher
 from jobs.generation.kind import GenerationKind
 from jobs.models import Job
 from jobs.queue.kinds import kind_named
@@ -113,16 +113,18 @@ def test_many_workers_never_exceed_an_account_and_lose_no_slot(
     )  # fmt: skip
     jobs = [ask(prompt=f"picture {number}") for number in range(jobs_count)]
     kind = GenerationKind()
-    pumps = [Pump(kind) for _ in range(workers)]
+    dispatchers = [Dispatcher(kind) for _ in range(workers)]
     stop = threading.Event()
 
-    def keep_driving(pump: Pump) -> None:
+    def keep_driving(dispatcher: Dispatcher) -> None:
         while not stop.wait(0.1):
-            pump.drive()
-        pump.rest()
+            dispatcher.drive()
+        dispatcher.rest()
         connection.close()
 
-    threads = [threading.Thread(target=keep_driving, args=(pump,)) for pump in pumps]
+    threads = [
+        threading.Thread(target=keep_driving, args=(dispatcher,)) for dispatcher in dispatchers
+    ]
     for thread in threads:
         thread.start()
     try:

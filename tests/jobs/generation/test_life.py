@@ -17,7 +17,7 @@ from jobs import services
 from jobs.errors import GenerationRefused, WrongState
 from jobs.generation import allocation, calling, result_handling
 from jobs.generation.wait_reason import reason
-from jobs.models import Asset, Job
+from jobs.models import Asset, Job, Workspace
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops.check import check
 from pixsim.core import blobs
@@ -140,10 +140,10 @@ def test_what_may_have_been_charged_is_not_sent_again_and_somebody_decides(
     assert credits.balance(ada) == 998
     with pytest.raises(WrongState, match="Decide that first"):
         services.retry_job(job=job)
-    services.settle_job(job=job, charge=False)
+    services.resolve_charge(job=job, charge=False)
     assert credits.balance(ada) == 1000
     with pytest.raises(WrongState, match="is decided"):
-        services.settle_job(job=job, charge=True)
+        services.resolve_charge(job=job, charge=True)
     services.retry_job(job=Job.objects.get(pk=job.pk))
     assert finish(job).status == "completed"
 
@@ -275,6 +275,12 @@ class TestAsking:
             assert set(refused.value.errors) == set(wrong)
         assert not Job.objects.exists()
         assert credits.balance(ada) == 1000
+
+    def test_a_workspace_of_somebody_else_is_refused_and_nothing_is_kept(self, fake, ada) -> None:
+        theirs = Workspace.objects.create(user=services.system_user(), name="theirs")
+        with pytest.raises(GenerationRefused, match="workspace: there is no workspace"):
+            ask(ada, workspace=theirs)
+        assert not Job.objects.exists()
 
     def test_more_than_the_balance_is_refused(self, fake, ada) -> None:
         credits.hold(profile=ada, amount=999, description="other work", reference="x")
@@ -444,7 +450,7 @@ def test_a_provider_that_never_says_what_became_of_it_keeps_no_slot_for_ever(
     job.refresh_from_db()
     assert (job.status, job.error_class) == ("failed", "undecided")
     assert credits.balance(ada) == 998
-    services.settle_job(job=job, charge=False)
+    services.resolve_charge(job=job, charge=False)
 
 
 def test_an_answer_is_kept_while_the_database_is_away(fake, account, ada, monkeypatch) -> None:
@@ -502,7 +508,7 @@ def test_an_answer_that_cannot_be_recorded_ends_the_job_and_keeps_no_slot(
     assert (job.status, job.error_class) == ("failed", "undecided")
     assert submissions(job)[0].status == "failed"
     assert credits.balance(ada) == 998
-    services.settle_job(job=job, charge=False)
+    services.resolve_charge(job=job, charge=False)
 
 
 def test_a_job_cannot_be_started_anew_while_its_call_is_under_way(fake, account, ada) -> None:

@@ -33,7 +33,7 @@ def _reachable(fake, live_server, settings, monkeypatch) -> None:
     """The provider can reach us, and no poll is due within the test."""
     settings.PUBLIC_URL = live_server.url
     settings.PROVIDER_WEBHOOK_SECRETS = {"simple": ["an-older-one", fake.webhook_secret]}
-    monkeypatch.setattr(submissions, "first_look", lambda expected: 1000.0)
+    monkeypatch.setattr(submissions, "first_poll_delay", lambda expected: 1000.0)
 
 
 @pytest.fixture
@@ -258,10 +258,11 @@ def test_without_an_address_or_a_secret_none_is_asked_for(fake, account, setting
 def test_events_are_forgotten_when_they_are_too_old_to_come_again(fake, accepted) -> None:
     _, generation = accepted
     assert post(generation.webhook_url, *fake.webhook_of(generation, "running")) == 200
-    assert webhooks.forget() == 0
+    assert webhooks.delete_old_events() == 0
     with connection.cursor() as cursor:
         cursor.execute("UPDATE provider_webhooks SET received_at = now() - interval '25 hours'")
-    assert (webhooks.forget(dry_run=True), webhooks.forget(), webhooks.forget()) == (1, 1, 0)
+    assert webhooks.delete_old_events(dry_run=True) == 1
+    assert [webhooks.delete_old_events() for _ in range(2)] == [1, 0]
 
 
 def _completed(job: Job) -> Job:

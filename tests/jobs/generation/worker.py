@@ -37,12 +37,12 @@ def then_die(step: Callable[..., Any]) -> Callable[..., Any]:
 
 STEPS: dict[str, tuple[object, str, bool]] = {
     # What is replaced, and whether it is done first.
-    "before intent": (allocation, "_occupied", False),
+    "before intent": (allocation, "_insert_submissions", False),
     "after intent": (allocation, "request_for", False),
-    "after send": (result_handling, "sent", False),
-    "after accept": (result_handling, "sent", True),
-    "during polling": (result_handling, "checked", False),
-    "after success before the asset": (result_handling, "delivered", False),
+    "after send": (result_handling, "handle_sent", False),
+    "after accept": (result_handling, "handle_sent", True),
+    "during polling": (result_handling, "handle_checked", False),
+    "after success before the asset": (result_handling, "complete_jobs", False),
     "after the asset before commit": (files, "record", True),
 }
 
