@@ -1,4 +1,4 @@
-"""The counters of a crawl job: changed by what changed, always as the last row of a transaction.
+"""The counters of a crawl job: incremented by what a transaction changed, as its last statement.
 
 `queue check` proves them equal to the rows.
 """
@@ -47,8 +47,8 @@ WHERE id = %(job)s
 RETURNING status
 """
 
-# From the rows themselves; a job is as large as its chunks reach. The job is locked by an earlier
-# statement, so whoever is about to count a chunk that this one sees as open does so afterwards.
+# From the rows; the last chunk's end may raise max_images. An earlier statement has locked the job,
+# so a transaction that ends a chunk which is open here counts it afterwards.
 RECOUNT_CHUNKS = """
 UPDATE crawl_jobs SET
     total_chunks = counted.total, completed_chunks = counted.completed,
@@ -84,8 +84,8 @@ def recount_chunks(cursor: Any, job_id: int) -> None:
     cursor.execute(RECOUNT_CHUNKS, {"job": job_id})
 
 
-def begin_anew(cursor: Any, job_id: int) -> None:
-    """Count the images of a job that has no candidate yet by its rows."""
+def recount_images(cursor: Any, job_id: int) -> None:
+    """Set the image counters of a job that has no candidate yet to what its rows say."""
     cursor.execute(
         "UPDATE crawl_jobs SET total_images = 0, downloaded_images = 0, outcomes = '{}',"
         " valid_images = (SELECT count(image_index) FROM images WHERE crawl_job_id = crawl_jobs.id),"
@@ -115,7 +115,7 @@ def add_images(
 
 
 def add_chunks(cursor: Any, left: Sequence[Left]) -> list[int]:
-    """Count chunks that have ended, job by job in key order; the jobs that ended with them."""
+    """Count ended chunks, job by job in key order; return the jobs that ended with them."""
     ended: dict[int, list[int]] = {}
     for item in left:
         if item.parent_id is not None and item.status in (Status.COMPLETED, Status.FAILED):
@@ -128,7 +128,7 @@ def add_chunks(cursor: Any, left: Sequence[Left]) -> list[int]:
 
 
 def end_if_done(cursor: Any, job_id: int) -> bool:
-    """End a job whose counters say that no chunk is left; whether it has ended."""
+    """End a job that has no open chunk left; return whether it has ended."""
     return _add_ended(cursor, job_id, completed=0, failed=0)
 
 

@@ -1,14 +1,14 @@
-"""Discovery: reading a source's next entries into candidates.
+"""Discovery: read a source's next entries into candidates.
 
-The source's cursor advances in the transaction that inserts the candidates it stands for, so
-neither a killed worker nor a second delivery loses or repeats an entry.
+The source's cursor advances in the transaction that inserts the candidates before it, so neither
+a killed worker nor a second delivery loses or repeats an entry.
 """
 
 import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from typing import cast
+from typing import Any, cast
 
 from django.db import connection, transaction
 
@@ -25,11 +25,11 @@ from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
 from jobs.queue.worker import notify
 
 PAGE_SIZE = 1000
-ENOUGH_WAITING = 3000
-"""Discovery rests while so many candidates of its job are open."""
-REST_SECONDS = 5.0
+ENOUGH_OPEN = 3000
+"""Discovery waits while so many candidates of its job are open."""
+WAIT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 300.0
-LOOK_SECONDS = 0.1
+STOP_CHECK_SECONDS = 0.1
 
 COUNT_OPEN = """
 SELECT count(*) FROM (
@@ -37,8 +37,8 @@ SELECT count(*) FROM (
 ) open
 """
 
-# One at a time inserts for a job: sources that find the same in another order would deadlock.
-ONE_FINDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.discovery'), %s)"
+# One inserts for a job at a time: two that find the same in another order would deadlock.
+ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('crawler.discovery'), %s)"
 
 ADD_CANDIDATES = """
 INSERT INTO candidates (job_id, url, url_key, host, label, provenance)
@@ -57,11 +57,11 @@ WHERE id = %(id)s
 
 
 def advance(work: Work) -> Ending:
-    """Read on until the source is exhausted, or enough candidates wait."""
+    """Read on until the source is exhausted or enough candidates are open."""
     source = cast(CrawlSource, work.item)
     if source.cursor is None:
-        # First of all: if this source cannot be read, its job's chunks must run to end the job.
-        missing_source.source_begins(source.job_id)
+        # Before it is read: if it cannot be, the job's chunks must run, which ends the job.
+        missing_source.resume_chunks(source.job_id)
     reader = _reader(source)
     reader.progress = work.progress  # a long download is no stall
     while not work.should_stop():
@@ -69,35 +69,35 @@ def advance(work: Work) -> Ending:
             pk=source.job_id, status__in=["pending", "running"]
         ).exists():
             return Wait(None, "The job is not running.")
-        if _open_candidates(source.job_id) >= ENOUGH_WAITING:
-            return Wait(REST_SECONDS)
+        if _open_candidates(source.job_id) >= ENOUGH_OPEN:
+            return Wait(WAIT_SECONDS)
         try:
             page = _read(reader, source.cursor, work)
         except SourceRefused as error:
             raise Unrecoverable(str(error)) from error
         except SourceUnavailable as error:
-            if not error.is_pause:  # it must not wait for ever for who never answers
+            if not error.is_pause:  # a server that never answers must not be waited for for ever
                 raise TryAgain(str(error)) from error
             return Wait(min(error.retry_after or 0, MAX_PAUSE_SECONDS), str(error))
         if page is None:
             break
         work.progress()
-        _record(work, source, page)
+        _write(work, source, page)
         if page.cursor is None:
             return Completed()
         source.cursor = page.cursor
     return GiveBack()
 
 
-def wake(job_id: int) -> None:
-    """Let discovery that rests go on now, if its job's candidates run low."""
-    few = _open_candidates(job_id) < ENOUGH_WAITING // 2
+def resume(job_id: int) -> None:
+    """Let discovery that waits go on now if few candidates of the job are open."""
+    few = _open_candidates(job_id) < ENOUGH_OPEN // 2
     if few and admission.wake(kind_named("discovery"), parent_id=job_id):
         notify.ring_on_commit()
 
 
 def is_finished(job_id: int) -> bool:
-    """Whether nothing more will be found for the job."""
+    """Return whether nothing more will be found for the job."""
     return not CrawlSource.objects.filter(
         job_id=job_id, status__in=["pending", "processing"]
     ).exists()
@@ -111,9 +111,9 @@ def _reader(source: CrawlSource) -> sources.Source:
 
 
 def _read(reader: sources.Source, cursor: Cursor | None, work: Work) -> Page | None:
-    """The next page; None when the work is to stop, which waits for no silent server.
+    """Return the next page; None if the work is to stop, however long the server takes.
 
-    Read in a thread, which is left to its own time limits then: it writes nothing.
+    It is read in a thread that writes nothing and, after a stop, ends by its own time limits.
     """
     answer: Future[Page] = Future()
 
@@ -124,7 +124,7 @@ def _read(reader: sources.Source, cursor: Cursor | None, work: Work) -> Page | N
             answer.set_exception(error)
 
     threading.Thread(target=read, name="pixsim-discovery", daemon=True).start()
-    while not wait([answer], timeout=LOOK_SECONDS).done:
+    while not wait([answer], timeout=STOP_CHECK_SECONDS).done:
         if work.should_stop():
             return None
     return answer.result()
@@ -132,16 +132,16 @@ def _read(reader: sources.Source, cursor: Cursor | None, work: Work) -> Page | N
 
 def _open_candidates(job_id: int) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_OPEN, [job_id, ENOUGH_WAITING])
+        cursor.execute(COUNT_OPEN, [job_id, ENOUGH_OPEN])
         return int(cursor.fetchone()[0])
 
 
-def _record(work: Work, source: CrawlSource, page: Page) -> None:
-    """Insert what was found and move the bookmark, if the source is still ours."""
+def _write(work: Work, source: CrawlSource, page: Page) -> None:
+    """Insert what was found and advance the cursor, under the source's lease."""
     rejection = "; ".join(f"{entry}: {why}" for entry, why in page.rejected[:3]) or None
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
-        cursor.execute(ONE_FINDER, [source.job_id])
+        cursor.execute(ONE_WRITER, [source.job_id])
         inserted = _insert(cursor, source, page.found)
         cursor.execute(
             ADVANCE,
@@ -164,10 +164,10 @@ def _record(work: Work, source: CrawlSource, page: Page) -> None:
         notify.ring()
 
 
-def _insert(cursor: object, source: CrawlSource, found: Sequence[Found]) -> int:
+def _insert(cursor: Any, source: CrawlSource, found: Sequence[Found]) -> int:
     if not found:
         return 0
-    cursor.execute(  # type: ignore[attr-defined]
+    cursor.execute(
         ADD_CANDIDATES,
         {
             "job": source.job_id,
@@ -180,4 +180,4 @@ def _insert(cursor: object, source: CrawlSource, found: Sequence[Found]) -> int:
             ],
         },
     )
-    return int(cursor.rowcount)  # type: ignore[attr-defined]
+    return int(cursor.rowcount)

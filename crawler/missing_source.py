@@ -1,7 +1,6 @@
-"""Jobs without a source: what an older system left has only keywords, which find nothing here.
+"""Jobs without a source: those of an older system have only keywords, which find nothing here.
 
-Their chunks are held, unclaimed, with the reason, until the job has a source; so an adopted
-backlog costs no worker anything.
+Their chunks are held, with the reason, until the job has a source, so no worker claims them.
 """
 
 from collections.abc import Sequence
@@ -42,10 +41,10 @@ WHERE status IN ('pending', 'running', 'paused')
 """
 
 
-def source_begins(job_id: int) -> None:
-    """Let the chunks go on that have waited for the job's first source."""
+def resume_chunks(job_id: int) -> None:
+    """Resume the chunks that have waited for the job's first source."""
     with transaction.atomic():
-        # Chunks are taken in with their job locked: either they are held by now, or the source is seen.
+        # Chunks are registered with their job locked: they are held by now, or see the source.
         CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
         rows = fetch(
             kind_named("chunk").sql(GO_ON),
@@ -56,20 +55,20 @@ def source_begins(job_id: int) -> None:
         notify.ring()
 
 
-def take_in_source(cursor: Any, job_id: int) -> None:
-    """A source was added by hand: an open job that never had a candidate counts by its rows from now on.
+def count_by_rows(cursor: Any, job_id: int) -> None:
+    """Recount an open job that never had a candidate, now that a source was added by hand.
 
-    Older systems counted pictures that have no index here, and chunks that they kept no rows of.
+    Older systems counted pictures that have no index here, and chunks without a row.
     """
     job = CrawlJob.objects.select_for_update(no_key=True).open().filter(pk=job_id).first()
     if job is None or job.candidates.exists():
         return
-    counters.begin_anew(cursor, job_id)
+    counters.recount_images(cursor, job_id)
     counters.recount_chunks(cursor, job_id)
 
 
 def reason(job: CrawlJob) -> str | None:
-    """Why an open job does not move, if it has no source."""
+    """Return why an open job without a source makes no progress, else None."""
     if not job.is_open or job.sources.exists():
         return None
     words = ", ".join(map(str, job.keywords)) if isinstance(job.keywords, list) else ""
@@ -78,7 +77,7 @@ def reason(job: CrawlJob) -> str | None:
 
 
 def notes() -> Sequence[str]:
-    """What the status of the queue says of such jobs."""
+    """Return sentences about such jobs for the status of the queue."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING_JOBS)
         jobs, chunks = cursor.fetchone()

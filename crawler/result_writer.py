@@ -1,4 +1,4 @@
-"""Recording a batch of results: one short transaction under the chunk's lease.
+"""Write a batch of results in one short transaction, under the chunk's lease.
 
 Lock order, as everywhere: the chunk, images by sha256, candidates, the job's counters, usage.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -27,8 +27,8 @@ from pixsim.core.text import storable
 
 _fetch = partial(sql.fetch, plan_anew=True)  # images and candidates grow within seconds
 
-# One recorder per job at a time, so that two chunks cannot each store what resembles the other's.
-ONE_RECORDER = "SELECT pg_advisory_xact_lock(hashtext('crawler.result_writer'), %(job)s)"
+# One writer per job at a time: two would not see that the image of one resembles the other's.
+ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('crawler.result_writer'), %(job)s)"
 
 STILL_OURS = """
 SELECT id FROM candidates
@@ -38,7 +38,7 @@ ORDER BY id FOR NO KEY UPDATE
 
 KNOWN_HASHES = "SELECT sha256 FROM images WHERE crawl_job_id = %(job)s AND sha256 = ANY(%(hashes)s)"
 
-# For each probed picture the first image within the distance, by any of the four band indexes.
+# For each new picture the first image within the distance, by any of the four band indexes.
 SIMILAR = """
 SELECT probe.place, min(near.id)
 FROM unnest(%(places)s::int[], %(phashes)s::bigint[]) AS probe (place, phash)
@@ -94,52 +94,70 @@ MAX_RETRY_AFTER_SECONDS = 120.0
 DOWNLOADED = (Outcome.STORED, Outcome.DUPLICATE, Outcome.NEAR_DUPLICATE)
 
 
+@dataclass(frozen=True, slots=True)
+class _NewImage:
+    """A picture with the chunk's index, or with the image that it resembles."""
+
+    picture: Picture
+    index: int | None = None
+    resembles: int | None = None
+
+
+class _Closed(NamedTuple):
+    candidate: int
+    outcome: str
+    detail: str | None
+
+
+class _Reopened(NamedTuple):
+    candidate: int
+    tries: int = 0
+    seconds: float = 0.0
+
+
 @dataclass
 class _Batch:
-    """What becomes of each result."""
+    """What is written for each result."""
 
-    images: list[tuple[int | None, Picture, int | None]] = field(default_factory=list)
-    closed: list[tuple[int, str, str | None]] = field(default_factory=list)
-    reopened: list[tuple[int, int, float]] = field(default_factory=list)
+    images: list[_NewImage] = field(default_factory=list)
+    closed: list[_Closed] = field(default_factory=list)
+    reopened: list[_Reopened] = field(default_factory=list)
+    # A picture, and the new one of the same batch that it resembles.
     twins: list[tuple[Picture, Picture]] = field(default_factory=list)
 
     def close(self, result: Picture | Refused, outcome: str, detail: str | None = None) -> None:
         detail = detail and storable(detail, longest=MAX_DETAIL_LENGTH)
-        self.closed.append((result.task.id, outcome, detail))
+        self.closed.append(_Closed(result.task.id, outcome, detail))
 
-    def reopen(self, tasks: set[int]) -> None:
-        """Their image could not be stored: let the candidates be tried elsewhere."""
-        self.closed = [one for one in self.closed if one[0] not in tasks]
-        self.reopened.extend((task, 0, 0.0) for task in tasks)
+    def reopen(self, candidates: set[int]) -> None:
+        """Let candidates be tried again whose image could not be stored."""
+        self.closed = [one for one in self.closed if one.candidate not in candidates]
+        self.reopened.extend(map(_Reopened, candidates))
 
 
-def record(
+def write_results(
     work: Work, *, chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]
 ) -> set[int]:
-    """Store the pictures in the chunk's `free` indices and close or reopen every candidate.
+    """Store the pictures at the chunk's `free` indices; close or reopen every candidate.
 
-    Returns the indices that are not free any more. Raises LeaseLost, having written nothing, if the chunk
-    is no longer ours. Recording the same results again changes nothing.
+    Return the indices that are not free any more. Raise LeaseLost, having written nothing, if the
+    chunk's lease is lost. Writing the same results again changes nothing.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
-        _fetch(ONE_RECORDER, {"job": chunk.job_id})
+        _fetch(ONE_WRITER, {"job": chunk.job_id})
         ours = _still_ours(chunk, results)
         batch = _decide(chunk, ours, free)
         _store(chunk, batch)
         _close(batch)
         _count(cursor, chunk, batch, ours)
-    return {index for index, _picture, _similar in batch.images if index is not None}
-
-
-def parse_provenance(text: str | None) -> dict[str, Any] | None:
-    return None if text is None else json.loads(text)
+    return {image.index for image in batch.images if image.index is not None}
 
 
 def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:
-    """The results whose candidate is still open in this chunk, in the order of discovery."""
+    """Return the results whose candidate this chunk still holds, in the order of discovery."""
     ids = [result.task.id for result in results]
-    open_ids = {row[0] for row in _fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
+    open_ids = {id for (id,) in _fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
     return sorted(
         (result for result in results if result.task.id in open_ids),
         key=lambda result: result.task.id,
@@ -158,43 +176,42 @@ def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequenc
             _decide_refusal(batch, result)
         elif result.sha256 in known:
             batch.close(result, Outcome.DUPLICATE, "The same bytes are in this job already.")
-        elif similar.get(result.task.id) is not None:
+        elif (image_id := similar.get(result.task.id)) is not None:
             known.add(result.sha256)
-            batch.images.append((None, result, similar[result.task.id]))
-            batch.close(
-                result, Outcome.NEAR_DUPLICATE, f"Resembles image {similar[result.task.id]}."
-            )
+            batch.images.append(_NewImage(result, resembles=image_id))
+            batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles image {image_id}.")
         elif (twin := _twin(result, distinct)) is not None:
             known.add(result.sha256)
             batch.twins.append((result, twin))
             batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles {twin.url}.")
         elif (index := next(indexes, None)) is None:
-            batch.reopened.append((result.task.id, 0, 0.0))
+            batch.reopened.append(_Reopened(result.task.id))
         else:
             known.add(result.sha256)
             distinct.append(result)
-            batch.images.append((index, result, None))
+            batch.images.append(_NewImage(result, index=index))
             batch.close(result, Outcome.STORED)
     return batch
 
 
 def _decide_refusal(batch: _Batch, refused: Refused) -> None:
-    """Close it, or open it again for a later try. Only waiting for its host's turn is no try."""
+    """Close the candidate, or reopen it for a later try. Waiting for its host is not a try."""
     wait = refused.retry_after
     last_try = refused.tried and refused.task.tries + 1 >= MAX_TRIES
     if wait is None or last_try or wait > MAX_RETRY_AFTER_SECONDS:
         batch.close(refused, refused.outcome, refused.detail)
     else:
-        batch.reopened.append((refused.task.id, int(refused.tried), wait))
+        batch.reopened.append(_Reopened(refused.task.id, int(refused.tried), wait))
 
 
 def _known_hashes(job_id: int, pictures: Sequence[Picture]) -> set[str]:
     hashes = [picture.sha256 for picture in pictures]
-    return {row[0] for row in _fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})}
+    rows = _fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})
+    return {sha256 for (sha256,) in rows}
 
 
 def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
-    """Candidate id → the stored image it resembles."""
+    """Return candidate id → the stored image that its picture resembles."""
     probed = [picture for picture in pictures if picture.phash is not None]
     if not probed or _distance() < 0:
         return {}
@@ -209,7 +226,7 @@ def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
 
 
 def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
-    """A picture of the same batch that this one resembles."""
+    """Return the picture of the same batch that this one resembles."""
     if picture.phash is None or _distance() < 0:
         return None
     for other in others:
@@ -221,29 +238,31 @@ def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
 
 
 def _distance() -> int:
-    """The greatest Hamming distance of near duplicates; negative: they are not looked for."""
+    """Return the greatest Hamming distance of near duplicates; negative: do not look for them."""
     return settings.CRAWL_NEAR_DUPLICATE_DISTANCE
 
 
 def _store(chunk: JobChunk, batch: _Batch) -> None:
     """Insert the images, then those that resemble one of them.
 
-    An index that is taken nevertheless belongs to an overlapping chunk, which only a row made by
-    hand can be.
+    An index that is not free after all belongs to an overlapping chunk, which only a row
+    inserted by hand can be.
     """
     ids = _insert(chunk, batch.images)
     twins = [
-        (None, picture, ids[twin.sha256]) for picture, twin in batch.twins if twin.sha256 in ids
+        _NewImage(picture, resembles=ids[twin.sha256])
+        for picture, twin in batch.twins
+        if twin.sha256 in ids
     ]
     ids |= _insert(chunk, twins)
-    pictures = [row[1] for row in batch.images] + [picture for picture, _twin in batch.twins]
+    pictures = [image.picture for image in batch.images] + [picture for picture, _ in batch.twins]
     batch.reopen({picture.task.id for picture in pictures if picture.sha256 not in ids})
 
 
 def _count(
     cursor: Any, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
 ) -> None:
-    outcomes = Counter(outcome for _id, outcome, _detail in batch.closed)
+    outcomes = Counter(one.outcome for one in batch.closed)
     counters.add_images(
         cursor,
         chunk.job_id,
@@ -260,20 +279,19 @@ def _count(
     )
 
 
-def _insert(
-    chunk: JobChunk, rows: Sequence[tuple[int | None, Picture, int | None]]
-) -> dict[str, int]:
-    if not rows:
+def _insert(chunk: JobChunk, images: Sequence[_NewImage]) -> dict[str, int]:
+    """Insert images; return sha256 → id of those that could be stored."""
+    if not images:
         return {}
-    rows = sorted(rows, key=lambda row: row[1].sha256)
-    pictures = [picture for _index, picture, _similar in rows]
+    images = sorted(images, key=lambda image: image.picture.sha256)
+    pictures = [image.picture for image in images]
     stored = _fetch(
         STORE,
         {
             "job": chunk.job_id,
             "chunk": chunk.pk,
-            "indexes": [index for index, _picture, _similar in rows],
-            "similar": [similar for _index, _picture, similar in rows],
+            "indexes": [image.index for image in images],
+            "similar": [image.resembles for image in images],
             "urls": [picture.task.url for picture in pictures],
             "names": [picture.key.rpartition("/")[2] for picture in pictures],
             "keys": [picture.key for picture in pictures],

@@ -32,7 +32,7 @@ class DiscoveryKind(Kind):
 
     def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
         for job_id in parents:
-            missing_source.take_in_source(cursor, job_id)
+            missing_source.count_by_rows(cursor, job_id)
 
     def tidy(self) -> None:
         services.plan_waiting_jobs()
@@ -52,10 +52,10 @@ class ChunkKind(Kind):
         import crawler.fetch.engine  # noqa: F401
 
     def perform(self, work: Work) -> Ending:
-        return chunk_worker.fill(work)
+        return chunk_worker.fill_chunk(work)
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
-        chunk_worker.let_go(cursor, [item.id for item in left])
+        chunk_worker.free_candidates(cursor, [item.id for item in left])
         for job_id in counters.add_chunks(cursor, left):
             services.close_ended_job(cursor, job_id)
 

@@ -175,7 +175,7 @@ def _to_queue(ids: Sequence[int], condition: dict[str, Any]) -> int:
         cursor.execute(TO_QUEUE, {"ids": list(ids), **condition})
         moved = [row[0] for row in cursor.fetchall()]
         if moved:
-            chunk_worker.let_go(cursor, moved)
+            chunk_worker.free_candidates(cursor, moved)
             transaction.on_commit(partial(take_in, len(moved)))
     return len(moved)
 

@@ -19,6 +19,7 @@ from jobs.queue.ops.check import check
 from jobs.queue.worker.fallback import Standby
 from jobs.queue.worker.loop import drain
 from jobs.queue.worker.sweeper import Sweeper
+from tests.admin_forms import sent
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
 
@@ -159,20 +160,14 @@ def test_once_the_job_has_a_source_one_worker_fills_its_chunks(job, pictures):
 
 def test_a_source_added_in_the_admin_does_the_same(job, pictures, admin_client):
     sweep()
-    answer = admin_client.post(
-        f"/admin/crawler/crawljob/{job.pk}/change/",
-        {
-            "name": job.name,
-            "keywords": '["cat"]',
-            "priority": 5,
-            "options": "{}",
-            "sources-TOTAL_FORMS": 1,
-            "sources-INITIAL_FORMS": 0,
-            "sources-0-kind": "folder",
-            "sources-0-location": str(pictures),
-            "sources-0-options": "{}",
-        },
-    )
+    url = f"/admin/crawler/crawljob/{job.pk}/change/"
+    source = {
+        "sources-TOTAL_FORMS": 1,
+        "sources-0-kind": "folder",
+        "sources-0-location": str(pictures),
+        "sources-0-options": "{}",
+    }
+    answer = admin_client.post(url, sent(admin_client.get(url), **source))
     assert answer.status_code == 302, answer.content.decode()
 
     with working():
@@ -288,7 +283,7 @@ def test_a_source_that_begins_while_chunks_are_taken_in_is_not_missed(job, pictu
     def add_and_begin():
         try:
             add_source(job, pictures)
-            missing_source.source_begins(job.pk)
+            missing_source.resume_chunks(job.pk)
         finally:
             connection.close()
 

@@ -30,7 +30,7 @@ def test_sources_that_find_the_same_in_another_order_do_not_stop_each_other(tmp_
             for page in range(PAGES):
                 urls = [f"http://a.example/{page}/{place}" for place in range(SIZE)][::step]
                 page = Page({"page": page}, [Found(url) for url in urls])
-                discovery._record(work, source, page)
+                discovery._write(work, source, page)
         except Exception as error:
             failures.append(error)
         finally:

@@ -137,4 +137,4 @@ def test_a_chunk_whose_range_is_none_fails_at_once_and_says_so(make_job, image_r
         cursor.execute("UPDATE job_chunks SET image_range = %s::jsonb", [image_range])
 
     with pytest.raises(Unrecoverable, match="image_range"):
-        chunk_worker.fill(claim(ChunkKind()))
+        chunk_worker.fill_chunk(claim(ChunkKind()))

@@ -40,7 +40,7 @@ def test_overlapping_batches_store_each_picture_once(tmp_path):
             start.wait(30)
             for first in range(0, SIZE, BATCH):
                 pictures = [picture(task) for task in tasks[first : first + BATCH]]
-                used = result_writer.record(work, chunk=chunk, results=pictures, free=free)
+                used = result_writer.write_results(work, chunk=chunk, results=pictures, free=free)
                 free = [index for index in free if index not in used]
         except Exception as error:
             failures.append(error)

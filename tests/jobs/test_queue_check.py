@@ -44,7 +44,7 @@ def crawl(make_owner, make_job):
         picture(tasks[2], "a"),
         Refused(task=tasks[3], outcome=Outcome.HTTP_4XX, detail="404 Not Found"),
     ]
-    result_writer.record(work, chunk=work.item, results=results, free=range(10, 20))
+    result_writer.write_results(work, chunk=work.item, results=results, free=range(10, 20))
     return job
 
 
