@@ -1,27 +1,23 @@
-"""`manage.py credits check|grant|balance`: the operator's face of the ledger."""
+"""`manage.py credits check|grant|balance`: check the ledger of credits, grant credits, show a balance."""
 
-import json
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError
-from django.core.serializers.json import DjangoJSONEncoder
+from django.core.management import CommandError
 
 from accounts import credits
-from accounts.models import Profile
-
-BROKEN = 1
-"""Exit code of `check`: a balance is not the sum of its ledger."""
+from accounts.management.lookup import find_profile
+from pixsim.core import cli
 
 
-class Command(BaseCommand):
-    help = "Prove that each balance is the sum of its ledger; add credits; look at a balance."
+class Command(cli.Command):
+    help = "Check that each balance is the sum of its ledger; grant credits; show a balance."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
 
         action = actions.add_parser("check", help="exit code 1 and the accounts that do not add up")
-        action.add_argument("--json", action="store_true", help="print one object")
+        cli.add_json_flag(action)
         action.add_argument(
             "--explain",
             metavar="WHY",
@@ -48,16 +44,14 @@ class Command(BaseCommand):
             credits.explain_openings(description=explain)
         finding = credits.check()
         if options["json"]:
-            answer = {"ok": finding.holds, "unexplained": finding.rows}
-            self.stdout.write(json.dumps(answer, cls=DjangoJSONEncoder))
+            self.print_json({"ok": finding.holds, "unexplained": finding.rows})
         else:
             for row in finding.row_texts():
                 self.stdout.write(row)
         if not finding.holds:
             raise CommandError(
                 f"{finding.count} balances are not the sums of their ledgers. "
-                "`credits check --explain WHY` books the difference, once per account.",
-                returncode=BROKEN,
+                "`credits check --explain WHY` books the difference, once per account."
             )
         if not options["json"]:
             self.stdout.write("Each balance is the sum of its ledger.")
@@ -65,7 +59,7 @@ class Command(BaseCommand):
     def _grant(
         self, *, email: str, amount: int, reference: str, description: str, **options: Any
     ) -> None:
-        profile = _profile(email)
+        profile = find_profile(email, field="email")
         line = credits.grant(
             profile=profile,
             amount=amount,
@@ -80,16 +74,11 @@ class Command(BaseCommand):
         self.stdout.write(f"{email} has {credits.balance(profile)} credits.")
 
     def _balance(self, *, email: str, **options: Any) -> None:
-        self.stdout.write(f"{email} has {credits.balance(_profile(email))} credits.")
-
-
-def _profile(email: str) -> Profile:
-    if profile := Profile.objects.filter(email=email).first():
-        return profile
-    raise CommandError(f"email: nobody has the address {email}.", returncode=2)
+        profile = find_profile(email, field="email")
+        self.stdout.write(f"{email} has {credits.balance(profile)} credits.")
 
 
 def _credits(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text) <= 1_000_000_000:
         return int(text)
-    raise ArgumentTypeError(f"{text} is no whole number of credits above zero")
+    raise ArgumentTypeError(f"must be a whole number from 1 to 1,000,000,000, not {text!r}")

@@ -66,11 +66,13 @@ def database_errors(outcome: str = "", *, exit_code: int = ExitCode.FAILED) -> I
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise CommandError(
-            f"{said}The database does not answer: {first_line(error)}. Check DATABASE_URL and that "
-            "PostgreSQL runs, then try again.",
-            returncode=exit_code,
-        ) from error
+        message = (
+            str(error)
+            if isinstance(error, CommandError)  # of the embedded services, complete as it is
+            else f"The database does not answer: {first_line(error)}. Check DATABASE_URL and that "
+            "PostgreSQL runs, then try again."
+        )
+        raise CommandError(f"{said}{message}", returncode=exit_code) from error
     except ProgrammingError as error:
         if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
             raise

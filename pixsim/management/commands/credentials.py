@@ -1,21 +1,21 @@
-"""`manage.py credentials rotate`: encrypt stored secrets anew, under the first key."""
+"""`manage.py credentials rotate`: encrypt the stored secrets with the first of CREDENTIALS_KEYS."""
 
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from pixsim.core import cli
 from pixsim.core.crypto.rotation import rotate
 
 MAX_NAMED = 20
 
 
-class Command(BaseCommand):
+class Command(cli.Command):
     help = (
-        "Encrypt every stored secret that another key wrote anew, under the first of "
-        "CREDENTIALS_KEYS. Safe to stop and to run again. Exit code 1: some cannot be read."
+        "Encrypt again, with the first of CREDENTIALS_KEYS, every stored secret that another key "
+        "encrypted. It may be stopped and run again. Exit code 1: some secrets cannot be read."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         action = parser.add_subparsers(dest="action", required=True).add_parser("rotate")
@@ -27,12 +27,12 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{done.rotated:,} secrets {what}, {done.current:,} had the first key already."
         )
-        if not done.unreadable:
-            if not dry_run:
-                self.stdout.write("The other keys may leave CREDENTIALS_KEYS.")
-            return
-        named = "\n".join(f"  {place}" for place in done.unreadable[:MAX_NAMED])
-        raise CommandError(
-            f"{len(done.unreadable):,} secrets cannot be read with any of CREDENTIALS_KEYS and were "
-            f"left as they are:\n{named}\nPut the key they were written with back, or set them again."
-        )
+        if done.unreadable:
+            named = "\n".join(f"  {place}" for place in done.unreadable[:MAX_NAMED])
+            raise CommandError(
+                f"{len(done.unreadable):,} secrets cannot be read with any of CREDENTIALS_KEYS and "
+                f"were left as they are:\n{named}\nPut the key that encrypted them back, or set them "
+                "again."
+            )
+        if not dry_run:
+            self.stdout.write("The other keys can be removed from CREDENTIALS_KEYS.")

@@ -1,62 +1,59 @@
 """`manage.py services status|start|stop`: the embedded PostgreSQL and Redis of this project."""
 
-import json
 import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError
+from django.core.management import CommandError
 
+from pixsim.core import cli
 from pixsim.embedded import client
 
-NOT_RUNNING = 3
-"""Exit code of `status`, as init scripts have it."""
+NOTHING = "Nothing is embedded here: the settings name a database and a broker."
 
 
-class Command(BaseCommand):
+class Command(cli.Command):
     help = (
         "The embedded PostgreSQL and Redis of this project. They start when something needs them "
-        "and stop when nothing has used them for a while; `start` keeps them until `stop`."
+        "and stop when nothing has used them for a while; `start` keeps them until `stop`. Exit code "
+        "of `status`: 3 if one does not run."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["status", "start", "stop"])
-        parser.add_argument("--json", action="store_true", help="print one object")
+        cli.add_json_flag(parser)
         parser.add_argument("--force", action="store_true", help="stop them even while in use")
 
     def handle(self, *, action: str, json: bool, force: bool, **options: Any) -> None:
         names = settings.EMBEDDED_SERVICES
         if action == "start":
             if not names:
-                raise CommandError(
-                    "Nothing is embedded here: the settings name a database and a broker."
-                )
+                raise CommandError(NOTHING)
             self._report(client.keep(*names), json)
         elif action == "stop":
             answer = client.stop(force=force)
             if answer and "error" in answer:
                 users = ", ".join(map(str, answer["clients"]))
                 raise CommandError(
-                    f"In use by process {users}, which would start them again. End it first, or "
-                    "use --force."
+                    f"In use by process {users}. End it first, or use --force: it would start them "
+                    "again."
                 )
             self._report(None, json)
         else:
             running = client.status() if names else None
             self._report(running, json)
             if set(names) - set(running["services"] if running else []):
-                sys.exit(NOT_RUNNING)
+                sys.exit(cli.ExitCode.NOT_COMPLETE)
 
     def _report(self, status: dict[str, Any] | None, as_json: bool) -> None:
         names = settings.EMBEDDED_SERVICES
         services = status["services"] if status else {}
         if as_json:
-            self.stdout.write(json.dumps({"embedded": names, **(status or {"services": {}})}))
+            self.print_json({"embedded": names, **(status or {"services": {}})})
             return
         if not names:
-            self.stdout.write("Nothing is embedded here: the settings name database and broker.")
+            self.stdout.write(NOTHING)
         for name in names:
             if name in services:
                 found = services[name]

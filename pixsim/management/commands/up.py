@@ -7,31 +7,33 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management import CommandError, call_command
 
+from pixsim.core import cli
 from pixsim.embedded.servers import end_with_parent
 
 STOP_SECONDS = 15
 """A worker finishes or gives back its work within ten."""
 TICK_SECONDS = 0.1
 
+Process = subprocess.Popen[str]
 
-class Command(BaseCommand):
+
+class Command(cli.Command):
     help = "Run the site and a Celery worker together. Ctrl-C stops both."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
-        parser.add_argument(
-            "--concurrency", type=int, help="worker processes (default: one a core)"
-        )
-        parser.add_argument("--migrate", action="store_true", help="migrate the database first")
+        add = parser.add_argument
+        add("--host", default="127.0.0.1")
+        add("--port", type=int, default=8000)
+        add("--concurrency", type=int, help="worker processes (default: one a core)")
+        add("--migrate", action="store_true", help="migrate the database first")
 
     def handle(
         self, *, host: str, port: int, concurrency: int | None, migrate: bool, **options: Any
@@ -42,23 +44,27 @@ class Command(BaseCommand):
             client.need(*settings.EMBEDDED_SERVICES)
         if migrate:
             call_command("migrate", stdout=self.stdout)
-        commands = {"web": web_command(host, port), "worker": worker_command(concurrency)}
-        with _stop_signals() as stopped:
-            processes = {name: _start(command) for name, command in commands.items()}
-            relays = [self._relay_output(name, process) for name, process in processes.items()]
-            try:
-                while not stopped.wait(TICK_SECONDS) and not _ended(processes):
-                    pass
-                ended = _ended(processes)
-            finally:
-                _stop(list(processes.values()))
-            for relay in relays:
-                relay.join(timeout=2)
+        stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        processes = {
+            "web": _start(web_command(host, port)),
+            "worker": _start(worker_command(concurrency)),
+        }
+        relays = [self._relay_output(name, process) for name, process in processes.items()]
+        try:
+            while not stopped.wait(TICK_SECONDS) and not _ended(processes):
+                pass
+            ended = _ended(processes)
+        finally:
+            _stop(processes.values())
+        for relay in relays:
+            relay.join(timeout=2)
         if not stopped.is_set():
             which = ", ".join(f"{name} (exit code {code})" for name, code in ended.items())
             raise CommandError(f"Ended by itself: {which}. Its last lines above say why.")
 
-    def _relay_output(self, name: str, process: subprocess.Popen[str]) -> threading.Thread:
+    def _relay_output(self, name: str, process: Process) -> threading.Thread:
         def relay() -> None:
             for line in process.stdout or ():
                 self.stdout.write(f"{name:6} | {line.rstrip()}")
@@ -70,7 +76,7 @@ class Command(BaseCommand):
 
 
 def web_command(host: str, port: int) -> list[str]:
-    """Django's own server while developing, since it serves static files unasked; else uvicorn."""
+    """Return Django's own server in development, where it serves static files too; else uvicorn."""
     if settings.DEBUG:
         return [sys.executable, "manage.py", "runserver", "--noreload", f"{host}:{port}"]
     uvicorn = [sys.executable, "-m", "uvicorn", "pixsim.asgi:application"]
@@ -82,8 +88,8 @@ def worker_command(concurrency: int | None) -> list[str]:
     return worker if concurrency is None else [*worker, "--concurrency", str(concurrency)]
 
 
-def _start(command: list[str]) -> subprocess.Popen[str]:
-    # A session of its own: Ctrl-C reaches us alone, and we stop both in order.
+def _start(command: list[str]) -> Process:
+    # Each has a session of its own, so Ctrl-C reaches only this process, which stops both in order.
     return subprocess.Popen(
         command,
         cwd=settings.BASE_DIR,
@@ -98,13 +104,13 @@ def _start(command: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def _ended(processes: dict[str, subprocess.Popen[str]]) -> dict[str, int]:
+def _ended(processes: dict[str, Process]) -> dict[str, int]:
     codes = {name: process.poll() for name, process in processes.items()}
     return {name: code for name, code in codes.items() if code is not None}
 
 
-def _stop(processes: list[subprocess.Popen[str]]) -> None:
-    """End the processes and what they started, gently first."""
+def _stop(processes: Iterable[Process]) -> None:
+    """End the processes and what they started: SIGTERM first, SIGKILL for what is left."""
     for process in processes:
         if process.poll() is None:
             process.terminate()
@@ -118,16 +124,3 @@ def _stop(processes: list[subprocess.Popen[str]]) -> None:
         if os.name == "posix":
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
-    stopped = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in numbers}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
