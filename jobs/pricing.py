@@ -1,4 +1,4 @@
-"""What a generation costs its owner, in credits: held as an estimate, taken when it is done."""
+"""The price of a generation in credits: an estimate is held, the cost is taken at the end."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ IMAGES_WORTH = {
     OperationType.VIDEO_TRANSITION: 10,
     OperationType.SONG: 5,
 }
-"""How many images of its owner's tier one file of an operation is worth."""
+"""The price of one file of an operation, in images of the owner's tier."""
 
 UNRESOLVED = "undecided"
-"""Error class of a job that may have been charged: its hold stays until somebody decides."""
+"""Error class of a job with an unresolved charge: the provider may have charged for it, and its
+credits stay held until somebody decides. The value is stored in rows."""
 
 
 def estimate(
     *, owner: Profile | None, adapter: Adapter, operation: str, params: dict[str, Any]
 ) -> int | None:
-    """Credits to hold; None if it costs nothing: the system's work, and what is rendered here."""
+    """Return the credits to hold; None for the system's jobs and for providers without a key."""
     if owner is None or adapter.credential is None:
         return None
     return _price(owner, operation) * max(1, int(params.get("n") or 1))
 
 
 def actual(job: Job, *, files: int) -> int | None:
-    """Credits that it took, at the price of its owner's tier now; never more than was held."""
+    """Return the cost at the current price of the owner's tier; never more than was held."""
     if job.estimate is None or job.owner is None:
         return None
     return min(job.estimate, _price(job.owner, job.operation_type) * files)
 
 
 def hold_reference(job: Job) -> str:
-    """The ledger's name for the hold of a job's present run."""
+    """Return the ledger's reference of the hold of the job's current run."""
     return f"job:{job.pk}:{job.run}"
 
 

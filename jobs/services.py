@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts import activity, credits, tiers
@@ -165,8 +166,8 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
             raise WrongState(f"Job {job.pk} is {job.status}. Nothing was changed.")
         if job.error_class == pricing.UNRESOLVED:
             raise WrongState(
-                f"Job {job.pk} may have been charged for. Decide that first: "
-                f"`manage.py job {job.pk} settle --charge` or `--release`."
+                f"Job {job.pk} may have been charged for. Resolve that first: "
+                f"`manage.py job {job.pk} resolve --charge` or `--release`."
             )
         if job.submissions.filter(IS_LIVE).exists():
             raise WrongState(
@@ -213,24 +214,40 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
         notify.ring_on_commit()
 
 
-def resolve_charge(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
-    """Decide what a job cost that may have been charged: all that was held, or nothing.
+def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) -> int:
+    """Let those of the jobs run that an older system left pending; return how many."""
+    with transaction.atomic():
+        held = jobs.filter(status=JobStatus.PENDING, held=True, params_hash=None)
+        resumed = list(held.select_for_update(no_key=True).order_by("pk"))
+        Job.objects.filter(pk__in=[job.pk for job in resumed]).update(held=False)
+        for job in resumed:
+            _log("job.resumed", job, actor)
+        if resumed:
+            admission.adopt(_kind())
+            notify.ring_on_commit()
+    return len(resumed)
 
-    Raises WrongState if there is nothing to decide.
+
+def resolve_charge(*, job: Job, charge: bool, actor: Profile | None = None) -> None:
+    """Take the credits held for a job with an unresolved charge, or give them back.
+
+    Raise WrongState if its charge is resolved.
     """
     with transaction.atomic():
         decided = Job.objects.filter(pk=job.pk, error_class=pricing.UNRESOLVED).update(
             error_class="charged" if charge else "released", updated_at=timezone.now()
         )
         if not decided:
-            raise WrongState(f"What job {job.pk} cost is decided. Nothing was changed.")
+            raise WrongState(
+                f"The charge of job {job.pk} is resolved already. Nothing was changed."
+            )
         reference = pricing.hold_reference(Job.objects.get(pk=job.pk))
         if charge:
             taken = credits.capture(reference=reference, actual=job.estimate or 0)
             Job.objects.filter(pk=job.pk).update(cost=taken)
         else:
             credits.release(reference=reference)
-        _log("job.settled", job, actor, charge=charge)
+        _log("job.charge_resolved", job, actor, charged=charge)
 
 
 def system_user() -> User:

@@ -1,4 +1,4 @@
-"""Generations in the admin: asking for them, their story, and what they made."""
+"""Jobs, assets and workspaces in the admin."""
 
 from jobs.admin.assets import AssetAdmin, WorkspaceAdmin
 from jobs.admin.jobs import JobAdmin

@@ -1,8 +1,8 @@
-"""Asking for a generation in the admin: what, by whom, and its parameters from the schema."""
+"""The forms by which the admin adds a generation; the parameters' form comes from their schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,12 @@ from providers.forms import ParamsForm, form_of
 from providers.models import AccountStatus, ProviderAccount
 
 # The limit of a tier → the field that asks for more than it allows.
-FIELD_OF_LIMIT = {"highest_priority": "priority"}
+LIMIT_FIELDS = {"highest_priority": "priority"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What can be asked for: an operation of a provider with one of its models."""
+    """An operation of a provider, with one of its models."""
 
     adapter: Adapter
     operation: str
@@ -63,8 +63,8 @@ class Choice:
         return f"{reverse('admin:jobs_job_add')}?{urlencode(query)}"
 
 
-class AskForm(forms.Form):
-    """Whose job it is and when it is done; its parameters are a form of their own."""
+class JobForm(forms.Form):
+    """All values of a job except its parameters. `services.create_job` checks them."""
 
     owner = forms.ModelChoiceField(
         Profile.objects.all(),
@@ -108,7 +108,7 @@ class FileInput(forms.ClearableFileInput):
 
 
 class UploadForm(forms.Form):
-    """Files from one's own computer in place of addresses: one input per parameter that takes media."""
+    """One file input for each parameter that takes media."""
 
     def __init__(self, schema: type[Params], *, data: Any = None, files: Any = None) -> None:
         super().__init__(data, files, prefix="upload")
@@ -120,11 +120,11 @@ class UploadForm(forms.Form):
             )
 
     def given(self, name: str) -> list[UploadedFile]:
-        """The files that were sent for a parameter."""
+        """Return the files that were sent for a parameter."""
         return list(self.files.getlist(self.add_prefix(name))) if self.files else []
 
 
-class Asking:
+class JobForms:
     """The forms of one choice: as shown, as sent, and after a refusal."""
 
     def __init__(
@@ -137,50 +137,45 @@ class Asking:
     ) -> None:
         self.choice = choice
         self._data = data.copy() if data is not None else None
-        self.ask = AskForm(data, initial=_values_of(like))
+        self.job = JobForm(data, initial=_values_of(like) if like else None)
         self.uploads = UploadForm(choice.schema, data=data, files=files)
         self.params: ParamsForm = form_of(choice.schema)(
-            self._data, prefix="params", initial=_params_of(like, choice)
+            self._data, prefix="params", initial=dict(like.params) if like else None
         )
 
     def create(self) -> Job | None:
-        """The job, if everything is in order; else None, and each error stands on its field."""
-        # Both are looked at, so that all mistakes are shown at once.
-        is_asked = self.ask.is_valid()
-        refusals = self._upload() if is_asked else {}
-        is_described = self.params.is_valid()
+        """Create the job; on a refusal return None, with each error on its field."""
+        # Both forms are validated, so that all mistakes are shown at once.
+        is_valid = self.job.is_valid()
+        refusals = self._upload() if is_valid else {}
+        is_valid = self.params.is_valid() and is_valid
         for name, text in refusals.items():
             self.params.add_error(name, text)
-        if refusals or not (is_asked and is_described):
+        if refusals or not is_valid:
             return None
-        asked = self.ask.cleaned_data
+        values = self.job.cleaned_data
         params = self.params.params
         try:
             return services.create_job(
-                owner=asked["owner"],
                 provider=self.choice.adapter.name,
                 operation=self.choice.operation,
                 model=self.choice.model,
                 params=params.canonical() if params else {},
-                priority=asked["priority"],
-                scheduled_at=asked["scheduled_at"],
-                parent=asked["parent"],
-                workspace=asked["workspace"],
-                name=asked["name"] or None,
-                idempotency_key=asked["idempotency_key"] or None,
+                **values | {name: values[name] or None for name in ("name", "idempotency_key")},
             )
         except GenerationRefused as refused:
             for field, text in refused.errors.items():
-                self._refuse(field, text)
+                self._add_error(field, text)
         except LimitExceeded as refused:
-            self._refuse(FIELD_OF_LIMIT.get(refused.limit, "owner"), str(refused))
+            self._add_error(LIMIT_FIELDS.get(refused.limit, "owner"), str(refused))
         except AccountsError as refused:
-            self._refuse("owner", str(refused))
+            self._add_error("owner", str(refused))
         return None
 
     def _upload(self) -> dict[str, str]:
-        """Make the files that were sent assets of the owner, and let their parameters name them;
-        the refusals. What was uploaded stays, also if something else is refused.
+        """Store the files as assets of the owner, and name them in their parameters.
+
+        Return the refusals. An uploaded asset stays, also if something else is refused.
         """
         refusals = {}
         for name in self.uploads.fields:
@@ -188,7 +183,7 @@ class Asking:
             for file in self.uploads.given(name):
                 try:
                     asset = services.upload_asset(
-                        owner=self.ask.cleaned_data["owner"],
+                        owner=self.job.cleaned_data["owner"],
                         data=file.read(services.MAX_UPLOAD_BYTES + 1),
                         name=file.name or name,
                     )
@@ -201,71 +196,62 @@ class Asking:
         return refusals
 
     def context(self, model_admin: Any) -> dict[str, Any]:
-        """What the template shows."""
-        asked = [
-            (
-                "Whose and when",
-                {"fields": ["owner", "name", "priority", "scheduled_at", "parent"]},
-            ),
-            ("More", {"classes": ["collapse"], "fields": ["workspace", "idempotency_key"]}),
-        ]
-        params = [("Parameters", {"fields": list(self.params.fields)})]
-        names = list(self.uploads.fields)
-        uploads = [("Or files from your computer", {"fields": names})] if names else []
-        # The helper draws any form; its stub knows those of models only.
-        drawn: Any = AdminForm
+        """Return the context of the template `admin/jobs/job/add.html`."""
+        first = ["owner", "name", "priority", "scheduled_at", "parent"]
+        more = {"classes": ["collapse"], "fields": ["workspace", "idempotency_key"]}
+        uploads = list(self.uploads.fields)
+
+        def drawn(form: forms.Form, *fieldsets: tuple[str, dict[str, Any]]) -> Any:
+            # The helper draws any form; its stub knows those of models only.
+            helper: Any = AdminForm
+            return helper(form, fieldsets, {}, model_admin=model_admin)
+
+        sets = [("Or files from your computer", {"fields": uploads})] if uploads else []
         return {
             "choice": self.choice,
-            "others": list(_models(self.choice)),
-            "params_form": drawn(self.params, params, {}, model_admin=model_admin),
-            "upload_form": drawn(self.uploads, uploads, {}, model_admin=model_admin),
-            "ask_form": drawn(self.ask, asked, {}, model_admin=model_admin),
-            "errors": bool(self.ask.errors or self.params.errors),
-            "general_errors": [
-                *self.ask.non_field_errors(),
-                *self.params.non_field_errors(),
+            "others": [
+                Choice(self.choice.adapter, self.choice.operation, model)
+                for model in self.choice.adapter.operations[self.choice.operation].models
             ],
-            "media": model_admin.media + self.ask.media + self.params.media,
+            "params_form": drawn(self.params, ("Parameters", {"fields": list(self.params.fields)})),
+            "upload_form": drawn(self.uploads, *sets),
+            "job_form": drawn(self.job, ("Whose and when", {"fields": first}), ("More", more)),
+            "errors": bool(self.job.errors or self.params.errors),
+            "general_errors": [*self.job.non_field_errors(), *self.params.non_field_errors()],
+            "media": model_admin.media + self.job.media + self.params.media,
             "hint": _account_hint(self.choice.adapter),
         }
 
-    def _refuse(self, field: str, text: str) -> None:
-        """Put a refusal where it belongs."""
-        place, _, name = field.partition(".")
-        if place == "params":
+    def _add_error(self, field: str, text: str) -> None:
+        """Put a refusal of the service on its field."""
+        form, _, name = field.partition(".")
+        if form == "params":
             name = name.partition(".")[0]
             self.params.add_error(name if name in self.params.fields else None, text)
-        elif field in self.ask.fields:
-            self.ask.add_error(field, text)
+        elif field in self.job.fields:
+            self.job.add_error(field, text)
         else:
-            self.ask.add_error(None, f"{field}: {text}")
+            self.job.add_error(None, f"{field}: {text}")
 
 
 def chosen(query: Mapping[str, str]) -> Choice | None:
-    """What the page's address asks for; None if nothing, or nothing that there is."""
+    """Return the choice that the page's address names; None if there is no such one."""
     adapter = all_adapters().get(query.get("provider", ""))
-    if adapter is None:
-        return None
-    operation = adapter.operations.get(query.get("operation", ""))
-    if operation is None:
+    operation = adapter.operations.get(query.get("operation", "")) if adapter else None
+    if adapter is None or operation is None:
         return None
     model = query.get("model") or operation.default_model
     return Choice(adapter, operation.name, model) if model in operation.models else None
 
 
 def choice_of(job: Job) -> Choice | None:
-    """What the job asked for, if that is still offered."""
-    return chosen(
-        {
-            "provider": job.provider_id,
-            "operation": job.operation_type,
-            "model": job.model or "",
-        }
-    )
+    """Return what the job asked for, if it is still offered."""
+    query = {"provider": job.provider_id, "operation": job.operation_type}
+    return chosen({**query, "model": job.model or ""})
 
 
 def all_choices() -> list[dict[str, Any]]:
-    """Every provider with its operations, for the page on which one is chosen."""
+    """Return every provider with its operations, for the page on which one is chosen."""
     return [
         {
             "adapter": adapter,
@@ -283,49 +269,31 @@ def all_choices() -> list[dict[str, Any]]:
 
 
 def like_of(request: HttpRequest) -> Job | None:
-    """The job that is to be asked for again, if one is named."""
+    """Return the job whose values the form begins with, if the address names one."""
     number = request.GET.get("like", "")
     if not (number.isascii() and number.isdecimal() and len(number) < 10):
         return None
     return Job.objects.select_related("owner").filter(pk=int(number)).first()
 
 
-def _models(choice: Choice) -> Iterator[Choice]:
-    """The same with every model that there is."""
-    operation = choice.adapter.operations[choice.operation]
-    return (Choice(choice.adapter, choice.operation, model) for model in operation.models)
-
-
 def _account_hint(adapter: Adapter) -> str:
-    """What is missing before a job of this provider can run; empty if nothing is."""
+    """Return what a job of this provider lacks before it can run; empty if nothing."""
     if adapter.credential is None:
         return ""
-    statuses: Iterable[str] = ProviderAccount.objects.filter(provider_id=adapter.name).values_list(
-        "status", flat=True
-    )
-    known = set(statuses)
-    if not known:
+    accounts = ProviderAccount.objects.filter(provider_id=adapter.name)
+    statuses = set(accounts.values_list("status", flat=True))
+    if not statuses:
         return "It has no account yet: jobs wait until one is added."
-    if known <= {AccountStatus.DISABLED, AccountStatus.ERROR}:
+    if statuses <= {AccountStatus.DISABLED, AccountStatus.ERROR}:
         return "None of its accounts takes work now: jobs wait until one does."
     return ""
 
 
-def _values_of(like: Job | None) -> dict[str, Any]:
-    if like is None:
-        return {}
+def _values_of(like: Job) -> dict[str, Any]:
     return {
         "owner": like.owner_id,
         "name": like.name,
         "priority": like.priority,
         "workspace": like.workspace_id,
         "parent": like.parent_job_id,
-    }
-
-
-def _params_of(like: Job | None, choice: Choice) -> dict[str, Any]:
-    if like is None:
-        return {}
-    return {
-        name: value for name, value in like.params.items() if name in choice.schema.model_fields
     }

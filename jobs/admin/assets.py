@@ -1,4 +1,4 @@
-"""Assets and workspaces in the admin, and the files of assets for pages that show them."""
+"""Assets and workspaces in the admin, and the files of assets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pixsim.core.ranges import bytes_of, part_of
 from providers.admin import ProviderFilter
 
 SHOWN_BYTES = 32 * 1024 * 1024
-"""Of a picture that is larger, a page shows the thumbnail."""
+"""A page shows the thumbnail of a larger picture."""
 SAFE_TYPES = frozenset(
     {
         "image/png",
@@ -47,7 +47,7 @@ SAFE_TYPES = frozenset(
         "video/webm",
     }
 )
-"""What a browser plays and runs nothing of. All else is a download."""
+"""Types that a browser shows without running anything in them. All others are downloaded."""
 
 
 @admin.register(Workspace)
@@ -79,16 +79,11 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
 
     @admin.display(description="picture")
     def thumbnail(self, asset: Asset) -> SafeString | str:
-        if not asset.thumbnail_url or not is_key(asset.thumbnail_url):
-            return asset.media_type
-        return format_html(
-            '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
-            file_url(asset, "thumbnail"),
-        )
+        return thumbnail(asset)
 
     @admin.display(description="size")
     def size(self, asset: Asset) -> str:
-        return size_of(asset)
+        return asset.measures or "-"
 
     @admin.display(description="job")
     def job(self, asset: Asset) -> SafeString | str:
@@ -117,7 +112,7 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
         ]
 
     def file(self, request: HttpRequest, asset_id: int, which: str) -> HttpResponseBase:
-        """An asset's `whole` file or `thumbnail`; a browser runs nothing of it."""
+        """Answer with an asset's `whole` file or its `thumbnail`; a browser runs nothing in it."""
         if which not in ("whole", "thumbnail") or not self.has_view_permission(request):
             raise PermissionDenied
         asset = get_object_or_404(Asset, pk=asset_id)
@@ -145,7 +140,7 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
 
 
 def _answer(blob: File, *, name: str, kind: str, asked: str | None) -> HttpResponseBase:
-    """The whole file, or the part that a Range header asks for: players jump."""
+    """Return the whole file, or the part that a player asks for in a Range header."""
     if kind not in SAFE_TYPES:
         kind = "application/octet-stream"
     part = part_of(asked, size=blob.size)
@@ -163,8 +158,18 @@ def _answer(blob: File, *, name: str, kind: str, asked: str | None) -> HttpRespo
     return StreamingHttpResponse(bytes_of(blob, part), status=206, content_type=kind, headers=about)
 
 
+def thumbnail(asset: Asset) -> SafeString | str:
+    """Return the asset's thumbnail as a small picture, or its type."""
+    if not asset.thumbnail_url or not is_key(asset.thumbnail_url):
+        return asset.media_type
+    return format_html(
+        '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
+        file_url(asset, "thumbnail"),
+    )
+
+
 def player(asset: Asset) -> SafeString:
-    """The asset itself where a page can show it: a picture, a moving one, a video or a sound."""
+    """Return an element that shows or plays the asset, if a page can."""
     kind = asset.mime_type or ""
     if not asset.local_path or not is_key(asset.local_path) or kind not in SAFE_TYPES:
         return format_html('<span class="px-quiet-text">{}</span>', "Its file is not here.")
@@ -178,25 +183,5 @@ def player(asset: Asset) -> SafeString:
     return format_html('<a href="{}"><img src="{}" alt="{}"></a>', url, shown, asset)
 
 
-def size_of(asset: Asset) -> str:
-    """Its measures in words: pixels, length and bytes, as far as they are known."""
-    parts = []
-    if asset.width and asset.height:
-        parts.append(f"{asset.width:,} × {asset.height:,}")
-    if asset.duration_sec:
-        parts.append(f"{asset.duration_sec:.1f} s")
-    if asset.file_size_bytes is not None:
-        parts.append(_bytes(asset.file_size_bytes))
-    return ", ".join(parts) or "-"
-
-
 def file_url(asset: Asset, which: str) -> str:
     return reverse("admin:jobs_asset_file", args=[asset.pk, which])
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:,.0f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} GB"

@@ -1,4 +1,4 @@
-"""Generations in the admin: asked for in a form, watched on a page of their own, and steered."""
+"""Generations in the admin: added with a form, followed on a page of their own, cancelled and retried."""
 
 from __future__ import annotations
 
@@ -6,66 +6,38 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404, render
-from django.template.loader import render_to_string
-from django.urls import path, reverse
-from django.utils.decorators import method_decorator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
 
-from accounts.admin import RecordAdmin
+from accounts.admin import RecordAdmin, actor_of, owner_and_tier
 from accounts.errors import AccountsError
-from accounts.models import Profile
 from jobs import pricing, services
 from jobs.admin import adding
-from jobs.admin.assets import file_url
-from jobs.admin.timeline import is_live, state_of, story, took
-from jobs.errors import GenerationError, WrongState
+from jobs.admin.assets import thumbnail
+from jobs.admin.timeline import OPEN, context_of, is_live, state_of, took, url_of
+from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import Job, JobStatus
-from jobs.queue import admission
-from jobs.queue.kinds import kind_named
-from jobs.queue.worker import notify
+from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_priority
 from pixsim.core.admin.display import age, shortened
+from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.paging import KeysetAdmin
-from pixsim.core.blobs.keys import is_key
-from pixsim.core.priority import PRIORITIES, priority_of
+from pixsim.core.priority import PRIORITIES
 from providers.admin import ProviderFilter
 
-MAX_STEERED = 1000
-"""Jobs that one action steers."""
-LONGEST_NUMBER = 9
-"""A search for more digits is no job's number."""
 
-Steer = Callable[..., None]
-
-
-class PriorityActionForm(ActionForm):
-    """The choice of an action, and the priority that "Change priority" sets."""
-
-    priority = forms.TypedChoiceField(
-        choices=[("", "priority"), *((n, n) for n in PRIORITIES)],
-        coerce=int,
-        empty_value=None,
-        required=False,
-        label="",
-    )
-
-
-class UndecidedFilter(admin.SimpleListFilter):
-    """Failed jobs of which somebody must decide if they were charged."""
+class UnresolvedFilter(admin.SimpleListFilter):
+    """Failed jobs of which somebody must decide whether they were charged."""
 
     title = "cost"
     parameter_name = "cost"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(pricing.UNRESOLVED, "to be settled")]
+        return [(pricing.UNRESOLVED, "to be resolved")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
         if self.value() != pricing.UNRESOLVED:
@@ -75,10 +47,19 @@ class UndecidedFilter(admin.SimpleListFilter):
 
 
 @admin.register(Job)
-class JobAdmin(KeysetAdmin, RecordAdmin):
+class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
     change_list_template = "admin/jobs/job/change_list.html"
+    live_template = "admin/jobs/job/timeline.html"
     action_form = PriorityActionForm
-    actions = ["release", "retry", "cancel", "change_priority", "settle_charged", "settle_released"]
+    buttons = (
+        "resume",
+        "retry",
+        "cancel",
+        "change_priority",
+        "resolve_charged",
+        "resolve_released",
+    )
+    actions = [*buttons]
     list_display = [
         "made",
         "job",
@@ -92,10 +73,11 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
         "age",
     ]
     list_display_links = ["made", "job"]
-    list_filter = ["status", "held", "operation_type", ProviderFilter, UndecidedFilter]
+    list_filter = ["status", "held", "operation_type", ProviderFilter, UnresolvedFilter]
     list_select_related = ["user", "owner", "asset"]
     list_per_page = 50
-    search_fields = ["user__username__exact"]
+    search_fields = ["pk", "user__username"]
+    search_number = "pk"
     search_help_text = "A job's number, or a user's name."
     fieldsets = [
         (
@@ -124,15 +106,7 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
 
     @admin.display(description="made")
     def made(self, job: Job) -> SafeString | str:
-        asset = job.asset
-        if asset is None:
-            return "-"
-        if not asset.thumbnail_url or not is_key(asset.thumbnail_url):
-            return asset.media_type
-        return format_html(
-            '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
-            file_url(asset, "thumbnail"),
-        )
+        return thumbnail(job.asset) if job.asset else "-"
 
     @admin.display(description="job")
     def job(self, job: Job) -> SafeString:
@@ -149,23 +123,16 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
     def problem(self, job: Job) -> SafeString | str:
         if job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED) or not job.error_message:
             return ""
+        message = shortened(job.error_message, 60)
         if not job.error_class:
-            return shortened(job.error_message, 60)
-        return format_html(
-            '<span class="px-tier">{}</span> {}',
-            job.error_class,
-            shortened(job.error_message, 60),
-        )
+            return message
+        return format_html('<span class="px-tier">{}</span> {}', job.error_class, message)
 
     @admin.display(description="owner and tier")
     def whose(self, job: Job) -> SafeString:
         if job.owner is None:
             return format_html('<span class="px-quiet-text">{}</span>', str(job.user))
-        return format_html(
-            '<span class="px-nowrap">{} <span class="px-tier">{}</span></span>',
-            shortened(job.owner.email, 40),
-            job.owner.user_tier,
-        )
+        return owner_and_tier(job.owner)
 
     @admin.display(description="took")
     def length(self, job: Job) -> str:
@@ -175,21 +142,13 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
     def age(self, job: Job) -> SafeString | str:
         return age(job.created_at)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
-    ) -> tuple[QuerySet[Job], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        found = Q(user__username=term)
-        if term.isascii() and term.isdecimal() and len(term) <= LONGEST_NUMBER:
-            found |= Q(pk=int(term))
-        return queryset.filter(found), False
-
-    # Asking
+    # Pages
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.add_job")
+
+    def has_act_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
+        return request.user.has_perm("jobs.change_job")
 
     def add_view(
         self,
@@ -197,7 +156,7 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """First what is asked for is chosen, then its parameters are asked for."""
+        """Let the user choose a provider and an operation first, then fill in the parameters."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         like = adding.like_of(request)
@@ -212,148 +171,85 @@ class JobAdmin(KeysetAdmin, RecordAdmin):
             context["providers"] = adding.all_choices()
             return render(request, "admin/jobs/job/choose.html", context)
         data = request.POST if request.method == "POST" else None
-        asking = adding.Asking(choice, data=data, files=request.FILES, like=like)
-        job = asking.create() if data is not None else None
+        forms = adding.JobForms(choice, data=data, files=request.FILES, like=like)
+        job = forms.create() if data is not None else None
         if job is None:
-            context |= asking.context(self)
-            return render(request, "admin/jobs/job/ask.html", context)
+            context |= forms.context(self)
+            return render(request, "admin/jobs/job/add.html", context)
         self.log_addition(request, job, f"Asked for in the form: {choice.label}.")
         messages.success(request, f"Job {job.pk} is asked for. Its page follows it.")
-        if "_addanother" in request.POST:
-            return HttpResponseRedirect(choice.url)
-        return HttpResponseRedirect(_url(job.pk))
+        return HttpResponseRedirect(choice.url if "_addanother" in request.POST else url_of(job))
 
-    # The page of a job
-
-    def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view
-        return [
-            path("<int:job_id>/story/", view(self.story), name="jobs_job_story"),
-            path("<int:job_id>/steer/<str:verb>/", view(self.steer), name="jobs_job_steer"),
-            *super().get_urls(),
-        ]
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        job = self.get_object(request, object_id)
-        extra: dict[str, Any] = {"title": "Generation", "subtitle": None}
-        if job and self.has_view_permission(request, job):
-            extra |= self._story(request, job)
-            extra["is_live"] = is_live(job)
-            extra["is_open"] = job.status in (JobStatus.PENDING, JobStatus.PROCESSING)
-            extra["priorities"] = PRIORITIES
-            extra["may_steer"] = self.has_release_permission(request)
-            extra["may_add"] = self.has_add_permission(request)
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
-
-    def story(self, request: HttpRequest, job_id: int) -> JsonResponse:
-        """The live part of a job's page: its HTML, and whether it will change any more."""
-        job = get_object_or_404(Job.objects.select_related("owner", "asset", "user"), pk=job_id)
-        if not self.has_view_permission(request, job):
-            raise PermissionDenied
-        # Before the story: what ends in between is shown by the next answer.
-        live = is_live(job)
-        html = render_to_string("admin/jobs/job/story.html", self._story(request, job), request)
-        return JsonResponse({"html": html, "live": live})
-
-    @method_decorator(require_POST)
-    def steer(self, request: HttpRequest, job_id: int, verb: str) -> HttpResponse:
-        """What the buttons of a job's page do."""
-        if not self.has_release_permission(request):
-            raise PermissionDenied
-        jobs = Job.objects.filter(pk=job_id)
-        steps: dict[str, Callable[[], None]] = {
-            "cancel": lambda: self.cancel(request, jobs),
-            "retry": lambda: self.retry(request, jobs),
-            "release": lambda: self.release(request, jobs),
-            "charge": lambda: self.settle_charged(request, jobs),
-            "waive": lambda: self.settle_released(request, jobs),
-            "priority": lambda: self.change_priority(request, jobs),
+    def live_context(self, request: HttpRequest, obj: Job) -> dict[str, Any]:
+        may_act = self.has_act_permission(request)
+        return {
+            **context_of(
+                obj, may_act=may_act, may_see_assets=request.user.has_perm("jobs.view_asset")
+            ),
+            "title": "Generation",
+            "subtitle": None,
+            "is_open": obj.status in OPEN,
+            "priorities": PRIORITIES,
+            "may_act": may_act,
+            "may_add": self.has_add_permission(request),
         }
-        if verb not in steps:
-            raise PermissionDenied
-        steps[verb]()
-        return HttpResponseRedirect(_url(job_id))
 
-    def _story(self, request: HttpRequest, job: Job) -> dict[str, Any]:
-        return story(
-            job,
-            may_steer=self.has_release_permission(request),
-            may_see_assets=request.user.has_perm("jobs.view_asset"),
-        )
+    def is_live(self, obj: Job) -> bool:
+        return is_live(obj)
 
     # Actions
 
-    @admin.action(description="Release adopted jobs", permissions=["release"])
-    def release(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+    @admin.action(description="Resume adopted jobs", permissions=["act"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Let jobs run that an older system left pending: from here on they may cost money."""
         # A plain list of keys: what a search joins cannot be updated.
-        held = Job.objects.filter(pk__in=queryset.values("pk"), held=True, params_hash__isnull=True)
-        released = held.filter(status=JobStatus.PENDING).update(held=False)
-        if released:
-            admission.adopt(kind_named("generation"))
-            notify.ring()
-        self.message_user(request, f"{released} released, the others were not held.")
+        jobs = Job.objects.filter(pk__in=queryset.values("pk"))
+        count = services.resume_adopted_jobs(jobs=jobs, actor=actor_of(request))
+        self.message_user(request, f"{count} resumed, the others were not held.")
 
-    @admin.action(description="Retry failed jobs", permissions=["release"])
+    @admin.action(description="Retry failed jobs", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Start failed and cancelled jobs anew, also those that an older system left in processing."""
         self._each(request, queryset, services.retry_job, "started anew")
 
-    @admin.action(description="Cancel jobs", permissions=["release"])
+    @admin.action(description="Cancel jobs", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Stop jobs, also at the provider where it can be; their credits come back."""
+        """Cancel jobs, also at the provider where it can; their credits are given back."""
         self._each(request, queryset, services.cancel_job, "cancelled")
 
-    @admin.action(description="Change priority", permissions=["release"])
+    @admin.action(description="Change priority", permissions=["act"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Make unfinished jobs more or less urgent, as far as their owners' tiers allow."""
-        priority = priority_of(request.POST.get("priority", ""))
-        if priority is None:
-            messages.error(request, "Choose the priority beside the action.")
-            return
-        steer = partial(services.change_priority, priority=priority)
-        self._each(request, queryset, steer, f"now with priority {priority}")
+        """Change the priority of unfinished jobs, as far as their owners' tiers allow."""
+        priority = chosen_priority(request)
+        if priority is not None:
+            change = partial(services.change_priority, priority=priority)
+            self._each(request, queryset, change, f"now of priority {priority}")
 
-    @admin.action(description="Settle: it was charged, take the credits", permissions=["release"])
-    def settle_charged(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Decide that jobs which may have been charged were: what is held for them is taken."""
-        self._each(
-            request, queryset, partial(services.resolve_charge, charge=True), "settled: charged"
-        )
+    @admin.action(description="Resolve: it was charged, take the credits", permissions=["act"])
+    def resolve_charged(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Take the credits that are held for jobs with an unresolved charge."""
+        resolve = partial(services.resolve_charge, charge=True)
+        self._each(request, queryset, resolve, "resolved: charged")
 
     @admin.action(
-        description="Settle: it was not charged, give the credits back", permissions=["release"]
+        description="Resolve: it was not charged, give the credits back", permissions=["act"]
     )
-    def settle_released(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Decide that jobs which may have been charged were not: their credits come back."""
-        steer = partial(services.resolve_charge, charge=False)
-        self._each(request, queryset, steer, "settled: not charged")
+    def resolve_released(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Give the credits back that are held for jobs with an unresolved charge."""
+        resolve = partial(services.resolve_charge, charge=False)
+        self._each(request, queryset, resolve, "resolved: not charged")
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Job], steer: Steer, done: str) -> None:
-        """Steer job by job, and say of those that cannot be steered why."""
-        count = 0
-        chosen = Job.objects.filter(pk__in=queryset.values("pk")).select_related("owner")
-        actor: Profile | None = getattr(request.user, "profile", None)
-        for job in chosen.order_by("pk")[:MAX_STEERED]:
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[Job], act: Callable[..., None], done: str
+    ) -> None:
+        """Do the service's action to each job, and show which jobs it refused and why."""
+        actor = actor_of(request)
+
+        def act_on(job: Job) -> None:
             try:
-                steer(job=job, actor=actor)
-            except (GenerationError, AccountsError) as error:
-                words = str(error) if isinstance(error, WrongState) else f"Job {job.pk}: {error}"
-                self.message_user(request, words, messages.WARNING)
-            else:
-                count += 1
-        if count:
-            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
+                act(job=job, actor=actor)
+            except (AccountsError, GenerationRefused) as refusal:
+                raise GenerationError(f"Job {job.pk}: {refusal}") from refusal
 
-    def has_release_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("jobs.change_job")
-
-
-def _url(job_id: int) -> str:
-    return reverse("admin:jobs_job_change", args=[job_id])
+        jobs = queryset.select_related("owner")
+        act_on_each(request, jobs, act_on, done=done, refusals=(GenerationError,))

@@ -112,7 +112,7 @@ class GenerationKind(Kind):
                 self.record_left(cursor, children)
         if done or lost:
             params = {"done": done, "ended": done + lost}
-            _settle_credits([row[0] for row in fetch(PRICED_AND_WAKE_CHILDREN, params)])
+            _close_holds([row[0] for row in fetch(PRICED_AND_WAKE_CHILDREN, params)])
 
     def tidy(self) -> None:
         with connection.cursor() as cursor:
@@ -162,7 +162,7 @@ INVARIANTS = (
     ),
     Invariant(
         "holds-closed",
-        "A job that has ended holds no credits, unless whether it was charged is undecided.",
+        "A job that has ended holds no credits, unless its charge is unresolved.",
         f"""
         SELECT item.id, item.status, hold.amount FROM jobs item
         JOIN credit_transactions hold ON hold.reference = 'job:' || item.id || ':' || item.run
@@ -195,7 +195,7 @@ def _refresh_credits(options: Options, tick: Tick) -> Result:
     )
 
 
-def _settle_credits(ids: Sequence[int]) -> None:
+def _close_holds(ids: Sequence[int]) -> None:
     """Take what the jobs cost, give the rest back, in the order given: by person, as every
     transaction does."""
     jobs = Job.objects.in_bulk(ids) if ids else {}

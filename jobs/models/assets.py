@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from pixsim.core.cli.formats import format_duration, format_size
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
 
@@ -151,3 +152,15 @@ class Asset(models.Model):
 
     def __str__(self) -> str:
         return self.description or f"{self.media_type} {self.pk}"
+
+    @property
+    def measures(self) -> str:
+        """Return pixels, length and bytes in words, as far as they are known."""
+        parts = []
+        if self.width and self.height:
+            parts.append(f"{self.width:,} × {self.height:,}")
+        if self.duration_sec:
+            parts.append(format_duration(self.duration_sec))
+        if self.file_size_bytes is not None:
+            parts.append(format_size(self.file_size_bytes))
+        return ", ".join(parts)

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from accounts.admin import RecordAdmin
 from pixsim.core.admin.display import age, badge, shortened, tone_of, until
 from pixsim.core.admin.paging import KeysetAdmin
-from providers.admin import masking
+from providers import masking
 from providers.admin.filters import ProviderFilter
 from providers.admin.status import seconds
 from providers.models import ProviderSubmission

@@ -27,10 +27,10 @@ def held(django_user_model: type[User]) -> list[Job]:
     return list(Job.objects.order_by("pk"))
 
 
-def release(client: Client, jobs: list[Job], path: str = JOBS, **more: str) -> str:
+def resume(client: Client, jobs: list[Job], path: str = JOBS, **more: str) -> str:
     answer = client.post(
         path,
-        {"action": "release", "_selected_action": [job.pk for job in jobs], **more},
+        {"action": "resume", "_selected_action": [job.pk for job in jobs], **more},
         follow=True,
     )
     assert answer.status_code == 200
@@ -41,22 +41,22 @@ def held_now() -> list[bool]:
     return list(Job.objects.order_by("pk").values_list("held", flat=True))
 
 
-def test_adopted_jobs_are_released_by_hand_and_once(admin_client: Client, held: list[Job]) -> None:
-    assert "1 released" in release(admin_client, held[:1])
-    assert "0 released" in release(admin_client, held[:1])
+def test_adopted_jobs_are_resumed_by_hand_and_once(admin_client: Client, held: list[Job]) -> None:
+    assert "1 resumed" in resume(admin_client, held[:1])
+    assert "0 resumed" in resume(admin_client, held[:1])
     assert held_now() == [False, True, True, False, True]
 
-    page = release(admin_client, held[:1], f"{JOBS}?held__exact=1&q=old", select_across="1")
-    assert "2 released, the others were not held." in page
+    page = resume(admin_client, held[:1], f"{JOBS}?held__exact=1&q=old", select_across="1")
+    assert "2 resumed, the others were not held." in page
     assert held_now() == [False, False, False, False, True]
 
 
-def test_who_may_only_look_at_jobs_cannot_release_them(client: Client, held: list[Job]) -> None:
+def test_who_may_only_look_at_jobs_cannot_resume_them(client: Client, held: list[Job]) -> None:
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename="view_job"))
     client.force_login(viewer)
-    assert "Release adopted jobs" not in client.get(JOBS).content.decode()
-    release(client, held)
+    assert "Resume adopted jobs" not in client.get(JOBS).content.decode()
+    resume(client, held)
     assert held_now() == [True, True, True, False, True]
 
 
@@ -70,7 +70,7 @@ def test_failed_jobs_are_tried_again_from_the_beginning(
     data = {"action": "retry", "_selected_action": [failed.pk, held[0].pk]}
     page = admin_client.post(JOBS, data, follow=True).content.decode()
 
-    assert "1 started anew." in page
+    assert "1 job is started anew." in page
     assert f"Job {held[0].pk} is pending. Nothing was changed." in page
     job = Job.objects.get(pk=failed.pk)
     assert (job.status, job.held, job.retry_count) == ("pending", False, 0)
@@ -81,6 +81,6 @@ def test_failed_jobs_are_tried_again_from_the_beginning(
 def test_jobs_are_cancelled_by_hand(admin_client: Client, held: list[Job]) -> None:
     data = {"action": "cancel", "_selected_action": [held[0].pk, held[-1].pk]}
     page = admin_client.post(JOBS, data, follow=True).content.decode()
-    assert "1 cancelled." in page
+    assert "1 job is cancelled." in page
     assert "is failed already" in page
     assert Job.objects.get(pk=held[0].pk).status == "cancelled"

@@ -12,7 +12,8 @@ from jobs.management import generations
 from jobs.models import Job
 from pixsim.core import cli
 
-ACTIONS = ("status", "cancel", "retry", "explain", "settle")
+ACTIONS = ("status", "cancel", "retry", "explain", "resolve")
+OLD_ACTIONS = {"settle": "resolve"}
 
 
 class Command(cli.Command):
@@ -23,16 +24,18 @@ class Command(cli.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=int)
-        parser.add_argument("action", choices=ACTIONS)
+        parser.add_argument(
+            "action", choices=ACTIONS, type=lambda word: OLD_ACTIONS.get(word, word)
+        )
         cli.add_json_flag(parser)
         decision = parser.add_mutually_exclusive_group()
-        decision.add_argument("--charge", action="store_true", help="settle: it was charged")
-        decision.add_argument("--release", action="store_true", help="settle: it was not")
+        decision.add_argument("--charge", action="store_true", help="resolve: it was charged")
+        decision.add_argument("--release", action="store_true", help="resolve: it was not")
 
     def handle(self, *, id: int, action: str, **options: Any) -> None:
-        if (action == "settle") != (options["charge"] or options["release"]):
+        if (action == "resolve") != (options["charge"] or options["release"]):
             raise cli.UsageError(
-                "settle: say --charge or --release, as in: manage.py job 7 settle --release"
+                "resolve: say --charge or --release, as in: manage.py job 7 resolve --release"
             )
         try:
             self._print(_steered(id, action, charge=options["charge"]), action, options["json"])
@@ -43,10 +46,10 @@ class Command(cli.Command):
         if as_json:
             told = generations.report(job)
             if action == "explain":
-                told["story"] = generations.story(job)
+                told["timeline"] = generations.timeline_lines(job)
             self.print_json(told)
         elif action == "explain":
-            self.stdout.write("\n".join(generations.story(job)))
+            self.stdout.write("\n".join(generations.timeline_lines(job)))
         else:
             self.stdout.write(generations.sentence(job))
 
@@ -61,6 +64,6 @@ def _steered(job_id: int, action: str, *, charge: bool) -> Job:
         services.cancel_job(job=job)
     elif action == "retry":
         services.retry_job(job=job)
-    elif action == "settle":
+    elif action == "resolve":
         services.resolve_charge(job=job, charge=charge)
     return jobs.get()

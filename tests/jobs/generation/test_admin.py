@@ -1,4 +1,4 @@
-"""Generations in the admin: asking for them in a form, their page, and steering them."""
+"""Generations in the admin: the form that adds them, their page, and its actions."""
 
 from typing import Any
 
@@ -52,12 +52,12 @@ def post(client: Client, what: dict[str, str], **values: Any) -> Any:
 
 def errors_of(answer: Any) -> dict[str, str]:
     """Field → the first refusal on it."""
-    forms = [answer.context["params_form"].form, answer.context["ask_form"].form]
+    forms = [answer.context["params_form"].form, answer.context["job_form"].form]
     return {name: texts[0] for form in forms for name, texts in form.errors.items()}
 
 
-def steer(client: Client, job: Job, verb: str, **values: str) -> str:
-    url = reverse("admin:jobs_job_steer", args=[job.pk, verb])
+def act(client: Client, job: Job, action: str, **values: str) -> str:
+    url = reverse("admin:jobs_job_act", args=[job.pk, action])
     answer = client.post(url, values, follow=True)
     return str(answer.content.decode())
 
@@ -76,11 +76,11 @@ def test_a_job_that_is_added_in_the_form_runs_and_its_page_shows_what_it_made(
 
     params = {"params-prompt": "a red panda", "params-width": "64", "params-height": "48",
               "params-count": "1", "params-format": "png", "params-quality": "88",
-              "params-style": "mosaic"}  # fmt: skip
+              "params-style": "nebula"}  # fmt: skip
     answer = post(admin_client, PICTURE, name="Panda", **params)
     job = Job.objects.get()
     assert answer.url == page_of(job)
-    assert (job.name, job.params["width"], job.params["style"]) == ("Panda", 64, "mosaic")
+    assert (job.name, job.params["width"], job.params["style"]) == ("Panda", 64, "nebula")
 
     job = finish(job)
     page = admin_client.get(page_of(job)).content.decode()
@@ -234,7 +234,7 @@ def test_every_operation_of_every_provider_has_a_form(admin_client: Client) -> N
 # The page of a job
 
 
-def test_the_story_tells_each_attempt_with_its_account_why_and_the_errors(
+def test_the_timeline_has_each_attempt_with_its_account_why_and_the_errors(
     admin_client: Client, fake: Any, make_account: Any, ada: Profile
 ) -> None:
     make_account("1", priority=9)
@@ -242,14 +242,14 @@ def test_the_story_tells_each_attempt_with_its_account_why_and_the_errors(
     fake.script("submit", refuses(401, error("auth", "Bad <b>key</b> test-key-1.")))
     job = ask(ada)
     work(lambda: fake.requests["submit"] > 0)
-    live = admin_client.get(reverse("admin:jobs_job_story", args=[job.pk])).json()
+    live = admin_client.get(reverse("admin:jobs_job_live", args=[job.pk])).json()
     assert live["live"] is True
     job = finish(job)
 
-    answer = admin_client.get(reverse("admin:jobs_job_story", args=[job.pk])).json()
+    answer = admin_client.get(reverse("admin:jobs_job_live", args=[job.pk])).json()
     html = answer["html"]
     assert answer["live"] is False
-    story = [
+    timeline = [
         "2 credits held",
         "Attempt 1 through",
         "priority 9",
@@ -261,7 +261,7 @@ def test_the_story_tells_each_attempt_with_its_account_why_and_the_errors(
         "2 credits taken",
         "Completed",
     ]
-    places = [html.index(word) for word in story]
+    places = [html.index(word) for word in timeline]
     assert places == sorted(places)
     assert "<b>key</b>" not in html
     assert "test-key" not in html
@@ -332,10 +332,10 @@ def test_the_list_asks_as_often_for_many_jobs_as_for_few(
     assert admin_client.get(LIST, {"q": "9" * 40}).context["cl"].result_count == 0
 
 
-# Steering
+# Actions
 
 
-def test_what_a_job_cost_that_may_have_been_charged_is_settled_by_a_button(
+def test_what_a_job_cost_that_may_have_been_charged_is_resolved_by_a_button(
     admin_client: Client, fake: Any, make_account: Any, ada: Profile, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(SimpleAdapter, "can_find", False)
@@ -348,49 +348,51 @@ def test_what_a_job_cost_that_may_have_been_charged_is_settled_by_a_button(
     finish(*jobs)
     assert credits.balance(ada) == 994
     page = admin_client.get(page_of(jobs[0])).content.decode()
-    assert "Settle: it was charged" in page
+    assert "Resolve: it was charged" in page
     listed = admin_client.get(LIST, {"cost": "undecided"}).context["cl"]
     assert listed.result_count == 3
 
-    assert "1 settled: charged" in steer(admin_client, jobs[0], "charge")
-    assert "1 settled: not charged" in steer(admin_client, jobs[1], "waive")
-    assert "is decided" in steer(admin_client, jobs[1], "charge")
-    data = {"action": "settle_released", "_selected_action": [job.pk for job in jobs]}
-    assert "1 settled" in admin_client.post(LIST, data, follow=True).content.decode()
+    assert "1 job is resolved: charged" in act(admin_client, jobs[0], "resolve_charged")
+    assert "1 job is resolved: not charged" in act(admin_client, jobs[1], "resolve_released")
+    assert "is resolved already" in act(admin_client, jobs[1], "resolve_charged")
+    data = {"action": "resolve_released", "_selected_action": [job.pk for job in jobs]}
+    assert "1 job is resolved" in admin_client.post(LIST, data, follow=True).content.decode()
     assert credits.balance(ada) == 998
     assert credits.check().rows == []
     page = admin_client.get(page_of(jobs[1])).content.decode()
     assert "2 credits given back" in page
-    assert "Settle:" not in page
-    assert "Settled by admin@example.com, charge False" in page
+    assert "Resolve:" not in page
+    assert "Charge resolved by admin@example.com, charged False" in page
 
 
 def test_a_job_is_made_more_urgent_as_far_as_its_owners_tier_allows(
     admin_client: Client, ada: Profile
 ) -> None:
     job = ask(ada, priority=3)
-    assert "1 now with priority 7." in steer(admin_client, job, "priority", priority="7")
-    assert "tier PRO" in steer(admin_client, job, "priority", priority="10")
+    assert "1 job is now of priority 7." in act(admin_client, job, "change_priority", priority="7")
+    assert "tier PRO" in act(admin_client, job, "change_priority", priority="10")
     for nonsense in ("", "11", "-1", "x", "９"):
-        assert "Choose the priority" in steer(admin_client, job, "priority", priority=nonsense)
+        assert "Choose the priority" in act(admin_client, job, "change_priority", priority=nonsense)
     assert Job.objects.get().priority == 7
 
     services.cancel_job(job=job)
-    assert "is cancelled already" in steer(admin_client, job, "priority", priority="2")
+    assert "is cancelled already" in act(admin_client, job, "change_priority", priority="2")
 
 
 def test_a_job_is_cancelled_and_started_anew_on_its_page(
     admin_client: Client, fake: Any, account: ProviderAccount
 ) -> None:
     job = ask()
-    assert "1 cancelled." in steer(admin_client, job, "cancel")
-    assert "is cancelled already" in steer(admin_client, job, "cancel")
-    assert "1 started anew." in steer(admin_client, job, "retry")
+    assert "1 job is cancelled." in act(admin_client, job, "cancel")
+    assert "is cancelled already" in act(admin_client, job, "cancel")
+    assert "1 job is started anew." in act(admin_client, job, "retry")
     assert finish(job).status == "completed"
     assert "started anew by hand once" in admin_client.get(page_of(job)).content.decode()
 
 
-def test_who_may_only_look_sees_the_story_and_steers_nothing(client: Client, ada: Profile) -> None:
+def test_who_may_only_look_sees_the_timeline_and_changes_nothing(
+    client: Client, ada: Profile
+) -> None:
     job = ask(ada)
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename="view_job"))
@@ -398,11 +400,11 @@ def test_who_may_only_look_sees_the_story_and_steers_nothing(client: Client, ada
     page = client.get(page_of(job)).content.decode()
     assert "asked for by ada" in page
     assert "Cancel" not in page
-    for verb in ("cancel", "retry", "charge", "priority", "no-such-verb"):
-        url = reverse("admin:jobs_job_steer", args=[job.pk, verb])
+    for action in ("cancel", "retry", "resolve_charged", "change_priority", "nothing"):
+        url = reverse("admin:jobs_job_act", args=[job.pk, action])
         assert client.post(url, {"priority": "1"}).status_code == 403
         assert client.get(url).status_code == 405
     nobody = User.objects.create_user("nobody", is_staff=True)
     client.force_login(nobody)
-    assert client.get(reverse("admin:jobs_job_story", args=[job.pk])).status_code == 403
+    assert client.get(reverse("admin:jobs_job_live", args=[job.pk])).status_code == 403
     assert Job.objects.get().status == "pending"

@@ -203,7 +203,7 @@ class TestJob:
         for number in (7, 10**15):
             assert run("job", number, "status") == (2, "", f"id: there is no job {number}.")
         job = ask()
-        assert run("job", job.pk, "settle")[0] == 2
+        assert run("job", job.pk, "resolve")[0] == 2
         assert run("job", job.pk, "cancel", "--charge")[0] == 2
         job.refresh_from_db()
         assert job.status == "pending"
@@ -247,7 +247,7 @@ class TestJob:
         services.cancel_job(job=first)
         services.cancel_job(job=second)
 
-    def test_explain_tells_the_whole_story_in_order(self, fake, make_account, ada) -> None:
+    def test_explain_prints_the_whole_timeline_in_order(self, fake, make_account, ada) -> None:
         make_account("1", priority=9)
         make_account("2")
         fake.script("submit", refuses(401, error("auth")))
@@ -259,27 +259,34 @@ class TestJob:
         code, out, _ = run("job", job.pk, "explain")
 
         lines = out.splitlines()
-        events = [line[21:] for line in lines[:-1]]
         assert [line[:19] for line in lines[:-1]] == sorted(line[:19] for line in lines[:-1])
-        assert events[0] == "ada asked simple for text_to_image (plain), priority 5"
-        assert events[1] == "cancelled by ada@example.org"
-        assert events[2] == "retried by an operator"
-        assert events[3].startswith(
-            "attempt 0: account-1@example.org (simple), chosen for: shared, "
-        )
-        assert "attempt 0: failed after " in events[4]
-        assert ": auth: " in events[4]
-        assert events[5].startswith("attempt 1: account-2@example.org (simple), chosen for: ")
-        assert events[6].startswith("attempt 1: accepted as simple-")
-        assert events[7].startswith("attempt 1: succeeded after ")
-        assert events[8].startswith(f"Job {job.pk} is completed: image/png, 64x64, ")
-        assert lines[-1] == "2 credits were held for it, 2 were taken."
-        assert len(events) == 9
+        events = [line[21:] for line in lines[:-1]]
+        beginnings = [
+            "Text to image asked for by ada: simple, plain, priority 5, started anew by hand once",
+            "Cancelled by ada@example.org",
+            "Retried by an operator",
+            "Attempt 1 through account-1@example.org (simple): Chosen for: shared, ",
+            "Failed after ",
+            "Attempt 2 through account-2@example.org (simple): Chosen for: ",
+            "Accepted after ",
+            "Succeeded after ",
+            "Completed: image/png, 64 × 64, ",
+        ]
+        others = [event for event in events if "credits" not in event]
+        assert len(others) == len(beginnings)
+        for event, beginning in zip(others, beginnings, strict=True):
+            assert event.startswith(beginning)
+        assert ": auth: " in others[4]
+        assert "There it is simple-" in others[6]
+        credit_events = [event for event in events if "credits" in event]
+        assert sorted(credit_events) == [
+            "2 credits given back", "2 credits held", "2 credits held", "2 credits taken",
+        ]  # fmt: skip
+        assert lines[-1].startswith(f"Job {job.pk} is completed: image/png, 64x64, ")
         code, out, _ = run("job", job.pk, "explain", "--json")
-        assert [line[21:] for line in json.loads(out)["story"]][:-1] == events
-        assert code == 0
+        assert (code, json.loads(out)["timeline"]) == (0, lines)
 
-    def test_what_may_have_been_charged_is_settled_here(
+    def test_what_may_have_been_charged_is_resolved_here(
         self, fake, account, ada, monkeypatch
     ) -> None:
         monkeypatch.setattr(SimpleAdapter, "can_find", False)
@@ -291,13 +298,17 @@ class TestJob:
         job = finish(job)
 
         _, out, _ = run("job", job.pk, "explain")
-        assert f"Decide with: manage.py job {job.pk} settle --charge|--release" in out
-        assert out.endswith("2 credits are held for it.\n")
-        assert run("job", job.pk, "settle", "--release")[0] == 0
+        assert f"Decide with: manage.py job {job.pk} resolve --charge|--release" in out
+        assert out.count("credits held") == 1
+        assert "given back" not in out
+        assert run("job", job.pk, "resolve", "--release")[0] == 0
         assert credits.balance(ada) == 1000
-        assert run("job", job.pk, "explain")[1].endswith("held for it and given back.\n")
-        code, _, err = run("job", job.pk, "settle", "--charge")
-        assert (code, err) == (1, f"What job {job.pk} cost is decided. Nothing was changed.")
+        assert "2 credits given back" in run("job", job.pk, "explain")[1]
+        code, _, err = run("job", job.pk, "resolve", "--charge")
+        assert (code, err) == (
+            1,
+            f"The charge of job {job.pk} is resolved already. Nothing was changed.",
+        )
 
 
 # In a process of their own

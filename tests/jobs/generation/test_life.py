@@ -138,11 +138,11 @@ def test_what_may_have_been_charged_is_not_sent_again_and_somebody_decides(
     assert "may have charged" in job.error_message
     assert len(fake.generations) == 1
     assert credits.balance(ada) == 998
-    with pytest.raises(WrongState, match="Decide that first"):
+    with pytest.raises(WrongState, match="Resolve that first"):
         services.retry_job(job=job)
     services.resolve_charge(job=job, charge=False)
     assert credits.balance(ada) == 1000
-    with pytest.raises(WrongState, match="is decided"):
+    with pytest.raises(WrongState, match="is resolved already"):
         services.resolve_charge(job=job, charge=True)
     services.retry_job(job=Job.objects.get(pk=job.pk))
     assert finish(job).status == "completed"
