@@ -1,16 +1,22 @@
 """What all tests share."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from django.conf import settings as project_settings
+from django.db import connections
+from django.test import TransactionTestCase
 
 from jobs.queue.worker import notify, shared_state
+from tests import databases
+from tests.migrating import Walk, Walker
 from tests.scratch import (  # noqa: F401  fixtures that several folders use
     _head,
     _scratch,
-    _server,
-    _template,
     at_head,
     database,
     migrated,
@@ -52,3 +58,75 @@ def _fresh_engine():
         engine = module.Engine._shared
         if engine is not None and engine.is_usable:
             engine.close()
+
+
+@pytest.fixture(scope="session")
+def database_server(django_db_blocker: Any) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the server of the tests, outside their own database."""
+    with django_db_blocker.unblock(), databases.connect_to_server() as server:
+        if "postgres" in project_settings.EMBEDDED_SERVICES:
+            databases.make_unsafe_and_fast(server)
+        databases.drop_what_earlier_runs_left(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_template(database_server: psycopg.Connection[Any], django_db_blocker: Any) -> str:
+    """The name of a database at the head of our migrations, to be copied."""
+    with django_db_blocker.unblock():
+        return databases.migrated_template(database_server)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    database_server: psycopg.Connection[Any],
+    database_template: str,
+    django_db_blocker: Any,
+) -> Iterator[None]:
+    """The tests of this process have a copy of the template, in place of pytest-django's database."""
+    name = databases.own_database_name()
+    with (
+        databases.database(database_server, name, template=database_template),
+        databases.default_database(name),
+    ):
+        yield
+
+
+@pytest.fixture
+def own_database(
+    django_db_setup: None, database_server: psycopg.Connection[Any], database_template: str
+) -> Iterator[str]:
+    """The name of a copy of the template, which the default connection uses during the test."""
+    name = f"{databases.own_database_name()}_own"
+    with (
+        databases.database(database_server, name, template=database_template),
+        databases.default_database(name),
+    ):
+        yield name
+
+
+@pytest.fixture(autouse=True)
+def _own_database_first(request: pytest.FixtureRequest) -> None:
+    """Rows that other fixtures write go to the test's own database, too."""
+    if "own_database" in request.fixturenames:
+        request.getfixturevalue("own_database")
+
+
+@pytest.fixture
+def walk(
+    own_database: str,
+    transactional_db: None,
+    database_server: psycopg.Connection[Any],
+    database_template: str,
+) -> Walk:
+    """Bring an app of the test's own database to a migration (None: to zero)."""
+    return Walker(database_server, database_template, own_database)
+
+
+def _empty_tables(test_case: TransactionTestCase) -> None:
+    for alias in test_case._databases_names(include_mirrors=False):
+        databases.empty_tables(connections[alias])
+
+
+TransactionTestCase._fixture_teardown = _empty_tables

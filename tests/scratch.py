@@ -22,13 +22,13 @@ from pixsim.schema.catalog import read_schema
 from pixsim.schema.contents import wipe
 from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import Reference, reference
+from tests import databases
 
 ALIAS = "scratch"
 NAME = f"pixsim_scratch_{os.getpid()}"
 MIGRATED = f"{NAME}_migrated"
-TEMPLATE = f"{NAME}_template"
 HEAD = f"{NAME}_head"
-Server = Callable[..., Any]
+Server = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Ran:
 
 
 @pytest.fixture
-def database(_server: Server, _scratch: str) -> Iterator[str]:
+def database(database_server: Server, _scratch: str) -> Iterator[str]:
     """The alias of an empty database."""
     # One for all tests of the process: to make a database and to drop it are a checkpoint each.
-    _server(f'ALTER DATABASE "{_scratch}" RESET ALL')
-    _server(
+    database_server.execute(f'ALTER DATABASE "{_scratch}" RESET ALL')
+    database_server.execute(
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
         [_scratch],
     )
@@ -59,9 +59,12 @@ def database(_server: Server, _scratch: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def migrated(_server: Server, _template: str) -> Iterator[str]:
+def migrated(database_server: Server, database_template: str) -> Iterator[str]:
     """The alias of a database at the head of our migrations."""
-    with made(_server, MIGRATED, template=_template), alias_of(MIGRATED):
+    with (
+        databases.database(database_server, MIGRATED, template=database_template),
+        alias_of(MIGRATED),
+    ):
         yield ALIAS
 
 
@@ -123,46 +126,18 @@ def sql() -> Callable[..., list[tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="session")
-def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
-    """Runs a statement on the server, outside the tests' own database."""
-    settings = connections["default"].settings_dict
-    parameters = {
-        "host": settings["HOST"],
-        "port": settings["PORT"] or None,
-        "user": settings["USER"],
-        "password": settings["PASSWORD"],
-        "dbname": "postgres",
-    }
-    with (
-        django_db_blocker.unblock(),
-        psycopg.connect(
-            **{name: value for name, value in parameters.items() if value}, autocommit=True
-        ) as server,
-    ):
-        yield server.execute
-
-
-@pytest.fixture(scope="session")
-def _scratch(_server: Server) -> Iterator[str]:
-    with made(_server, NAME):
+def _scratch(database_server: Server) -> Iterator[str]:
+    with databases.database(database_server, NAME):
         yield NAME
 
 
 @pytest.fixture(scope="session")
-def _template(_server: Server) -> Iterator[str]:
-    with made(_server, TEMPLATE):
-        with alias_of(TEMPLATE):
-            call_command("migrate", database=ALIAS, verbosity=0)
-        yield TEMPLATE
-
-
-@pytest.fixture(scope="session")
-def _head(_server: Server, _template: str) -> Iterator[Reference]:
+def _head(database_server: Server, database_template: str) -> Iterator[Reference]:
     """The schema at the head, as plain `migrate` makes it.
 
     A copy: nobody can copy the template while somebody is connected to it.
     """
-    with made(_server, HEAD, template=_template):
+    with databases.database(database_server, HEAD, template=database_template):
         connections.databases[HEAD] = connections["default"].settings_dict | {"NAME": HEAD}
         loader = load_migrations(None)
         leaves = loader.graph.leaf_nodes()
@@ -172,17 +147,6 @@ def _head(_server: Server, _template: str) -> Iterator[Reference]:
         connections[HEAD].close()
         del connections[HEAD]
         del connections.databases[HEAD]
-
-
-@contextmanager
-def made(server: Server, name: str, *, template: str = "template1") -> Iterator[None]:
-    """A database of this name, while the block lasts."""
-    server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    server(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    try:
-        yield
-    finally:
-        server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager

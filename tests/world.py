@@ -1,9 +1,11 @@
 """A whole installation for tests about failures: its own PostgreSQL, Redis and workers.
 
-Everything in it may be killed. The servers are the embedded ones, driven directly.
+Everything in it may be killed. The servers are the embedded ones, driven directly. Its migrated
+data folder is a copy of one that is made once.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -22,8 +24,9 @@ import psycopg
 from pixsim.embedded.paths import place_for
 from pixsim.embedded.postgres import Postgres
 from pixsim.embedded.redis import SOCKET_NAME, Redis, find_redis
+from tests.databases import PROJECT, make_unsafe_and_fast, schema_digest
 
-PROJECT = Path(__file__).resolve().parents[1]
+PREPARED = PROJECT / ".pixsim" / "test" / "worlds"
 
 
 class World:
@@ -41,11 +44,27 @@ class World:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "World":
+        _copy(_prepared(), self.place.folder)
         self.postgres.start()
         if self.broker == "redis":
             self.redis.start()
-        self.manage("migrate", "--verbosity=0")
         return self
+
+    def prepare(self, target: Path) -> None:
+        """Make the servers' files and the migrated database, and copy them to `target`."""
+        try:
+            self.postgres.start()
+            with psycopg.connect(self.database_url, autocommit=True) as server:
+                make_unsafe_and_fast(server)
+            self.manage("migrate", "--verbosity=0")
+            self.postgres.stop()
+            draft = target.with_suffix(".new")
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            _copy(self.place.folder, draft)
+            draft.rename(target)
+        finally:
+            self.__exit__()
 
     def __exit__(self, *exc_info: object) -> None:
         for process in self._processes:
@@ -173,6 +192,24 @@ class World:
             capture_output=True,
             check=False,
         )
+
+
+def _prepared() -> Path:
+    """Return the folder with what all worlds begin with; make it if it is missing."""
+    PREPARED.mkdir(parents=True, exist_ok=True)
+    target = PREPARED / schema_digest()
+    with (PREPARED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            for old in PREPARED.glob("*/"):
+                shutil.rmtree(old)
+            World().prepare(target)
+    return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder's content with its owners and modes."""
+    subprocess.run(["cp", "-Rp", f"{source}/.", str(target)], check=True)
 
 
 def _command(process: psutil.Process) -> list[str]:

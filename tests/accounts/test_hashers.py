@@ -1,5 +1,7 @@
 """People whose passwords an older system hashed with bcrypt log in here."""
 
+from typing import Any
+
 import bcrypt
 import pytest
 from django.contrib.auth.hashers import check_password, identify_hasher
@@ -8,7 +10,13 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.hashers import encode_legacy
+from pixsim import settings as site
 from tests.adoption.legacy.passwords import HASHES, LONG, PLAIN
+
+
+@pytest.fixture(autouse=True)
+def _hashers_of_the_site(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = site.PASSWORD_HASHERS
 
 
 @pytest.fixture

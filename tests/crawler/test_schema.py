@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from crawler.models import CrawlJob, JobChunk, Project
 from tests.adoption.legacy.pixcrawler import DATASET_TABLES
@@ -13,9 +11,8 @@ from tests.tables import describe_table
 
 
 @pytest.fixture
-def migrate(transactional_db):
-    yield lambda name: MigrationExecutor(connection).migrate([("crawler", name)])
-    call_command("migrate", verbosity=0)
+def migrate(walk):
+    return lambda name: walk("crawler", name)
 
 
 def test_migration_0002_has_exactly_what_the_older_system_has_at_001(migrate):

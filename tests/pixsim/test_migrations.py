@@ -1,6 +1,5 @@
 """The whole history of the schema, as `manage.py migrate` walks it."""
 
-import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
@@ -8,12 +7,6 @@ from django.db import connection
 from tests.tables import describe_table
 
 OURS = ("crawler", "jobs", "providers", "accounts")
-
-
-@pytest.fixture
-def restored(transactional_db):
-    yield
-    call_command("migrate", verbosity=0)
 
 
 def tables():
@@ -24,7 +17,7 @@ def tables():
     }
 
 
-def test_zero_to_head_to_zero_to_head_ends_where_it_began(restored):
+def test_zero_to_head_to_zero_to_head_ends_where_it_began(walk):
     head = tables()
     assert len(head) >= 18
 

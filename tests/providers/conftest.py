@@ -1,31 +1,21 @@
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from jobs.models import Job
 from providers.models import ProviderAccount, ProviderSubmission
+from tests.migrating import Walk
+from tests.migrating import to_head as to_head
 
-Migrate = Callable[[str, str | None], None]
+Migrate = Walk
 
 
 @pytest.fixture
-def migrate(transactional_db: None) -> Iterator[Migrate]:
-    """Bring an app to a migration (None: to zero); afterwards everything goes to the head."""
-
-    def to(app: str, name: str | None) -> None:
-        MigrationExecutor(connection).migrate([(app, name)])
-
-    yield to
-    to_head()
-
-
-def to_head() -> None:
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
+def migrate(walk: Walk) -> Migrate:
+    """Bring an app to a migration (None: to zero)."""
+    return walk
 
 
 def execute(sql: str, *params: Any) -> Any:

@@ -8,15 +8,21 @@ from django.db import connections, transaction
 from pixsim.schema import drift
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.reference import Reference
-from tests.scratch import ALIAS, MIGRATED, Server, alias_of, made
+from tests import databases
+from tests.scratch import ALIAS, MIGRATED, Server, alias_of
 
 PRIORITY = "CHECK (((priority >= 0) AND (priority <= 10)))"
 
 
 @pytest.fixture(scope="module")
-def expected(_server: Server, _template: str, _head: Reference) -> Iterator[Reference]:
+def expected(
+    database_server: Server, database_template: str, _head: Reference
+) -> Iterator[Reference]:
     """What our migrations make, beside one migrated database for all tests here."""
-    with made(_server, MIGRATED, template=_template), alias_of(MIGRATED):
+    with (
+        databases.database(database_server, MIGRATED, template=database_template),
+        alias_of(MIGRATED),
+    ):
         yield _head
 
 
