@@ -25,7 +25,7 @@ OF_PIXSIM: Mapping[Key, Sequence[Invariant]] = {
                 WHERE account.provider_id IS DISTINCT FROM submission.provider_id""",
         )
     ],
-    ("accounts", "0004_profiles_for_users"): [
+    ("accounts", "0004_profile_for_every_user"): [
         Invariant(
             "user-profile",
             "Who can log in has a profile.",
@@ -44,12 +44,12 @@ OF_PIXSIM: Mapping[Key, Sequence[Invariant]] = {
             ),
         )
     ],
-    ("accounts", "0012_ledger_unique"): [credits.USED_LEDGER_ADDS_UP],
+    ("accounts", "0005_indexes_and_constraints"): [credits.USED_LEDGER_ADDS_UP],
 }
 
 OF_KINDS: Mapping[str, Key] = {
-    "crawler": ("crawler", "0008_foreign_keys"),
-    "jobs": ("jobs", "0010_work_indexes"),
+    "crawler": ("crawler", "0005_indexes_and_constraints"),
+    "jobs": ("jobs", "0005_indexes_and_constraints"),
 }
 """App of a work table → the migration since which the invariants of its kinds hold."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.target_parsing import Key
+from pixsim.schema.target_parsing import Key, listed
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,11 @@ class History:
 def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
     """The migration files, and with a connection what is applied of them.
 
-    Raises SchemaError if a file cannot be imported, or names one that does not exist.
+    Raises SchemaError if a file cannot be imported, or names one that does not exist, or if the
+    database has applied only a part of what a squashed migration replaces and the files are gone.
     """
     try:
-        return MigrationLoader(connection)
+        loader = MigrationLoader(connection)
     except DatabaseError:
         raise
     except Exception as error:  # a migration file may raise anything when it is imported
@@ -78,6 +79,8 @@ def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
             f"The migration files cannot be read: {type(error).__name__}: {error}{_where(error)}. "
             f"Nothing was changed. Mend or bring back the file that is named."
         ) from error
+    _refuse_partly_replaced(loader)
+    return loader
 
 
 def read_history(
@@ -157,8 +160,21 @@ def inconsistency(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> s
 
 def docstring(migration: Migration) -> str:
     """Return the docstring of the migration's file; it may be empty."""
-    module = sys.modules.get(type(migration).__module__)
-    return ((module and module.__doc__) or "").strip()
+    return _docstring_of(type(migration).__module__)
+
+
+def remarks(migration: Migration) -> list[str]:
+    """Return the paragraphs of the file's docstring, and those of the package's docstring whose
+    first line is the name of the migration: a file that was applied anywhere is not edited."""
+    package = _docstring_of(type(migration).__module__.rpartition(".")[0])
+    heading = f"{migration.name}\n"
+    later = [each for each in package.split("\n\n") if each.startswith(heading)]
+    return docstring(migration).split("\n\n") + [each.removeprefix(heading) for each in later]
+
+
+def _docstring_of(module: str) -> str:
+    found = sys.modules.get(module)
+    return ((found and found.__doc__) or "").strip()
 
 
 def summary(migration: Migration) -> str:
@@ -176,18 +192,69 @@ def _where(error: Exception) -> str:
     return ""
 
 
+def in_order(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
+    """The rows of what is applied, in the order of application, with a squashed migration in the
+    stead of all that it replaces, where that is applied: in the place of the last of them, but before
+    what needs it."""
+    rows = set(applied)
+    replaced = {
+        each: key
+        for key, migration in loader.replacements.items()
+        if key in loader.graph.nodes and rows.issuperset(migration.replaces)
+        for each in migration.replaces
+    }
+    squashed = set(replaced.values())
+    last: dict[Key, None] = {}
+    for row in applied:
+        if row not in squashed:  # its own row is written when the whole run ends
+            key = replaced.get(row, row)
+            last.pop(key, None)
+            last[key] = None
+    nodes = loader.graph.node_map
+    order: dict[Key, None] = {}
+
+    def place(key: Key) -> None:
+        needed = {parent.key for parent in nodes[key].parents} if key in nodes else set()
+        for parent in sorted(needed & squashed - order.keys()):
+            place(parent)
+        order.setdefault(key)
+
+    for key in last:
+        place(key)
+    return list(order)
+
+
+def _refuse_partly_replaced(loader: MigrationLoader) -> None:
+    """Raise SchemaError where Django would leave a squashed migration out of the graph, and go on
+    with what comes after it."""
+    for (app, name), migration in sorted(loader.replacements.items()):
+        done = [key for key in migration.replaces if key in loader.applied_migrations]
+        missing = [key for key in migration.replaces if key not in loader.applied_migrations]
+        if done and any(key not in loader.disk_migrations for key in missing):
+            raise SchemaError(
+                f"The database stands in the middle of what {app} {name} replaces: {_named(done)} "
+                f"applied, {_named(missing)} not, and the files are gone. Nothing was changed. "
+                f"Upgrade to the head of the release that still has these files, then to this one."
+            )
+
+
+def _named(keys: Iterable[Key]) -> str:
+    return listed([" ".join(key) for key in keys])
+
+
 def _rows(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> tuple[Row, ...]:
+    """What is applied, with one row for what a squashed migration replaces."""
     recorder = MigrationRecorder(connection)
     if not recorder.has_table():
         return ()
-    # A migration that a squashed one replaces is known, though its own file may be deleted.
-    known = set(loader.disk_migrations)
-    for migration in loader.replacements.values():
-        known.update((app, name) for app, name in migration.replaces)
+    rows = recorder.migration_qs.order_by("id").values_list("app", "name", "applied")
+    times = {(app, name): at for app, name, at in rows}
     installed = loader.migrated_apps | loader.unmigrated_apps
-    return tuple(
-        Row(app, name, at, has_file=(app, name) in known, is_installed=app in installed)
-        for app, name, at in recorder.migration_qs.order_by("id").values_list(
-            "app", "name", "applied"
-        )
-    )
+    found = []
+    for key in in_order(loader, list(times)):
+        app, name = key
+        file = loader.disk_migrations.get(key)
+        parts = [times[each] for each in (file.replaces if file else ()) if each in times]
+        at = max(parts, default=None) or times[key]
+        found.append(Row(app, name, at, has_file=file is not None, is_installed=app in installed))
+    return tuple(found)

@@ -30,6 +30,7 @@ from django.utils.module_loading import module_has_submodule
 from pixsim.schema import files
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
+from pixsim.schema.history import graph_order
 from pixsim.schema.lock_retry import Patience, Wait, Waiting
 from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.target_parsing import Key
@@ -163,12 +164,29 @@ class Executor(MigrationExecutor):
     # The stubs describe another method than Django has.
     def record_migration(self, migration: Migration) -> None:  # type: ignore[override]
         super().record_migration(migration)  # type: ignore[call-arg, arg-type]
+        if migration.replaces:  # Django would record it itself at the end of the run
+            self.recorder.record_applied(migration.app_label, migration.name)
         files.record(self.connection, migration)
 
     def _record_unapplied(self, migration: Migration) -> None:
         for key in [*migration.replaces, (migration.app_label, migration.name)]:
             self.recorder.record_unapplied(*key)
-        files.forget(self.connection, (migration.app_label, migration.name))
+            files.forget(self.connection, key)
+
+    def check_replacements(self) -> None:
+        """Record the squashed migrations of which all that they replace is applied, in the order
+        in which they would be applied, with the hashes of their files."""
+        applied = self.recorder.applied_migrations()
+        for key in graph_order(self.loader):
+            migration = self.loader.graph.nodes[key]
+            if (
+                migration.replaces
+                and key not in applied
+                and applied.keys() >= {*migration.replaces}
+            ):
+                self.recorder.record_applied(*key)
+                files.make_table(self.connection)
+                files.record(self.connection, migration)
 
     def _run(self, migration: Migration, state: ProjectState, *, backwards: bool) -> ProjectState:
         journal = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.errors import SchemaError, UsageError
+from pixsim.schema.history import in_order
 from pixsim.schema.target_parsing import (
     Distance,
     Key,
@@ -222,7 +223,7 @@ def _last(
     if target.count > 0:
         raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
     known = set(standing)
-    order = [key for key in _order(loader, applied) if target.app in (None, key[0])]
+    order = [key for key in in_order(loader, applied) if target.app in (None, key[0])]
     asked = order[target.count :]
     if len(order) < -target.count:
         of = f" of {target.app}" if target.app else ""
@@ -261,22 +262,7 @@ def _after(loader: MigrationLoader, standing: list[Key], target: Point) -> set[K
 
 def _standing(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
     """The migrations of the graph that are applied, in the order of application."""
-    return [key for key in _order(loader, applied) if key in loader.graph.nodes]
-
-
-def _order(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
-    """The rows in the order of application, those that a squashed migration replaces as one."""
-    rows = set(applied)
-    replaced: dict[Key, Key] = {}
-    for key, migration in loader.replacements.items():
-        if key in loader.graph.nodes and (key in rows or rows.issuperset(migration.replaces)):
-            replaced.update(dict.fromkeys(migration.replaces, key))
-    order: dict[Key, None] = {}
-    for row in applied:
-        key = replaced.get(row, row)
-        order.pop(key, None)
-        order[key] = None
-    return list(order)
+    return [key for key in in_order(loader, applied) if key in loader.graph.nodes]
 
 
 def _how_far(words: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from pixsim.schema.destructive_changes import Rows, count_rows, table_name, walk
-from pixsim.schema.history import docstring
+from pixsim.schema.history import remarks
 from pixsim.schema.sql_collector import NeedsDatabase, statements
 from pixsim.schema.targets import Plan, Step
 
@@ -219,12 +219,12 @@ def review(
 
 
 def is_announced(migration: Migration, finding: Finding) -> bool:
-    """Return whether the migration's docstring says that it blocks or breaks that table."""
-    paragraphs = docstring(migration).split("\n\n")
+    """Return whether the migration's docstring, or its package's, says that it blocks or breaks
+    that table."""
     return any(
         paragraph.strip().startswith(ANNOUNCEMENTS[finding.kind])
         and re.search(rf"\b{re.escape(finding.table)}\b", paragraph)
-        for paragraph in paragraphs
+        for paragraph in remarks(migration)
     )
 
 

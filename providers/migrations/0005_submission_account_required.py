@@ -2,8 +2,6 @@
 
 The foreign key does not cascade: an account with history cannot be deleted, only disabled.
 
-Breaks: an INSERT into provider_submissions that names no account.
-
 Lock: each step commits by itself, and what reads the whole table blocks nobody. A CHECK, not
 validated at first, refuses new rows without an account; rows that came in since 0004 are filled;
 the CHECK is validated; thanks to it SET NOT NULL reads nothing and holds ACCESS EXCLUSIVE for a

@@ -54,7 +54,7 @@ def test_every_migration_goes_forward_and_back(migrate: Migrate) -> None:
 
 
 def test_users_that_exist_before_the_migration_have_a_profile_after_it(migrate: Migrate) -> None:
-    old = migrate("0003_profile_user")
+    old = migrate("0003_columns")
     users = old.get_model("auth", "User").objects
     ada = users.create(username="ada", email="ada@x.org", first_name="Ada", is_superuser=True)
     twin = users.create(username="twin", email="ada@x.org")
@@ -68,7 +68,7 @@ def test_users_that_exist_before_the_migration_have_a_profile_after_it(migrate: 
         waiting,
     )
 
-    migrate("0004_profiles_for_users")
+    migrate("0004_profile_for_every_user")
     to_head()
 
     emails = dict(Profile.objects.values_list("user_id", "email"))
@@ -93,7 +93,7 @@ def test_users_that_exist_before_the_migration_have_a_profile_after_it(migrate: 
 def test_many_users_get_their_profiles_in_batches_and_those_that_have_one_keep_it(
     migrate: Migrate,
 ) -> None:
-    users = migrate("0003_profile_user").get_model("auth", "User")
+    users = migrate("0003_columns").get_model("auth", "User")
     users.objects.bulk_create(
         users(username=str(n), email=f"{n}@x.org" if n % 2 else "") for n in range(2500)
     )
@@ -103,7 +103,7 @@ def test_many_users_get_their_profiles_in_batches_and_those_that_have_one_keep_i
         " SELECT %s, 'kept@x.org', 'user', max(id) FROM auth_user",
         kept,
     )
-    migrate("0004_profiles_for_users")
+    migrate("0004_profile_for_every_user")
     assert execute("SELECT count(*), count(DISTINCT user_id) FROM profiles") == [(2500, 2500)]
     assert execute("SELECT count(*) FROM profiles WHERE id = %s", kept) == [(1,)]
 

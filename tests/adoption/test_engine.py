@@ -322,15 +322,15 @@ def test_undoing_loses_nothing_that_was_written_since(database, db, sql, look):
     ) == [(0,)]
 
     recorder = MigrationRecorder(connections[ALIAS])
-    recorder.record_applied("accounts", "0003_profile_user")
+    recorder.record_applied("accounts", "0003_columns")
     refused = db("adopt", "--undo", "--yes")
     assert (refused.code, refused.err) == (
         1,
-        "The database is not where adoption left it: accounts 0003_profile_user were applied since. "
+        "The database is not where adoption left it: accounts 0003_columns were applied since. "
         "Nothing was changed. Go back to where it stood first (`manage.py db downgrade`), or restore "
         "a backup.\n",
     )
-    recorder.record_unapplied("accounts", "0003_profile_user")
+    recorder.record_unapplied("accounts", "0003_columns")
 
     sql("UPDATE images SET filename = 'new' WHERE id = (SELECT min(id) FROM images)")
     refused = db("adopt", "--undo", "--yes")

@@ -76,5 +76,5 @@ def test_the_undo_empties_exactly_what_was_filled(made: Any) -> None:
 def test_going_back_drops_the_mark_and_keeps_the_params(made: Any, migrate: Migrate) -> None:
     job = made({"prompt": "sent"})
     PARAMS_FROM_PAYLOADS.run(connection)
-    migrate("jobs", "0005_work_lease_sequence")
+    migrate("jobs", "0002_params")
     assert execute("SELECT params ->> 'prompt' FROM jobs WHERE id = %s", job) == [("sent",)]

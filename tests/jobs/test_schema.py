@@ -27,9 +27,9 @@ def test_file_sizes_survive_the_way_back_and_a_large_one_stops_it(
     small = asset(user, file_size_bytes=2**31 - 1)
     large = asset(user, file_size_bytes=2**31)
     with pytest.raises(DataError, match="out of range"):
-        migrate("jobs", "0003_defaults")
+        migrate("jobs", "0003_columns")
     execute("DELETE FROM assets WHERE id = %s", large.pk)
-    migrate("jobs", "0003_defaults")
+    migrate("jobs", "0003_columns")
     assert execute("SELECT file_size_bytes FROM assets") == [(2**31 - 1,)]
     to_head()
     assert Asset.objects.get().pk == small.pk

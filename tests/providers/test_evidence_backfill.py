@@ -146,5 +146,5 @@ def test_going_back_keeps_the_accounts_and_marks_them_as_guesses(
 ) -> None:
     submission = submit({"email": "second@x.org"})
     run()
-    migrate("providers", "0007_defaults")
+    migrate("providers", "0006_generation_time")
     assert found(submission) == (accounts["second"], "backfill")

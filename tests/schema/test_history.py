@@ -3,6 +3,7 @@
 import pytest
 from django.core.management import call_command
 
+from pixsim.schema.history import load_migrations
 from tests.schema.packages import Packages, creates, migration
 
 
@@ -85,6 +86,7 @@ def test_a_replaced_migration_is_known_although_its_file_is_deleted(two_apps, db
 def test_our_own_history_ends_at_the_head(at_head, db, sql) -> None:
     answer = db("history", "--json").json["history"]
 
+    files = load_migrations(None).disk_migrations  # what they replace is recorded too, and has none
     rows = sql("SELECT app, name FROM django_migrations ORDER BY id")
-    assert [(each["app"], each["name"]) for each in answer] == rows
+    assert [(each["app"], each["name"]) for each in answer] == [row for row in rows if row in files]
     assert all(each["at"] for each in answer)

@@ -12,7 +12,9 @@ from django_pg_migration_tools.operations import SaferRemoveCheckConstraint
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("crawler", "0009_autovacuum")]
+    replaces = [("crawler", "0010_source_kinds")]
+
+    dependencies = [("crawler", "0005_indexes_and_constraints")]
 
     operations = [
         SaferRemoveCheckConstraint(model_name="crawlsource", name="ck_crawl_sources_kind_valid"),

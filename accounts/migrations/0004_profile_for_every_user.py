@@ -1,13 +1,14 @@
-"""A profile for every user that exists.
+"""One log-in has one profile, and every user that exists gets one.
 
 A profile without a log-in and with exactly the user's e-mail becomes that user's: at this point
 nobody can have signed up to claim it. Other users get a new profile, with the fallback e-mail
-`user<id>@users.invalid` when theirs is empty or belongs to another profile; of several users with
+`user<id>@users.invalid` if theirs is empty or belongs to another profile; of several users with
 one e-mail the oldest gets it.
 
-Lock: rows only, one transaction per 1,000 users; stopped midway, it goes on where it was. Back:
-nothing is removed, since the profiles may own work by now; going forward again finds them by
-e-mail.
+Lock: the unique index is built concurrently and then attached (ACCESS EXCLUSIVE on profiles for an
+instant); rows only after that, one transaction per 1,000 users. Stopped midway, it goes on where it
+was. Back: drops the unique constraint; no profile is removed, since profiles may own work by now.
+Going forward again finds them by e-mail.
 """
 
 from typing import Any
@@ -19,6 +20,8 @@ from pixsim.core.db.steps import in_sql
 BATCH = 1000
 BEFORE_ALL = -(2**31) - 1
 """Older than any key: a system that was adopted may have keys below 1."""
+
+UNIQUE = "profiles_user_id_key"
 
 # The users of one batch that have no profile, under the e-mail that the pass gives them.
 FILL = """
@@ -55,9 +58,23 @@ def fill(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
     atomic = False
 
+    replaces = [
+        ("accounts", "0004_profiles_for_users"),
+    ]
+
     dependencies = [
-        ("accounts", "0003_profile_user"),
+        ("accounts", "0003_columns"),
         ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
-    operations = [migrations.RunPython(fill, migrations.RunPython.noop)]
+    operations = [
+        migrations.RunSQL(
+            f"CREATE UNIQUE INDEX CONCURRENTLY {UNIQUE} ON profiles (user_id)",
+            migrations.RunSQL.noop,
+        ),
+        migrations.RunSQL(
+            f"ALTER TABLE profiles ADD CONSTRAINT {UNIQUE} UNIQUE USING INDEX {UNIQUE}",
+            f"ALTER TABLE profiles DROP CONSTRAINT {UNIQUE}",
+        ),
+        migrations.RunPython(fill, migrations.RunPython.noop),
+    ]

@@ -1,20 +1,220 @@
-"""Sources of crawl jobs, and the candidates that discovery finds.
+"""Crawl jobs, chunks and images get what the queue and provenance need; sources and candidates.
 
-Lock: new tables only. Back: drops them.
+Every column is null or has a constant default. Autovacuum of the tables whose rows change most does
+not wait for the default 20 % of a large table: a work row is updated two to four times in its life,
+and the claim index would fill with dead entries.
+
+Lock: ACCESS EXCLUSIVE on projects, crawl_jobs, images and job_chunks for an instant: nothing is
+rewritten; two new tables. Back: drops the columns and the new tables, and with them leases, outcomes,
+hashes, provenance and sources. Projects of the system (without an owner) must be given one first.
 """
 
-import django.db.models.deletion
-import django.db.models.expressions
 from django.db import migrations, models
 
-import pixsim.core.db.expressions
-import pixsim.core.db.indexes
+from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.indexes import NamedIndex
+
+HOT_TABLES = ("job_chunks", "crawl_sources", "candidates", "crawl_jobs")
+SETTINGS = {
+    "autovacuum_vacuum_scale_factor": "0.01",
+    "autovacuum_vacuum_threshold": "1000",
+    "autovacuum_analyze_scale_factor": "0.02",
+    "autovacuum_analyze_threshold": "1000",
+    "autovacuum_vacuum_cost_delay": "0",
+}
 
 
 class Migration(migrations.Migration):
-    dependencies = [("crawler", "0003_work_columns")]
+    replaces = [
+        ("crawler", "0003_work_columns"),
+        ("crawler", "0004_sources_and_candidates"),
+        ("crawler", "0009_autovacuum"),
+    ]
+
+    dependencies = [
+        ("accounts", "0002_user_tier"),
+        ("crawler", "0002_job_chunks"),
+        ("jobs", "0003_columns"),
+    ]
 
     operations = [
+        migrations.AddField(
+            model_name="crawljob",
+            name="chunk_size",
+            field=models.IntegerField(db_default=50, help_text="Images per chunk."),
+        ),
+        migrations.AddField(
+            model_name="crawljob",
+            name="error_message",
+            field=models.TextField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name="crawljob",
+            name="options",
+            field=models.JSONField(
+                blank=True,
+                db_default=models.Value({}, models.JSONField()),
+                help_text="Limits and checks of this crawl; empty means the defaults.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="crawljob",
+            name="outcomes",
+            field=models.JSONField(
+                blank=True,
+                db_default=models.Value({}, models.JSONField()),
+                help_text="How many candidates ended with which outcome.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="crawljob",
+            name="priority",
+            field=models.IntegerField(db_default=5, help_text="0 to 10; higher is more urgent."),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="chunk",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                null=True,
+                on_delete=models.SET_NULL,
+                related_name="images",
+                to="crawler.jobchunk",
+            ),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="created_at",
+            field=models.DateTimeField(db_default=TransactionNow(), editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="image_index",
+            field=models.IntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="label",
+            field=models.CharField(db_default="", max_length=100),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="near_duplicate_of",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                db_index=False,
+                null=True,
+                on_delete=models.SET_NULL,
+                related_name="near_duplicates",
+                to="crawler.image",
+            ),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="phash",
+            field=models.BigIntegerField(
+                help_text="64-bit perceptual hash, as signed integer.", null=True
+            ),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="provenance",
+            field=models.JSONField(
+                help_text="source, source_id, landing_page, title, creator, licence, licence_url, attribution.",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="retrieved_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="image",
+            name="sha256",
+            field=models.CharField(max_length=64, null=True),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="available_at",
+            field=models.DateTimeField(
+                blank=True, help_text="Not before this time (backoff, schedule).", null=True
+            ),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="finished_at",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="held",
+            field=models.BooleanField(
+                db_default=False,
+                help_text="Not eligible: its job is paused or cancelled, or its time has not come.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="lease_expires_at",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="Renewed by the worker's heartbeat; passed: rescued.",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="lease_id",
+            field=models.BigIntegerField(
+                blank=True, help_text="Fencing token, new at every claim.", null=True
+            ),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="owner",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                db_index=False,
+                help_text="Whose window counts. Empty: the system itself, without a window.",
+                null=True,
+                on_delete=models.CASCADE,
+                related_name="+",
+                to="accounts.profile",
+            ),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="ready_at",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="Set: may be claimed, and its place among equals. Empty: waits for its owner's window.",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
+            model_name="jobchunk",
+            name="started_at",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AlterField(
+            model_name="project",
+            name="owner",
+            field=models.ForeignKey(
+                blank=True,
+                db_column="user_id",
+                db_constraint=False,
+                db_index=False,
+                help_text="Empty: the system itself.",
+                null=True,
+                on_delete=models.CASCADE,
+                related_name="projects",
+                to="accounts.profile",
+            ),
+        ),
         migrations.CreateModel(
             name="Candidate",
             fields=[
@@ -79,9 +279,7 @@ class Migration(migrations.Migration):
                 ("not_before", models.DateTimeField(null=True)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=pixsim.core.db.expressions.TransactionNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=TransactionNow(), editable=False),
                 ),
             ],
             options={
@@ -164,15 +362,11 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=pixsim.core.db.expressions.TransactionNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=TransactionNow(), editable=False),
                 ),
                 (
                     "updated_at",
-                    models.DateTimeField(
-                        auto_now=True, db_default=pixsim.core.db.expressions.TransactionNow()
-                    ),
+                    models.DateTimeField(auto_now=True, db_default=TransactionNow()),
                 ),
                 (
                     "kind",
@@ -232,7 +426,7 @@ class Migration(migrations.Migration):
                 db_index=False,
                 help_text="The chunk that holds it, or that closed it.",
                 null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
+                on_delete=models.SET_NULL,
                 related_name="candidates",
                 to="crawler.jobchunk",
             ),
@@ -243,7 +437,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(
                 db_constraint=False,
                 db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
+                on_delete=models.CASCADE,
                 related_name="candidates",
                 to="crawler.crawljob",
             ),
@@ -254,7 +448,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(
                 db_constraint=False,
                 db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
+                on_delete=models.CASCADE,
                 related_name="sources",
                 to="crawler.crawljob",
             ),
@@ -268,14 +462,14 @@ class Migration(migrations.Migration):
                 db_index=False,
                 help_text="Whose window counts. Empty: the system itself, without a window.",
                 null=True,
-                on_delete=django.db.models.deletion.CASCADE,
+                on_delete=models.CASCADE,
                 related_name="+",
                 to="accounts.profile",
             ),
         ),
         migrations.AddIndex(
             model_name="candidate",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 condition=models.Q(("chunk__isnull", True), ("outcome__isnull", True)),
                 fields=["job", "id"],
                 name="ix_candidates_open",
@@ -283,7 +477,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="candidate",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 condition=models.Q(("chunk__isnull", False), ("outcome__isnull", True)),
                 fields=["host"],
                 name="ix_candidates_in_flight",
@@ -291,15 +485,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="candidate",
-            index=pixsim.core.db.indexes.NamedIndex(
-                fields=["chunk"], name="ix_candidates_chunk_id"
-            ),
+            index=NamedIndex(fields=["chunk"], name="ix_candidates_chunk_id"),
         ),
         migrations.AddIndex(
             model_name="candidate",
-            index=pixsim.core.db.indexes.NamedIndex(
-                fields=["job", "outcome"], name="ix_candidates_job_outcome"
-            ),
+            index=NamedIndex(fields=["job", "outcome"], name="ix_candidates_job_outcome"),
         ),
         migrations.AddConstraint(
             model_name="candidate",
@@ -351,11 +541,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(fields=["job"], name="ix_crawl_sources_job_id"),
+            index=NamedIndex(fields=["job"], name="ix_crawl_sources_job_id"),
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 models.OrderBy(models.F("priority"), descending=True),
                 models.F("ready_at"),
                 models.F("id"),
@@ -365,7 +555,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 models.F("owner"),
                 models.OrderBy(models.F("priority"), descending=True),
                 models.F("created_at"),
@@ -378,7 +568,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 condition=models.Q(("owner__isnull", False), ("ready_at__isnull", False)),
                 fields=["owner"],
                 name="ix_crawl_sources_window",
@@ -386,7 +576,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 condition=models.Q(("available_at__isnull", False), ("held", True)),
                 fields=["available_at"],
                 name="ix_crawl_sources_available",
@@ -431,7 +621,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 condition=models.Q(
                     models.Q(
                         ("finished_at__isnull", True), ("status__in", ["completed", "failed"])
@@ -445,10 +635,17 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="crawlsource",
-            index=pixsim.core.db.indexes.NamedIndex(
+            index=NamedIndex(
                 condition=models.Q(("finished_at__isnull", False)),
                 fields=["finished_at"],
                 name="ix_crawl_sources_finished",
             ),
         ),
+        *[
+            migrations.RunSQL(
+                f"ALTER TABLE {table} SET ({', '.join(f'{k} = {v}' for k, v in SETTINGS.items())})",
+                f"ALTER TABLE {table} RESET ({', '.join(SETTINGS)})",
+            )
+            for table in HOT_TABLES
+        ],
     ]
