@@ -1,6 +1,6 @@
-"""Which account made a submission, for submissions that were recorded without it.
+"""Set the account of submissions that were recorded without one.
 
-SQL only: migrations run it, whatever the models look like by then.
+Only SQL, because migrations run it against tables that differ from today's models.
 
     recorded        written with the submission; never touched here
     backfill        the first account of the provider: a guess
@@ -39,14 +39,14 @@ CLEAR = """
     WHERE id BETWEEN %s AND %s AND account_source = 'backfill'
 """
 
-# What a body may call the account, as the older system and the providers' own interfaces do.
+# Names of the account in a payload or response, in the older system and the providers' APIs.
 IDS = "body->>'account_id', body->>'provider_account_id', body#>>'{account,id}'"
 NAMES = (
     "body->>'account', body->>'account_email', body->>'email', body#>>'{account,email}', "
     "body->>'provider_user_id', body#>>'{account,user_id}', body#>>'{account,provider_user_id}'"
 )
 
-# Evidence that names two accounts, or one that is not there, proves nothing: the guess stays.
+# Evidence that names two accounts, or an unknown one, is not used: the guess stays.
 FILL_FROM_EVIDENCE = f"""
     UPDATE provider_submissions AS submission
     SET account_id = coalesce(named.account_id, sole.account_id),
@@ -154,7 +154,7 @@ def fill_accounts(connection: BaseDatabaseWrapper) -> int:
 
 
 def clear_guessed_accounts(connection: BaseDatabaseWrapper) -> int:
-    """Take back what `fill_accounts` did: only rows that are marked as guessed."""
+    """Undo `fill_accounts`: clear the account of rows that are marked as guessed, and no others."""
     return run_in_key_ranges(
         connection,
         table="provider_submissions",
@@ -165,8 +165,10 @@ def clear_guessed_accounts(connection: BaseDatabaseWrapper) -> int:
 
 
 def mark_evidence_as_guesses(connection: BaseDatabaseWrapper) -> int:
-    """Leave every account as it is, but say of those from evidence that they are guesses, as a
-    schema does that knows no better word."""
+    """Mark the accounts from evidence as guesses, since the schema before has no other word.
+
+    The accounts themselves stay.
+    """
     return run_in_key_ranges(
         connection,
         table="provider_submissions",
@@ -177,7 +179,7 @@ def mark_evidence_as_guesses(connection: BaseDatabaseWrapper) -> int:
 
 
 def refuse_providers_without_account(connection: BaseDatabaseWrapper) -> None:
-    """Raise ProvidersWithoutAccount if a submission waits for an account that does not exist."""
+    """Raise ProvidersWithoutAccount if the provider of a submission has no account."""
     with closing(connection.cursor()) as cursor:
         cursor.execute(WITHOUT_ACCOUNT)
         missing = [ProviderWithoutAccount(*row) for row in cursor.fetchall()]
@@ -211,7 +213,7 @@ ACCOUNTS_FROM_EVIDENCE = Backfill(
     undo=ACCOUNTS_FROM_EVIDENCE_UNDO,
 )
 
-# What the functions above do, for scripts of the migrations that call them.
+# The same statements, for SQL scripts of the migrations that call these functions.
 FILL_ACCOUNTS_SQL = (
     refusal(
         f"EXISTS (SELECT {FROM_WITHOUT_ACCOUNT})",

@@ -1,8 +1,8 @@
-"""The circuit breaker of a provider (M. Nygard, "Release It!"): who does not answer is left alone.
+"""The circuit breaker of a provider (M. Nygard, "Release It!").
 
-Nothing is kept: the latest submissions tell. When the last few, by whatever account, all ended
-because the provider did not answer soundly, its circuit is open, and after a rest one submission
-at a time probes it. The first that goes any other way closes it.
+No state is stored: it follows from the latest submissions. When the last BREAKING of them, of any
+account, all ended because the provider gave no valid answer, the circuit is open. After
+COOLDOWN one submission at a time probes the provider. The first valid answer closes the circuit.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pixsim.core.db.sql import fetch
 from providers.adapters.errors import ErrorClass
 
 BREAKING = 5
-"""So many in a row open the circuit."""
-REST = timedelta(seconds=15)
-"""So long after the last of them the provider is probed."""
+"""Failures in a row that open the circuit."""
+COOLDOWN = timedelta(seconds=15)
+"""Time from the last failure to the next probe."""
 UNANSWERED = [ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.UNKNOWN]
 
 # A submission that may have been accepted is live; it counts by when it was sent.
@@ -46,24 +46,24 @@ class Open:
     """A circuit that is open."""
 
     probed_at: datetime
-    """When the provider is asked again."""
+    """When the next probe may be sent."""
     is_probed: bool
-    """Whether that is going on."""
+    """Whether a probe is under way."""
 
     @property
     def room(self) -> int:
-        """How many submissions it takes now."""
+        """How many submissions may be sent now: 0 or 1."""
         return int(self.probed_at <= timezone.now() and not self.is_probed)
 
 
 def open_circuits(providers: Sequence[str]) -> dict[str, Open]:
-    """Those of the providers that do not answer."""
+    """Return the open circuits among these providers, by provider."""
     params: dict[str, Any] = {
         "providers": list(providers),
         "breaking": BREAKING,
         "unanswered": list(map(str, UNANSWERED)),
     }
     return {
-        name: Open(probed_at=last + REST, is_probed=bool(probes))
+        name: Open(probed_at=last + COOLDOWN, is_probed=bool(probes))
         for name, last, probes in fetch(BROKEN, params)
     }

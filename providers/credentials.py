@@ -1,4 +1,4 @@
-"""An account's secrets as an adapter takes them, and whether the provider takes them."""
+"""An account's secrets in the form that adapters use, and a test of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRY_SECONDS = 20.0
 
 
 def credentials_of(account: ProviderAccount) -> Credentials:
-    """The account's secrets; a paid key is preferred to a free one."""
+    """Return the account's secrets; a paid key is preferred to a free one."""
     cookies: Any = account.cookies  # JSON
     return Credentials(
         api_key=account.api_key_paid or account.api_key,
@@ -29,10 +29,10 @@ def credentials_of(account: ProviderAccount) -> Credentials:
 
 
 def try_account(account: ProviderAccount) -> None:
-    """Return if the provider takes the account's credentials now; it costs nothing.
+    """Return if the provider accepts the account's credentials; the call costs nothing.
 
-    Raises ProviderError if it does not or cannot be asked, UnknownProvider if there is no adapter,
-    CredentialsUnreadable if no key of ours opens the secrets.
+    Raise ProviderError if it refuses them or cannot be reached, UnknownProvider if there is no
+    adapter, CredentialsUnreadable if no key of ours decrypts the secrets.
     """
     asyncio.run(_try(account))
 

@@ -1,4 +1,4 @@
-"""What accounts have left at their providers: asked, kept, and compared with what we expected."""
+"""Credits that accounts have left at their providers: fetch, store, compare with our record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from providers.models import AccountStatus, ProviderAccount, ProviderCredit
 ASK_SECONDS = 20.0
 ASKED_AT_ONCE = 8
 
-# What the provider said that its generations cost, since it was last asked what is left.
+# The cost of generations, as the provider reported it, since its balance was last fetched.
 SPENT = """
 SELECT coalesce(sum(cost), 0)::float8, count(*) FILTER (WHERE cost IS NULL)
 FROM provider_submissions
@@ -34,19 +34,19 @@ WHERE account_id = %(account)s AND reference IS NOT NULL AND status = 'succeeded
 
 @dataclass(frozen=True)
 class Balance:
-    """What an account has by type of credit, as its provider says, and what it had before."""
+    """An account's credits by type, as its provider reports them, and those stored before."""
 
     account: ProviderAccount
     credits: Mapping[str, int]
     before: Mapping[str, int]
     spent: float = 0.0
-    """What the provider said that generations since then cost."""
+    """Reported cost of the generations since then."""
     unpriced: int = 0
-    """Generations since then of which it did not say what they cost."""
+    """Generations since then without a reported cost."""
 
     @property
     def difference(self) -> float | None:
-        """What it has more (less: negative) than we expected; None: nothing was expected."""
+        """Reported minus expected credits; None if no expectation can be computed."""
         if not self.before or self.unpriced:
             return None
         return sum(self.credits.values()) - (sum(self.before.values()) - self.spent)
@@ -54,39 +54,39 @@ class Balance:
 
 @dataclass(frozen=True)
 class Unknown:
-    """An account whose credits could not be learnt, and why."""
+    """An account whose credits could not be fetched, and the reason."""
 
     account: ProviderAccount
     reason: str
 
 
 def refreshable() -> list[ProviderAccount]:
-    """Accounts that may take work and whose providers say what they have."""
-    telling = [name for name, adapter in all_adapters().items() if tells_credits(adapter)]
+    """Return the accounts that may take work and whose providers report credits."""
+    reporting = [name for name, adapter in all_adapters().items() if reports_credits(adapter)]
     return list(
-        ProviderAccount.objects.filter(provider_id__in=telling)
+        ProviderAccount.objects.filter(provider_id__in=reporting)
         .exclude(status__in=[AccountStatus.DISABLED, AccountStatus.ERROR])
         .order_by("provider_id", "id")
     )
 
 
-def tells_credits(adapter: Adapter) -> bool:
+def reports_credits(adapter: Adapter) -> bool:
     return type(adapter).credits is not Adapter.credits
 
 
 def refresh(accounts: Sequence[ProviderAccount]) -> list[Balance | Unknown]:
-    """Ask the providers, several at once and outside any transaction, and keep what they say.
+    """Fetch the credits of these accounts, several at once and outside any transaction; store them.
 
-    An account that was exhausted and has credits is active again. What differs from what we
-    expected stands in the activity log.
+    Set an exhausted account that has credits to active. Record a difference from our expectation
+    in the activity log.
     """
     asked_at = timezone.now()
     results: list[Balance | Unknown] = []
     askable = []
     for account in accounts:
         adapter = all_adapters().get(account.provider_id)
-        if adapter is None or not tells_credits(adapter):
-            reason = f"{account.provider_id} does not say what its accounts have."
+        if adapter is None or not reports_credits(adapter):
+            reason = f"{account.provider_id} does not report its accounts' credits."
             results.append(Unknown(account, reason))
             continue
         try:
@@ -118,7 +118,7 @@ def _keep(account: ProviderAccount, credits: Mapping[str, int], *, asked_at: dat
         row = rows.get(name) or ProviderCredit(account=account, credit_type=name)
         row.amount = amount
         row.save()
-    # What succeeded while we asked belongs to the next comparison.
+    # Generations that succeeded during the request belong to the next comparison.
     ProviderCredit.objects.filter(account=account).update(updated_at=asked_at)
     if sum(credits.values()) > 0:
         ProviderAccount.objects.filter(pk=account.pk, status=AccountStatus.EXHAUSTED).update(
@@ -165,5 +165,5 @@ async def _ask(
             return ProviderError(ErrorClass.TIMEOUT, f"No answer within {ASK_SECONDS:g} s.")
         except (KeyError, TypeError, ValueError) as error:
             return ProviderError(
-                ErrorClass.UNKNOWN, f"The answer makes no sense: {type(error).__name__}: {error}"
+                ErrorClass.UNKNOWN, f"The answer cannot be read: {type(error).__name__}: {error}"
             )

@@ -1,4 +1,4 @@
-"""A form for the parameters of a generation, made from the schema that also checks them."""
+"""A form for the parameters of a generation, made from the schema that validates them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django import forms
 from providers.adapters.params import Params, ParamsRefused, validated
 
 LONG_TEXT = 500
-"""A text that may be longer than this gets several lines."""
+"""A text that may be longer than this gets an input of several lines."""
 MAX_JSON_CHARACTERS = 100_000
 
 Schema = Mapping[str, Any]
@@ -20,14 +20,15 @@ Schema = Mapping[str, Any]
 
 
 class ParamsForm(forms.Form):
-    """The parameters of one operation of one model; what is left empty has its default.
+    """The parameters of one operation of one model; an empty input means the default.
 
-    A valid form has them as `params`; the schema's refusals stand on the fields that they name.
+    A valid form has the validated values as `params`. Errors of the schema are shown at the fields
+    that they name.
     """
 
     schema: ClassVar[type[Params]]
     clearable: ClassVar[frozenset[str]]
-    """Fields that have a default, and may be without a value all the same."""
+    """Fields that have a default and may also have no value."""
     params: Params | None = None
 
     def clean(self) -> dict[str, Any]:
@@ -43,14 +44,14 @@ class ParamsForm(forms.Form):
         return values
 
     def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values without those that were left empty."""
+        """Return the values of the inputs that are not empty."""
         given = {name: value for name, value in values.items() if value not in (None, "", [])}
         return {**dict.fromkeys(self.clearable), **given}
 
 
 @cache
 def form_of(schema: type[Params]) -> type[ParamsForm]:
-    """The form for the params of `schema`."""
+    """Return the form for the params of `schema`."""
     described = schema.model_json_schema()
     parts, required = described.get("$defs", {}), described.get("required", ())
     properties = described["properties"]
@@ -68,7 +69,7 @@ def form_of(schema: type[Params]) -> type[ParamsForm]:
 
 
 class JsonField(forms.JSONField):
-    """A value that has no simpler input."""
+    """An input for JSON, for values that have no simpler input."""
 
     def __init__(self, **options: Any) -> None:
         area = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
@@ -79,7 +80,7 @@ class JsonField(forms.JSONField):
             raise forms.ValidationError(f"At most {MAX_JSON_CHARACTERS:,} characters.")
         try:
             read = super().to_python(value)
-            # What PostgreSQL can store: no NaN, no infinity, no NUL, no half surrogate pair.
+            # Values that PostgreSQL can store: no NaN, no infinity, no NUL, no unpaired surrogate.
             text = json.dumps(read, ensure_ascii=False, allow_nan=False)
             text.encode()
         except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
@@ -96,7 +97,7 @@ class JsonField(forms.JSONField):
 
 
 class LinesField(forms.CharField):
-    """Several texts, one per line."""
+    """An input for several texts, one per line."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=forms.Textarea(attrs={"rows": 3, "cols": 60}), **options)
@@ -110,7 +111,7 @@ class LinesField(forms.CharField):
 
 
 def _field(part: Schema, *, required: bool) -> forms.Field:
-    """The form field of one property."""
+    """Return the form field of one property."""
     options: dict[str, Any] = {
         "required": required,
         "initial": part.get("default"),
@@ -128,7 +129,7 @@ def _field(part: Schema, *, required: bool) -> forms.Field:
     if types == ["number"]:
         return forms.FloatField(**options, **_range(part))
     if types and "object" not in types and "array" not in types:
-        # Also a text or a number: the schema tells them apart.
+        # The value may also be a text or a number; the schema decides.
         return _text(part, options)
     return JsonField(**options)
 
@@ -146,7 +147,7 @@ def _choice(choices: list[Any], options: dict[str, Any]) -> forms.Field:
 def _boolean(options: dict[str, Any]) -> forms.Field:
     if options["initial"] is None:
         return forms.NullBooleanField(**{**options, "required": False})
-    # A box that is not ticked says False: there is nothing to be required.
+    # A box that is not ticked means False, so the field cannot be required.
     return forms.BooleanField(**{**options, "required": False})
 
 
@@ -176,7 +177,7 @@ def _text(part: Schema, options: dict[str, Any]) -> forms.Field:
 
 
 def _resolved(part: Schema, parts: Mapping[str, Schema]) -> Schema:
-    """The piece itself in place of references, and of `X or nothing`, X."""
+    """Return the piece with references resolved and without the alternative of null."""
     part = dict(part)
     if reference := part.pop("$ref", None):
         part = {**_resolved(parts[reference.rpartition("/")[2]], parts), **part}
@@ -193,7 +194,7 @@ def _resolved(part: Schema, parts: Mapping[str, Schema]) -> Schema:
 
 
 def _types(part: Schema) -> list[str]:
-    """The JSON types that a value may have; empty if any."""
+    """Return the JSON types that a value may have; empty if all are allowed."""
     if "anyOf" in part:
         found = [kind for each in part["anyOf"] for kind in _types(each) or ["object"]]
         return list(dict.fromkeys(found))
@@ -205,5 +206,5 @@ def _choices(part: Schema) -> list[Any]:
 
 
 def _range(part: Schema) -> dict[str, Any]:
-    # Open ends and steps are left to the schema: Django counts steps from the least value.
+    # Exclusive bounds and steps are left to the schema: Django counts steps from the minimum.
     return {"min_value": part.get("minimum"), "max_value": part.get("maximum")}

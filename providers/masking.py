@@ -1,4 +1,4 @@
-"""What was said to a provider and by it, fit to be shown: without secrets, and not endless."""
+"""Payloads and answers for the admin: secrets masked, long texts cut."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET_NAME = re.compile(
     r"|signature|session",
     re.IGNORECASE,
 )
-# Not secrets although they sound so: how many tokens a model read or wrote.
+# Numbers of tokens that a model read or wrote are not secrets.
 COUNT_NAME = re.compile(r"tokens$|_tokens_|tokens_details$", re.IGNORECASE)
 SIGNED_QUERY = re.compile(
     r"([?&][^=&\s]*(?:sig|signature|token|key|credential|expires|policy)[^=&\s]*=)[^&\s\"']+",
@@ -34,19 +34,19 @@ BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{400,}")
 
 
 def shown(value: Any, account: ProviderAccount | None = None) -> SafeString:
-    """JSON as a block of text, masked."""
+    """Return a value as JSON in a block of text, masked."""
     text = json.dumps(masked(value, secrets_of(account)), indent=2, ensure_ascii=False)
     return format_html('<pre class="px-json px-code">{}</pre>', text)
 
 
 def masked(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """`value` without what is named like a secret or is one of `secrets`, and long data cut."""
+    """Return `value` with secrets masked, by name or as one of `secrets`, and long data cut."""
     secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
     return _masked(value, secrets)
 
 
 def secrets_of(account: ProviderAccount | None) -> list[str]:
-    """The account's secrets, wherever they might be repeated; none that cannot be decrypted."""
+    """Return the account's secrets that can be decrypted, to mask them wherever they are repeated."""
     found: list[str] = []
     for name in account.stored_credentials if account else ():
         try:

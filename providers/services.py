@@ -1,4 +1,4 @@
-"""Use cases of provider accounts: add one, test it, let it work or not."""
+"""Use cases of provider accounts: add, test, enable, disable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from providers.models import AccountStatus, ProviderAccount
 
 
 class AccountRefused(Exception):
-    """An account that cannot be added; nothing was kept."""
+    """The account cannot be added; nothing was stored."""
 
 
 @sensitive_variables()
@@ -35,9 +35,9 @@ def add_account(
     owner: User | None = None,
     actor: Profile | None = None,
 ) -> ProviderAccount:
-    """Add an account; with an `owner` only their jobs use it.
+    """Add an account. With an `owner` only that person's jobs use it.
 
-    `secret` is what the provider's adapter needs (`Adapter.credential`). Raises UnknownProvider,
+    `secret` is the credential that the adapter needs (`Adapter.credential`). Raise UnknownProvider
     or AccountRefused.
     """
     adapter = adapter_named(provider)
@@ -46,7 +46,7 @@ def add_account(
     if slots < 1:
         raise AccountRefused("An account that carries nothing is of no use: give it a slot.")
     secrets: dict[str, Any] = {adapter.credential: secret} if adapter.credential else {}
-    # The unique constraint takes two accounts without an owner for different ones.
+    # The unique constraint does not compare accounts without an owner: NULLs differ.
     known = ProviderAccount.objects.filter(provider_id=provider, email=email, user=owner).first()
     if known:
         raise AccountRefused(f"Account {known.pk} is {email} at {provider} already.")
@@ -70,7 +70,7 @@ def add_account(
 
 
 def test_account(*, account: ProviderAccount) -> None:
-    """Ask the provider whether it takes the account's credentials. One in error works again then.
+    """Test the account's credentials at the provider; on success an account in error is active again.
 
     Raise ProviderError, after the error policy was applied, UnknownProvider or
     CredentialsUnreadable.
@@ -89,7 +89,7 @@ def test_account(*, account: ProviderAccount) -> None:
 
 
 def enable_account(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
-    """Let it take work at once, rested or not; False if nothing kept it from that."""
+    """Make the account active without a cooldown. Return False if it was."""
     return _set(
         account, actor, "enabled", status=AccountStatus.ACTIVE, cooldown_until=None,
         failure_streak=0,
@@ -97,12 +97,12 @@ def enable_account(*, account: ProviderAccount, actor: Profile | None = None) ->
 
 
 def disable_account(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
-    """Let it take no more work; what it carries goes on. False if it was disabled already."""
+    """Give the account no more work; live submissions go on. Return False if it was disabled."""
     return _set(account, actor, "disabled", status=AccountStatus.DISABLED)
 
 
 def clear_cooldown(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
-    """Let it take work before its rest is over; False if it does not rest."""
+    """End the account's cooldown now. Return False if it has none."""
     return _set(account, actor, "cooldown_cleared", cooldown_until=None, failure_streak=0)
 
 

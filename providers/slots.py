@@ -1,9 +1,8 @@
-"""Slots: which account takes the next generations, and never more at once than it may.
+"""Slots: choose the account for the next generations, within its limit of live submissions.
 
-A live submission is the slot (design: "the submission is the slot"): used slots are counted
-under the account's row lock, never kept in a counter. Accounts are looked at without locks, in
-the order in which they are preferred, and one is locked; one that somebody else holds is passed
-over.
+A live submission is the slot: used slots are counted under the account's row lock, never stored
+in a counter. Accounts are read without locks in order of preference; then one is locked, and an
+account that another process has locked is skipped.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from providers.models import AccountStatus, ProviderAccount
 from providers.models.submissions import LIVE
 
 HEALTH_WINDOW = 20
-"""An account's health is the share of its latest submissions that it did not fail."""
+"""Number of latest submissions that count. Health is the share of them that did not fail."""
 
-# What the content or the parameters are to blame for says nothing about the account.
+# Errors of content or parameters say nothing about the account.
 _HEALTH = f"""
 SELECT avg((recent.status NOT IN ('failed', 'timed_out')
             OR recent.error_class IN ('filtered', 'invalid_parameter'))::int)::float8
@@ -33,7 +32,7 @@ FROM (SELECT status, error_class FROM provider_submissions
       ORDER BY responded_at DESC LIMIT {HEALTH_WINDOW}) recent
 """
 
-# `rate_limited` and `exhausted` pass with their cooldown; `error` waits for somebody to mend it.
+# `rate_limited` and `exhausted` end with the cooldown; `error` ends when a person repairs it.
 _OPEN = """
 account.provider_id = ANY(%(providers)s)
 AND account.status IN ('active', 'rate_limited', 'exhausted')
@@ -50,7 +49,7 @@ WHERE account_id = account.id AND reference IS NOT NULL AND status IN ({_LIVE})
 
 _MIDNIGHT = "date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
 
-# What ended today and what is live, each by its index: an account may have a million older ones.
+# Submissions that ended today and live ones, each by its index: there may be a million older ones.
 _TODAY = f"""
 SELECT (SELECT count(*) FROM provider_submissions
         WHERE account_id = account.id AND reference IS NOT NULL
@@ -60,7 +59,7 @@ SELECT (SELECT count(*) FROM provider_submissions
           AND submitted_at >= {_MIDNIGHT})
 """
 
-# NULL: the provider has not told us, which is not the same as none.
+# NULL: the provider has not reported its credits, which differs from none.
 _CREDIT = "SELECT sum(amount) FROM provider_credits WHERE account_id = account.id"
 
 _FREE = f"""
@@ -87,13 +86,13 @@ UPDATE provider_accounts SET last_used = now() WHERE id = (
 RETURNING *
 """
 
-# Whoever holds an account does so for milliseconds; for somebody's open session nobody stands still.
+# Other processes hold an account's lock for milliseconds; do not wait for a person's open session.
 PATIENCE = "SET LOCAL lock_timeout = '1s'"
 
-# A statement of its own after the lock, so that it sees what others have committed.
+# A statement of its own after the lock, so that it sees all committed submissions.
 FREE = f"SELECT {_FREE} FROM provider_accounts account WHERE account.id = %(id)s"
 
-# What people look at. NULL as health: nothing has ended yet.
+# For pages and commands. NULL as health: nothing has ended yet.
 STANDINGS = f"""
 SELECT account.id, ({_USED}),
        CASE WHEN account.max_daily_videos IS NOT NULL THEN ({_TODAY}) ELSE 0 END, ({_HEALTH}),
@@ -105,7 +104,7 @@ FROM provider_accounts account WHERE account.id = ANY(%(ids)s)
 
 @dataclass(frozen=True)
 class Standing:
-    """How an account stands at the moment."""
+    """An account's use and condition at the moment."""
 
     used: int = 0
     """Slots in use."""
@@ -114,23 +113,23 @@ class Standing:
     health: float | None = None
     """0 to 1; None: nothing has ended yet."""
     credits: Mapping[str, int] = field(default_factory=dict)
-    """What the provider last said that it has, by type."""
+    """The credits that the provider last reported, by type."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An account with a free slot, and why it stands where it stands."""
+    """An account with a free slot, and what its preference follows from."""
 
     account_id: int
     provider_id: str
     user_id: int | None
-    """Whose jobs alone it may take; None: everybody's."""
+    """The only user whose jobs it may take; None: all users'."""
     free: int
     priority: int
     health: float
     credit: int | None
     is_probe: bool = False
-    """The provider did not answer lately: one submission may ask whether it does again."""
+    """The provider's circuit is open: one submission may probe it."""
 
     @property
     def max_submissions(self) -> int:
@@ -139,7 +138,7 @@ class Candidate:
 
     @property
     def reason(self) -> str:
-        """Why it was chosen, for people."""
+        """The reason of the choice, for people."""
         parts = [
             "the user's own" if self.user_id else "shared",
             f"priority {self.priority}",
@@ -147,18 +146,18 @@ class Candidate:
             f"{self.free} free {'slot' if self.free == 1 else 'slots'}",
         ]
         if self.is_probe:
-            parts.append("to find out whether the provider answers again")
+            parts.append("to probe whether the provider answers again")
         if self.credit is not None:
             parts.append(f"{self.credit:,} credits")
         return ", ".join(parts)
 
 
 def candidates(providers: Sequence[str]) -> list[Candidate]:
-    """Accounts of these providers that may take work now, the preferred one first.
+    """Return the accounts of these providers that may take work now, the preferred one first.
 
-    A user's own account before shared ones, then by priority, health (in tenths), least credit
-    (small rests are used up) and least recently used. Of a provider that does not answer, one
-    account for one submission, when it is time to probe it.
+    A user's own account comes before shared ones, then by priority, health (in tenths), least
+    credit and least recently used. Of a provider with an open circuit, return one account for one
+    submission, when the probe is due.
     """
     found = [Candidate(*row) for row in fetch(CANDIDATES, {"providers": list(providers)})]
     if not found:
@@ -176,7 +175,7 @@ def candidates(providers: Sequence[str]) -> list[Candidate]:
 
 
 def standings(account_ids: Sequence[int]) -> dict[int, Standing]:
-    """How these accounts stand, for people to look at: one statement, no lock."""
+    """Return the standing of these accounts: one statement, no lock."""
     if not account_ids:
         return {}
     with connection.cursor() as cursor:
@@ -209,7 +208,7 @@ def ensure_keyless_account(adapter: Adapter, *, slots: int) -> None:
     """Make an account with `slots` slots for a provider that needs no key, unless there is one."""
     if ProviderAccount.objects.filter(provider_id=adapter.name).exists():
         return
-    with connection.cursor() as cursor:  # else two would make two
+    with connection.cursor() as cursor:  # two processes must not create two
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"account:{adapter.name}"])
     if not ProviderAccount.objects.filter(provider_id=adapter.name).exists():
         ProviderAccount.objects.create(

@@ -1,8 +1,8 @@
-"""Webhooks of providers: where they are sent, who may send them, and each taken once.
+"""Webhooks of providers: their address, their signature, and each event processed once.
 
-PUBLIC_URL is where providers reach this site, and PROVIDER_WEBHOOK_SECRETS has the secret of each
-provider, or several: one of each account, or the old and the new while they change. Without both
-no webhook is asked for, and polling does it all.
+PUBLIC_URL is the address at which providers reach this site. PROVIDER_WEBHOOK_SECRETS has one or
+several secrets of each provider: one per account, or the old and the new during a change. Without
+both settings no webhook is requested, and polling alone is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from providers.adapters.errors import WebhookRefused
 from providers.models import ProviderWebhook
 
 KEPT = timedelta(days=1)
-"""Adapters refuse what is older than minutes; an event that is forgotten after a day is safe."""
+"""Events are deleted after this time. Adapters refuse older ones: their limit is minutes."""
 LONGEST_EVENT_ID = 200
 
 RECORD = """

@@ -1,6 +1,7 @@
 """Outside generators: one folder each, found by its name.
 
-An adapter is a folder with a module `adapter` in it that defines one Adapter.
+
+An adapter is a folder with a module `adapter` that defines one Adapter.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class UnknownProvider(Exception):
 
 @cache
 def all_adapters() -> dict[str, Adapter]:
-    """Every adapter, by name."""
+    """Return every adapter, by name."""
     for module in pkgutil.iter_modules(__path__):
         if module.ispkg:
             import_module(f"{__name__}.{module.name}.adapter")
@@ -29,7 +30,7 @@ def all_adapters() -> dict[str, Adapter]:
 
 
 def adapter_named(name: str) -> Adapter:
-    """The adapter of a provider. Raises UnknownProvider, which names those there are."""
+    """Return the adapter of a provider. Raise UnknownProvider, which lists the known names."""
     try:
         return all_adapters()[name]
     except KeyError:
@@ -38,5 +39,5 @@ def adapter_named(name: str) -> Adapter:
 
 
 def base_url_of(adapter: Adapter) -> str:
-    """Where its API is: PROVIDER_BASE_URLS, else as published."""
+    """Return the address of its API: from PROVIDER_BASE_URLS, else the published one."""
     return str(settings.PROVIDER_BASE_URLS.get(adapter.name, adapter.base_url))

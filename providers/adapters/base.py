@@ -1,6 +1,6 @@
-"""What an adapter is: the operations of one provider, and how to ask for them.
+"""The interface of an adapter: the operations of one provider, and its calls.
 
-An adapter knows its provider's API and nothing else: no database, no accounts, no retries. Its
+An adapter contains its provider's API and nothing else: no database, no accounts, no retries. Its
 methods are coroutines that make one or few HTTP calls and raise ProviderError. One folder each:
 `adapter.py`, `schemas.py` and `errors.py`; its fake server is `tests/providers/adapters/<name>_fake.py`.
 """
@@ -28,14 +28,14 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that a provider does, with one schema per model."""
+    """One kind of generation that a provider offers, with one schema per model."""
 
     name: str
     """One of jobs.OperationType: text_to_image, image_to_video, song, …"""
     models: Mapping[str, type[Params]]
     """Schema by model; the first model is the default."""
     expected_seconds: float = 30.0
-    """How long it takes, until real durations say better."""
+    """Expected duration, until enough real durations are known."""
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     @property
@@ -56,30 +56,30 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Request:
-    """One generation to be asked for."""
+    """One generation to be submitted."""
 
     operation: str
     model: str
     params: Params
     reference: str
-    """Ours, unique per submission; sent along where the provider has a place for it."""
+    """Our unique id of the submission; sent along where the API has a field for it."""
     webhook_url: str | None = None
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file that a generation made: where it is, or its bytes."""
+    """A file of a generation: its address, or its bytes."""
 
     url: str | None = None
     data: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """To send when the file is fetched; a file may be had only with the account's key."""
+    """Headers for fetching the file, such as the account's key."""
     provider_asset_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The provider took it and works on it."""
+    """The provider accepted the generation and is working on it."""
 
     provider_job_id: str
     response: Mapping[str, Any]
@@ -87,7 +87,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Running:
-    """Not done yet. `progress` is 0 to 1 where the provider says."""
+    """Not finished. `progress` is 0 to 1; None if the provider does not report it."""
 
     progress: float | None = None
     response: Mapping[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """Done. `cost` is in the provider's credits, None if it does not say."""
+    """Finished. `cost` is in the provider's credits; None if it is not reported."""
 
     outputs: Sequence[Output]
     response: Mapping[str, Any]
@@ -105,7 +105,7 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """Ended without a result, or cancelled there."""
+    """Ended without a result, or cancelled at the provider."""
 
     error: ProviderError
     response: Mapping[str, Any]
@@ -117,7 +117,7 @@ State = Running | Succeeded | Failed
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """What a webhook said of one generation. `event_id` is the same when it is delivered again."""
+    """A webhook's content about one generation. `event_id` is the same when it is sent again."""
 
     event_id: str
     provider_job_id: str
@@ -125,7 +125,7 @@ class WebhookEvent:
 
 
 class Adapter(ABC):
-    """One provider. Made once per process; keeps no state of an account or a job."""
+    """One provider. Created once per process; stores no state of an account or a job."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -133,25 +133,25 @@ class Adapter(ABC):
     """The published API. PROVIDER_BASE_URLS[name] replaces it."""
     operations: ClassVar[Mapping[str, Operation]]
     can_find: ClassVar[bool] = False
-    """Whether `find` can tell for sure if our reference was accepted."""
+    """Whether `find` is certain about whether our reference was accepted."""
     can_cancel: ClassVar[bool] = False
     credential: ClassVar[str | None] = "api_key"
-    """The field of Credentials that an account needs; None: no account's secret is needed."""
+    """The field of Credentials that an account needs; None: no secret is needed."""
     calls_at_once: ClassVar[int | None] = None
-    """How many calls one worker process may have under way, where they take its own time."""
+    """Most calls under way in one worker process, for adapters that compute in that process."""
 
     @abstractmethod
     async def submit(
         self, http: Http, credentials: Credentials, request: Request
     ) -> Accepted | Succeeded:
-        """Ask for it, once. Raises ProviderError; its class tells if it may have been accepted."""
+        """Submit a generation, once. Raise ProviderError; its class says if it may have been accepted."""
 
     @abstractmethod
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
-        """How it stands. Raises ProviderError if that cannot be learnt now."""
+        """Return the state of a generation. Raise ProviderError if it cannot be fetched now."""
 
     async def cancel(self, http: Http, credentials: Credentials, provider_job_id: str) -> None:
-        """Ask that it be stopped, where `can_cancel`. What came of it, `check` tells."""
+        """Request cancellation, where `can_cancel`; `check` returns the resulting state."""
         raise NotImplementedError(f"{self.name} cannot cancel")
 
     async def find(
@@ -164,15 +164,15 @@ class Adapter(ABC):
         raise NotImplementedError(f"{self.name} cannot look up references")
 
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
-        """What the account has, by type of credit; empty where the provider does not say."""
+        """Return the account's credits by type; empty where the provider does not report them."""
         return {}
 
     async def test(self, http: Http, credentials: Credentials) -> None:
-        """Return if the credentials work, at no cost. Raises ProviderError."""
+        """Return if the credentials work, at no cost. Raise ProviderError if they do not."""
         await self.credits(http, credentials)
 
     def webhook(
         self, headers: Mapping[str, str], body: bytes, *, secret: str, now: float
     ) -> WebhookEvent:
-        """The event of a webhook whose signature and age are right. Raises WebhookRefused."""
+        """Return the event of a webhook. Raise WebhookRefused for a wrong signature or age."""
         raise WebhookRefused(f"{self.name} sends no webhooks")

@@ -1,4 +1,4 @@
-"""What can go wrong at a provider, classified once; the class decides what happens next."""
+"""Errors of providers, classified once; `providers.error_policy` decides by class."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ class ErrorClass(StrEnum):
     """Why a call or a generation failed."""
 
     AUTH = "auth"
-    """The credentials are wrong or have expired: the account errs, another may be tried."""
+    """The credentials are wrong or have expired. The account is set to error; another is tried."""
     QUOTA = "quota"
-    """The account has no credit left: it is exhausted, another may be tried."""
+    """The account has no credit left. It is set to exhausted; another is tried."""
     RATE_LIMIT = "rate_limit"
-    """Too many requests: the account cools down, another may be tried."""
+    """Too many requests. The account cools down; another is tried."""
     CONCURRENT_LIMIT = "concurrent_limit"
-    """Too many generations at once on the account: it cools down shortly."""
+    """Too many generations at once on the account. It cools down for a short time."""
     FILTERED = "filtered"
     """The provider refuses the content. Final."""
     INVALID_PARAMETER = "invalid_parameter"
     """The provider refuses the parameters. Final."""
     UNAVAILABLE = "unavailable"
-    """The provider is down, or was never reached: nothing was accepted; try again later."""
+    """The provider is down, or was not reached: nothing was accepted. Retried later."""
     TIMEOUT = "timeout"
     """No answer in time: the provider may have accepted the call."""
     UNKNOWN = "unknown"
-    """An answer that makes no sense: the provider may have accepted the call."""
+    """An answer that cannot be read: the provider may have accepted the call."""
 
 
 MAY_HAVE_BEEN_ACCEPTED = frozenset({ErrorClass.TIMEOUT, ErrorClass.UNKNOWN})
-"""After these, a submission that was sent is `unknown`: it is never simply sent again."""
+"""After these a sent submission is `unknown`: it is not sent again unless a look-up finds nothing."""
 
 
 class ProviderError(Exception):
-    """A call that failed, or a generation that did.
+    """A call or a generation that failed.
 
-    `message` is for people and holds no secret; `code` is the provider's own, if it gave one;
+    `message` is for people and contains no secret; `code` is the provider's own, if there is one;
     `retry_after` is in seconds.
     """
 
@@ -62,4 +62,4 @@ class ProviderError(Exception):
 
 
 class WebhookRefused(Exception):
-    """A webhook that is not the provider's, too old, or not understood: nothing was changed."""
+    """The webhook is not the provider's, too old, or unreadable: nothing was changed."""

@@ -1,4 +1,4 @@
-"""Talking to a provider's API: one call at a time, strict about the answer, errors classified."""
+"""Calls of a provider's API, with limits on the answer and classified errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixsim.core.net.client import parse_retry_after
 from providers.adapters.errors import ErrorClass, ProviderError
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""A picture may come as base64 inside the answer."""
+"""Large, because a picture may be in the answer as base64."""
 
 STATUS_CLASSES = {
     400: ErrorClass.INVALID_PARAMETER,
@@ -30,8 +30,8 @@ STATUS_CLASSES = {
     429: ErrorClass.RATE_LIMIT,
     503: ErrorClass.UNAVAILABLE,
 }
-"""What a status means where the provider's own words say nothing better. Others of 5xx: UNKNOWN,
-since a provider may have done the work and failed to say so."""
+"""The class of a status where the body says nothing more exact. Other 5xx are UNKNOWN, since a
+provider may have accepted the call before it failed."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ SHORTEST_SECRET = 6
 UNSENDABLE = re.compile(r"[\r\n\0]")
 
 Classify = Callable[[Answer], ProviderError | None]
-"""An adapter's reading of an answer: the error in it, or None if it is none that it knows."""
+"""Return the error that an answer contains; None if the adapter knows none."""
 
 
 class Http:
-    """Calls to one provider. Made by the caller of an adapter, for the life of an event loop."""
+    """Calls to one provider. The caller of an adapter creates it, one per event loop."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
 
     def url(self, path: str) -> str:
-        """The whole address of a path of the API."""
+        """Return the full address of a path of the API."""
         return f"{self._base_url}/{path.lstrip('/')}"
 
     async def call(
@@ -74,10 +74,10 @@ class Http:
         form: aiohttp.FormData | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One call; its 2xx answer, a JSON object in which `classify` finds no error.
+        """Make one call; return its 2xx answer, a JSON object in which `classify` finds no error.
 
-        Raises ProviderError: UNAVAILABLE if no connection was made, TIMEOUT or UNKNOWN if the
-        request went out and no sound answer came, else what `classify` or the status says.
+        Raise ProviderError: UNAVAILABLE if no connection was made, TIMEOUT or UNKNOWN if the
+        request was sent and no valid answer came, else by `classify` or the status.
         """
         url = self.url(path)
         if any(UNSENDABLE.search(value) for value in headers.values()):
@@ -105,7 +105,7 @@ class Http:
 
 
 def _without_secrets(raw: bytes, headers: Mapping[str, str]) -> bytes:
-    """The answer without the keys that were sent, since some providers repeat them in errors."""
+    """Remove the keys that were sent from the answer: some providers repeat them in errors."""
     for name, value in headers.items():
         if SECRET_HEADER.search(name):
             secret = value.rpartition(" ")[2].encode()
@@ -127,7 +127,7 @@ def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: C
         else:
             raise ProviderError(
                 ErrorClass.UNKNOWN,
-                f"{url} answered {response.status} with something that is no JSON object.",
+                f"{url} answered {response.status} with something other than a JSON object.",
             ) from error
     answer = Answer(response.status, response.headers, body)
     if found := classify(answer):
@@ -138,7 +138,7 @@ def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: C
 
 
 def by_status(answer: Answer, message: str | None = None, code: str | None = None) -> ProviderError:
-    """The error that an answer's status alone stands for."""
+    """Return the error of an answer by its status alone."""
     error_class = STATUS_CLASSES.get(answer.status, ErrorClass.UNKNOWN)
     retry_after = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC))
     return ProviderError(

@@ -1,4 +1,4 @@
-"""Files that stand in an address itself (RFC 2397, the `data:` scheme); base64 only."""
+"""Files inside an address (RFC 2397, the `data:` scheme); only base64 is supported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def inline_bytes(url: Any) -> tuple[str, bytes] | None:
-    """Type and content of a data address, None for anything else. Raises ValueError."""
+    """Return type and content of a data address, None for other addresses. Raise ValueError."""
     if not isinstance(url, str) or not url.startswith("data:"):
         return None
     head, _, text = url.removeprefix("data:").partition(",")

@@ -11,24 +11,24 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 MAX_DEPTH = 32
-"""Objects and lists may stand in each other so deep."""
+"""Maximum nesting of objects and lists."""
 
 
 class Params(BaseModel):
     """The parameters of one operation of one model. Unknown fields are refused.
 
-    A field that takes media (an input picture, a video to extend) is a Media; the caller puts
-    the address of the file there, for which it has resolved assets and uploads.
+    A field for a file (an input picture, a video to extend) has the type Media; the caller has
+    replaced assets and uploads by the address of the file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     def canonical(self) -> dict[str, Any]:
-        """Every field with its value, defaults included, as JSON has it: equal params are equal."""
+        """Return all fields, defaults included, as JSON: equal params give equal results."""
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """sha256 of the canonical form, in hex."""
+        """Return the sha256 of the canonical form, in hex."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -45,7 +45,7 @@ Media = Annotated[
 
 
 class ParamsRefused(Exception):
-    """Parameters that their schema does not take: `errors` maps a field to what is wrong with it."""
+    """The schema refuses the parameters: `errors` maps a field to its message."""
 
     def __init__(self, errors: dict[str, str]) -> None:
         self.errors = errors
@@ -53,9 +53,9 @@ class ParamsRefused(Exception):
 
 
 def validated(schema: type[Params], values: dict[str, Any]) -> Params:
-    """`values` as the schema's params. Raises ParamsRefused that names each field.
+    """Return `values` as the schema's params. Raise ParamsRefused, which names each field.
 
-    What passes can be stored and sent as JSON, also where a schema takes any value.
+    The result can be stored and sent as JSON, also where a schema allows any value.
     """
     errors: dict[str, str] = {}
     for name, text in _unstorable(values, "params", 0):
@@ -73,7 +73,7 @@ def validated(schema: type[Params], values: dict[str, Any]) -> Params:
 
 
 def _unstorable(value: Any, name: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Name and refusal of each value that PostgreSQL's jsonb, or JSON itself, does not hold."""
+    """Return field and message of each value that PostgreSQL's jsonb or JSON cannot represent."""
     if depth > MAX_DEPTH:
         field = ".".join(name.split(".")[:2])
         yield field, f"Values stand in each other more than {MAX_DEPTH} deep."
@@ -105,7 +105,7 @@ def _unwritable(text: str) -> str | None:
 
 
 def _name(place: Sequence[str | int], values: Any) -> str:
-    """A field by its path in `values`, without the kinds of a union that pydantic puts into it."""
+    """Return a field's path in `values`, without the union members that pydantic adds."""
     parts = []
     for part in place:
         if isinstance(values, Mapping):

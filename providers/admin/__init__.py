@@ -1,4 +1,4 @@
-"""Providers in the admin: their accounts, what was sent to them, and how they do."""
+"""Providers in the admin: accounts, submissions and the status page."""
 
 from providers.admin.accounts import ProviderAccountAdmin
 from providers.admin.filters import ProviderFilter

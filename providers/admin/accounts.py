@@ -1,4 +1,4 @@
-"""Provider accounts in the admin: how each stands at the moment, and what is done about it."""
+"""Provider accounts in the admin: their state at the moment, and actions on them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import PROTECT, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404
-from django.template.loader import render_to_string
-from django.urls import path, reverse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST
 
 from pixsim.core.admin.display import age, badge, shortened, tone_of
+from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.crypto import CredentialsUnreadable
 from providers import services, slots
 from providers.adapters import UnknownProvider
 from providers.adapters.errors import ProviderError
 from providers.admin import status
 from providers.admin.filters import ProviderFilter
-from providers.admin.forms import ProviderAccountForm
+from providers.admin.forms import CREDENTIALS, ProviderAccountForm
 from providers.admin.standing import (
     cooldown_of,
     credits_of,
     health_bar,
-    rests,
+    is_cooling,
     slot_bar,
     state_of,
 )
@@ -39,9 +36,15 @@ from providers.models import AccountStatus, ProviderAccount, ProviderCredit
 from providers.slots import Standing
 
 MAX_TRIED = 10
-"""Accounts that one click tests; each may take seconds."""
-MAX_STEERED = 1000
+"""Most accounts that one action tests; each may take seconds."""
+MAX_CHANGED = 1000
 LATEST = 15
+IDENTITY = ["provider_id", "email", "nickname"]
+RECORD = [
+    "failure_streak", "last_error", "last_used", "total_videos_generated", "total_videos_failed",
+    "success_rate", "avg_generation_time_sec", "ema_generation_time_sec", "ema_alpha",
+    "videos_today", "created_at", "updated_at",
+]  # fmt: skip
 
 
 class CreditInline(admin.TabularInline):
@@ -50,7 +53,7 @@ class CreditInline(admin.TabularInline):
 
 
 class AccountChangeList(ChangeList):
-    """Rows that know how their account stands: one statement for the page."""
+    """Add the standing to the accounts of a page, with one statement."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -61,23 +64,24 @@ class AccountChangeList(ChangeList):
         self.result_list = accounts
 
 
+# The buttons of an account's page, and when each is shown.
+BUTTONS: dict[str, tuple[str, Callable[[ProviderAccount], bool]]] = {
+    "test": ("Test", lambda account: True),
+    "enable": ("Enable", lambda account: account.status != AccountStatus.ACTIVE),
+    "disable": ("Disable", lambda account: account.status != AccountStatus.DISABLED),
+    "clear_cooldown": ("Clear cooldown", is_cooling),
+}
+
+
 @admin.register(ProviderAccount)
-class ProviderAccountAdmin(admin.ModelAdmin):
-    """Secrets can be set, replaced and forgotten here, never read."""
+class ProviderAccountAdmin(LivePageAdmin):
+    """Secrets can be set, replaced and deleted here, never read."""
 
     form = ProviderAccountForm
     list_display = [
-        "account",
-        "provider",
-        "state",
-        "slots",
-        "today",
-        "health",
-        "credits",
-        "priority",
-        "used",
+        "account", "provider", "state", "slots", "today", "health", "credits", "priority", "used",
         "error",
-    ]
+    ]  # fmt: skip
     list_filter = ["status", "is_private", ProviderFilter]
     list_select_related = ["user"]
     search_fields = ["email", "nickname", "provider_user_id"]
@@ -86,76 +90,20 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     ordering = ["provider_id", "-priority", "id"]
     raw_id_fields = ["user"]
     fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    "provider_id",
-                    "email",
-                    "nickname",
-                    ("user", "is_private"),
-                    "status",
-                    "cooldown_until",
-                ]
-            },
-        ),
+        (None, {"fields": [*IDENTITY, ("user", "is_private"), "status", "cooldown_until"]}),
         ("Limits", {"fields": ["max_concurrent_jobs", "max_daily_videos", "priority"]}),
-        (
-            "Secrets",
-            {
-                "fields": [
-                    "secrets",
-                    "new_api_key",
-                    "new_api_key_paid",
-                    "new_password",
-                    "new_jwt_token",
-                    "new_cookies",
-                    "forget",
-                ]
-            },
-        ),
+        ("Secrets", {"fields": ["secrets", *(f"new_{name}" for name in CREDENTIALS), "forget"]}),
         (
             "At the provider",
             {"classes": ["collapse"], "fields": ["provider_user_id", "provider_metadata"]},
         ),
-        (
-            "Record",
-            {
-                "classes": ["collapse"],
-                "fields": [
-                    "failure_streak",
-                    "last_error",
-                    "last_used",
-                    "total_videos_generated",
-                    "total_videos_failed",
-                    "success_rate",
-                    "avg_generation_time_sec",
-                    "ema_generation_time_sec",
-                    "ema_alpha",
-                    "videos_today",
-                    "created_at",
-                    "updated_at",
-                ],
-            },
-        ),
+        ("Record", {"classes": ["collapse"], "fields": RECORD}),
     ]
-    readonly_fields = [
-        "secrets",
-        "total_videos_generated",
-        "total_videos_failed",
-        "failure_streak",
-        "success_rate",
-        "avg_generation_time_sec",
-        "ema_generation_time_sec",
-        "ema_alpha",
-        "videos_today",
-        "last_used",
-        "last_error",
-        "created_at",
-        "updated_at",
-    ]
+    readonly_fields = ["secrets", *RECORD]
     inlines = [CreditInline]
-    actions = ["test", "enable", "disable", "clear_cooldown"]
+    actions = list(BUTTONS)
+    buttons = tuple(BUTTONS)
+    live_template = "admin/providers/provideraccount/overview.html"
 
     # Columns
 
@@ -177,7 +125,7 @@ class ProviderAccountAdmin(admin.ModelAdmin):
 
     @admin.display(description="state")
     def state(self, account: ProviderAccount) -> SafeString:
-        if not rests(account):
+        if not is_cooling(account):
             return state_of(account)
         return format_html(
             '{}<br><span class="px-quiet-text">{}</span>', state_of(account), cooldown_of(account)
@@ -219,12 +167,9 @@ class ProviderAccountAdmin(admin.ModelAdmin):
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
-        name = "providers_provideraccount"
         return [
             path("status/", view(self.status_page), name="providers_status"),
             path("status/figures/", view(self.status_figures), name="providers_status_figures"),
-            path("<int:account_id>/overview/", view(self.overview), name=f"{name}_overview"),
-            path("<int:account_id>/steer/<str:verb>/", view(self.steer), name=f"{name}_steer"),
             *super().get_urls(),
         ]
 
@@ -232,54 +177,18 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
         return super().changeform_view(*args, **kwargs)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        account = self.get_object(request, object_id)
-        extra = {}
-        if account and self.has_view_permission(request, account):
-            extra = self._overview(request, account)
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
-
-    def overview(self, request: HttpRequest, account_id: int) -> JsonResponse:
-        """The live part of an account's page."""
-        account = get_object_or_404(ProviderAccount, pk=account_id)
-        if not self.has_view_permission(request, account):
-            raise PermissionDenied
-        html = render_to_string(
-            "admin/providers/provideraccount/overview.html",
-            self._overview(request, account),
-            request,
-        )
-        return JsonResponse({"html": html, "live": True})
-
-    @method_decorator(require_POST)
-    def steer(self, request: HttpRequest, account_id: int, verb: str) -> HttpResponse:
-        """What the buttons of an account's page do."""
-        if verb not in VERBS or not self.has_change_permission(request):
-            raise PermissionDenied
-        accounts = ProviderAccount.objects.filter(pk=account_id)
-        getattr(self, verb)(request, accounts)
-        url = reverse("admin:providers_provideraccount_change", args=[account_id])
-        return HttpResponseRedirect(url)
-
     def status_page(self, request: HttpRequest) -> HttpResponse:
-        """How the providers do: rates, latencies, errors and slots in use."""
+        """Return the status page of the providers: rates, latencies, errors and slots in use."""
         return status.page(self, request)
 
     def status_figures(self, request: HttpRequest) -> JsonResponse:
-        """The live part of that page."""
+        """Return the live part of the status page."""
         return status.figures_only(self, request)
 
-    def _overview(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
+    def live_context(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
         standing = slots.standings([account.pk]).get(account.pk, Standing())
         latest = account.submissions.defer("payload", "response", "outputs")
         latest = latest.order_by("-submitted_at", "-id")[:LATEST]
-        verbs = [verb for verb in VERBS if VERBS[verb][1](account)]
         return {
             "account": account,
             "state": state_of(account),
@@ -304,9 +213,11 @@ class ProviderAccountAdmin(admin.ModelAdmin):
                 }
                 for one in latest
             ],
-            "verbs": [(verb, VERBS[verb][0]) for verb in verbs]
-            if self.has_change_permission(request, account)
-            else [],
+            "buttons": [
+                (action, label)
+                for action, (label, is_shown) in BUTTONS.items()
+                if is_shown(account) and self.has_act_permission(request, account)
+            ],
         }
 
     def _today(self, account: ProviderAccount, standing: Standing) -> SafeString | str:
@@ -355,7 +266,7 @@ class ProviderAccountAdmin(admin.ModelAdmin):
         done: str,
     ) -> None:
         actor = getattr(request.user, "profile", None)
-        accounts = queryset.order_by("pk")[:MAX_STEERED]
+        accounts = queryset.order_by("pk")[:MAX_CHANGED]
         changed = sum(act(account=account, actor=actor) for account in accounts)
         verb = "1 account is" if changed == 1 else f"{changed} accounts are"
         messages.success(request, f"{verb} {done}.")
@@ -363,20 +274,11 @@ class ProviderAccountAdmin(admin.ModelAdmin):
     # Deleting
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Refuse accounts with history, without loading that history (maybe a million rows)."""
+        """Refuse accounts with submissions, without loading these (maybe a million rows)."""
         protected = [message for account in objs for message in _history(account)]
         if protected:
             return [], {}, set(), protected
         return super().get_deleted_objects(objs, request)
-
-
-# What the buttons of an account's page are called, and when they make sense.
-VERBS: dict[str, tuple[str, Callable[[ProviderAccount], bool]]] = {
-    "test": ("Test", lambda account: True),
-    "enable": ("Enable", lambda account: account.status != AccountStatus.ACTIVE),
-    "disable": ("Disable", lambda account: account.status != AccountStatus.DISABLED),
-    "clear_cooldown": ("Clear cooldown", lambda account: rests(account)),
-}
 
 
 def _standing(account: ProviderAccount) -> Standing:

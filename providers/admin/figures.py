@@ -1,7 +1,6 @@
-"""The figures of the providers' status page, as plain data. Nothing in it scans a large table.
+"""The figures of the providers' status page, as plain data. No statement scans a large table.
 
-What has ended is read by account, newest first, from an index; of very much, each account's latest
-SAMPLE_SIZE submissions of the hour stand for all.
+Ended submissions are read by account, newest first, from an index, at most SAMPLE_SIZE per account.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ SAMPLE_SIZE = 5_000
 # Upper bounds of the bars of durations, in seconds.
 TIME_BOUNDS = (0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 GROUPS = ("succeeded", "refused", "failed")
-"""How a submission ends: with a result, by no fault of the provider, or by its fault."""
+"""How a submission ends: with a result, failed through no fault of the provider, or through its."""
 
 RECENT = """
 WITH recent AS MATERIALIZED (
@@ -66,9 +65,9 @@ SELECT provider_id, error_class, count(*) FROM recent
 WHERE error_class IS NOT NULL AND ending <> 'succeeded' GROUP BY 1, 2
 """
 
-# How many slots were in use, on average of each minute: how much of it each submission lived.
+# Slots in use, on average of each minute: the sum of the shares in which submissions were live.
 SLOTS_BY_MINUTE = f"""{RECENT},
-lives AS (
+live AS (
     SELECT provider_id, submitted_at, responded_at FROM recent
     UNION ALL
     SELECT provider_id, submitted_at, now() FROM provider_submissions
@@ -78,7 +77,7 @@ ages AS (
     SELECT provider_id,
            greatest(extract(epoch FROM now() - responded_at) / 60, 0)::float8 AS youngest,
            least(extract(epoch FROM now() - submitted_at) / 60, %(minutes)s)::float8 AS oldest
-    FROM lives
+    FROM live
 )
 SELECT provider_id, minute, sum(least(oldest, minute + 1) - greatest(youngest, minute))
 FROM ages CROSS JOIN LATERAL
@@ -89,7 +88,7 @@ GROUP BY 1, 2
 
 @dataclass
 class Endings:
-    """How many submissions ended in which way."""
+    """Number of submissions by the way in which they ended."""
 
     succeeded: int = 0
     refused: int = 0
@@ -102,13 +101,13 @@ class Endings:
 
 @dataclass
 class ProviderFigures:
-    """One provider within the last hour."""
+    """One provider in the last hour."""
 
     provider_id: str
     accounts: list[tuple[ProviderAccount, Standing]]
     ended: int = 0
     minutes: list[Endings] = field(default_factory=lambda: [Endings() for _ in range(MINUTES)])
-    """By the minute, the oldest first."""
+    """Per minute, the oldest first."""
     times: list[Endings] = field(
         default_factory=lambda: [Endings() for _ in range(len(TIME_BOUNDS) + 1)]
     )
@@ -117,9 +116,9 @@ class ProviderFigures:
     """Slots in use on average of each minute, the oldest first."""
     errors: dict[str, int] = field(default_factory=dict)
     seconds: tuple[float, float] | None = None
-    """Of those that succeeded, from sending to the result: the median, and 95 % take up to."""
+    """From sending to the result, of those that succeeded: median and 95th percentile."""
     accept_seconds: tuple[float, float] | None = None
-    """From sending until the provider has taken it, likewise."""
+    """From sending to acceptance: median and 95th percentile."""
 
     @property
     def used(self) -> int:
@@ -136,14 +135,14 @@ class ProviderFigures:
 
     @property
     def is_sample(self) -> bool:
-        """Whether more ended than was looked at."""
+        """Whether more ended than were read."""
         return self.ended >= SAMPLE_SIZE
 
 
 def figures() -> list[ProviderFigures]:
-    """The figures of every provider that has an account."""
+    """Return the figures of every provider that has an account."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # The planner expects far more rows than there are, and would compile for half a second.
+        # The planner overestimates the rows, and would compile for half a second.
         cursor.execute("SET LOCAL jit = off")
         return _figures()
 

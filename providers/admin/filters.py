@@ -1,4 +1,4 @@
-"""Filters that lists of providers' rows share."""
+"""Filters for the lists of accounts and submissions."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from providers.models import ProviderAccount
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """Providers that have an account: few rows, where DISTINCT over the big tables is slow."""
+    """Filter by the providers that have an account: DISTINCT over the large tables is slow."""
 
     title = "provider"
     parameter_name = "provider_id"

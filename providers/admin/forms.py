@@ -1,4 +1,4 @@
-"""The form of an account: secrets can be set, replaced and forgotten in it, never read."""
+"""The form of an account: secrets can be set, replaced and deleted in it, never read."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ CREDENTIALS = ["password", "jwt_token", "api_key", "api_key_paid", "cookies"]
 
 
 class SecretInput(forms.PasswordInput):
-    """Takes a secret and never renders one, not even after a mistake elsewhere in the form."""
+    """An input for a secret that never renders one, also not after an error in the form."""
 
     def __init__(self) -> None:
         super().__init__(render_value=False, attrs={"autocomplete": "new-password", "size": 60})
 
 
 class ProviderAccountForm(forms.ModelForm):
-    """An account with inputs for new secrets; those that are stored never reach the form."""
+    """An account with inputs for new secrets; stored secrets are never sent to the page."""
 
     new_password = forms.CharField(required=False, strip=False, widget=SecretInput)
     new_jwt_token = forms.CharField(required=False, label="New JWT token", widget=SecretInput)

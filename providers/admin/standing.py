@@ -1,4 +1,4 @@
-"""How an account stands, as small pieces of a page."""
+"""An account's standing as small pieces of a page."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from providers.slots import Standing
 GOOD_HEALTH, POOR_HEALTH = 0.8, 0.5
 
 
-def rests(account: ProviderAccount) -> bool:
-    """Whether it takes no work before some moment."""
+def is_cooling(account: ProviderAccount) -> bool:
+    """Return whether the account has a cooldown that has not ended."""
     return account.cooldown_until is not None and account.cooldown_until > timezone.now()
 
 
 def state_of(account: ProviderAccount) -> SafeString:
-    """Its status; an active one that rests is shown as such."""
-    if account.status == AccountStatus.ACTIVE and rests(account):
+    """Return a badge of the status; an active account in a cooldown is shown as cooling."""
+    if account.status == AccountStatus.ACTIVE and is_cooling(account):
         return badge("cooling", "warn")
     return badge(account.get_status_display(), tone_of(account.status))
 
 
 def slot_bar(used: int, limit: int) -> SafeString:
-    """`used` of `limit` as a bar: full is busy, over the limit is wrong."""
+    """Return `used` of `limit` as a bar, in red over the limit."""
     tone = "bad" if used > limit else "warn" if limit and used == limit else "busy"
     words = f"{used:,} / {limit:,}"
     return format_html(
@@ -37,7 +37,7 @@ def slot_bar(used: int, limit: int) -> SafeString:
 
 
 def health_bar(account: ProviderAccount, standing: Standing) -> SafeString | str:
-    """The share of its latest submissions that it did not fail."""
+    """Return the share of the latest submissions that did not fail, as a bar."""
     if standing.health is None:
         return "-"
     tone = _health_tone(standing.health)
@@ -52,14 +52,14 @@ def health_bar(account: ProviderAccount, standing: Standing) -> SafeString | str
 
 
 def cooldown_of(account: ProviderAccount) -> SafeString | str:
-    if not rests(account) or account.cooldown_until is None:
+    if not is_cooling(account) or account.cooldown_until is None:
         return "-"
     left = account.cooldown_until - timezone.now()
     return format_html('<span class="px-nowrap">{} left</span>', short_time(left))
 
 
 def credits_of(standing: Standing) -> SafeString | str:
-    """By type, the smallest first; none are the problem."""
+    """Return the credits by type, the smallest first; no credits are shown in red."""
     return format_html_join(
         ", ",
         '<span class="px-nowrap {}">{} {}</span>',

@@ -24,13 +24,13 @@ from providers.admin.standing import cooldown_of, health_bar, slot_bar, state_of
 
 MANY_FAILED = 0.1
 ACCOUNTS = 50
-"""Accounts of a provider that the page lists; the list of accounts has all."""
+"""Most accounts of a provider on the page; the list of accounts has all."""
 ENDINGS = (
     ("good", "succeeded", "succeeded"),
     ("warn", "refused", "refused or cancelled"),
     ("bad", "failed", "failed"),
 )
-# Whose fault an error is, as the colour says: the content's, our pace, or the provider's.
+# Colour by cause: the content, our rate of requests, or (all others) the provider.
 ERROR_TONES = {
     ErrorClass.FILTERED: "warn",
     ErrorClass.INVALID_PARAMETER: "warn",
@@ -40,7 +40,7 @@ ERROR_TONES = {
 
 
 def page(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
-    """The whole page. Raises PermissionDenied for who may not see accounts."""
+    """Return the whole page. Raise PermissionDenied for users who may not see accounts."""
     context = {
         **owner.admin_site.each_context(request),
         "title": "Status of the providers",
@@ -51,14 +51,14 @@ def page(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
 
 
 def figures_only(owner: ModelAdmin, request: HttpRequest) -> JsonResponse:
-    """The live part of it."""
+    """Return the live part of the page."""
     context = _checked(owner, request)
     html = render_to_string("admin/providers/status_figures.html", context, request)
     return JsonResponse({"html": html, "live": True})
 
 
 def seconds(value: float | None) -> str:
-    """A duration in words, down to the millisecond."""
+    """Return a duration for people, down to the millisecond."""
     if value is None:
         return "-"
     if value < 0.0995:
@@ -72,7 +72,7 @@ def _checked(owner: ModelAdmin, request: HttpRequest) -> dict[str, Any]:
     if not owner.has_view_permission(request):
         raise PermissionDenied
     return {
-        # The busiest first; those that rest need less room.
+        # The busiest first.
         "providers": [
             _provider(one)
             for one in sorted(figures(), key=lambda one: (-one.ended, -one.used, one.provider_id))
@@ -171,7 +171,7 @@ def _time_words(one: ProviderFigures) -> list[tuple[str, str]]:
 
 
 def _slots(one: ProviderFigures) -> SafeString:
-    """Slots in use by the minute, and above them those that were free, of as many as there are."""
+    """Return a chart of the slots in use per minute, and above them the free ones."""
     items = []
     for place, used in enumerate(one.slots):
         free = max(0.0, one.limit - used)
@@ -186,7 +186,7 @@ def _slots(one: ProviderFigures) -> SafeString:
 
 
 def _errors(one: ProviderFigures) -> SafeString | str:
-    """The classes, the most frequent first."""
+    """Return a chart of the error classes, the most frequent first."""
     total = sum(one.errors.values())
     return (
         bars(

@@ -1,4 +1,4 @@
-"""Submissions in the admin: what was sent and what came back, to read; secrets are masked."""
+"""Submissions in the admin: what was sent and the answer, read only, with secrets masked."""
 
 from __future__ import annotations
 
@@ -26,17 +26,9 @@ from providers.models.submissions import LIVE
 @admin.register(ProviderSubmission)
 class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
-        "id",
-        "sent",
-        "job_link",
-        "retry_attempt",
-        "operation",
-        "account_link",
-        "state",
-        "took",
-        "error",
-        "provider_job_id",
-    ]
+        "id", "sent", "job_link", "retry_attempt", "operation", "account_link", "state", "took",
+        "error", "provider_job_id",
+    ]  # fmt: skip
     list_filter = ["status", "account_source", ProviderFilter]
     list_select_related = ["account"]
     search_fields = ["provider_job_id__exact"]
@@ -46,56 +38,31 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
             None,
             {
                 "fields": [
-                    "state",
-                    "job_link",
-                    "retry_attempt",
-                    "previous",
-                    "operation",
-                    "account_link",
-                    "account_source",
-                    "choice",
-                    "error",
+                    "state", "job_link", "retry_attempt", "previous", "operation", "account_link",
+                    "account_source", "choice", "error",
                 ]
             },
         ),
         (
-            "Its course",
+            "Progress",
             {
                 "fields": [
-                    "sent_at",
-                    "accepted",
-                    "answered",
-                    "took",
-                    "progress",
-                    "polls",
-                    "next_look",
+                    "sent_at", "accepted", "answered", "took", "progress", "polls", "next_look",
                     "deadline",
                 ]
             },
         ),
         ("What was sent", {"fields": ["reference", "payload_text"]}),
         ("What came back", {"fields": ["provider_job_id", "response_text", "outputs_text"]}),
-    ]
+    ]  # fmt: skip
     readonly_fields = [
-        "state",
-        "job_link",
-        "previous",
-        "operation",
-        "account_link",
-        "error",
-        "sent_at",
-        "accepted",
-        "answered",
-        "deadline",
-        "took",
-        "next_look",
-        "payload_text",
-        "response_text",
+        "state", "job_link", "previous", "operation", "account_link", "error", "sent_at",
+        "accepted", "answered", "deadline", "took", "next_look", "payload_text", "response_text",
         "outputs_text",
-    ]
+    ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderSubmission]:
-        # An answer may hold whole pictures: they are read where they are shown.
+        # An answer may contain whole pictures: read them only where they are shown.
         return super().get_queryset(request).defer("payload", "response", "outputs")
 
     # Columns and fields
@@ -149,7 +116,7 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
         before = submission.previous_submission_id
         return _link("admin:providers_providersubmission_change", before, f"submission {before}")
 
-    @admin.display(description="looked after next")
+    @admin.display(description="processed next")
     def next_look(self, submission: ProviderSubmission) -> SafeString | str:
         return (
             until(submission.next_poll_at) if submission.next_poll_at else "nothing is left to do"
@@ -204,7 +171,7 @@ def _exact(moment: datetime | None) -> str:
 
 
 def _link(view: str, key: int | None, text: str) -> SafeString | str:
-    """A link to a page of the admin; plain text where there is no such page."""
+    """Return a link to a page of the admin; plain text where there is no such page."""
     if key is None:
         return "-"
     try:

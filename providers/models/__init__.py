@@ -1,4 +1,4 @@
-"""Outside generators: the accounts we have with them, their credit, and what we sent them."""
+"""Outside generators: our accounts there, their credits, and our submissions to them."""
 
 from providers.models.accounts import AccountStatus, ProviderAccount, ProviderCredit
 from providers.models.submissions import AccountSource, ProviderSubmission, SubmissionStatus

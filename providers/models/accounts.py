@@ -18,11 +18,10 @@ class AccountStatus(models.TextChoices):
 
 
 class ProviderAccount(models.Model):
-    """A log-in at a provider, with its secrets, limits and record.
+    """An account at a provider, with its secrets, limits and statistics.
 
     The secrets are encrypted at rest and decrypted when they are read (`pixsim.core.crypto`). An
-    account that was ever used cannot be deleted, only disabled: its submissions and assets refer
-    to it.
+    account with submissions cannot be deleted, only disabled, because they refer to it.
     """
 
     user = models.ForeignKey(
@@ -112,7 +111,7 @@ class ProviderAccount(models.Model):
 
     @property
     def stored_credentials(self) -> list[str]:
-        """Names of the secrets that are set; no key is needed to tell."""
+        """Return the names of the secrets that are set; nothing is decrypted."""
         return [
             field.name
             for field in self._meta.concrete_fields
@@ -121,7 +120,7 @@ class ProviderAccount(models.Model):
 
 
 class ProviderCredit(models.Model):
-    """How much of one kind of credit an account has."""
+    """The amount of one type of credit that an account has."""
 
     account = models.ForeignKey(
         ProviderAccount,
@@ -143,7 +142,7 @@ class ProviderCredit(models.Model):
             NamedIndex(fields=["credit_type"], name="ix_provider_credits_credit_type"),
         ]
         constraints = [
-            # An expression makes it a unique index and no constraint, as the older system has it.
+            # An expression makes it a unique index and not a constraint, as in the older system.
             models.UniqueConstraint(F("account"), F("credit_type"), name="idx_account_credit_type"),
         ]
 

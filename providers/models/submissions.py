@@ -1,4 +1,4 @@
-"""What was sent to a provider, and what came back."""
+"""Submissions: what was sent to a provider, and its answer."""
 
 from django.db import models
 from django.db.models import Q
@@ -30,7 +30,7 @@ IS_LIVE = IS_OURS & Q(status__in=LIVE)
 
 
 class AccountSource(models.TextChoices):
-    """How we know which account made a submission."""
+    """Where the value of `account` comes from."""
 
     RECORDED = "recorded", "recorded"
     BACKFILL = "backfill", "guessed by the backfill"
@@ -42,7 +42,7 @@ class ProviderSubmission(models.Model):
     """One attempt of a job at a provider, by one account.
 
     The row is written before the provider is called: it is the record of intent, and while it is
-    live it is the slot. Rows without a `reference` are an older system's and occupy nothing.
+    live it is the slot. Rows without a `reference` are from an older system and occupy no slot.
     """
 
     job = models.ForeignKey(
@@ -84,7 +84,10 @@ class ProviderSubmission(models.Model):
     )
 
     reference = models.CharField(
-        max_length=40, null=True, blank=True, help_text="Ours, sent along where there is a place."
+        max_length=40,
+        null=True,
+        blank=True,
+        help_text="Our id of it, sent to the provider.",
     )
     job_lease = models.BigIntegerField(
         null=True, blank=True, editable=False, help_text="The job's fencing token in this attempt."
@@ -94,23 +97,25 @@ class ProviderSubmission(models.Model):
     choice = models.TextField(null=True, blank=True, help_text="Why this account was chosen.")
     accepted_at = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(
-        null=True, blank=True, help_text="After this time the provider is asked once more only."
+        null=True,
+        blank=True,
+        help_text="After this time the provider is asked only once more.",
     )
     next_poll_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="When it is looked after next. Empty: nothing is left to do.",
+        help_text="When it is processed next. Empty: nothing is left to do.",
     )
     polls = models.IntegerField(db_default=0)
     fetches = models.IntegerField(
-        db_default=0, help_text="How often somebody came back for its files."
+        db_default=0, help_text="How often fetching its files was tried again."
     )
     progress = models.FloatField(null=True, blank=True, help_text="0 to 1.")
     outputs = models.JSONField(
         null=True, blank=True, help_text="The files that were made: addresses, or blobs."
     )
     cost = models.FloatField(
-        null=True, blank=True, help_text="In the provider's credits. Empty: it did not say."
+        null=True, blank=True, help_text="In the provider's credits. Empty: not reported."
     )
     error_class = models.CharField(max_length=32, null=True, blank=True)
     error_message = models.TextField(null=True, blank=True)
@@ -136,7 +141,7 @@ class ProviderSubmission(models.Model):
                 name="ix_provider_submissions_due",
                 condition=Q(next_poll_at__isnull=False),
             ),
-            # The latest of a provider: its circuit breaker, and how long an operation takes.
+            # The latest of a provider: its circuit breaker, and the expected duration of an operation.
             NamedIndex(
                 fields=["provider_id", "submitted_at"],
                 name="ix_provider_submissions_latest",

@@ -1,4 +1,4 @@
-"""Webhooks that were taken, so that each is taken once."""
+"""Webhook events that were recorded, so that each is processed once."""
 
 from django.db import models
 
@@ -6,11 +6,13 @@ from pixsim.core.db.expressions import TransactionNow
 
 
 class ProviderWebhook(models.Model):
-    """The event of a webhook that was taken. Kept for longer than an adapter takes an old one."""
+    """A recorded event. Stored for longer than adapters accept an old one."""
 
     id = models.BigAutoField(primary_key=True)
     provider_id = models.CharField(max_length=50)
-    event_id = models.CharField(max_length=200, help_text="The provider's, same when sent again.")
+    event_id = models.CharField(
+        max_length=200, help_text="The provider's id, same when sent again."
+    )
     received_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
 
     class Meta:

@@ -274,7 +274,7 @@ def test_an_account_is_tested_with_its_own_credentials(
     from providers.adapters import all_adapters
 
     all_adapters.cache_clear()
-    url = f"{ACCOUNTS}{account.pk}/steer/test/"
+    url = f"{ACCOUNTS}{account.pk}/act/test/"
     with SimpleFake() as fake:
         settings.PROVIDER_BASE_URLS = {"simple": fake.base_url}
         account.provider_id, account.api_key, account.status = "simple", "test-key-1", "error"
@@ -304,7 +304,7 @@ def test_cooldowns_are_cleared_from_the_list_and_who_may_only_look_cannot(
     looker.user_permissions.set(Permission.objects.filter(codename="view_provideraccount"))
     client.force_login(looker)
     client.post(ACCOUNTS, data)
-    assert client.post(f"{ACCOUNTS}{account.pk}/steer/disable/").status_code == 403
+    assert client.post(f"{ACCOUNTS}{account.pk}/act/disable/").status_code == 403
     assert "Disable" not in client.get(f"{ACCOUNTS}{account.pk}/change/").content.decode()
     assert ProviderAccount.objects.get().failure_streak == 5
 

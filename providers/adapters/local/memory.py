@@ -30,7 +30,7 @@ class Generation(BaseModel):
     cancelled_at: float | None = None
 
     def cancelled(self, now: float) -> Self:
-        """As it is after a cancel, which comes too late once it is ready."""
+        """Return the generation after a cancel, which has no effect once it is ready."""
         return self if now >= self.ready_at else self.model_copy(update={"cancelled_at": now})
 
 
@@ -41,14 +41,14 @@ class Memory:
         self._folder = folder
 
     def recall(self, reference: str) -> Generation | None:
-        """What was accepted under our reference."""
+        """Return the generation with our reference, if it was accepted."""
         try:
             return Generation.model_validate_json(self._path(reference).read_bytes())
         except FileNotFoundError:
             return None
 
     def keep(self, generation: Generation) -> None:
-        """Remember it, or how it stands now."""
+        """Store a generation in its present state."""
         self._folder.mkdir(parents=True, exist_ok=True)
         unfinished = self._folder / f"{uuid4().hex}.part"
         unfinished.write_text(generation.model_dump_json())
@@ -56,11 +56,11 @@ class Memory:
         self._sweep()
 
     def _path(self, reference: str) -> Path:
-        # A reference may have characters that a file's name may not.
+        # A reference may contain characters that a file name must not.
         return self._folder / f"{hashlib.sha256(reference.encode()).hexdigest()}.json"
 
     def _sweep(self) -> None:
-        """Forget what is old, at most once in SWEEP_SECONDS."""
+        """Delete old generations, at most once in SWEEP_SECONDS."""
         now, mark = time.time(), self._folder / ".swept"
         with suppress(FileNotFoundError):
             if now - mark.stat().st_mtime < SWEEP_SECONDS:

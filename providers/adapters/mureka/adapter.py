@@ -1,4 +1,4 @@
-"""Mureka: songs, from lyrics or from a description. There is no place for our reference."""
+"""Mureka: songs from lyrics or from a description. Its API has no field for our reference."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Mureka(Adapter):
 
 
 def _songs(task: Mapping[str, Any]) -> list[Output]:
-    """The songs of a task, as MP3."""
+    """Return the songs of a task, as MP3."""
     try:
         songs = [
             Output(url=song["url"], provider_asset_id=song.get("id")) for song in task["choices"]

@@ -1,4 +1,4 @@
-"""Mureka's errors: a message with a status for calls, a reason for songs that failed."""
+"""Mureka's errors: status and message of calls, the reason of songs that failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILTERED = re.compile(r"moderat|sensitive|inappropriate|violat|prohibited|copyri
 
 
 def classify(answer: Answer) -> ProviderError | None:
-    """The error in an answer, whatever its status."""
+    """Return the error in an answer of any status."""
     error = answer.body.get("error")
     if not error:
         return None
@@ -32,7 +32,7 @@ def classify(answer: Answer) -> ProviderError | None:
 
 
 def of_song(reason: Any) -> ProviderError:
-    """Why a song failed. It may have been charged: not for trying again blindly."""
+    """Return the error of a song that failed. It may have been charged, so it is not retried."""
     message = str(reason or "The song failed; no reason was given.")
     filtered = FILTERED.search(message)
     return ProviderError(ErrorClass.FILTERED if filtered else ErrorClass.UNKNOWN, message)

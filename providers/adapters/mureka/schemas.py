@@ -1,7 +1,7 @@
 """Parameters of Mureka's songs.
 
-With lyrics, they are sung (song/generate); without, Mureka writes some to the prompt and the styles
-(song/easy-generate). The two take different things; docs/providers.md names the pages.
+With lyrics the call is song/generate; without, Mureka writes them from prompt and styles
+(song/easy-generate). The two have different parameters; docs/providers.md names the pages.
 """
 
 from __future__ import annotations

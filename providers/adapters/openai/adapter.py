@@ -1,9 +1,9 @@
 """OpenAI: pictures from text and from pictures, and videos.
 
-Pictures come with the answer; a video is created, polled and downloaded. OpenAI shut its own
-Videos API down on 24 September 2026; the video operations are for servers that speak it still
-(PROVIDER_BASE_URLS). Our reference goes along as X-Client-Request-Id, by which OpenAI's support
-finds a request, but no call does.
+The answer contains the pictures; a video is created, polled and downloaded. OpenAI shut its own
+Videos API down on 24 September 2026; the video operations are for other servers with that API
+(PROVIDER_BASE_URLS). Our reference is sent as X-Client-Request-Id, by which OpenAI's support can
+find a request; no call of the API can.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _headers(credentials: Credentials) -> dict[str, str]:
 
 
 def _question(request: Request) -> tuple[str, dict[str, Any]]:
-    """Path and body that ask for it."""
+    """Return path and body of the call that submits a generation."""
     body = {name: value for name, value in request.params.canonical().items() if value is not None}
     body["model"] = request.model
     if request.operation == "text_to_image":
@@ -179,7 +179,7 @@ def _question(request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def _pictures(answer: dict[str, Any]) -> Succeeded:
-    """The pictures in an answer; what is kept of the answer is the rest."""
+    """Split an answer into its pictures and the rest, which is stored."""
     try:
         pictures = [base64.b64decode(each["b64_json"], validate=True) for each in answer["data"]]
     except (KeyError, TypeError, binascii.Error) as error:

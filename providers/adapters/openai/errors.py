@@ -1,4 +1,4 @@
-"""OpenAI's error codes, as its guide to error codes and its reference give them."""
+"""OpenAI's error codes, from its guide to error codes and its reference."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CODES = {
     "slow_down": ErrorClass.UNAVAILABLE,
     "server_is_overloaded": ErrorClass.UNAVAILABLE,
 }
-"""By `code`, else by `type`. Other errors go by their status."""
+"""Class by `code`, else by `type`. Other errors are classified by their status."""
 
 
 def classify(answer: Answer) -> ProviderError | None:
-    """The error in an answer. A video that failed has one too, which is not the call's."""
+    """Return the error of a call. The `error` of a video that failed is not the call's."""
     error = answer.body.get("error")
     if not isinstance(error, dict) or answer.body.get("object") == "video":
         return None
@@ -35,7 +35,7 @@ def classify(answer: Answer) -> ProviderError | None:
 
 
 def of_video(error: Any) -> ProviderError:
-    """Why a video failed. A failed render may succeed the next time, unless it was refused."""
+    """Return the error of a video that failed. Unless it was refused, a retry may succeed."""
     if not isinstance(error, dict):
         return ProviderError(ErrorClass.UNAVAILABLE, "The video failed; no reason was given.")
     message, code = _words(error)

@@ -1,6 +1,6 @@
-"""Parameters of OpenAI's image and video models, as its API reference has them.
+"""Parameters of OpenAI's image and video models, from its API reference.
 
-Where the rules are from: https://developers.openai.com/api/reference/resources/images and
+Source: https://developers.openai.com/api/reference/resources/images and
 /resources/videos, and the guides beside them (docs/providers.md names the pages).
 """
 
@@ -44,7 +44,7 @@ def _free_size(value: str) -> str:
 
 
 class ImageParams(Params):
-    """What all image models take."""
+    """Parameters of all image models."""
 
     prompt: Prompt
     n: int = Field(1, ge=1, le=10, description="How many pictures.")
@@ -94,7 +94,7 @@ class FixedSizeImage(ImageParams):
 
 
 class Inputs(Params):
-    """What an edit takes besides."""
+    """Additional parameters of an edit."""
 
     images: list[Media] = Field(
         min_length=1, max_length=16, description="The pictures to work from."

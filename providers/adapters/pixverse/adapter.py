@@ -1,7 +1,7 @@
 """PixVerse's platform API: clips from text and pictures, transitions, extensions and fusions.
 
-Pictures and clips that go in are uploaded first. There is no place for our reference, and no
-lookup: PixVerse's support finds a request by its Ai-trace-id, which is made of our reference.
+Input pictures and clips are uploaded first. The API has no field for our reference and no look-up;
+PixVerse's support can find a request by its Ai-trace-id, which is derived from our reference.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FILES = {
     "last_frame": ("last_frame_img", uploads.IMAGE),
     "video": ("video_media_id", uploads.MEDIA),
 }
-"""Where the number of an uploaded file goes, by our parameter."""
+"""PixVerse's field for the number of an uploaded file, by our parameter."""
 
 
 class PixVerse(Adapter):
@@ -104,7 +104,7 @@ class PixVerse(Adapter):
     async def _question(
         self, http: Http, credentials: Credentials, request: Request
     ) -> dict[str, Any]:
-        """The body that asks for it, with its files uploaded."""
+        """Upload the input files and return the body of the call."""
         body = {
             name: value for name, value in request.params.canonical().items() if value is not None
         }
@@ -126,7 +126,7 @@ class PixVerse(Adapter):
     async def _upload(
         self, http: Http, credentials: Credentials, kind: uploads.Kind, url: str
     ) -> int:
-        """PixVerse's number of a file. Nothing is paid for an upload that fails."""
+        """Upload a file and return PixVerse's number of it. A failed upload costs nothing."""
         try:
             answer = await self._call(
                 http,
@@ -172,7 +172,7 @@ class PixVerse(Adapter):
 
 
 def _inner(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the answer is about."""
+    """Return the object of an answer."""
     inner = answer.get("Resp")
     return inner if isinstance(inner, dict) else {}
 

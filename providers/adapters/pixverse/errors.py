@@ -34,14 +34,14 @@ CODES = {
     500069: ErrorClass.UNAVAILABLE,
     500090: ErrorClass.QUOTA,
 }
-"""Others, such as 500100 ("MySQL error") and 99999, go by their status."""
+"""Other codes, such as 500100 ("MySQL error") and 99999, are classified by the status."""
 
 BAD_KEY = re.compile(r"api-?key|token (is )?(invalid|expired)", re.IGNORECASE)
-"""The page of common errors has "Invalid API-KEY", and gives no code for it."""
+"""Message of the page of common errors for a wrong key; the page gives no code for it."""
 
 
 def classify(answer: Answer) -> ProviderError | None:
-    """The error in an answer."""
+    """Return the error in an answer."""
     body = answer.body
     code = body.get("ErrCode", body.get("err_code", 0))
     if code == 0:

@@ -1,4 +1,4 @@
-"""Parameters of PixVerse's video models: what each model takes for each operation.
+"""Parameters of PixVerse's video models, by model and operation.
 
 MODELS is PixVerse's capability matrix; docs/providers.md names the pages of each rule.
 """
@@ -20,7 +20,7 @@ Pictures = Annotated[list[Media], Field(max_length=7)]
 
 
 class Clip(Params):
-    """What every operation of every model takes."""
+    """Parameters of every operation of every model."""
 
     prompt: str = Field(min_length=1, max_length=PROMPT_LENGTH, description="What it shows.")
     quality: Quality = "540p"
@@ -55,19 +55,19 @@ class Long(Clip):
 
 
 class Sound(Params):
-    """Models that make sound."""
+    """Models with sound."""
 
     generate_audio_switch: bool = Field(False, description="With sound; costs more.")
 
 
 class Cuts(Params):
-    """Models that cut from one shot to another."""
+    """Models with several shots."""
 
     generate_multi_clip_switch: bool = Field(False, description="Several shots in one clip.")
 
 
 class Avoiding(Params):
-    """Models that take a negative prompt."""
+    """Models with a negative prompt."""
 
     negative_prompt: str | None = Field(
         None, max_length=PROMPT_LENGTH, description="What it shall not show."
@@ -75,39 +75,39 @@ class Avoiding(Params):
 
 
 class Shape(Params):
-    """The shapes of the v5 family."""
+    """Aspect ratios of the v5 family."""
 
     aspect_ratio: Literal["16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
 
 
 class AnyShape(Params):
-    """The shapes of v6 and c1."""
+    """Aspect ratios of v6 and c1."""
 
     aspect_ratio: Literal["16:9", "4:3", "1:1", "3:4", "9:16", "2:3", "3:2", "21:9"] = "16:9"
 
 
 class FromPicture(Params):
-    """A clip that begins with a picture and has its shape."""
+    """A clip that begins with a picture and has its aspect ratio."""
 
     image: Picture
 
 
 class Between(Params):
-    """A clip that leads from one picture to another."""
+    """A clip that begins with one picture and ends with another."""
 
     first_frame: Picture
     last_frame: Picture
 
 
 class Further(Clip):
-    """A clip that goes on where another ends. Its seed must be given to PixVerse."""
+    """A clip that continues another. PixVerse requires its seed."""
 
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="The same seed makes a similar result.")
     video: Media = Field(description="MP4, MOV or WebM: at most 50 MB, 30 seconds, 1920 pixels.")
 
 
 class UpToSeven(Params):
-    """A clip with things and places out of several pictures."""
+    """A clip with subjects and backgrounds of several pictures."""
 
     subjects: Pictures = Field(
         min_length=1, description="Who and what is in it; the prompt calls them @subject1, …"
@@ -139,7 +139,7 @@ class UpToSeven(Params):
 
 
 class UpToThree(UpToSeven):
-    """The same by v5."""
+    """The same for v5."""
 
     @classmethod
     def most_pictures(cls) -> int:
@@ -147,13 +147,13 @@ class UpToThree(UpToSeven):
 
 
 def named_pictures(subjects: list[str], backgrounds: list[str]) -> list[tuple[str, str]]:
-    """Name and address of each picture of a fusion, in order."""
+    """Return name and address of each picture of a fusion, in order."""
     return [(f"subject{number}", url) for number, url in enumerate(subjects, 1)] + [
         (f"background{number}", url) for number, url in enumerate(backgrounds, 1)
     ]
 
 
-# The part that comes last in a row has the fields that come first.
+# Base classes: the fields of the last one in a row come first.
 PARTS: dict[str, dict[str, tuple[type[Params], ...]]] = {
     "text_to_video": {
         "v6": (Cuts, Sound, AnyShape, Long),

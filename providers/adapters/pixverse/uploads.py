@@ -1,4 +1,4 @@
-"""Files that go to PixVerse: it takes addresses, and bytes."""
+"""Uploads to PixVerse: by address, or as bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from providers.adapters.inline import inline_bytes
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to upload: its path, its two fields, and the number that the answer has."""
+    """One kind of upload: its path, its two fields, and the field of the number in the answer."""
 
     path: str
     bytes_field: str
@@ -25,7 +25,10 @@ MEDIA = Kind("media/upload", "file", "file_url", "media_id")
 
 
 def form(kind: Kind, url: str) -> aiohttp.FormData:
-    """The form that uploads what is at an address, or in it (data:). Raises ProviderError."""
+    """Return the form that uploads the file at, or inside (data:), an address.
+
+    Raise ProviderError.
+    """
     form = aiohttp.FormData(default_to_multipart=True)
     try:
         inline = inline_bytes(url)

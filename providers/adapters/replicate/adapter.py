@@ -1,7 +1,7 @@
-"""Replicate: a prediction of any model, with signed webhooks, cancel and files.
+"""Replicate: predictions of any model, with signed webhooks, cancel and files.
 
-A prediction has no place for our reference, and cannot be looked up by it; it carries a deadline
-(Cancel-After), so that one whose answer was lost stops by itself.
+A prediction has no field for our reference and cannot be looked up by it. It has a deadline
+(Cancel-After), so that a prediction whose answer was lost stops by itself.
 """
 
 from __future__ import annotations
@@ -134,14 +134,14 @@ class Replicate(Adapter):
         if isinstance(state, Succeeded) and any(
             output.url and files.needs_key(output.url, own_files) for output in state.outputs
         ):
-            # Such files are had with the account's key only, which `check` has.
+            # Such files need the account's key, which `check` has.
             state = Running(1.0, prediction)
         return WebhookEvent(event_id, provider_job_id, state)
 
     async def _input(
         self, http: Http, credentials: Credentials, request: Request
     ) -> dict[str, Any]:
-        """The model's input; files too large to stand in it are uploaded."""
+        """Return the model's input; upload files that are too large for a data URL."""
         values = {
             name: value for name, value in request.params.canonical().items() if value is not None
         }
@@ -155,7 +155,7 @@ class Replicate(Adapter):
         return values
 
     async def _placed(self, http: Http, credentials: Credentials, value: Any) -> Any:
-        """`value`, or where it was uploaded to. Nothing is paid for an upload that fails."""
+        """Return `value`, or the address of its upload. A failed upload costs nothing."""
         try:
             inline = inline_bytes(value)
         except ValueError as error:
@@ -210,7 +210,7 @@ def _headers(credentials: Credentials) -> dict[str, str]:
 
 
 def _state(prediction: dict[str, Any], own_files: str, headers: Mapping[str, str]) -> State:
-    """What a prediction's own words say."""
+    """Return the state of a prediction."""
     match prediction.get("status"):
         case "starting" | "processing":
             return Running(response=prediction)

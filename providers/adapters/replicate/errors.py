@@ -1,4 +1,4 @@
-"""Replicate's errors: problem documents for calls, a text for predictions that failed."""
+"""Replicate's errors: problem documents of calls, the text of predictions that failed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = {
 
 
 def classify(answer: Answer) -> ProviderError | None:
-    """The error in an answer: `detail` or `title` of a problem document, whatever its status."""
+    """Return the error in an answer of any status: `detail` or `title` of a problem document."""
     body = answer.body
     if "id" in body or not (body.get("detail") or body.get("title")):
         return None
@@ -37,7 +37,7 @@ def classify(answer: Answer) -> ProviderError | None:
 
 
 def of_prediction(error: Any) -> ProviderError:
-    """Why a prediction failed. It ran, so it may have been charged: not for trying again blindly."""
+    """Return the error of a prediction that failed. It may have been charged, so it is not retried."""
     message = str(error or "The prediction failed; no reason was given.")
     match = CODE.search(message)
     code = match[1] if match else None

@@ -1,4 +1,4 @@
-"""Files that go to Replicate and come from it."""
+"""Input and output files of Replicate."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Authorization header to request them"."""
 
 
 def needs_key(url: str, own_files: str) -> bool:
-    """Whether a file is had with the account's key: Replicate's own, and nobody else's."""
+    """Return whether fetching a file needs the account's key: only Replicate's own files do."""
     return url.startswith(own_files) or DELIVERY.match(url) is not None
 
 
 def outputs_of(value: Any, own_files: str, headers: Mapping[str, str]) -> list[Output]:
-    """The files in a prediction's output, wherever they stand in it.
+    """Return the files in a prediction's output, at any depth.
 
-    `own_files` is where the API itself serves files; `headers` go only where `needs_key`.
+    `own_files` is the address at which the API serves files; `headers` are sent only if `needs_key`.
     """
     return [_output(url, own_files, headers) for url in _addresses(value)]
 

@@ -1,4 +1,4 @@
-"""Parameters of Replicate's models: a schema each for some, and one for every other.
+"""Parameters of Replicate's models: own schemas for some, one schema for all others.
 
 Fields, defaults and ranges are those of the models' own pages (replicate.com/OWNER/NAME/api).
 """
@@ -40,7 +40,7 @@ class FluxSchnell(Params):
 
 
 class FluxKontext(Params):
-    """Changed pictures by `black-forest-labs/flux-kontext-pro`."""
+    """Edited pictures by `black-forest-labs/flux-kontext-pro`."""
 
     prompt: Prompt
     input_image: Media
@@ -86,7 +86,7 @@ class MinimaxMusic(Params):
 
 
 class AnyInput(Params):
-    """The input of a model that has no schema here: Replicate checks it."""
+    """The input of a model without a schema here: Replicate validates it."""
 
     input: dict[str, JsonValue] = Field(
         default_factory=dict, description="As the model's page describes it, but for files."
@@ -104,7 +104,7 @@ class AnyInput(Params):
 
 
 class Models(Mapping[str, type[Params]]):
-    """Some models by name, and AnyInput for every other name that Replicate could have."""
+    """Schemas by model: own ones by name, and AnyInput for every other valid name."""
 
     def __init__(self, named: Mapping[str, type[Params]]) -> None:
         self._named = named

@@ -1,4 +1,4 @@
-"""Replicate's webhooks: who sent it, and when (replicate.com/docs/topics/webhooks)."""
+"""Signature and age of Replicate's webhooks (replicate.com/docs/topics/webhooks)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE_SECONDS = 300.0
 
 
 def checked_id(headers: Mapping[str, str], body: bytes, *, secret: str, now: float) -> str:
-    """The id of a webhook that is Replicate's and new. Raises WebhookRefused.
+    """Return the id of a webhook with a valid signature and age. Raise WebhookRefused.
 
     The id is the same when a webhook is sent again. `secret` is the account's signing key
     (`whsec_…`); `now` is in seconds since 1970.
