@@ -159,7 +159,7 @@ class TestCredits:
         assert ProviderCredit.objects.get().amount == 5
         local = ProviderAccount.objects.create(provider_id="local", email="l@x.org")
         (unknown,) = credits.refresh([local])
-        assert "does not say" in unknown.reason
+        assert "does not report" in unknown.reason
 
     @pytest.mark.django_db(transaction=True)  # VACUUM runs in none
     def test_maintenance_asks_for_all(self, fake, account, capsys) -> None:
