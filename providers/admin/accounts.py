@@ -40,7 +40,7 @@ MAX_TRIED = 10
 MAX_CHANGED = 1000
 LATEST = 15
 IDENTITY = ["provider_id", "email", "nickname"]
-RECORD = [
+RECORD: Any = [
     "failure_streak", "last_error", "last_used", "total_videos_generated", "total_videos_failed",
     "success_rate", "avg_generation_time_sec", "ema_generation_time_sec", "ema_alpha",
     "videos_today", "created_at", "updated_at",
