@@ -1,7 +1,17 @@
-"""Exporting datasets: archives that say what they are, and contact sheets."""
+"""Exporting datasets: one file in the folder `formats` is a format, found by its name."""
 
-from crawler.export.dataset import Export, export_job
-from crawler.export.errors import ExportFailed
+from crawler.export.dataset import Dataset, ExportFailed, Picture
+from crawler.export.exporting import DEFAULT_FORMAT, Export, Exporter, all_formats, export_job
 from crawler.export.sheet import contact_sheet
 
-__all__ = ["Export", "ExportFailed", "contact_sheet", "export_job"]
+__all__ = [
+    "DEFAULT_FORMAT",
+    "Dataset",
+    "Export",
+    "ExportFailed",
+    "Exporter",
+    "Picture",
+    "all_formats",
+    "contact_sheet",
+    "export_job",
+]

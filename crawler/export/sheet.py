@@ -8,9 +8,8 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont, ImageOps
 
 from crawler.errors import WrongState
-from crawler.export.errors import ExportFailed
-from crawler.export.layout import default_label
-from crawler.export.publishing import written_aside
+from crawler.export.dataset import ExportFailed, default_label
+from crawler.export.files import written_aside
 from crawler.models import CrawlJob, Image
 from pixsim.core import blobs
 from pixsim.core.blobs.keys import is_key

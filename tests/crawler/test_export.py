@@ -2,9 +2,11 @@
 
 import csv
 import hashlib
+import importlib
 import io
 import json
 import resource
+import sys
 import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,17 +14,24 @@ from pathlib import Path, PurePosixPath
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from PIL import Image as Pillow
 
 from crawler.errors import WrongState
-from crawler.export import ExportFailed, contact_sheet, dataset, export_job
+from crawler.export import ExportFailed, all_formats, contact_sheet, dataset, export_job, formats
+from crawler.export.formats import class_folders
 from crawler.models import CrawlJob, CrawlSource, Image, Project
 from pixsim.core import blobs
 from tests.crawler.pictures import encode, jpeg, photograph
 
 pytestmark = pytest.mark.django_db
 
+# One grey pixel: bytes that no library writes differently tomorrow.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
+)
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
@@ -106,7 +115,7 @@ def test_an_archive_has_class_folders_and_says_the_truth_about_every_file(tmp_pa
         "file_name": rows[0]["file_name"],
         "label": "cats",
         "url": "https://example.org/0.jpg",
-        **dict.fromkeys(dataset.PROVENANCE),
+        **dict.fromkeys(class_folders.PROVENANCE),
         "creator": "Ada",
         "licence": "CC0",
         "sha256": hashlib.sha256(jpeg(64, 48, seed=0)).hexdigest(),
@@ -155,6 +164,69 @@ def test_the_same_dataset_gives_the_same_bytes_wherever_and_whenever_it_is_expor
         (entry.date_time, entry.external_attr >> 16, entry.compress_type, entry.create_system)
         for entry in archive.infolist()
     } == {((1980, 1, 1, 0, 0, 0), 0o100644, zipfile.ZIP_STORED, 3)}
+
+
+def test_the_bytes_of_a_dataset_are_those_of_every_earlier_release(tmp_path):
+    """Change TOOL, the layout's version, before this digest."""
+    project = Project.objects.create(pk=900, name="Test")
+    job = CrawlJob.objects.create(
+        pk=901, project=project, name="Cats & Dogs", max_images=3, keywords=["cats"], valid_images=2
+    )
+    CrawlJob.objects.filter(pk=901).update(created_at=NOW, status="completed", completed_at=NOW)
+    CrawlSource.objects.create(job=job, kind="urls", location="/lists/cats.csv", label="cats")
+    for number, label in ((1, ""), (0, "Dogs"), (2, "dogs")):
+        data = PNG + bytes([number])  # what is behind the end is not exported
+        add_image(job, number, data, label=label, suffix=".png", provenance={"creator": "=Ada"})
+    archive = export_job(job_id=901, folder=tmp_path).path.read_bytes()
+    assert (
+        hashlib.sha256(archive).hexdigest()
+        == "89dbd4005a505bd7e5c3945b69df8d8520512ad3fdc15b04d514784e466e588e"
+    )
+
+
+def test_a_new_file_is_a_format_chosen_by_name(tmp_path, monkeypatch):
+    (tmp_path / "names.py").write_text(NAMES)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    all_formats.cache_clear()
+    job = make_job(name="Zoo")
+    for number in range(2):
+        add_image(job, number, label="cats")
+    try:
+        words = ["crawl_job", str(job.pk), "export", "--to", str(tmp_path), "--export-format"]
+        call_command(*words, "names")
+        assert (tmp_path / f"zoo-{job.pk}.txt").read_text() == "cats 0 of Zoo\ncats 1 of Zoo\n"
+        export = export_job(job_id=job.pk, folder=tmp_path, format="names")
+        assert (export.images, export.classes) == (2, {"cats": 2})
+        Image.objects.filter(image_index=1).update(storage_url=None)
+        with pytest.raises(ExportFailed, match="1 of its images cannot be used"):
+            export_job(job_id=job.pk, folder=tmp_path, format="names")
+        assert (tmp_path / f"zoo-{job.pk}.txt").stat().st_size == export.size
+    finally:
+        monkeypatch.undo()
+        sys.modules.pop("crawler.export.formats.names", None)
+        all_formats.cache_clear()
+    with pytest.raises(ExportFailed, match="no format 'names'; there are: class-folders"):
+        export_job(job_id=job.pk, folder=tmp_path, format="names")
+    with pytest.raises(CommandError, match="invalid choice: 'names'"):
+        call_command(*words, "names")
+
+
+NAMES = """
+from crawler.export import Exporter
+
+
+class Names(Exporter):
+    name = "names"
+    title = "a list of names"
+    suffix = ".txt"
+
+    def write(self, dataset, path):
+        with path.open("w") as file:
+            for picture in dataset.pictures():
+                line = f"{picture.label} {picture.image.image_index} of {dataset.job.name}"
+                print(line, file=file)
+"""
 
 
 def test_files_keep_what_was_written_about_them_when_that_is_asked_for(tmp_path):

@@ -19,6 +19,7 @@ from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch import Rules
 from crawler.management import reports
+from crawler.management.export_flags import add_format_flag
 from crawler.management.progress import wait_for_job
 from crawler.management.source_flags import (
     absolute_location,
@@ -75,6 +76,7 @@ class Command(cli.Command):
         add("--wait", action="store_true", help="stay until the job has ended")
         add("--timeout", type=float, metavar="SECONDS", help="wait, but at most so long")
         add("--export", type=Path, metavar="DIR", help="wait, then write the dataset there")
+        add_format_flag(parser)
         cli.add_json_flag(parser)
         add_source_flags(parser)
 
@@ -92,7 +94,9 @@ class Command(cli.Command):
             with display_on(self.stderr, line_seconds=LINE_SECONDS, quiet=quiet) as display:
                 job = wait_for_job(job.pk, display=display, timeout=options["timeout"])
             if folder is not None and not job.is_open:
-                export = export_job(job_id=job.pk, folder=folder).path
+                export = export_job(
+                    job_id=job.pk, folder=folder, format=options["export_format"]
+                ).path
         except KeyboardInterrupt:
             self._interrupted(job, options["json"])
         except (CrawlError, OperationalError) as error:

@@ -11,6 +11,7 @@ from crawler import missing_source, services
 from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
 from crawler.management import reports
+from crawler.management.export_flags import add_format_flag
 from crawler.models import CrawlJob
 from pixsim.core import cli
 from pixsim.core.priority import PRIORITY_HELP
@@ -35,6 +36,7 @@ class Command(cli.Command):
         add("action", choices=["status", *LIFECYCLE, "priority", "export"])
         add("value", nargs="?", type=int, help=f"the new priority, {PRIORITY_HELP}")
         add("--to", type=Path, metavar="DIR", default=Path(), help="export: folder (this one)")
+        add_format_flag(parser)
         add("--keep-metadata", action="store_true", help="export: leave EXIF and comments in files")
         cli.add_json_flag(parser)
 
@@ -48,8 +50,12 @@ class Command(cli.Command):
         export = None
         try:
             if action == "export":
-                keep = options["keep_metadata"]
-                export = export_job(job_id=id, folder=options["to"], keep_metadata=keep).path
+                export = export_job(
+                    job_id=id,
+                    folder=options["to"],
+                    format=options["export_format"],
+                    keep_metadata=options["keep_metadata"],
+                ).path
             elif value is not None:
                 services.change_priority(job_id=id, priority=value)
             elif action in LIFECYCLE:

@@ -1,0 +1,145 @@
+"""Class folders in a zip archive: Hugging Face's imagefolder.
+
+`metadata.jsonl` has one line per image: `sha256` is the image's as it was fetched, `file_sha256`
+that of the file in the archive. `ATTRIBUTION.csv` says whom to name, `manifest.json` what was
+asked for, what was stored, what was refused and why.
+"""
+
+import csv
+import io
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from crawler.export.archive import Archive
+from crawler.export.dataset import UNLABELLED, Dataset, Picture
+from crawler.export.exporting import Exporter
+from crawler.export.files import slug_of
+from crawler.export.metadata import STRIPPED_FORMATS
+
+TOOL = "PixSim export 1"
+"""The layout's version: another one gives other bytes for the same dataset."""
+
+PROVENANCE = (
+    "source",
+    "source_id",
+    "landing_page",
+    "title",
+    "creator",
+    "licence",
+    "licence_url",
+    "attribution",
+)
+ATTRIBUTION = (
+    "file_name",
+    "title",
+    "creator",
+    "licence",
+    "licence_url",
+    "attribution",
+    "landing_page",
+    "url",
+)
+
+
+class ClassFolders(Exporter):
+    name = "class-folders"
+    title = "zip archive with a folder for each class"
+
+    def write(self, dataset: Dataset, path: Path) -> None:
+        folders: dict[str, str] = {}
+        taken: set[str] = set()
+        with Archive(path) as archive:
+            lines, attribution = archive.spool(), archive.spool()
+            attribution.write(_csv_row(ATTRIBUTION))
+            for picture in dataset.pictures():
+                if picture.label not in folders:
+                    folders[picture.label] = _new_folder(picture.label, taken)
+                name = _file_name(picture, folders[picture.label])
+                row = _row(picture, name, archive.add(name, picture.data))
+                lines.write(_json(row))
+                attribution.write(_csv_row([row[column] for column in ATTRIBUTION]))
+            archive.add_spool("metadata.jsonl", lines)
+            archive.add_spool("ATTRIBUTION.csv", attribution)
+            archive.add("manifest.json", _json(_manifest(dataset, folders), indent=2))
+
+
+def _new_folder(label: str, taken: set[str]) -> str:
+    """Return a folder name for a class that no other class has, and add it to those taken."""
+    slug = slug_of(label) or UNLABELLED
+    folder, number = slug, 1
+    while folder in taken:
+        number += 1
+        folder = f"{slug}-{number}"
+    taken.add(folder)
+    return folder
+
+
+def _file_name(picture: Picture, folder: str) -> str:
+    """Return `cats/000012_0a1b2c3d4e5f.jpg`; an image without an index has `id` and its row's."""
+    image = picture.image
+    place = f"id{image.pk}" if image.image_index is None else f"{image.image_index:06d}"
+    suffix = PurePosixPath(image.storage_url or "").suffix
+    return f"{folder}/{place}_{picture.sha256[:12]}{suffix}"
+
+
+def _row(picture: Picture, name: str, file_sha256: str) -> dict[str, Any]:
+    image = picture.image
+    known = image.provenance if isinstance(image.provenance, dict) else {}
+    return {
+        "file_name": name,
+        "label": picture.label,
+        "url": image.original_url,
+        **{key: None if known.get(key) is None else str(known[key]) for key in PROVENANCE},
+        "sha256": picture.sha256,
+        "file_sha256": file_sha256,
+        "phash": None if image.phash is None else f"{image.phash & 0xFFFF_FFFF_FFFF_FFFF:016x}",
+        "width": image.width,
+        "height": image.height,
+        "format": image.format,
+        "file_size": len(picture.data),
+        "index": image.image_index,
+        "retrieved_at": image.retrieved_at and image.retrieved_at.isoformat(),
+    }
+
+
+def _manifest(dataset: Dataset, folders: dict[str, str]) -> dict[str, Any]:
+    job = dataset.job
+    return {
+        "tool": TOOL,
+        "job": {
+            "id": job.pk,
+            "name": job.name,
+            "status": job.status,
+            "keywords": job.keywords,
+            "options": job.options,
+            "created_at": job.created_at.isoformat(),
+            "completed_at": job.completed_at and job.completed_at.isoformat(),
+        },
+        "sources": list(job.sources.order_by("id").values("kind", "location", "label")),
+        "requested": job.max_images,
+        "stored": job.valid_images,
+        "images": sum(dataset.classes.values()),
+        "outcomes": job.outcomes,
+        "classes": [
+            {"label": label, "folder": folders[label], "images": images}
+            for label, images in sorted(dataset.classes.items())
+        ],
+        "metadata_removed_from": [] if dataset.keep_metadata else list(STRIPPED_FORMATS),
+    }
+
+
+def _json(value: Any, *, indent: int | None = None) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode()
+
+
+def _csv_row(cells: Any) -> bytes:
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow([_cell(cell) for cell in cells])
+    return row.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    """Return the text of a cell, such that no spreadsheet takes it for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
