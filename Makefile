@@ -14,7 +14,7 @@ BENCHMARKS := queue crawl backfill generation
 CHECKS := check-style check-format check-types check-layers check-migrations check-project
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-admin up test check $(CHECKS) bench format lint requirements clean
+.PHONY: help demo demo-admin up test test-long interleave check $(CHECKS) bench format lint requirements clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,12 +29,21 @@ up: $(VENV)/.installed  ## Web site and worker on http://127.0.0.1:8000, until C
 	@$(MANAGE) up --migrate
 
 # Everything is run, whatever fails, and the tests come last: what they say is what one reads first.
-test: $(VENV)/.installed-dev  ## Linters, types, migration checks and the whole test suite
+test: $(VENV)/.installed-dev  ## Linters, types, migration checks and the tests, each promise once
 	@failed=""; \
 	$(MAKE) --no-print-directory --keep-going check || failed="checks"; \
-	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST) || failed="$$failed tests"; \
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST) -m "not long" || failed="$$failed tests"; \
 	$(TEST_ENV) $(MANAGE) services stop >/dev/null 2>&1; \
 	if [ -n "$$failed" ]; then echo "make test: failed: $$failed"; exit 1; fi
+
+test-long: $(VENV)/.installed-dev  ## The tests that take minutes: chaos, every broker, large databases, interleavings
+	@failed=""; \
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST) -m long || failed=1; \
+	$(TEST_ENV) $(MANAGE) services stop >/dev/null 2>&1; \
+	if [ -n "$$failed" ]; then echo "make test-long: failed"; exit 1; fi
+
+interleave: $(VENV)/.installed-dev  ## The queue's statements in N=… random orders from SEED=… on
+	@$(TEST_ENV) $(BIN)/python -m pytest --quiet tests/jobs/test_interleavings.py --schedules=$(or $(N),100) --seed=$(or $(SEED),0)
 
 check: $(CHECKS)  ## What `make test` does before the tests
 
@@ -49,6 +58,7 @@ check-types: $(VENV)/.installed-dev
 
 check-layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.import_circles
 
 check-migrations: $(VENV)/.installed-dev
 	$(TEST_ENV) $(MANAGE) db check

@@ -5,13 +5,19 @@ from django.contrib.auth.models import User
 
 from tests.adoption.legacy import STATES
 
-FULL_SIZE = {"pixcrawler-002": 10_000}
-"""Jobs, with ten chunks each; the other states have the same rows, but fewer."""
+FULL_SIZE = ("pixcrawler-002", 10_000)
+"""A state with so many jobs, with ten chunks each; all states are tried with few."""
 
 
-@pytest.mark.parametrize("name", [name for name in STATES if name.startswith("pixcrawler-")])
-def test_nothing_is_lost(name, taken_over, sql, models):
-    state = taken_over(name, jobs=FULL_SIZE.get(name, 40))
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        *((name, 40) for name in STATES if name.startswith("pixcrawler-")),
+        pytest.param(*FULL_SIZE, marks=pytest.mark.long),
+    ],
+)
+def test_nothing_is_lost(name, jobs, taken_over, sql, models):
+    state = taken_over(name, jobs=jobs)
 
     # Nobody had a password, so nobody can log in until one is set.
     assert sql(

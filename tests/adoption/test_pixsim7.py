@@ -9,20 +9,27 @@ from tests.adoption.conftest import TWINS
 from tests.adoption.legacy import STATES
 from tests.adoption.legacy.passwords import KNOWN_USERS, LONG
 
-FULL_SIZE = {"pixsim7-7425b92ac62e": 10_000}
-"""Jobs, with three submissions each; the other states have the same rows, but fewer."""
+FULL_SIZE = ("pixsim7-7425b92ac62e", 10_000)
+"""A state with so many jobs, with three submissions each; all states are tried with few."""
 
 
-@pytest.mark.parametrize("name", [name for name in STATES if name.startswith("pixsim7-")])
-def test_nothing_is_lost(name, taken_over, sql, models):
-    taken_over(name, jobs=FULL_SIZE.get(name, 40))
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        *((name, 40) for name in STATES if name.startswith("pixsim7-")),
+        pytest.param(*FULL_SIZE, marks=pytest.mark.long),
+    ],
+)
+def test_nothing_is_lost(name, jobs, taken_over, sql, models):
+    taken_over(name, jobs=jobs)
 
     assert proof.lost_people(sql) == []
     if name not in TWINS:
         _check_people(sql)
         _check_generations(sql)
         _check_secrets(sql)
-    if name in FULL_SIZE:  # the passwords of all states are the same, and hashing takes seconds
+    # The passwords of all states are the same, and hashing takes seconds.
+    if (name, jobs) == (FULL_SIZE[0], 40):
         _check_logins()
 
 

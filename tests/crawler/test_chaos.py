@@ -15,7 +15,7 @@ from tests.site import Site
 from tests.world import World, has_redis
 
 pytestmark = [
-    pytest.mark.chaos,
+    pytest.mark.long,
     pytest.mark.workers,
     pytest.mark.timeout(420),
     pytest.mark.skipif(not has_redis(), reason="no redis-server on this machine"),

@@ -93,7 +93,9 @@ def test_the_demo_brings_what_its_site_has_and_leaves_nothing_running(home: Path
     assert not left_behind(home)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_the_demo_can_be_ended_at_any_time_and_leaves_nothing_running(
     home: Path, number: signal.Signals
 ) -> None:
@@ -108,6 +110,7 @@ def test_the_demo_can_be_ended_at_any_time_and_leaves_nothing_running(
     assert not left_behind(home)
 
 
+@pytest.mark.long
 def test_a_demo_that_is_killed_leaves_nothing_running_for_long(home: Path) -> None:
     process = start(home)
     assert process.stdout is not None

@@ -134,7 +134,9 @@ def world(site):
         yield world
 
 
-@pytest.fixture(scope="module", params=["redis", "rabbitmq", "filesystem"])
+@pytest.fixture(
+    scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.long), "filesystem"]
+)
 def broker(request, world):
     """The server of a broker, not running yet; None for the one that has none."""
     if request.param == "redis" and not has_redis():

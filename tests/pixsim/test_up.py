@@ -66,7 +66,9 @@ def gone(pids: list[int]) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_up_serves_the_site_and_runs_a_worker_until_it_is_told_to_stop(
     home: Path, port: int, ending: signal.Signals
 ) -> None:
