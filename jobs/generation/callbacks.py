@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from jobs.generation import result_handling
 from jobs.generation.attempts import Attempt
-from jobs.generation.calling import Sent
+from jobs.generation.calling import Answered
 from jobs.queue.worker import notify
 from providers import submissions, webhooks
 from providers.adapters import adapter_named
@@ -45,7 +45,7 @@ def _apply(submission: ProviderSubmission, event: WebhookEvent) -> None:
         adapter = adapter_named(submission.provider_id)
         attempt = Attempt(submission, submission.job, adapter, Credentials())
         accepted = Accepted(event.provider_job_id, event.state.response)
-        result_handling.handle_sent(attempt, Sent(accepted))
+        result_handling.handle_sent(attempt, Answered(accepted))
     elif isinstance(event.state, Succeeded):
         result_handling.handle_late_success(
             submission, event.state, provider_job_id=event.provider_job_id

@@ -13,7 +13,7 @@ import aiohttp
 from jobs.errors import BadOutput
 from jobs.generation import files
 from jobs.generation.attempts import Attempt
-from jobs.generation.files import MediaFile
+from jobs.models import Asset
 from pixsim.core.net import Client, FetchError, Limits
 from providers.adapters import base_url_of
 from providers.adapters.base import Accepted, Failed, Output, Request, State, Succeeded
@@ -31,32 +31,25 @@ OUTPUT_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Sent:
-    """The outcome of a submit call, or of a look-up by our reference."""
+class Answered:
+    """The outcome of submitting, checking, cancelling or looking up a submission."""
 
-    result: Accepted | Succeeded | ProviderError | None
-    """None: the provider does not know the reference."""
-    files: Sequence[MediaFile] = ()
-
-
-@dataclass(frozen=True)
-class Checked:
-    """The state of a submission, or the error that kept us from learning it."""
-
-    state: State | ProviderError
-    files: Sequence[MediaFile] = ()
+    state: Accepted | State | ProviderError | None
+    """An error: the state is not known. None: the provider does not know the reference."""
+    files: Sequence[Asset] = ()
+    """The files, if the answer included them."""
 
 
 @dataclass(frozen=True)
 class Fetched:
     """The files of a submission that has succeeded, or why they could not be fetched."""
 
-    files: Sequence[MediaFile] = ()
+    files: Sequence[Asset] = ()
     error: str | None = None
     is_final: bool = False
 
 
-Outcome = Sent | Checked | Fetched
+Outcome = Answered | Fetched
 
 
 @dataclass
@@ -81,32 +74,30 @@ class Caller:
         await self.session.close()
         await self.client.__aexit__(None, None, None)
 
-    async def submit(self, attempt: Attempt, request: Request) -> Sent:
+    async def submit(self, attempt: Attempt, request: Request) -> Answered:
         """Send the request, once."""
         call = attempt.adapter.submit(self._http(attempt), attempt.credentials, request)
-        result = await _within(attempt.operation.deadlines.submit + GRACE_SECONDS, call)
-        return await self._sent(attempt, result)
+        return await self._answer(
+            attempt, call, seconds=attempt.operation.deadlines.submit + GRACE_SECONDS
+        )
 
-    async def find(self, attempt: Attempt) -> Sent:
+    async def find(self, attempt: Attempt) -> Answered:
         """Look up a submission of which we do not know whether it arrived."""
         reference = attempt.submission.reference or ""
         call = attempt.adapter.find(self._http(attempt), attempt.credentials, reference)
-        return await self._sent(attempt, await _within(CHECK_SECONDS, call))
+        return await self._answer(attempt, call)
 
-    async def check(self, attempt: Attempt) -> Checked:
+    async def check(self, attempt: Attempt) -> Answered:
         provider_job_id = attempt.submission.provider_job_id or ""
         call = attempt.adapter.check(self._http(attempt), attempt.credentials, provider_job_id)
-        state = await _within(CHECK_SECONDS, call)
-        if isinstance(state, Succeeded):
-            return await self._keep_included(attempt, state)
-        return Checked(state)
+        return await self._answer(attempt, call)
 
-    async def cancel(self, attempt: Attempt) -> Checked:
+    async def cancel(self, attempt: Attempt) -> Answered:
         """Ask the provider to stop; return the state after that."""
         provider_job_id = attempt.submission.provider_job_id or ""
         call = attempt.adapter.cancel(self._http(attempt), attempt.credentials, provider_job_id)
-        refused = await _within(CHECK_SECONDS, call)
-        return Checked(refused) if isinstance(refused, ProviderError) else await self.check(attempt)
+        refused = await self._answer(attempt, call)
+        return await self.check(attempt) if refused.state is None else refused
 
     async def fetch(self, attempt: Attempt, outputs: Sequence[Output]) -> Fetched:
         """Fetch and store the files that the provider has ready."""
@@ -144,36 +135,28 @@ class Caller:
                 outputs = checked.state.outputs
         return await self.fetch(attempt, outputs)
 
-    async def _sent(self, attempt: Attempt, result: Any) -> Sent:
-        if not isinstance(result, Succeeded):
-            return Sent(result)
-        match await self._keep_included(attempt, result):
-            case Checked(Succeeded() | ProviderError() as state, kept):
-                return Sent(state, kept)
-            case Checked(Failed(error)):
-                return Sent(error)
-        raise AssertionError
-
-    async def _keep_included(self, attempt: Attempt, success: Succeeded) -> Checked:
-        """Store the files that the answer includes; files that must be fetched are fetched later.
+    async def _answer(
+        self, attempt: Attempt, call: Awaitable[Any], *, seconds: float = CHECK_SECONDS
+    ) -> Answered:
+        """Wait for the call, and store the files that its answer includes.
 
         If they cannot be stored the answer counts as lost: a submission that cannot be looked up
-        again ends as `unknown` ones do.
+        again ends as `unknown` ones do. Files that must be fetched are fetched later.
         """
-        if not success.outputs or any(output.data is None for output in success.outputs):
-            return Checked(success)
+        state = await _within(seconds, call)
+        outputs = state.outputs if isinstance(state, Succeeded) else ()
+        if not outputs or any(output.data is None for output in outputs):
+            return Answered(state)
         try:
-            kept = [
-                await self._keep(attempt, output, output.data or b"") for output in success.outputs
-            ]
+            kept = [await self._keep(attempt, output, output.data or b"") for output in outputs]
         except BadOutput as error:
-            return Checked(Failed(ProviderError(ErrorClass.INVALID_PARAMETER, str(error)), {}))
+            return Answered(Failed(ProviderError(ErrorClass.INVALID_PARAMETER, str(error)), {}))
         except Exception as error:
             logger.exception("Keeping a file of submission %s", attempt.submission.pk)
-            return Checked(ProviderError(ErrorClass.UNKNOWN, _not_kept(error)))
-        return Checked(success, kept)
+            return Answered(ProviderError(ErrorClass.UNKNOWN, _not_kept(error)))
+        return Answered(state, kept)
 
-    async def _keep(self, attempt: Attempt, output: Output, data: bytes) -> MediaFile:
+    async def _keep(self, attempt: Attempt, output: Output, data: bytes) -> Asset:
         """Store a file. Retry with KEEP_DELAYS: it is paid for, and may not be offered again."""
         for delay in (*KEEP_DELAYS, None):
             try:

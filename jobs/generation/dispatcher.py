@@ -27,7 +27,7 @@ from django.db import InterfaceError, OperationalError, connection, reset_querie
 
 from jobs.generation import allocation, result_handling
 from jobs.generation.attempts import Attempt, make_attempt
-from jobs.generation.calling import Caller, Fetched, Outcome, Sent
+from jobs.generation.calling import Answered, Caller, Fetched, Outcome
 from jobs.generation.files import Made
 from jobs.generation.inputs import BadInput
 from jobs.generation.result_handling import Handler
@@ -192,7 +192,8 @@ class Dispatcher:
             return None
         step = self._handle(result)
         # After other outcomes the account may be closed: `_look` finds out.
-        is_free = isinstance(result.outcome, Sent) and isinstance(result.outcome.result, Succeeded)
+        answer = result.outcome
+        is_free = isinstance(answer, Answered) and isinstance(answer.state, Succeeded)
         return result.attempt.candidate if is_free and step is _Step.DONE else None
 
     def _more_files(self) -> Iterator[_Result]:
@@ -286,7 +287,7 @@ class Dispatcher:
             call = self._caller.submit(attempt, request)
             self._start(attempt, result_handling.handle_sent, call)
             return
-        self._enqueue(attempt, result_handling.handle_not_sent, Sent(error))
+        self._enqueue(attempt, result_handling.handle_not_sent, Answered(error))
 
     def _poll(self, submission: ProviderSubmission, jobs: Mapping[int, Job]) -> None:
         """Look up, check, cancel or fetch a due submission, as its state demands."""
@@ -329,7 +330,7 @@ class Dispatcher:
             outcome = done.result()
         except BaseException:
             logger.exception("A call for submission %s broke", attempt.submission.pk)
-            handle, outcome = _ignore, Sent(None)
+            handle, outcome = _ignore, Answered(None)
         self._enqueue(attempt, handle, outcome)
 
     def _enqueue(self, attempt: Attempt, handle: Handler, outcome: Outcome) -> None:

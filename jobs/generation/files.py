@@ -1,6 +1,7 @@
-"""A file that a provider made: known by its first bytes, measured, kept, and an asset of its owner.
+"""Files that providers made or people brought: recognised, measured, stored, and recorded as assets.
 
-What a provider says of a file (its address's extension, its content type) is not believed.
+The type is what the first bytes say. What a provider says of a file (the extension of its address,
+its content type) is not used.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import io
 import struct
 import wave
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.utils import timezone
 
@@ -35,13 +35,13 @@ MADE_BY = {
 
 
 class Signature(NamedTuple):
-    """How files of a type begin, and what such a file may be."""
+    """How files of a type begin, and which media such a file may be."""
 
     offset: int
     magic: bytes
     suffix: str
     mime_type: str
-    kinds: frozenset[MediaType]
+    media_types: frozenset[MediaType]
 
 
 PICTURE, MOVING, FILM, SOUND = map(frozenset, ({IMAGE}, {IMAGE, VIDEO}, {VIDEO}, {AUDIO}))
@@ -62,34 +62,14 @@ SIGNATURES = (
 )
 
 
-@dataclass(frozen=True)
-class MediaFile:
-    """A file that is kept: its blob, and what it is."""
-
-    key: str
-    sha256: str
-    media_type: str
-    mime_type: str
-    size: int
-    width: int | None = None
-    height: int | None = None
-    duration: float | None = None
-    thumbnail: str | None = None
-    """Key of its thumbnail, a JPEG."""
-    url: str = ""
-    """Where it was fetched."""
-    provider_asset_id: str | None = None
-
-
 class Made(NamedTuple):
     """An attempt that has succeeded, and its files."""
 
     attempt: Attempt
-    files: Sequence[MediaFile]
+    files: Sequence[Asset]
 
 
-@dataclass(frozen=True)
-class _Look:
+class Measures(NamedTuple):
     width: int | None = None
     height: int | None = None
     duration: float | None = None
@@ -98,123 +78,100 @@ class _Look:
 
 def keep(
     data: bytes, *, operation: str, url: str = "", provider_asset_id: str | None = None
-) -> MediaFile:
-    """Check and store a file that `operation` made. Raises BadOutput if it is nothing of the kind.
+) -> Asset:
+    """Check and store a file that `operation` made; return its asset, which is not saved yet.
 
-    Slow: it decodes pictures. Storing twice stores once.
+    Slow: pictures are decoded. The same bytes are stored once. Raise BadOutput if it is another
+    kind of file.
     """
     wanted = MADE_BY.get(OperationType(operation), VIDEO)
     signature = _signature(data)
     if signature is None:
         raise BadOutput(f"The provider's file is no {wanted.label}: it begins with {data[:16]!r}.")
-    if wanted not in signature.kinds:
+    if wanted not in signature.media_types:
         raise BadOutput(f"The provider's file is {signature.mime_type}, no {wanted.label}.")
-    return _kept(data, signature, wanted, url=url, provider_asset_id=provider_asset_id)
+    asset = _stored(data, signature, wanted)
+    asset.remote_url, asset.provider_asset_id = url, provider_asset_id or ""
+    return asset
 
 
-def keep_upload(data: bytes) -> MediaFile:
-    """Check and store a file that a person brings. Raises BadOutput if it is no medium we know."""
+def keep_upload(data: bytes) -> Asset:
+    """Check and store a file that a person brings; return its asset, which is not saved yet.
+
+    Raise BadOutput if it is no medium we know.
+    """
     signature = _signature(data)
     if signature is None:
         raise BadOutput(f"It is no picture, video or sound: it begins with {data[:16]!r}.")
-    return _kept(data, signature, min(signature.kinds))
+    return _stored(data, signature, min(signature.media_types))
 
 
 def record(made: Sequence[Made]) -> dict[int, Asset]:
-    """Make the owners' assets of what jobs made; by job, the asset of its first file.
+    """Save the assets of what jobs made; return the asset of each job's first file, by job.
 
-    Each is a new row, or the one that the owner has of the same bytes.
+    If the owner has an asset of the same bytes, that asset takes the place of the new one.
     """
-    assets = [
-        (
-            attempt.job.pk,
-            _asset(
-                file,
-                user_id=attempt.job.user_id,
-                provider_id=attempt.job.provider_id,
-                provider_asset_id=(
-                    file.provider_asset_id or f"{attempt.submission.reference}-{number}"
-                )[:128],
-                provider_account_id=attempt.submission.account_id,
-                upload_method="generated",
-                source_job_id=attempt.job.pk,
-            ),
-        )
-        for attempt, files in made
-        for number, file in enumerate(files)
-    ]
-    rows = _recorded(asset for _job_id, asset in assets)
-    return {job_id: rows[asset.user_id, asset.sha256] for job_id, asset in reversed(assets)}
+    for attempt, files in made:
+        job, submission = attempt.job, attempt.submission
+        for number, asset in enumerate(files):
+            name = asset.provider_asset_id or f"{submission.reference}-{number}"
+            asset.provider_asset_id = name[:128]
+            asset.user_id, asset.provider_id, asset.source_job_id = (
+                job.user_id, job.provider_id, job.pk,
+            )  # fmt: skip
+            asset.provider_account_id = submission.account_id
+            asset.upload_method = "generated"
+    rows = _saved(asset for one in made for asset in one.files)
+    return {one.attempt.job.pk: rows[_key(one.files[0])] for one in made}
 
 
-def record_upload(file: MediaFile, *, user_id: int, name: str) -> Asset:
-    """The person's asset of a file that they brought, or the one they have of the same bytes."""
-    asset = _asset(
-        file,
-        user_id=user_id,
-        provider_id="upload",
-        provider_asset_id=file.sha256,
-        upload_method="upload",
-        description=name,
+def record_upload(asset: Asset, *, user_id: int, name: str) -> Asset:
+    """Save the asset of a file that a person brought, or return theirs of the same bytes."""
+    asset.user_id, asset.provider_id, asset.provider_asset_id = (
+        user_id,
+        "upload",
+        asset.sha256 or "",
     )
-    return _recorded([asset])[user_id, file.sha256]
+    asset.upload_method, asset.description = "upload", name
+    return _saved([asset])[_key(asset)]
 
 
-def _asset(file: MediaFile, **values: Any) -> Asset:
-    return Asset(
-        sha256=file.sha256,
-        media_type=file.media_type,
-        remote_url=file.url,
-        local_path=file.key,
-        thumbnail_url=file.thumbnail,
-        thumbnail_sha256=PurePosixPath(file.thumbnail).stem if file.thumbnail else None,
-        mime_type=file.mime_type,
-        width=file.width,
-        height=file.height,
-        duration_sec=file.duration,
-        file_size_bytes=file.size,
-        sync_status=SyncStatus.DOWNLOADED,
-        downloaded_at=timezone.now(),
-        **values,
-    )
+def _key(asset: Asset) -> tuple[int, str | None]:
+    return asset.user_id, asset.sha256
 
 
-def _recorded(assets: Iterable[Asset]) -> dict[tuple[int, str | None], Asset]:
-    """The rows of these files, by owner and sha256; the first of equal ones is written."""
+def _saved(assets: Iterable[Asset]) -> dict[tuple[int, str | None], Asset]:
+    """Save the assets; return them by owner and sha256. Of equal ones the first is saved."""
     rows: dict[tuple[int, str | None], Asset] = {}
     for asset in assets:
-        rows.setdefault((asset.user_id, asset.sha256), asset)
+        asset.pk = None  # a transaction before this one may have been rolled back
+        rows.setdefault(_key(asset), asset)
     Asset.objects.bulk_create(
         [rows[key] for key in sorted(rows, key=str)],  # all transactions lock in one order
-        update_conflicts=True,  # the row that is there comes back
+        update_conflicts=True,  # returns the key of the row that is there
         unique_fields=["user", "sha256"],
         update_fields=["last_accessed_at"],
     )
     return rows
 
 
-def _kept(
-    data: bytes,
-    signature: Signature,
-    media_type: MediaType,
-    *,
-    url: str = "",
-    provider_asset_id: str | None = None,
-) -> MediaFile:
-    look = _look_at(data, signature.mime_type)
+def _stored(data: bytes, signature: Signature, media_type: MediaType) -> Asset:
+    measures = _measure(data, signature.mime_type)
+    thumbnail = measures.thumbnail and blobs.put(measures.thumbnail, suffix=".jpg")
     sha256 = hashlib.sha256(data).hexdigest()
-    return MediaFile(
-        key=blobs.put(data, suffix=signature.suffix, sha256=sha256),
+    return Asset(
         sha256=sha256,
         media_type=media_type,
+        local_path=blobs.put(data, suffix=signature.suffix, sha256=sha256),
+        thumbnail_url=thumbnail or None,
+        thumbnail_sha256=PurePosixPath(thumbnail).stem if thumbnail else None,
         mime_type=signature.mime_type,
-        size=len(data),
-        width=look.width,
-        height=look.height,
-        duration=look.duration,
-        thumbnail=blobs.put(look.thumbnail, suffix=".jpg") if look.thumbnail else None,
-        url=url,
-        provider_asset_id=provider_asset_id,
+        width=measures.width,
+        height=measures.height,
+        duration_sec=measures.duration,
+        file_size_bytes=len(data),
+        sync_status=SyncStatus.DOWNLOADED,
+        downloaded_at=timezone.now(),
     )
 
 
@@ -225,22 +182,23 @@ def _signature(data: bytes) -> Signature | None:
     return None
 
 
-def _look_at(data: bytes, mime_type: str) -> _Look:
+def _measure(data: bytes, mime_type: str) -> Measures:
     try:
         if mime_type.startswith("image/"):
-            return _look_at_picture(data)
+            return _measure_picture(data)
         if mime_type == "audio/wav":
-            return _look_at_wav(data)
+            with wave.open(io.BytesIO(data)) as sound:
+                return Measures(duration=sound.getnframes() / sound.getframerate())
         if mime_type == "video/mp4":
-            return _look_at_mp4(data)
+            return _measure_mp4(data)
     except BadOutput:
         raise
-    except Exception as error:  # whatever a decoder raises on bytes of a stranger
+    except Exception as error:  # decoders raise anything on untrusted bytes
         raise BadOutput(f"The {mime_type} cannot be read: {error}") from error
-    return _Look()
+    return Measures()
 
 
-def _look_at_picture(data: bytes) -> _Look:
+def _measure_picture(data: bytes) -> Measures:
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as picture:
@@ -258,16 +216,11 @@ def _look_at_picture(data: bytes) -> _Look:
     buffer = io.BytesIO()
     thumbnail.save(buffer, "JPEG", quality=85)
     duration = milliseconds / 1000 if frames > 1 else None
-    return _Look(width, height, duration, buffer.getvalue())
+    return Measures(width, height, duration, buffer.getvalue())
 
 
-def _look_at_wav(data: bytes) -> _Look:
-    with wave.open(io.BytesIO(data)) as sound:
-        return _Look(duration=sound.getnframes() / sound.getframerate())
-
-
-def _look_at_mp4(data: bytes) -> _Look:
-    """Duration and size from the boxes `moov/mvhd` and `moov/trak/tkhd` (ISO 14496-12)."""
+def _measure_mp4(data: bytes) -> Measures:
+    """Read the boxes `moov/mvhd` and `moov/trak/tkhd` (ISO 14496-12)."""
     duration = width = height = None
     for name, body in _boxes(memoryview(data), ("moov", "trak")):
         if name == "mvhd":
@@ -277,11 +230,11 @@ def _look_at_mp4(data: bytes) -> _Look:
         elif name == "tkhd" and not width:
             across, down = struct.unpack_from(">II", body, len(body) - 8)
             width, height = across >> 16 or None, down >> 16 or None
-    return _Look(width, height, duration)
+    return Measures(width, height, duration)
 
 
 def _boxes(data: memoryview, entered: Sequence[str]) -> Iterator[tuple[str, memoryview]]:
-    """Name and body of each box, and of those inside the ones to be `entered`, level by level."""
+    """Yield name and body of each box; enter the boxes named by `entered`, one name per level."""
     position = 0
     while position + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, position)

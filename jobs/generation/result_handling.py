@@ -18,9 +18,9 @@ from accounts import usage
 from jobs import pricing
 from jobs.generation import files, late_results
 from jobs.generation.attempts import Attempt
-from jobs.generation.calling import Checked, Fetched, Sent
-from jobs.generation.files import Made, MediaFile
-from jobs.models import Job
+from jobs.generation.calling import Answered, Fetched
+from jobs.generation.files import Made
+from jobs.models import Asset, Job
 from jobs.queue import transitions
 from jobs.queue.errors import LeaseLost
 from pixsim.core.db.sql import fetch
@@ -52,41 +52,39 @@ WHERE jobs.id = made.id AND jobs.id = ANY(%(ids)s)
 """
 
 
-def handle_sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+def handle_sent(attempt: Attempt, outcome: Answered) -> Sequence[Output]:
     """Handle the outcome of a submit call."""
-    match outcome.result:
+    match outcome.state:
         case Accepted() as accepted:
             _accept(attempt, accepted)
         case Succeeded() as success:
             return _succeed(attempt, success, outcome.files)
         case ProviderError() as error if error.error_class in MAY_HAVE_BEEN_ACCEPTED:
             _mark_unknown(attempt, error)
-        case ProviderError() as error:
+        case (ProviderError() as error) | Failed(error):
             # Certainly refused, also if the sweeper has marked the submission unknown meanwhile.
             _end(attempt, error, among=[SubmissionStatus.PENDING, SubmissionStatus.UNKNOWN])
     return ()
 
 
-def handle_not_sent(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+def handle_not_sent(attempt: Attempt, outcome: Answered) -> Sequence[Output]:
     """Handle a request that could not be made: the provider was not called."""
-    assert isinstance(outcome.result, ProviderError)  # noqa: S101 - for the type checker
-    _end(attempt, outcome.result, is_account_error=False)
+    assert isinstance(outcome.state, ProviderError)  # noqa: S101 - for the type checker
+    _end(attempt, outcome.state, is_account_error=False)
     return ()
 
 
-def handle_found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
+def handle_found(attempt: Attempt, outcome: Answered) -> Sequence[Output]:
     """Handle the outcome of looking up an unknown submission by our reference."""
     submission = attempt.submission
-    match outcome.result:
+    match outcome.state:
+        case Accepted() | Succeeded():
+            return handle_sent(attempt, outcome)
         case None:
             # The provider is certain that it never arrived, so it may be sent again.
             error = ProviderError(ErrorClass.UNAVAILABLE, "It never arrived.")
             _end(attempt, error, among=[SubmissionStatus.UNKNOWN])
-        case Accepted() as accepted:
-            _accept(attempt, accepted)
-        case Succeeded() as success:
-            return _succeed(attempt, success, outcome.files)
-        case ProviderError() as error:
+        case (ProviderError() as error) | Failed(error):
             logger.warning("Submission %s cannot be looked up: %s", submission.pk, error)
             patience = max(FIND_SECONDS, attempt.operation.deadlines.run)
             if submission.polls >= FIND_TRIES and submissions.age_seconds(submission) > patience:
@@ -96,7 +94,7 @@ def handle_found(attempt: Attempt, outcome: Sent) -> Sequence[Output]:
     return ()
 
 
-def handle_checked(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
+def handle_checked(attempt: Attempt, outcome: Answered) -> Sequence[Output]:
     """Handle the state of a submission."""
     match outcome.state:
         case Running() as running:
@@ -122,7 +120,7 @@ def handle_checked(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
     return ()
 
 
-def handle_last_check(attempt: Attempt, outcome: Checked) -> Sequence[Output]:
+def handle_last_check(attempt: Attempt, outcome: Answered) -> Sequence[Output]:
     """Handle the last check of an overdue submission: unless it has ended, it times out.
 
     A cancellation counts as a timeout too, for we asked for it.
@@ -227,7 +225,7 @@ def _accept(attempt: Attempt, accepted: Accepted) -> None:
             submissions.poll_later(submission.pk, seconds=0)  # cancelled: stop it at the provider
 
 
-def _succeed(attempt: Attempt, success: Succeeded, kept: Sequence[MediaFile]) -> Sequence[Output]:
+def _succeed(attempt: Attempt, success: Succeeded, kept: Sequence[Asset]) -> Sequence[Output]:
     """End the submission. Complete its job if the files are here, else return the outputs."""
     submission = attempt.submission
     with transaction.atomic():
@@ -346,7 +344,7 @@ def _complete(made: Sequence[Made]) -> None:
             one.attempt.job.owner_id,
             day=today,
             images_processed=len(one.files),
-            storage_bytes=sum(file.size for file in one.files),
+            storage_bytes=sum(asset.file_size_bytes or 0 for asset in one.files),
         )
         for one in made
     )
