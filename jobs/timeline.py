@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 
 from accounts.models import ActivityLog, CreditTransaction
 from jobs.models import Asset, Job, JobStatus
-from pixsim.core.cli.formats import format_duration
+from pixsim.core.formats import format_duration
 from providers import masking
 from providers.models import ProviderSubmission
 from providers.models.submissions import LIVE

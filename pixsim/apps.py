@@ -23,7 +23,7 @@ class PixsimConfig(AppConfig):
 
 
 def _need_services(**_: Any) -> None:
-    """A worker connects to its broker before it asks for any row, so it cannot wait for that."""
+    """Start the services before the worker connects to its broker."""
     from pixsim.embedded import client  # POSIX only, like the services
 
     client.need(*settings.EMBEDDED_SERVICES)

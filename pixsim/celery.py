@@ -1,6 +1,6 @@
 """The Celery application.
 
-Messages are doorbells only (see `jobs.queue`), so Celery's defaults serve: one queue, no beat.
+Messages only notify workers (see `jobs.queue`), so Celery's defaults suffice: one queue, no beat.
 """
 
 import os
@@ -12,5 +12,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 app = Celery("pixsim")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# By name: it may be imported only when the apps are loaded, which a worker has done by then.
+# By name, since it can be imported only after the apps are loaded, as they are in a worker.
 app.steps["worker"].add("jobs.queue.worker.bootstep:SweeperStep")

@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, then `.env`, then what PIXSIM_HOME keeps.
+"""Reads settings from the environment, then from `.env`, then from files in PIXSIM_HOME.
 
 Used by `pixsim.settings` alone, so nothing here may import Django's settings.
 """
@@ -38,7 +38,10 @@ def load_env_file(path: Path) -> None:
 
 
 def database_url_warning(path: Path) -> str:
-    """What to say if the environment and the file `path`, once read, name different databases."""
+    """Return a warning if the environment and the file `path` name different databases.
+
+    Call it after the file was read.
+    """
     ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
     if not (ours and theirs) or ours == theirs:
         return ""
@@ -49,27 +52,27 @@ def database_url_warning(path: Path) -> str:
 
 
 def database_url_origin(path: Path) -> str:
-    """Where DATABASE_URL came from, once the file `path` was read."""
+    """Return where DATABASE_URL came from. Call it after the file `path` was read."""
     ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
     return f"DATABASE_URL in {path if theirs and ours == theirs else 'the environment'}"
 
 
 def describe_url(url: str) -> str:
-    """The host and path of a URL, without user, password and query."""
+    """Return scheme, host and path of a URL, without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def database_from_url(url: str) -> dict[str, Any]:
-    """The settings of the PostgreSQL database that `url` names.
+    """Return the settings of the PostgreSQL database that `url` names.
 
-    Raises ImproperlyConfigured, which says nothing of the URL: a password that is not written as
-    URLs want it may be in any part of it.
+    Raise ImproperlyConfigured without quoting the URL: where a password is not escaped as URLs
+    demand, every part of the URL may contain it.
     """
     try:
         if urlsplit(url).scheme in ("postgres", "postgresql"):
             return environ.Env.db_url_config(url)
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         pass
     raise ImproperlyConfigured(
         "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name. "
@@ -78,7 +81,7 @@ def database_from_url(url: str) -> dict[str, Any]:
 
 
 def required(name: str, value: Any, *, hint: str) -> Any:
-    """`value`, refused when it is empty: production has no default for it."""
+    """Return `value`. Raise ImproperlyConfigured if it is empty: production has no default for it."""
     if not value:
         raise ImproperlyConfigured(
             f"{name} is not set, and DEBUG is off. {hint} Set it in the environment or in .env "
@@ -88,9 +91,9 @@ def required(name: str, value: Any, *, hint: str) -> Any:
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:
-    """The secret kept in the file `path` (mode 0600), made at first use.
+    """Return the secret in the file `path` (mode 0600); make the file if there is none.
 
-    Of two processes that make it at once one wins, and both use the winner's.
+    When two processes make it at once, both return the same secret.
     """
     try:
         if not path.exists():
@@ -114,20 +117,20 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
 
 
 def new_secret_key() -> str:
-    """A new value for SECRET_KEY."""
+    """Return a new value for SECRET_KEY."""
     return secrets.token_urlsafe(50)
 
 
 def new_credentials_key() -> str:
-    """A new Fernet key, as `cryptography.fernet.Fernet.generate_key` makes it."""
+    """Return a new Fernet key, as `cryptography.fernet.Fernet.generate_key` makes it."""
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
-    """Celery's transport options for a broker URL, which alone chooses the broker.
+    """Return Celery's transport options for a broker URL.
 
-    A broker that does not answer within `timeout` seconds is given up at once, since a doorbell
-    that cannot ring must not hold up a request; workers come back for ever by themselves.
+    Sending to a broker that does not answer within `timeout` seconds fails without a retry, so that
+    a notification never delays a request. Workers reconnect by themselves, without an end.
     """
     scheme = urlsplit(url).scheme
     if scheme == "filesystem":
@@ -142,7 +145,7 @@ def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
                 ) from error
         return {
             "data_folder_in": str(folders["data_folder_in"]),
-            # One folder for both directions: what a client sends is what a worker reads.
+            # Clients write to the folder from which workers read.
             "data_folder_out": str(folders["data_folder_in"]),
             "processed_folder": str(folders["processed_folder"]),
             "control_folder": str(folder / "control"),

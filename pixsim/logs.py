@@ -1,9 +1,9 @@
-"""How log lines look: one readable line, without secrets."""
+"""The format of log lines, without secrets."""
 
 import logging
 import re
 
-# scheme://user:password@host, and name=value or "name": "value" of what is secret by its name.
+# scheme://user:password@host, and name=value or "name": "value" where the name stands for a secret.
 _URL_PASSWORD = re.compile(
     r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s'\"]+(?=@)", re.IGNORECASE
 )
@@ -18,17 +18,17 @@ _AUTHORIZATION = re.compile(
 
 
 def redact(text: str) -> str:
-    """`text` with `***` for the passwords of URLs and the values of secret-looking names."""
+    """Return `text` with `***` for the passwords of URLs and the values of secret-looking names."""
     for pattern in (_URL_PASSWORD, _AUTHORIZATION, _NAMED_SECRET):
         text = pattern.sub(r"\g<before>***", text)
     return text
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record, its arguments and its traceback, and then hides the secrets in it.
+    """Formats a record with its arguments and traceback, then hides the secrets in the result.
 
-    Halves of surrogate pairs, which names of files may contain, are written out: no stream that
-    is UTF-8 takes them, and the line would be lost.
+    Halves of surrogate pairs, which file names may contain, are escaped: a UTF-8 stream refuses them,
+    and the line would be lost.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -29,8 +29,8 @@ _env_file = Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env")
 load_env_file(_env_file)
 env = environ.Env()
 
-# Django answers no foreign host while ALLOWED_HOSTS is empty, so a site that others can reach never
-# runs in debug mode because somebody forgot to turn it off.
+# While ALLOWED_HOSTS is empty, Django answers requests to this machine's own names only. So a site
+# that others can reach never runs in debug mode because somebody forgot to turn it off.
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 DEBUG = env.bool("DEBUG", default=not ALLOWED_HOSTS)
 
@@ -98,7 +98,7 @@ TEMPLATES = [
 
 DATABASE_URL = env.str("DATABASE_URL", default="")
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
-# The services of this machine that stand in for what no URL names: "postgres", "redis".
+# The embedded services used because no URL names another one: "postgres", "redis".
 EMBEDDED_SERVICES: list[str] = []
 EMBEDDED_IDLE_SECONDS = env.float("EMBEDDED_IDLE_SECONDS", default=60.0)
 if DEBUG and not (DATABASE_URL and CELERY_BROKER_URL):
@@ -122,21 +122,21 @@ if "postgres" in EMBEDDED_SERVICES:
     _database["ENGINE"] = "pixsim.embedded.backend"
 DATABASES = {
     "default": {
-        # Persistent connections do not fit ASGI, where requests wander between threads.
+        # Persistent connections do not fit ASGI, where each request may run in another thread.
         "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=0),
         "CONN_HEALTH_CHECKS": True,
         **_database,
         "OPTIONS": {
             "application_name": "pixsim",
             "connect_timeout": 10,
-            # What a frozen or cut off process has locked is let go: nobody waits for it for hours.
+            # Locks of a process that is frozen or cut off are freed after this time.
             "options": "-c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30"
             " -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
             **_database.get("OPTIONS", {}),
         },
     }
 }
-# `manage.py migrate` and `db upgrade`: how long a statement waits for a lock, and how often; and how
+# `manage.py migrate` and `db upgrade`: how long and how often a statement waits for a lock, and how
 # many rows a table may have for an operation that blocks it.
 SCHEMA_LOCK_TIMEOUT_SECONDS = env.float("SCHEMA_LOCK_TIMEOUT_SECONDS", default=2.0)
 SCHEMA_LOCK_TRIES = env.int("SCHEMA_LOCK_TRIES", default=8)
@@ -149,14 +149,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = broker_options(
 )
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A message is a doorbell; when it cannot be sent now, the sweeper finds the work within a second.
+# A message only notifies workers; if it cannot be sent, the sweeper finds the work within a second.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 AUTH_USER_MODEL = "auth.User"
-# The first makes all new hashes; whoever logs in with another one's gets a new hash.
+# The first makes all new hashes. A hash of another one is replaced when its user logs in.
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     "accounts.hashers.LegacyBcryptHasher",
@@ -175,7 +175,7 @@ LOGIN_URL = "admin:login"
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not DEBUG)
-# One hour, so that a mistake with certificates heals; raise it to a year once all is well.
+# One hour, so that a mistake with certificates has an end; raise it to a year when all works.
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0 if DEBUG else 3600)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=True)
 SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=True)

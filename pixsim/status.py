@@ -1,4 +1,4 @@
-"""The figures of the status page, from every layer, as plain data."""
+"""The figures of the status page, as plain data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MINUTES = 60
 # Upper bounds of the bars of processing times, in seconds.
 TIME_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
-# The latest items that finished: how many in which minute, and how long they took.
+# The latest items that ended: how many in each minute, and how long they took.
 COURSE = """
 WITH latest AS MATERIALIZED (
     SELECT status, floor(extract(epoch FROM now() - {finished}) / 60)::int AS minute,
@@ -37,7 +37,7 @@ SELECT 'time', width_bucket(seconds, %(bounds)s::float8[]),
 FROM latest WHERE seconds IS NOT NULL GROUP BY 2
 """
 
-# Keys grow with time, so the latest images are those with the highest.
+# The latest images have the highest keys.
 IMAGES_PER_MINUTE = """
 SELECT greatest(floor(extract(epoch FROM now() - retrieved_at) / 60)::int, 0) AS minute, count(*)
 FROM (SELECT retrieved_at FROM images ORDER BY id DESC LIMIT %(limit)s) latest
@@ -55,7 +55,7 @@ SELECT EXISTS (
 
 @dataclass(frozen=True)
 class Ended:
-    """How many items ended well and badly."""
+    """How many items ended, by status."""
 
     completed: int = 0
     failed: int = 0
@@ -63,7 +63,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Course:
-    """What finished within the last hour; of very much, the latest `status.SAMPLE_SIZE` items."""
+    """What ended within the last hour; of more than `status.SAMPLE_SIZE` items, the latest."""
 
     minutes: list[Ended]
     """By the minute, the oldest first."""
@@ -73,7 +73,7 @@ class Course:
 
 @dataclass(frozen=True)
 class AccountState:
-    """How many accounts of a provider are in a state; `cooling` counts those that rest now."""
+    """How many accounts of a provider have a status; `cooling` counts those with a cooldown."""
 
     provider_id: str
     status: str
@@ -91,7 +91,7 @@ class Figures:
 
 
 def figures() -> Figures:
-    """All figures of the moment; nothing in it scans a large table."""
+    """Return all figures of this moment. No query scans a large table."""
     return Figures(
         taken_at=timezone.now(),
         worker_runs=worker_runs(),
@@ -102,7 +102,7 @@ def figures() -> Figures:
 
 
 def worker_runs() -> bool:
-    """Whether some worker sweeps this database; without one nothing is worked on for long."""
+    """Return whether the sweeper of some worker runs on this database."""
     with connection.cursor() as cursor:
         cursor.execute(SWEEPER_RUNS, [sweeper.LOCK_KEY])
         return bool(cursor.fetchone()[0])
@@ -125,7 +125,7 @@ def course(kind: Kind) -> Course:
 
 
 def images_per_minute() -> list[int]:
-    """Images stored in each of the last MINUTES minutes, the oldest first."""
+    """Return how many images were stored in each of the last MINUTES minutes, the oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(IMAGES_PER_MINUTE, {"minutes": MINUTES, "limit": 100_000})
         return _by_minute(cursor.fetchall())

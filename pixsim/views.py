@@ -1,7 +1,6 @@
-"""The status page of the admin: what operators watch, as charts."""
+"""The status page of the admin: the figures for operators, as charts."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -14,7 +13,8 @@ from django.utils.safestring import SafeString
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.ops.status import Count, IndexUse, KindStatus, TableState
 from pixsim.core.admin.charts import Column, Row, bars, columns
-from pixsim.core.admin.display import badge, short_time, until
+from pixsim.core.admin.display import badge, until
+from pixsim.core.formats import format_duration, format_size
 from pixsim.core.priority import PRIORITIES
 from pixsim.status import MINUTES, TIME_BOUNDS, AccountState, Course, Ended, Figures, figures
 
@@ -22,7 +22,7 @@ OLD_SECONDS = 600.0
 """Ready work that waits for longer is shown as a problem."""
 MANY_FAILED_PERCENT = 10.0
 
-# State → colour and words, in the order of a chunk's life.
+# State → colour and text, in the order in which an item passes through them.
 STATES = {
     "ready": ("busy", "ready for a worker"),
     "waiting": ("quiet", "waits for its owner's window"),
@@ -35,7 +35,7 @@ ACCOUNT_TONES = {"active": "good", "exhausted": "warn", "rate_limited": "warn", 
 
 
 def status_page(request: HttpRequest) -> HttpResponse:
-    """For staff, through the admin site's own check."""
+    """Return the page. The URL configuration lets only staff see it."""
     context = {
         **admin.site.each_context(request),
         "title": "Status",
@@ -45,17 +45,17 @@ def status_page(request: HttpRequest) -> HttpResponse:
 
 
 def status_figures(request: HttpRequest) -> JsonResponse:
-    """The live part of the page."""
+    """Return the part of the page that is loaded again while the page is open."""
     html = render_to_string("admin/status_figures.html", page_context(figures()), request)
     return JsonResponse({"html": html, "live": True})
 
 
 def page_context(found: Figures) -> dict[str, Any]:
-    """What the template shows of the figures: words and drawings."""
+    """Return the figures as texts and charts, for the template."""
     return {
         "taken_at": found.taken_at,
         "worker_runs": found.worker_runs,
-        # Chunks are what most of the work is; discovery feeds them.
+        # Chunks come first: most of the work is theirs.
         "kinds": sorted(
             (_kind(one, course) for one, course in found.kinds),
             key=lambda kind: not kind["is_chunks"],
@@ -78,7 +78,7 @@ def _kind(one: KindStatus, course: Course) -> dict[str, Any]:
         ),
         "times": _times(course.times) if any(t.completed or t.failed for t in course.times) else "",
         "time_words": [
-            (words, _seconds(value))
+            (words, format_duration(value))
             for words, value in (
                 ("half took up to", recent.seconds_p50),
                 ("95 % up to", recent.seconds_p95),
@@ -115,7 +115,7 @@ def _tiles(one: KindStatus) -> list[dict[str, Any]]:
             "failed in the last hour",
             bad=failed is not None and failed >= MANY_FAILED_PERCENT,
         ),
-        _tile(_seconds(ages.ready), "oldest ready", bad=(ages.ready or 0) > OLD_SECONDS),
+        _tile(format_duration(ages.ready), "oldest ready", bad=(ages.ready or 0) > OLD_SECONDS),
         _tile(f"{one.stuck_count:,}", "stuck leases", bad=one.stuck_count > 0),
     ]
 
@@ -133,7 +133,7 @@ def _parts(ended: Ended) -> list[tuple[str, float]]:
 
 
 def _minutes(parts: Sequence[Sequence[tuple[str, float]]], what: str) -> SafeString:
-    """Columns of the last minutes, now at the right."""
+    """Return a column for each of the last minutes, the present one at the right."""
     items = []
     for place, one in enumerate(parts):
         ago = MINUTES - 1 - place
@@ -150,7 +150,7 @@ def _minutes(parts: Sequence[Sequence[tuple[str, float]]], what: str) -> SafeStr
 
 
 def _times(times: Sequence[Ended]) -> SafeString:
-    labels = [*map(_seconds, TIME_BOUNDS), "longer"]
+    labels = [*map(format_duration, TIME_BOUNDS), "longer"]
     items = [
         Column(
             _parts(ended),
@@ -172,13 +172,13 @@ def _depth(one: KindStatus) -> SafeString:
 
 
 def _ages(one: KindStatus) -> SafeString | str:
-    """How long the oldest ready item of each priority waits, the most urgent first."""
+    """Return how long the oldest ready item of each priority has waited, the most urgent first."""
     ages = one.ages.ready_by_priority
     rows = [
         Row(
             f"priority {priority}",
             max(ages[priority], 0),
-            _seconds(ages[priority]),
+            format_duration(ages[priority]),
             "bad" if ages[priority] > OLD_SECONDS else "busy",
         )
         for priority in PRIORITIES
@@ -189,14 +189,16 @@ def _ages(one: KindStatus) -> SafeString | str:
             Row(
                 "waiting for a window",
                 one.ages.waiting,
-                _seconds(one.ages.waiting),
+                format_duration(one.ages.waiting),
                 "quiet",
                 "1 owner" if one.waiting_owners == 1 else f"{one.waiting_owners} owners",
             )
         )
     if one.ages.processing is not None:
         rows.append(
-            Row("longest attempt", one.ages.processing, _seconds(one.ages.processing), "good")
+            Row(
+                "longest attempt", one.ages.processing, format_duration(one.ages.processing), "good"
+            )
         )
     return bars(rows) if rows else ""
 
@@ -220,7 +222,7 @@ def _indexes(indexes: Sequence[IndexUse]) -> SafeString:
                 index.scans,
                 f"{index.scans:,} scans" if index.scans else "unused",
                 "busy" if index.scans else "off",
-                _size(index.bytes),
+                format_size(index.bytes),
             )
             for index in indexes
         ]
@@ -230,12 +232,13 @@ def _indexes(indexes: Sequence[IndexUse]) -> SafeString:
 def _table(table: TableState | None) -> str:
     if table is None:
         return ""
-    vacuumed = (
-        f"{short_time(timezone.now() - table.vacuumed_at)} ago" if table.vacuumed_at else "never"
-    )
+    vacuumed = "never"
+    if table.vacuumed_at:
+        ago = (timezone.now() - table.vacuumed_at).total_seconds()
+        vacuumed = f"{format_duration(int(ago))} ago"
     return (
-        f"{table.live_rows:,} live rows, {table.dead_rows:,} dead; {_size(table.table_bytes)}, and "
-        f"{_size(table.index_bytes)} of indexes; vacuumed {vacuumed}"
+        f"{table.live_rows:,} live rows, {table.dead_rows:,} dead; {format_size(table.table_bytes)}, and "
+        f"{format_size(table.index_bytes)} of indexes; vacuumed {vacuumed}"
     )
 
 
@@ -253,22 +256,3 @@ def _accounts(states: Sequence[AccountState]) -> list[dict[str, Any]]:
 
 def _minute_words(minutes: int) -> str:
     return "minute" if minutes == 1 else "hour" if minutes == 60 else f"{minutes} minutes"
-
-
-def _seconds(value: float | None) -> str:
-    """A duration in words, down to the millisecond."""
-    if value is None:
-        return "-"
-    if value < 0.0995:
-        return f"{max(value, 0) * 1000:.0f} ms"
-    if value < 9.95:
-        return f"{value:.1f}".removesuffix(".0") + " s"
-    return short_time(timedelta(seconds=min(value, 3e9)))
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:,.0f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

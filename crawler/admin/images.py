@@ -21,6 +21,7 @@ from pixsim.core import blobs
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.blobs.keys import is_key
+from pixsim.core.formats import format_size
 
 SIDES = {"small": 160, "large": 640}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -105,8 +106,8 @@ class ImageAdmin(KeysetAdmin, RecordAdmin):
 
     @admin.display(description="size")
     def size(self, image: Image) -> str:
-        kilobytes = f"{image.file_size / 1000:,.0f} kB" if image.file_size is not None else ""
-        return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {kilobytes}"
+        size = "" if image.file_size is None else format_size(image.file_size)
+        return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {size}"
 
     @admin.display(description="resembles")
     def resembles(self, image: Image) -> SafeString | str:

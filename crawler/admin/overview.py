@@ -1,6 +1,5 @@
 """What the page of a crawl job shows of it, live: figures, outcomes, chunks, latest images."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.urls import reverse
@@ -14,7 +13,8 @@ from crawler.models import CrawlJob, JobStatus, Outcome
 from crawler.sources import title_of
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
-from pixsim.core.admin.display import age, badge, bar, short_time, shortened, tone_of
+from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
+from pixsim.core.formats import format_duration
 
 STRIP_LIMIT = 1000
 """Jobs of more chunks have a bar of their counts instead of a cell for each."""
@@ -83,12 +83,11 @@ def _facts(job: CrawlJob) -> list[tuple[str, Any]]:
     ended = job.completed_at or timezone.now()
     seconds = max((ended - job.started_at).total_seconds(), 0.001)
     rate = job.valid_images / seconds
-    facts.append(("Took" if job.completed_at else "Runs for", short_time(ended - job.started_at)))
+    facts.append(("Took" if job.completed_at else "Runs for", format_duration(seconds)))
     facts.append(("Rate", f"{rate:,.1f} images/s"))
     if job.status == JobStatus.RUNNING and rate > 0:
-        # At most a century: beyond that the figure means nothing and overflows.
-        left = min((job.max_images - job.valid_images) / rate, 3e9)
-        facts.append(("Left", f"about {short_time(timedelta(seconds=left))}"))
+        left = (job.max_images - job.valid_images) / rate
+        facts.append(("Left", f"about {format_duration(left)}"))
     return facts
 
 

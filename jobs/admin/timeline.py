@@ -18,7 +18,7 @@ from jobs.admin.assets import player
 from jobs.generation import wait_reason
 from jobs.models import Asset, Job, JobStatus
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
-from pixsim.core.cli.formats import format_duration
+from pixsim.core.formats import format_duration
 from providers import masking
 from providers.models import ProviderSubmission
 from providers.models.submissions import LIVE

@@ -4,9 +4,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from pixsim.core.cli.formats import format_duration, format_size
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.formats import format_duration, format_size
 
 
 class MediaType(models.TextChoices):

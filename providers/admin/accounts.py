@@ -18,6 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from pixsim.core.admin.display import age, badge, shortened, tone_of
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.crypto import CredentialsUnreadable
+from pixsim.core.formats import format_duration
 from providers import services, slots
 from providers.adapters import UnknownProvider
 from providers.adapters.errors import ProviderError
@@ -206,7 +207,7 @@ class ProviderAccountAdmin(LivePageAdmin):
                     "row": one,
                     "state": badge(one.get_status_display(), tone_of(one.status)),
                     "age": age(one.submitted_at),
-                    "took": status.seconds(
+                    "took": format_duration(
                         None if one.duration_ms is None else one.duration_ms / 1000
                     ),
                     "error": shortened(one.error_message, 100),

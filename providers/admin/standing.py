@@ -6,7 +6,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from pixsim.core.admin.display import badge, bar, short_time, tone_of
+from pixsim.core.admin.display import badge, bar, tone_of
+from pixsim.core.formats import format_duration
 from providers.models import AccountStatus, ProviderAccount
 from providers.slots import Standing
 
@@ -55,7 +56,9 @@ def cooldown_of(account: ProviderAccount) -> SafeString | str:
     if not is_cooling(account) or account.cooldown_until is None:
         return "-"
     left = account.cooldown_until - timezone.now()
-    return format_html('<span class="px-nowrap">{} left</span>', short_time(left))
+    return format_html(
+        '<span class="px-nowrap">{} left</span>', format_duration(int(left.total_seconds()))
+    )
 
 
 def credits_of(standing: Standing) -> SafeString | str:

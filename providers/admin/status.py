@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
@@ -17,7 +16,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from pixsim.core.admin.charts import Column, Row, bars, columns
-from pixsim.core.admin.display import short_time
+from pixsim.core.formats import format_duration
 from providers.adapters.errors import ErrorClass
 from providers.admin.figures import MINUTES, TIME_BOUNDS, Endings, ProviderFigures, figures
 from providers.admin.standing import cooldown_of, health_bar, slot_bar, state_of
@@ -55,17 +54,6 @@ def figures_only(owner: ModelAdmin, request: HttpRequest) -> JsonResponse:
     context = _checked(owner, request)
     html = render_to_string("admin/providers/status_figures.html", context, request)
     return JsonResponse({"html": html, "live": True})
-
-
-def seconds(value: float | None) -> str:
-    """Return a duration for people, down to the millisecond."""
-    if value is None:
-        return "-"
-    if value < 0.0995:
-        return f"{max(value, 0) * 1000:.0f} ms"
-    if value < 9.95:
-        return f"{value:.1f}".removesuffix(".0") + " s"
-    return short_time(timedelta(seconds=min(value, 3e9)))
 
 
 def _checked(owner: ModelAdmin, request: HttpRequest) -> dict[str, Any]:
@@ -124,8 +112,8 @@ def _tiles(one: ProviderFigures) -> list[dict[str, Any]]:
         _tile(f"{last / 5:,.1f}", "ended per minute"),
         _tile(f"{succeeded / total:.1%}" if total else "-", "succeeded"),
         _tile(f"{failed:.1%}" if total else "-", "failed there", bad=failed >= MANY_FAILED),
-        _tile(seconds(one.seconds[0] if one.seconds else None), "half take up to"),
-        _tile(seconds(one.seconds[1] if one.seconds else None), "95 % take up to"),
+        _tile(format_duration(one.seconds[0] if one.seconds else None), "half take up to"),
+        _tile(format_duration(one.seconds[1] if one.seconds else None), "95 % take up to"),
         _tile(
             f"{open_accounts:,} / {len(one.accounts):,}",
             "accounts active",
@@ -151,7 +139,7 @@ def _minutes(minutes: Sequence[Endings]) -> SafeString:
 def _times(times: Sequence[Endings]) -> SafeString | str:
     if not any(one.total for one in times):
         return ""
-    labels = [*map(seconds, TIME_BOUNDS), "longer"]
+    labels = [*map(format_duration, TIME_BOUNDS), "longer"]
     return columns(
         [
             Column(_parts(one), title=f"up to {label}: {_words(one)}", label=label)
@@ -164,7 +152,7 @@ def _times(times: Sequence[Endings]) -> SafeString | str:
 def _time_words(one: ProviderFigures) -> list[tuple[str, str]]:
     pairs = [("result", one.seconds), ("taken by the provider", one.accept_seconds)]
     return [
-        (words, f"half within {seconds(pair[0])}, 95 % within {seconds(pair[1])}")
+        (words, f"half within {format_duration(pair[0])}, 95 % within {format_duration(pair[1])}")
         for words, pair in pairs
         if pair is not None
     ]

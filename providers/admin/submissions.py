@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 from accounts.admin import RecordAdmin
 from pixsim.core.admin.display import age, badge, shortened, tone_of, until
 from pixsim.core.admin.paging import KeysetAdmin
+from pixsim.core.formats import format_duration
 from providers import masking
 from providers.admin.filters import ProviderFilter
-from providers.admin.status import seconds
 from providers.models import ProviderSubmission
 from providers.models.submissions import LIVE
 
@@ -96,7 +96,7 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
     def took(self, submission: ProviderSubmission) -> str:
         if submission.duration_ms is None:
             return "under way" if submission.reference and submission.status in LIVE else "-"
-        return seconds(submission.duration_ms / 1000)
+        return format_duration(submission.duration_ms / 1000)
 
     @admin.display(description="error")
     def error(self, submission: ProviderSubmission) -> SafeString | str:

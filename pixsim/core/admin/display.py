@@ -1,4 +1,4 @@
-"""Small pieces of admin pages: badges, bars, ages. Colours are classes of pixsim/admin.css."""
+"""Small parts of admin pages: badges, bars, ages. Colours are classes of pixsim/admin.css."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,7 +7,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-# State of a job, a chunk, an account or a submission → how it looks.
+from pixsim.core.formats import format_duration
+
+# State of a job, a chunk, an account or a submission → colour.
 TONES = {
     "pending": "quiet",
     "processing": "busy",
@@ -35,12 +37,12 @@ def tone_of(state: str) -> str:
 
 
 def badge(text: str, tone: str = "") -> SafeString:
-    """A word in a coloured pill; without `tone` the colour is that of the state it names."""
+    """Return a word on a coloured ground; without `tone`, the colour of the state that it names."""
     return format_html('<span class="px-badge px-{}">{}</span>', tone or tone_of(text), text)
 
 
 def bar(parts: Sequence[tuple[str, float]], *, label: str) -> SafeString:
-    """A bar filled with `parts`, (tone, share from 0 to 1) from the left, and what it says."""
+    """Return a bar filled from the left with `parts`: (tone, share from 0 to 1)."""
     pieces, left = [], 0.0
     for tone, share in parts:
         width = max(0.0, min(share, 1.0 - left))
@@ -54,46 +56,32 @@ def bar(parts: Sequence[tuple[str, float]], *, label: str) -> SafeString:
     )
 
 
-def short_time(length: timedelta) -> str:
-    """About how long, in one unit or two: "8 s", "3 min", "5 h 20 min", "12 d"."""
-    seconds = max(0, int(length.total_seconds()))
-    if seconds < 120:
-        return f"{seconds} s"
-    minutes = seconds // 60
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 10:
-        return f"{hours} h {minutes} min"
-    if hours < 48:
-        return f"{hours} h"
-    return f"{hours // 24} d"
-
-
 def age(since: datetime | None) -> SafeString | str:
-    """How long ago, with the exact time to hover over."""
-    if since is None:
-        return "-"
-    return _timed(since, short_time(timezone.now() - since))
+    """Return how long ago `since` is; the exact time is shown when hovered."""
+    return "-" if since is None else _timed(since, _whole(timezone.now() - since))
 
 
 def until(moment: datetime | None) -> SafeString | str:
-    """How long until a moment, or how long it is over; with the exact time to hover over."""
+    """Return how long it is until `moment` or since then; the exact time is shown when hovered."""
     if moment is None:
         return "-"
     ahead = moment - timezone.now()
     if ahead >= timedelta(0):
-        return _timed(moment, f"in {short_time(ahead)}")
-    return _timed(moment, f"over for {short_time(-ahead)}", "px-bad-text")
+        return _timed(moment, f"in {_whole(ahead)}")
+    return _timed(moment, f"over for {_whole(-ahead)}", "px-bad-text")
 
 
 def shortened(text: str | None, length: int = 80) -> SafeString | str:
-    """The beginning of a text, all of it to hover over."""
+    """Return the beginning of a text; the whole text is shown when hovered."""
     if not text:
         return ""
     if len(text) <= length:
         return text
     return format_html('<span title="{}">{}…</span>', text[:2000], text[:length].rstrip())
+
+
+def _whole(length: timedelta) -> str:
+    return format_duration(int(length.total_seconds()))
 
 
 def _timed(moment: datetime, words: str, css: str = "") -> SafeString:

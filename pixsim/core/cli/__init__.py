@@ -9,7 +9,7 @@ from pixsim.core.cli.command import (
     positive_seconds,
     split_pair,
 )
-from pixsim.core.cli.formats import first_line, format_duration, format_size
+from pixsim.core.formats import first_line, format_duration, format_size
 
 __all__ = [
     "Command",

@@ -12,7 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
-from pixsim.core.cli.formats import first_line
+from pixsim.core.formats import first_line
 
 
 class ExitCode(IntEnum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from django.core.management.base import OutputWrapper
 from django.db import InterfaceError, OperationalError, connection
 
-from pixsim.core.cli.formats import first_line
+from pixsim.core.formats import first_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
