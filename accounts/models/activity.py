@@ -5,18 +5,17 @@ from django.db.models import Q
 
 from accounts.models.profiles import Profile
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
 class ActivityLog(models.Model):
     """One line of the log. Append-only; written by `accounts.activity.record`."""
 
-    user = models.ForeignKey(
+    user = NamedForeignKey(
         Profile,
+        models.SET_NULL,
         null=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
         related_name="activity",
         help_text="Who did it. Empty: the system, or a profile that is gone.",
     )

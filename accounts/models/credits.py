@@ -9,6 +9,7 @@ from django.db.models import F, Q
 
 from accounts.models.profiles import Profile
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -18,13 +19,7 @@ class CreditAccount(models.Model):
     id = models.UUIDField(
         primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
     )
-    user = models.ForeignKey(
-        Profile,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="credit_accounts",
-    )
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="credit_accounts")
     current_balance = models.IntegerField(db_default=0)
     monthly_usage = models.IntegerField(db_default=0)
     average_daily_usage = models.DecimalField(
@@ -88,20 +83,8 @@ class CreditTransaction(models.Model):
     id = models.UUIDField(
         primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
     )
-    account = models.ForeignKey(
-        CreditAccount,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="transactions",
-    )
-    user = models.ForeignKey(
-        Profile,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="credit_transactions",
-    )
+    account = NamedForeignKey(CreditAccount, models.CASCADE, related_name="transactions")
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="credit_transactions")
     type = models.CharField(max_length=20, choices=TransactionType)
     description = models.TextField()
     amount = models.IntegerField(help_text="Credits; negative when they were spent.")
@@ -114,13 +97,11 @@ class CreditTransaction(models.Model):
     reference = models.CharField(
         max_length=100, null=True, blank=True, help_text="What it is for; booked once."
     )
-    settles = models.ForeignKey(
+    settles = NamedForeignKey(
         "self",
+        models.RESTRICT,
         null=True,
         blank=True,
-        on_delete=models.RESTRICT,
-        db_constraint=False,
-        db_index=False,  # the unique constraint has one
         related_name="settlements",
         help_text="The hold that this line ends; a hold ends once.",
     )

@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from accounts.models.profiles import Profile
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -23,13 +24,7 @@ class ApiKey(models.Model):
     id = models.UUIDField(
         primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
     )
-    user = models.ForeignKey(
-        Profile,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="api_keys",
-    )
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=200)
     key_hash = models.CharField(max_length=255, editable=False)
     key_prefix = models.CharField(max_length=20)

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 
 from accounts.models.profiles import Profile
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -30,13 +31,7 @@ class NotificationCategory(models.TextChoices):
 class Notification(models.Model):
     """One message to one person."""
 
-    user = models.ForeignKey(
-        Profile,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="notifications",
-    )
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="notifications")
     title = models.CharField(max_length=255)
     message = models.TextField()
     type = models.CharField(max_length=50, choices=NotificationType)
@@ -93,13 +88,7 @@ class NotificationPreferences(models.Model):
     id = models.UUIDField(
         primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
     )
-    user = models.ForeignKey(
-        Profile,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="notification_preferences",
-    )
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="notification_preferences")
     email_enabled = models.BooleanField(db_default=True)
     push_enabled = models.BooleanField(db_default=False)
     sms_enabled = models.BooleanField(db_default=False)

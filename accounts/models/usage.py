@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from accounts.models.profiles import Profile
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 _USED = (
@@ -35,13 +36,7 @@ class UsageMetrics(models.Model):
     id = models.UUIDField(
         primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
     )
-    user = models.ForeignKey(
-        Profile,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="usage_metrics",
-    )
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="usage_metrics")
     metric_date = models.DateField()
     images_processed = models.IntegerField(db_default=0)
     images_limit = models.IntegerField(db_default=10000)

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 MAX_TRIES = 3
@@ -45,19 +46,11 @@ class Candidate(models.Model):
     """Open: no outcome, no chunk. In flight: a chunk holds it. Closed: it has an outcome."""
 
     id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(
-        "crawler.CrawlJob",
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="candidates",
-    )
-    chunk = models.ForeignKey(
+    job = NamedForeignKey("crawler.CrawlJob", models.CASCADE, related_name="candidates")
+    chunk = NamedForeignKey(
         "crawler.JobChunk",
+        models.SET_NULL,
         null=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
         related_name="candidates",
         help_text="The chunk that holds it, or that closed it.",
     )

@@ -11,6 +11,7 @@ from jobs.queue.items import (
     queue_indexes,
     work_constraints,
 )
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 MAX_SIZE = 100_000
@@ -28,13 +29,7 @@ class JobChunkQuerySet(WorkItemQuerySet):
 class JobChunk(WorkItem):
     """One slice of a crawl job: fill image indices [start, end) of that job."""
 
-    job = models.ForeignKey(
-        "crawler.CrawlJob",
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="chunks",
-    )
+    job = NamedForeignKey("crawler.CrawlJob", models.CASCADE, related_name="chunks")
     chunk_index = models.IntegerField()
     image_range = models.JSONField(help_text='{"start": s, "end": e}: indices s to e-1.')
 

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -33,13 +34,7 @@ class Image(models.Model):
     and linked to what it resembles, and holds no index.
     """
 
-    crawl_job = models.ForeignKey(
-        "crawler.CrawlJob",
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="images",
-    )
+    crawl_job = NamedForeignKey("crawler.CrawlJob", models.CASCADE, related_name="images")
     original_url = models.TextField()
     filename = models.CharField(max_length=255)
     storage_url = models.TextField(null=True, blank=True, help_text="Key in the blob storage.")
@@ -48,28 +43,15 @@ class Image(models.Model):
     file_size = models.BigIntegerField(null=True, blank=True)
     format = models.CharField(max_length=10, null=True, blank=True)
     # Ours from here on.
-    chunk = models.ForeignKey(
-        "crawler.JobChunk",
-        null=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="images",
-    )
+    chunk = NamedForeignKey("crawler.JobChunk", models.SET_NULL, null=True, related_name="images")
     image_index = models.IntegerField(null=True)
     label = models.CharField(max_length=100, db_default="")
     sha256 = models.CharField(max_length=64, null=True)
     phash = models.BigIntegerField(
         null=True, help_text="64-bit perceptual hash, as signed integer."
     )
-    near_duplicate_of = models.ForeignKey(
-        "self",
-        null=True,
-        blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="near_duplicates",
+    near_duplicate_of = NamedForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="near_duplicates"
     )
     provenance = models.JSONField(
         null=True,

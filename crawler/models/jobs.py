@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from jobs.queue.items import priority_constraint
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 
@@ -44,13 +45,7 @@ class CrawlJob(models.Model):
     `valid_images` distinct images stored in an index, `active_chunks` chunks not yet finished.
     """
 
-    project = models.ForeignKey(
-        "crawler.Project",
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="crawl_jobs",
-    )
+    project = NamedForeignKey("crawler.Project", models.CASCADE, related_name="crawl_jobs")
     name = models.CharField(max_length=100)
     keywords = models.JSONField(default=list, blank=True, help_text="Class labels.")
     max_images = models.IntegerField()

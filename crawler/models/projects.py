@@ -3,20 +3,19 @@
 from django.db import models
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
 class Project(models.Model):
     name = models.CharField(max_length=100)
     description = models.TextField(null=True, blank=True)
-    owner = models.ForeignKey(
+    owner = NamedForeignKey(
         "accounts.Profile",
+        models.CASCADE,
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
         db_column="user_id",
-        db_constraint=False,
-        db_index=False,
         related_name="projects",
         help_text="Empty: the system itself.",
     )

@@ -3,6 +3,7 @@
 from django.db import models
 
 from jobs.queue.items import WorkItem, queue_constraints, queue_indexes, work_constraints
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -14,13 +15,7 @@ class CrawlSource(WorkItem):
     row back held, until chunks run low.
     """
 
-    job = models.ForeignKey(
-        "crawler.CrawlJob",
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="sources",
-    )
+    job = NamedForeignKey("crawler.CrawlJob", models.CASCADE, related_name="sources")
     kind = models.CharField(max_length=20, help_text="A folder's name in crawler/sources.")
     location = models.TextField(help_text="A path or URL.")
     label = models.CharField(

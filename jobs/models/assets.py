@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 from pixsim.core.formats import format_duration, format_size
 
@@ -37,25 +38,13 @@ class SyncStatus(models.TextChoices):
 class Asset(models.Model):
     """A media file: what it is, whose, where it is kept, and where it came from."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
-        related_name="assets",
-    )
+    user = NamedForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="assets")
     sha256 = models.CharField(max_length=64, null=True, blank=True)
     media_type = models.CharField(max_length=20, choices=MediaType)
     provider_id = models.CharField(max_length=64)
     provider_asset_id = models.CharField(max_length=128)
-    provider_account = models.ForeignKey(
-        "providers.ProviderAccount",
-        null=True,
-        blank=True,
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
-        related_name="assets",
+    provider_account = NamedForeignKey(
+        "providers.ProviderAccount", models.PROTECT, null=True, blank=True, related_name="assets"
     )
     provider_uploads = models.JSONField(
         null=True, blank=True, help_text="The file's id at other providers, by provider."
@@ -91,14 +80,8 @@ class Asset(models.Model):
     sync_status = models.CharField(
         max_length=20, choices=SyncStatus, db_default=SyncStatus.REMOTE.value
     )
-    source_job = models.ForeignKey(
-        "jobs.Job",
-        null=True,
-        blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="made_assets",
+    source_job = NamedForeignKey(
+        "jobs.Job", models.SET_NULL, null=True, blank=True, related_name="made_assets"
     )
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
     downloaded_at = models.DateTimeField(null=True, blank=True)

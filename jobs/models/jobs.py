@@ -6,6 +6,7 @@ from django.db.models import Q, Value
 
 from jobs.queue.items import WorkItem, priority_constraint, queue_constraints, queue_indexes
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 
@@ -44,58 +45,36 @@ class Job(WorkItem):
     """
 
     finished_at = None
-    owner = models.ForeignKey(
+    owner = NamedForeignKey(
         "accounts.Profile",
+        models.SET_NULL,
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,  # the window and waiting indexes begin with it
         related_name="+",
         help_text="Whose window counts: the user's profile. Empty: the system itself.",
     )
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
-        related_name="jobs",
-    )
+    user = NamedForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
     operation_type = models.CharField(max_length=32, choices=OperationType)
     provider_id = models.CharField(max_length=50)
-    workspace = models.ForeignKey(
-        "jobs.Workspace",
-        null=True,
-        blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="jobs",
+    workspace = NamedForeignKey(
+        "jobs.Workspace", models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
     name = models.CharField(max_length=255, null=True, blank=True)
     description = models.CharField(null=True, blank=True)
     priority = models.IntegerField(db_default=DEFAULT_PRIORITY, help_text=PRIORITY_HELP)
     scheduled_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")
-    parent_job = models.ForeignKey(
-        "self",
-        null=True,
-        blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="children",
+    parent_job = NamedForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="children"
     )
     status = models.CharField(max_length=20, choices=JobStatus, db_default=JobStatus.PENDING.value)
     error_message = models.CharField(null=True, blank=True)
     retry_count = models.IntegerField(db_default=0)
-    asset = models.ForeignKey(
+    asset = NamedForeignKey(
         "jobs.Asset",
+        models.SET_NULL,
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
         related_name="+",
         help_text="What it made.",
     )

@@ -4,29 +4,18 @@ from django.conf import settings
 from django.db import models
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
 class Workspace(models.Model):
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
-        related_name="workspaces",
-    )
+    user = NamedForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="workspaces")
     name = models.CharField(max_length=255)
     description = models.CharField(null=True, blank=True)
     color = models.CharField(max_length=7, null=True, blank=True)
     icon = models.CharField(max_length=50, null=True, blank=True)
-    parent_workspace = models.ForeignKey(
-        "self",
-        null=True,
-        blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="children",
+    parent_workspace = NamedForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="children"
     )
     tags = models.JSONField(null=True, blank=True)
     is_archived = models.BooleanField(db_default=False)

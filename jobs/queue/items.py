@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 from pixsim.core.priority import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
@@ -49,13 +50,11 @@ class WorkItem(models.Model):
 
     status = models.CharField(max_length=20, choices=Status, db_default=Status.PENDING.value)
     priority = models.IntegerField(db_default=DEFAULT_PRIORITY, help_text=PRIORITY_HELP)
-    owner = models.ForeignKey(
+    owner = NamedForeignKey(
         "accounts.Profile",
+        models.CASCADE,
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
-        db_constraint=False,  # the constraint is named and cascades in the database: a migration adds it
-        db_index=False,  # the window and waiting indexes begin with it
         related_name="+",
         help_text="Whose window counts. Empty: the system itself, without a window.",
     )

@@ -193,7 +193,7 @@ class Migration(migrations.Migration):
             name="deadline_at",
             field=models.DateTimeField(
                 blank=True,
-                help_text="After this time the provider is asked once more only.",
+                help_text="After this time the provider is asked only once more.",
                 null=True,
             ),
         ),
@@ -227,7 +227,7 @@ class Migration(migrations.Migration):
             name="next_poll_at",
             field=models.DateTimeField(
                 blank=True,
-                help_text="When it is looked after next. Empty: nothing is left to do.",
+                help_text="When it is processed next. Empty: nothing is left to do.",
                 null=True,
             ),
         ),
@@ -258,7 +258,7 @@ class Migration(migrations.Migration):
             name="reference",
             field=models.CharField(
                 blank=True,
-                help_text="Ours, sent along where there is a place.",
+                help_text="Our id of it, sent to the provider.",
                 max_length=40,
                 null=True,
             ),
@@ -268,7 +268,7 @@ class Migration(migrations.Migration):
             name="cost",
             field=models.FloatField(
                 blank=True,
-                help_text="In the provider's credits. Empty: it did not say.",
+                help_text="In the provider's credits. Empty: not reported.",
                 null=True,
             ),
         ),
@@ -277,7 +277,7 @@ class Migration(migrations.Migration):
             name="fetches",
             field=models.IntegerField(
                 db_default=0,
-                help_text="How often somebody came back for its files.",
+                help_text="How often fetching its files was tried again.",
             ),
         ),
         migrations.CreateModel(
@@ -288,7 +288,7 @@ class Migration(migrations.Migration):
                 (
                     "event_id",
                     models.CharField(
-                        help_text="The provider's, same when sent again.", max_length=200
+                        help_text="The provider's id, same when sent again.", max_length=200
                     ),
                 ),
                 (

@@ -6,6 +6,7 @@ from django.db.models import F, Q
 
 from pixsim.core.crypto import EncryptedJSONField, EncryptedTextField
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -24,13 +25,11 @@ class ProviderAccount(models.Model):
     account with submissions cannot be deleted, only disabled, because they refer to it.
     """
 
-    user = models.ForeignKey(
+    user = NamedForeignKey(
         settings.AUTH_USER_MODEL,
+        models.PROTECT,
         null=True,
         blank=True,
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
         related_name="provider_accounts",
         help_text="Whose account it is. Empty: the system's.",
     )
@@ -122,13 +121,7 @@ class ProviderAccount(models.Model):
 class ProviderCredit(models.Model):
     """The amount of one type of credit that an account has."""
 
-    account = models.ForeignKey(
-        ProviderAccount,
-        on_delete=models.CASCADE,
-        db_constraint=False,
-        db_index=False,
-        related_name="credits",
-    )
+    account = NamedForeignKey(ProviderAccount, models.CASCADE, related_name="credits")
     credit_type = models.CharField(max_length=50)
     amount = models.IntegerField(default=0, db_default=0)
     updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 from providers.models.accounts import ProviderAccount
 
@@ -45,26 +46,14 @@ class ProviderSubmission(models.Model):
     live it is the slot. Rows without a `reference` are from an older system and occupy no slot.
     """
 
-    job = models.ForeignKey(
-        "jobs.Job",
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
-        related_name="submissions",
-    )
+    job = NamedForeignKey("jobs.Job", models.PROTECT, related_name="submissions")
     provider_id = models.CharField(max_length=50)
     payload = models.JSONField(null=True, blank=True)
     response = models.JSONField(null=True, blank=True)
     provider_job_id = models.CharField(max_length=200, null=True, blank=True)
     retry_attempt = models.IntegerField(db_default=0, help_text="0 is the first attempt.")
-    previous_submission = models.ForeignKey(
-        "self",
-        null=True,
-        blank=True,
-        on_delete=models.SET_NULL,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
+    previous_submission = NamedForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="+"
     )
     submitted_at = models.DateTimeField(db_default=TransactionNow())
     responded_at = models.DateTimeField(null=True, blank=True)
@@ -72,13 +61,7 @@ class ProviderSubmission(models.Model):
     status = models.CharField(
         max_length=20, choices=SubmissionStatus, db_default=SubmissionStatus.PENDING.value
     )
-    account = models.ForeignKey(
-        ProviderAccount,
-        on_delete=models.PROTECT,
-        db_constraint=False,
-        db_index=False,
-        related_name="submissions",
-    )
+    account = NamedForeignKey(ProviderAccount, models.PROTECT, related_name="submissions")
     account_source = models.CharField(
         max_length=20, choices=AccountSource, db_default=AccountSource.RECORDED.value
     )
