@@ -1,19 +1,16 @@
-"""What the crawler refuses, and why. Messages are for the person who asked for the crawl."""
+"""The crawler's errors. Messages are for the person who asked for the crawl."""
 
 
 class CrawlError(Exception):
-    """Anything the crawler refuses or cannot do."""
+    """Base of the crawler's errors."""
 
 
 class BadUrl(CrawlError, ValueError):
-    """An address that cannot be fetched as it is written. The message says what is wrong."""
+    """An address that cannot be fetched as it is written."""
 
 
-class SourceRefused(CrawlError):
-    """A source that cannot be read as it was asked for. Trying again does not help.
-
-    `field` names what to correct: "kind", "location" or "options.<name>".
-    """
+class FieldRefused(CrawlError):
+    """A value that cannot be accepted; `field` names what to correct."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(field, message)
@@ -24,11 +21,22 @@ class SourceRefused(CrawlError):
         return f"{self.field}: {self.message}"
 
 
-class SourceUnavailable(CrawlError):
-    """A source that does not answer now. The same read may succeed later.
+class SourceRefused(FieldRefused):
+    """A source that cannot be read as it was asked for. Reading it again does not help.
 
-    `retry_after` is the wait in seconds that the other side asked for, null if it named none.
-    `is_pause`: the source is well, and only wants that pause between two requests.
+    `field` is "kind", "location" or "options.<name>".
+    """
+
+
+class JobRefused(FieldRefused):
+    """A crawl job that cannot be accepted as it was asked for."""
+
+
+class SourceUnavailable(CrawlError):
+    """A source that does not answer now. Reading it again may succeed.
+
+    `retry_after` is the wait in seconds that the server asked for, None if it named none.
+    `is_pause`: the source answers, and only asks for this pause between two requests.
     """
 
     def __init__(
@@ -39,17 +47,5 @@ class SourceUnavailable(CrawlError):
         self.is_pause = is_pause
 
 
-class JobRefused(CrawlError):
-    """A crawl job that cannot be as it was asked for; `field` names what to correct."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(field, message)
-        self.field = field
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
-
-
 class WrongState(CrawlError):
-    """A job that is not in the state that was asked of it. Nothing was changed."""
+    """A row is not in the state that the call needs. Nothing was changed."""

@@ -1,7 +1,7 @@
-"""What a site says about crawlers: robots.txt (RFC 9309) and the opt-out signals in answers.
+"""What a site allows crawlers: robots.txt (RFC 9309) and the opt-out signals in answers.
 
-Two kinds of no are kept apart by their words, since people read them in the outcome of a
-candidate: "robots.txt …" is the crawler's exclusion, anything else names the signal by which the
+People read the reason for a refusal in the outcome of a candidate. A reason that begins with
+"robots.txt" means that the file excludes crawlers; any other reason names the signal by which the
 site reserves its pictures (`Content-Signal: ai-train=no`, `X-Robots-Tag: noai` …).
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS = 24 * 3600.0
 UNREACHABLE_KEPT_SECONDS = 300.0
-# RFC 9309 asks for at least 500 KiB to be parsed; a file beyond the second bound is not read.
+# RFC 9309 asks for at least 500 KiB to be parsed; a file of more than MAX_BYTES is not read.
 PARSED_BYTES = 500 * 1024
 MAX_BYTES = 5 * 1024**2
 MAX_ORIGINS = 10_000
@@ -32,7 +32,7 @@ MAX_DELAY_SECONDS = 300.0
 
 # Directives of robots meta tags and X-Robots-Tag that exclude a picture from a dataset.
 EXCLUDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-# Uses named in Content-Usage and Content-Signal that a dataset is.
+# Uses named in Content-Usage and Content-Signal that include making a dataset.
 DATASET_USES = frozenset(
     {"train-ai", "train-genai", "genai", "ai", "tdm", "bots", "ai-train", "all"}
 )
@@ -45,19 +45,19 @@ _ROBOTS_LINE = re.compile(r"\s*([A-Za-z -]+?)\s*:\s*(.*?)\s*(?:#.*)?")
 
 
 class Fetcher(Protocol):
-    """What we need of `pixsim.core.net.Client`."""
+    """The part of `pixsim.core.net.Client` that is used here."""
 
     async def fetch(self, url: str, *, limits: "Limits | None" = None) -> "Response": ...
 
 
 def product_token(user_agent: str) -> str:
-    """The name by which sites address us: "pixsim" for "PixSim/0.1 (+https://…)"."""
+    """Return the name by which sites address us: "pixsim" for "PixSim/0.1 (+https://…)"."""
     return re.split(r"[/\s]", user_agent.strip(), maxsplit=1)[0].lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one robots.txt, or its absence, means for us until `expires` (monotonic seconds)."""
+    """What one robots.txt, or its absence, allows until `expires` (monotonic seconds)."""
 
     expires: float
     protego: "Protego | None" = None
@@ -80,7 +80,8 @@ class Rules:
             signal=signal,
         )
 
-    def judge(self, url: str, token: str) -> tuple[bool, str]:
+    def check(self, url: str, token: str) -> tuple[bool, str]:
+        """Return whether a URL may be fetched, and the reason if not."""
         if self.unreachable:
             return False, f"robots.txt does not answer: {self.unreachable}"
         if self.protego is not None and not self.protego.can_fetch(url, token):
@@ -98,9 +99,10 @@ class Rules:
 
 
 class Robots:
-    """The robots.txt of many sites, kept for at most a day, each fetched once at a time.
+    """The robots.txt of many sites, cached for at most a day.
 
-    For one event loop. With CRAWL_HONOUR_ROBOTS off everything is allowed and nothing is fetched.
+    Belongs to one event loop. With CRAWL_HONOUR_ROBOTS off everything is allowed and nothing is
+    fetched.
     """
 
     def __init__(
@@ -115,26 +117,26 @@ class Robots:
         self._asked: dict[str, asyncio.Task[Rules]] = {}
 
     async def allowed(self, client: Fetcher, url: str) -> tuple[bool, str]:
-        """Whether a canonical URL may be fetched, else why not.
+        """Return whether a canonical URL may be fetched, and the reason if not.
 
         An absent robots.txt (4xx) allows all. One that does not answer (5xx, 429, no connection)
-        disallows for now: see `retry_in`.
+        allows nothing until it is fetched again (`retry_in`).
         """
         if not settings.CRAWL_HONOUR_ROBOTS:
             return True, ""
         rules = await self._rules(client, origin_of(url))
-        return rules.judge(url, self.token)
+        return rules.check(url, self.token)
 
     def delay(self, url: str) -> float:
-        """Seconds that the site asks us to leave between requests, 0 if it names none.
+        """Return the seconds between requests that the site asks for, 0 if it asks for none.
 
-        From Crawl-delay and Request-rate, at most MAX_DELAY_SECONDS. Known after `allowed`.
+        From Crawl-delay and Request-rate, at most MAX_DELAY_SECONDS. Call `allowed` first.
         """
         rules = self._kept.get(origin_of(url))
         return rules.delay(self.token) if rules and settings.CRAWL_HONOUR_ROBOTS else 0.0
 
     def retry_in(self, url: str) -> float | None:
-        """Seconds until a robots.txt that did not answer is asked again; None if it answered."""
+        """Return the seconds until a robots.txt that did not answer is fetched again, else None."""
         rules = self._kept.get(origin_of(url))
         if rules is None or not rules.unreachable:
             return None
@@ -150,7 +152,7 @@ class Robots:
             task = asyncio.create_task(self._ask(client, origin))
             self._asked[origin] = task
             task.add_done_callback(lambda _: self._asked.pop(origin, None))
-        # Whoever waits may be cancelled; the others still want the answer.
+        # One caller may be cancelled while others wait for the same answer.
         return await asyncio.shield(task)
 
     async def _ask(self, client: Fetcher, origin: str) -> Rules:
@@ -164,7 +166,7 @@ class Robots:
 async def read_rules(
     fetch: Callable[..., Awaitable["Response"]], origin: str, *, now: Callable[[], float]
 ) -> Rules:
-    """Fetch and parse the robots.txt of an origin. Never raises for what the site answers."""
+    """Fetch and parse the robots.txt of an origin. Raise nothing, whatever the site answers."""
     from pixsim.core.net import FetchError, Limits
 
     limits = replace(Limits.from_settings(), max_bytes=MAX_BYTES, max_redirects=5)
@@ -181,20 +183,20 @@ async def read_rules(
 
 
 def _means_absent(error: "FetchError") -> bool:
-    """4xx and endless redirects are no robots.txt (RFC 9309, 2.3.1). 429 asks for patience."""
+    """Return whether there is no robots.txt: 4xx except 429, or too many redirects (RFC 9309, 2.3.1)."""
     if error.reason == "too_many_redirects":
         return True
     return error.status is not None and 400 <= error.status < 500 and error.status != 429
 
 
 def _ends_the_fetch_too(error: "FetchError") -> bool:
-    """The site cannot be reached at all: the fetch says so better than a word about robots.txt."""
-    hopeless = ("blocked_address", "dns", "tls", "bad_url")
-    return error.reason in hopeless and not error.retryable
+    """Return whether the picture's own fetch must fail too, with a clearer reason than this one."""
+    reasons = ("blocked_address", "dns", "tls", "bad_url")
+    return error.reason in reasons and not error.retryable
 
 
 def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
-    """The signal in an answer's headers that keeps a picture out of datasets, or None.
+    """Return the signal in an answer's headers that keeps a picture out of datasets, else None.
 
     Honoured: X-Robots-Tag (noai, noimageai, noindex, noimageindex, none; without prefix or with
     ours), TDM-Reservation: 1, Content-Usage and Content-Signal that deny training.
@@ -214,9 +216,9 @@ def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
 
 
 def robots_directives(values: Iterable[str], user_agent_token: str) -> set[str]:
-    """The directives of X-Robots-Tag values (or a robots meta tag) that are meant for us.
+    """Return the directives of X-Robots-Tag values (or a robots meta tag) that are meant for us.
 
-    In `otherbot: noai, noindex` the prefix covers the rest of the value, or up to the next one.
+    In `otherbot: noai, noindex` the prefix covers what follows, up to the next prefix.
     """
     ours = product_token(user_agent_token)
     meant: set[str] = set()
@@ -234,7 +236,7 @@ def robots_directives(values: Iterable[str], user_agent_token: str) -> set[str]:
 
 
 def denied_use(preferences: str) -> str | None:
-    """The first preference, as in `train-ai=n, search=y`, that denies making datasets."""
+    """Return the first preference, as in `train-ai=n, search=y`, that denies making datasets."""
     for part in preferences.lower().split(","):
         use, _, value = part.partition(";")[0].partition("=")
         if use.strip() in DATASET_USES and value.strip() in ("n", "no", "?0"):
@@ -243,14 +245,14 @@ def denied_use(preferences: str) -> str | None:
 
 
 def header_values(headers: Mapping[str, str], name: str) -> list[str]:
-    """All values of a header, whatever its case; multi-valued mappings keep theirs apart."""
+    """Return all values of a header; `name` is in lower case."""
     return [value for key, value in headers.items() if key.lower() == name]
 
 
 def _signal_rules(text: str) -> tuple[str, str]:
-    """Content-Usage and Content-Signal lines as Allow and Disallow rules, and the first denial.
+    """Return Content-Usage and Content-Signal lines as Allow and Disallow rules, and the first denial.
 
-    Both stand in robots.txt groups and, with a path, follow its matching; so its parser judges.
+    Both stand in groups of robots.txt and match paths as its rules do, so its parser can match them.
     """
     lines: list[str] = []
     first = ""

@@ -1,7 +1,7 @@
-"""Addresses in one spelling, so that the same picture is asked for once.
+"""The canonical spelling of addresses, so that the same picture is fetched once.
 
-`canonical` writes an http(s) address as RFC 3986 and browsers agree on it. Two addresses with the
-same canonical form name the same resource; the reverse cannot be known without fetching.
+`canonical` normalises an http(s) address as RFC 3986 and browsers do. Two addresses with the same
+canonical form name the same resource; two with different forms may do so too.
 """
 
 import ipaddress
@@ -18,25 +18,6 @@ from crawler.errors import BadUrl
 
 MAX_LENGTH = 4096
 DEFAULT_PORTS = {"http": 80, "https": 443}
-PICTURE_SUFFIXES = frozenset(
-    {
-        ".apng",
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".jxl",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
 
 _PARTS = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
@@ -44,6 +25,9 @@ _PARTS = re.compile(
     re.DOTALL,
 )
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:]*))(?::(?P<port>\d*))?")
+_PICTURE_NAME = re.compile(
+    r"[^/]\.(apng|avif|bmp|gif|heic|heif|jfif|jpe|jpe?g|jxl|png|tiff?|webp)\Z", re.IGNORECASE
+)
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -51,23 +35,23 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EDGES = "".join(map(chr, range(0x21)))
 _NEWLINES_AND_TABS = {ord("\t"): None, ord("\r"): None, ord("\n"): None}
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-# Matches what must change: an escape (its spelling may), or a byte that may not stand bare.
+# An escape, whose spelling may change, or a byte that must be escaped.
 _IN_PATH = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
 _IN_QUERY = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?-]")
-# Parameters that say where a visitor came from, never which picture is meant.
+# Parameters that say where a visitor came from; they do not change the picture.
 _TRACKING = re.compile(r"(utm_[^=]*|fbclid|gclid|dclid|msclkid)(=|$)", re.IGNORECASE)
 
 
 def canonical(url: str) -> str:
-    """The one spelling of an http(s) address.
+    """Return the canonical spelling of an http(s) address.
 
     Scheme and host in lower case, IDNA host, no default port, user info, fragment, dot segments or
     tracking parameters; escapes in upper case and only where needed. Idempotent.
-    Raises BadUrl, and nothing else, for what is no http(s) address.
+    Raise BadUrl, and nothing else, for anything but an http(s) address.
     """
     url = _tidy(url)
     if len(url) > MAX_LENGTH:
-        raise BadUrl(f"the address is {len(url)} characters long; at most {MAX_LENGTH} are taken")
+        raise BadUrl(f"the address is {len(url)} characters long; at most {MAX_LENGTH} are allowed")
     if bad := _CONTROL.search(url):
         raise BadUrl(f"the address contains the control character U+{ord(bad[0]):04X}")
     parts = _PARTS.fullmatch(url)
@@ -84,10 +68,10 @@ def canonical(url: str) -> str:
 
 
 def join(base: str, reference: str) -> str:
-    """The canonical address that `reference` means in a document at `base`. Raises BadUrl."""
+    """Return the canonical address of `reference` in a document at `base`. Raise BadUrl."""
     reference = _tidy(reference)
     if _ABSOLUTE.match(reference):
-        return canonical(reference)  # urljoin takes a bare "http://" for the base itself
+        return canonical(reference)  # urljoin would read a bare "http://" as the base itself
     try:
         return canonical(urljoin(base, reference))
     except BadUrl:
@@ -97,34 +81,34 @@ def join(base: str, reference: str) -> str:
 
 
 def url_key(canonical_url: str) -> bytes:
-    """sha256 (32 bytes) of a canonical address: what makes a candidate unique in its job."""
+    """Return the sha256 (32 bytes) of a canonical address: the key of a candidate in its job."""
     return sha256(canonical_url.encode()).digest()
 
 
 def host_of(canonical_url: str) -> str:
-    """The host name or address, without port and brackets; empty for file addresses."""
+    """Return the host name or address, without port and brackets; empty for file addresses."""
     netloc = canonical_url.split("/", 3)[2]
     return netloc.rpartition("]")[0][1:] if netloc.startswith("[") else netloc.partition(":")[0]
 
 
 def origin_of(canonical_url: str) -> str:
-    """Scheme, host and port: what one robots.txt speaks for."""
+    """Return scheme, host and port: the scope of one robots.txt."""
     return "/".join(canonical_url.split("/", 3)[:3])
 
 
 def has_picture_suffix(canonical_url: str) -> bool:
-    """Whether the path ends like a picture file. A hint: servers may answer with anything."""
+    """Return whether the path ends like a picture's name; a hint, since servers may answer anything."""
     path = canonical_url.partition("?")[0]
-    return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+    return _PICTURE_NAME.search(path) is not None
 
 
 def file_url(path: Path) -> str:
-    """The file:// address of an absolute path, whatever bytes its name has."""
+    """Return the file:// address of an absolute path, whatever bytes its name has."""
     return "file://" + quote_from_bytes(os.fsencode(path))
 
 
 def path_of(url: str) -> Path:
-    """The path a file:///… address means. Raises BadUrl for other addresses."""
+    """Return the path of a file:///… address. Raise BadUrl for other addresses."""
     scheme, _, rest = url.partition("://")
     if scheme.lower() != "file" or not rest.startswith("/"):
         raise BadUrl("a file address starts with file:/// and an absolute path")
@@ -135,7 +119,7 @@ def path_of(url: str) -> Path:
 
 
 def _tidy(url: str) -> str:
-    """As browsers do: no white space around, no line breaks inside, backslashes are slashes."""
+    """Strip white space, remove line breaks and turn backslashes into slashes, as browsers do."""
     url = url.strip(_EDGES).translate(_NEWLINES_AND_TABS)
     end = min((i for i in (url.find("?"), url.find("#")) if i >= 0), default=len(url))
     return url[:end].replace("\\", "/") + url[end:]
@@ -171,7 +155,7 @@ def _host(raw: str) -> str:
     if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise BadUrl("the host is no valid name")
     if _NUMBER.fullmatch(labels[-1]):
-        # Resolvers read 0x7f.1 or 2130706433 as addresses; only the plain spelling is taken.
+        # Resolvers read 0x7f.1 or 2130706433 as addresses; only the dotted decimal form is accepted.
         try:
             ipaddress.IPv4Address(host)
         except ValueError:

@@ -152,7 +152,7 @@ def test_usage_signals_in_robots_txt_exclude_by_group_and_path(
     text: str, path: str, signal: str | None
 ) -> None:
     rules = Rules.parse(text.encode(), expires=0)
-    allowed, why = rules.judge(f"https://example.com{path}", "pixsim")
+    allowed, why = rules.check(f"https://example.com{path}", "pixsim")
     assert allowed == (signal is None)
     if signal:
         assert signal in why
@@ -194,7 +194,7 @@ def test_a_header_that_is_sent_twice_is_read_twice() -> None:
 @given(st.binary(max_size=300), st.text(max_size=60))
 def test_no_answer_of_a_site_breaks_the_reader(body: bytes, header: str) -> None:
     rules = Rules.parse(b"User-agent: *\nContent-Usage: " + body, expires=0)
-    rules.judge("https://example.com/a", "pixsim")
+    rules.check("https://example.com/a", "pixsim")
     assert rules.delay("pixsim") >= 0
     names = ("X-Robots-Tag", "TDM-Reservation", "Content-Usage", "Content-Signal")
     opted_out(dict.fromkeys(names, header), "pixsim")
