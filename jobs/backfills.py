@@ -1,4 +1,4 @@
-"""Parameters of jobs that were recorded before jobs had any: from what was sent for them."""
+"""Backfill the params of jobs from the payloads that were sent for them."""
 
 from pixsim.core.db.backfill import Backfill
 

@@ -1,12 +1,12 @@
-"""What generation refuses, and why. Messages are for the person who asked."""
+"""Errors of generation. Their messages are for the person who asked."""
 
 
 class GenerationError(Exception):
-    """Anything that generation refuses or cannot do."""
+    """Generation refuses or cannot do something."""
 
 
 class GenerationRefused(GenerationError):
-    """A job that cannot be as it was asked for; `errors` maps each field to what is wrong."""
+    """A job cannot be created as it was asked for; `errors` maps each field to what is wrong."""
 
     def __init__(self, errors: dict[str, str]) -> None:
         super().__init__(errors)
@@ -17,8 +17,8 @@ class GenerationRefused(GenerationError):
 
 
 class WrongState(GenerationError):
-    """A job that is not in the state that was asked of it. Nothing was changed."""
+    """A job is in a state that does not allow the action. Nothing was changed."""
 
 
 class BadOutput(GenerationError):
-    """A provider's file that cannot be fetched, or is not what it should be."""
+    """A file is not of the kind that it should be."""

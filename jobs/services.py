@@ -1,10 +1,10 @@
-"""Use cases of generation: ask for a job, cancel it, start it anew, decide what it cost."""
+"""Use cases of generation: create, cancel, retry and reprioritise a job, resolve its charge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -24,13 +24,19 @@ from jobs.queue.worker import notify
 from pixsim.core.priority import check_priority
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
-from providers.adapters.base import Operation
 from providers.adapters.params import Params, ParamsRefused, validated
 from providers.models.submissions import IS_LIVE
 
 SYSTEM_USERNAME = "system"
 MAX_UPLOAD_BYTES = 256 * 1024**2
-ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class _Validated(NamedTuple):
+    """What is asked for, with the default model filled in and the params checked."""
+
+    adapter: Adapter
+    model: str
+    params: Params
 
 
 def create_job(
@@ -47,16 +53,15 @@ def create_job(
     name: str | None = None,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Accept a generation: checked, within the owner's limits, its credits held, workers rung for.
+    """Create a job within the owner's limits, hold its credits, and notify workers.
 
-    With an `idempotency_key` that the owner has used before, that job comes back. `owner` None is
-    the system, which has no limits and pays nothing.
+    Return the job that the owner created before with this `idempotency_key`, if there is one.
+    `owner` None is the system, which has no limits and pays nothing.
 
-    Raises GenerationRefused, naming each field, LimitExceeded or InsufficientCredits; nothing is
-    kept then.
+    Raise GenerationRefused, naming each field, LimitExceeded or InsufficientCredits; nothing is
+    created then.
     """
-    adapter, wanted = _operation(provider, operation)
-    model, checked = _checked(wanted, model, params)
+    adapter, model, checked = _validate(provider, operation, model, params)
     _check_texts(model=model, name=name, idempotency_key=idempotency_key)
     _check_time(scheduled_at)
     if priority is None:
@@ -66,9 +71,8 @@ def create_job(
     _check_parent(parent, user)
     if workspace is not None and workspace.user_id != user.pk:
         raise GenerationRefused({"workspace": f"there is no workspace {workspace.pk}."})
-    schema = wanted.models[model]
     try:
-        inputs.check(schema, checked.canonical(), user=user, has_parent=parent is not None)
+        inputs.check(type(checked), checked.canonical(), user=user, has_parent=parent is not None)
     except inputs.BadInput as error:
         raise GenerationRefused({f"params.{error.field}": error.message}) from error
     with transaction.atomic():
@@ -110,9 +114,9 @@ def create_job(
 
 
 def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
-    """A file that a person brings, as an asset of theirs: an input for jobs as `asset:ID`.
+    """Store a person's file as their asset, which jobs take as the input `asset:ID`.
 
-    The same bytes are one asset. Raises GenerationRefused if it is no medium that we know.
+    The same bytes are one asset. Raise GenerationRefused if it is no medium that we know.
     """
     if len(data) > MAX_UPLOAD_BYTES:
         raise GenerationRefused({"file": f"{name} has more than {MAX_UPLOAD_BYTES // 2**20} MiB."})
@@ -125,10 +129,10 @@ def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
 
 
 def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
-    """Cancel a job that has not ended. Raises WrongState if it has; nothing is changed then.
+    """Cancel a job that has not ended, and give its credits back.
 
-    One that a provider works on is stopped there where it can be; its slot is free when it has
-    ended there, and what it still makes is not kept. Its credits come back at once.
+    The provider is asked to stop, where it can; the slot is free when the provider has ended, and
+    what it still makes is not kept. Raise WrongState, and change nothing, if the job has ended.
     """
     with transaction.atomic():
         cancelled = Job.objects.filter(
@@ -149,7 +153,7 @@ def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
             job.refresh_from_db()
             raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
         _let_go(job.pk, JobStatus.CANCELLED)
-        _call_back(job.pk)
+        _poll_now(job.pk)
         _log("job.cancelled", job, actor)
         if job.owner_id:
             admission.admit(_kind(), job.owner_id)
@@ -157,8 +161,10 @@ def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
 
 
 def retry_job(*, job: Job, actor: Profile | None = None) -> None:
-    """Start an ended job anew, with the params that it has. Raises WrongState if it has not ended,
-    was completed, or if nobody has decided yet what its last run cost.
+    """Start a failed or cancelled job anew, with the params that it has.
+
+    Raise WrongState if it is in another state, if its charge is unresolved, or if the provider is
+    still working on it.
     """
     with transaction.atomic():
         job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
@@ -173,8 +179,9 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
             raise WrongState(
                 f"The provider is still at work on job {job.pk}. Try again when it has ended there."
             )
-        adapter, wanted = _operation(job.provider_id, job.operation_type)
-        model, checked = _checked(wanted, job.model, job.params)
+        adapter, model, checked = _validate(
+            job.provider_id, job.operation_type, job.model, job.params
+        )
         _check_limits(job.owner, priority=job.priority)
         waits_for_parent = bool(job.parent_job and job.parent_job.status != JobStatus.COMPLETED)
         job.model, job.params, job.params_hash = model, checked.canonical(), checked.digest()
@@ -193,9 +200,9 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
 
 
 def change_priority(*, job: Job, priority: int, actor: Profile | None = None) -> None:
-    """Change how urgent a job is that has not ended; its owner's window is filled anew.
+    """Change the priority of a job that has not ended.
 
-    Raises GenerationRefused or LimitExceeded for a priority that it may not have, WrongState if it
+    Raise GenerationRefused or LimitExceeded for a priority that it may not have, WrongState if it
     has ended.
     """
     _check_priority(priority)
@@ -251,32 +258,31 @@ def resolve_charge(*, job: Job, charge: bool, actor: Profile | None = None) -> N
 
 
 def system_user() -> User:
-    """Whose jobs the system's own are. Nobody can log in as this user."""
+    """Return the user of the system's own jobs. Nobody can log in as this user."""
     user, _ = User.objects.get_or_create(
         username=SYSTEM_USERNAME, defaults={"is_active": False, "password": "!"}
     )
     return user
 
 
-def _operation(provider: str, operation: str) -> tuple[Adapter, Operation]:
+def _validate(
+    provider: str, operation: str, model: str | None, params: Mapping[str, Any]
+) -> _Validated:
+    """Raise GenerationRefused, naming each field, for what no adapter offers or no schema allows."""
     try:
         adapter = adapter_named(provider)
     except UnknownProvider as error:
         raise GenerationRefused({"provider": str(error)}) from error
-    wanted = adapter.operations.get(operation)
-    if wanted is None:
+    offered = adapter.operations.get(operation)
+    if offered is None:
         known = ", ".join(adapter.operations)
         raise GenerationRefused({"operation": f"{provider} has no {operation!r}; it has: {known}."})
-    return adapter, wanted
-
-
-def _checked(wanted: Operation, model: str | None, params: Mapping[str, Any]) -> tuple[str, Params]:
-    model = model or wanted.default_model
-    if model not in wanted.models:
-        known = ", ".join(wanted.models)
+    model = model or offered.default_model
+    if model not in offered.models:
+        known = ", ".join(offered.models)
         raise GenerationRefused({"model": f"there is no {model!r}; there is: {known}."})
     try:
-        return model, validated(wanted.models[model], dict(params))
+        return _Validated(adapter, model, validated(offered.models[model], dict(params)))
     except ParamsRefused as refused:
         raise GenerationRefused(
             {f"params.{name}": text for name, text in refused.errors.items()}
@@ -284,7 +290,7 @@ def _checked(wanted: Operation, model: str | None, params: Mapping[str, Any]) ->
 
 
 def _check_texts(**texts: str | None) -> None:
-    """Raises GenerationRefused for texts that their columns do not hold."""
+    """Raise GenerationRefused for texts that their columns do not hold."""
     errors = {}
     for field, text in texts.items():
         longest = getattr(Job._meta.get_field(field), "max_length", 0)
@@ -304,7 +310,7 @@ def _check_priority(priority: int) -> None:
 
 
 def _check_time(moment: datetime | None) -> None:
-    """Raises GenerationRefused for one that could be stored, but never be read in UTC."""
+    """Raise GenerationRefused for a time that could be stored, but not be read in UTC."""
     try:
         if moment is not None:
             moment.astimezone(UTC)
@@ -324,7 +330,7 @@ def _check_parent(parent: Job | None, user: User) -> None:
 
 
 def _check_limits(owner: Profile | None, *, priority: int) -> None:
-    """Raises LimitExceeded or GenerationRefused. Locks the owner's row until the transaction ends."""
+    """Lock the owner's row and check the tier's limits. Raise LimitExceeded or GenerationRefused."""
     if owner is None:
         return
     owner = Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
@@ -343,7 +349,7 @@ def _check_limits(owner: Profile | None, *, priority: int) -> None:
 def _known(
     user: User, key: str | None, provider: str, operation: str, params: Params
 ) -> Job | None:
-    """The job of this key. Raises GenerationRefused if the key was used for another."""
+    """Return the job of this key. Raise GenerationRefused if that job asks for something else."""
     job = Job.objects.filter(user=user, idempotency_key=key).first() if key else None
     if job is None:
         return None
@@ -359,7 +365,7 @@ def _known(
 
 
 def _begin(job: Job) -> None:
-    """Hold what the job may cost, and let it into its owner's window."""
+    """Hold what the job may cost, and admit it to its owner's window."""
     if job.estimate is not None and job.owner is not None:
         credits.hold(
             profile=job.owner,
@@ -389,8 +395,8 @@ def _let_go(job_id: int, status: str) -> None:
         _kind().record_left(cursor, [Left(job_id, status, None)])
 
 
-def _call_back(job_id: int) -> None:
-    """A provider that works on the job is told so at once."""
+def _poll_now(job_id: int) -> None:
+    """Make the job's accepted submission due, so that the provider is asked to stop at once."""
     job = Job.objects.get(pk=job_id)
     job.submissions.filter(status="accepted", next_poll_at__isnull=False).update(
         next_poll_at=timezone.now()

@@ -1,8 +1,8 @@
-"""Where providers tell how a submission stands: POST /webhooks/PROVIDER/REFERENCE.
+"""Receive the webhooks of providers: POST /webhooks/PROVIDER/REFERENCE.
 
-The reference is the submission's own, which only the provider was told. 200: taken, or taken
-before; 400: not the provider's, too old, or of another generation; 404: no such submission;
-413: too long. Nothing is changed by what is refused.
+Only the provider knows the reference of the submission. 200: handled, or handled before; 400: not
+signed by the provider, too old, or of another generation; 404: no such submission; 413: too long.
+A webhook that is refused changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 1024 * 1024
 @csrf_exempt
 @require_POST
 def receive(request: HttpRequest, provider: str, reference: str) -> HttpResponse:
-    """A webhook of `provider` about the submission of `reference`."""
+    """Handle a webhook of `provider` about the submission of `reference`."""
     body = request.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         return _answer(413, f"A webhook may have {MAX_BODY_BYTES} bytes.")

@@ -1,15 +1,15 @@
-"""Generating: jobs are dispatched to providers, followed, and their files become assets.
+"""Generation: jobs are sent to providers and polled, and their files become assets.
 
-    kind.py        jobs as work of the queue
-    dispatching.py free slots first, then as many jobs: the records of intent
-    pump.py        one thread per worker process that keeps calls going and settles what came back
-    calling.py     the coroutines: submit, check, cancel, find, fetch; they know no database
-    settling.py    what an outcome does to submission, job, account and credits; one transaction each
-    callbacks.py   what a provider's webhook does
-    late.py        results of what was given up
-    files.py       a file that was made: checked, measured, stored, an asset
-    inputs.py      assets, uploads and addresses as inputs of a job
-    waiting.py     why a job is not sent now, for people
+    kind.py             jobs as a kind of work of the queue
+    allocation.py       a free slot first, then a job for it
+    dispatcher.py       one thread per worker process that keeps the calls going
+    calling.py          the calls: submit, check, cancel, find, fetch; no database
+    result_handling.py  what an outcome changes in submission, job, account and credits
+    callbacks.py        what a provider's webhook changes
+    late_results.py     results of submissions that were given up
+    files.py            a file is recognised, measured, stored and recorded as an asset
+    inputs.py           assets, uploads and addresses as inputs of a job
+    wait_reason.py      why a job is not sent now, for people
 
 Lock order: account, then job, then submission, then credits.
 """

@@ -1,7 +1,7 @@
-"""Inputs of a job: `asset:ID` and `parent` become the file itself, as a data URI (RFC 2397).
+"""Inputs of a job: `asset:ID` and `parent` are replaced by the file, as a data URI (RFC 2397).
 
-Whether a provider fetches an address or takes the bytes is its adapter's business; an asset of
-ours lies where no provider can fetch it, so its bytes go along.
+The adapter decides whether its provider gets an address or bytes. No provider can fetch our assets,
+so their bytes are sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARENT = "parent"
 
 
 class BadInput(Exception):
-    """An input that is not there; `field` names the parameter."""
+    """An input that does not exist; `field` names the parameter."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -32,13 +32,13 @@ class BadInput(Exception):
 
 @cache
 def media_fields(schema: type[Params]) -> tuple[str, ...]:
-    """Names of the parameters that take media, alone or in a list."""
+    """Return the names of the parameters that take media, alone or in a list."""
     properties = schema.model_json_schema()["properties"]
     return tuple(name for name, spec in properties.items() if _is_media(spec))
 
 
 def check(schema: type[Params], values: dict[str, Any], *, user: User, has_parent: bool) -> None:
-    """Raises BadInput for an input that the user may not use, or that will never be there."""
+    """Raise BadInput for an input that the user may not use, or that will never exist."""
     for field, value in _references(schema, values):
         if value == PARENT and not has_parent:
             raise BadInput(field, "there is no parent job whose asset could be used.")
@@ -47,7 +47,7 @@ def check(schema: type[Params], values: dict[str, Any], *, user: User, has_paren
 
 
 def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[str, Any]:
-    """The media among `values`, with the files of ours. Raises BadInput for one that is gone."""
+    """Return the media among `values` with our files filled in. Raise BadInput for a missing one."""
     found = {}
     for field, value in _references(schema, values):
         if value == PARENT:
@@ -61,7 +61,7 @@ def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[
 
 
 def data_uri(asset: Asset) -> str:
-    """The asset's file. Raises BadInput if the file is not here."""
+    """Return the asset's file. Raise BadInput if it is not stored here."""
     try:
         with blobs.open_blob(asset.local_path or "") as file:
             encoded = base64.b64encode(file.read()).decode()

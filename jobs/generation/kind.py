@@ -1,4 +1,4 @@
-"""Jobs as work of the queue: admitted by window, claimed with a slot, guarded by a submission."""
+"""Jobs as a kind of work: admitted by window, claimed with a slot, guarded by a submission."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ GUARDED = """EXISTS (
 PARENT_IS_DONE = """NOT EXISTS (
     SELECT 1 FROM jobs parent WHERE parent.id = item.parent_job_id AND parent.status <> 'completed')"""
 
-# Who was to send it died, or let go of the job, before it said what came of it.
-LOSE_INTENTS = """
+# The worker that was to send it died, or lost the job, before it recorded an outcome.
+MARK_UNKNOWN = """
 UPDATE provider_submissions SET
     status = 'unknown', error_class = 'unknown', next_poll_at = now(),
     error_message = 'The worker that sent it died before the answer was recorded.',
@@ -45,11 +45,11 @@ WHERE id = ANY(ARRAY(
 """
 DOUBT_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
-"""A worker whose job was cancelled has so long to say what came of its call."""
+"""How long a worker whose job was cancelled may take to record the outcome of its call."""
 
-# The children of a job that is done wait for their time only; the sweeper lets them in.
-PRICED_AND_WAKE_CHILDREN = """
-WITH woken AS (
+# The children of a completed job wait for their time only; the sweeper resumes them.
+PRICED_AND_RESUME_CHILDREN = """
+WITH resumed AS (
     UPDATE jobs SET available_at = greatest(now(), scheduled_at), updated_at = now()
     WHERE parent_job_id = ANY(%(done)s) AND status = 'pending' AND held
       AND available_at IS NULL AND params_hash IS NOT NULL
@@ -58,7 +58,7 @@ SELECT id FROM jobs WHERE id = ANY(%(ended)s) AND estimate IS NOT NULL
 ORDER BY owner_id, id
 """
 
-# Children of a job that made nothing, which were held for it.
+# The children that wait for a job that made nothing.
 FAIL_CHILDREN = """
 UPDATE jobs SET
     status = 'failed', error_class = 'parent', completed_at = now(), updated_at = now(),
@@ -70,7 +70,7 @@ RETURNING id
 
 
 class GenerationKind(Kind):
-    """Jobs: each is sent to a provider and followed beside the drain."""
+    """Jobs: each is sent to a provider and polled, beside the worker loop."""
 
     name = "generation"
     model = Job
@@ -78,8 +78,8 @@ class GenerationKind(Kind):
     owner_sql = "SELECT id FROM profiles WHERE profiles.user_id = item.user_id"
     runnable_sql = PARENT_IS_DONE
     reason_sql = "'It waits for its parent job ' || item.parent_job_id || '.'"
-    # Not one whose last attempt is still live, though somebody has revived it. Counted, so that the
-    # planner keeps to the order of the claim.
+    # Not a job that was revived by hand while its last attempt is live. Counted, so that the
+    # planner keeps the order of the claim.
     claimable_sql = """
         provider_id = %(provider)s AND (%(user)s::int IS NULL OR user_id = %(user)s::int)
         AND (SELECT count(*) FROM provider_submissions live
@@ -112,11 +112,11 @@ class GenerationKind(Kind):
                 self.record_left(cursor, children)
         if done or lost:
             params = {"done": done, "ended": done + lost}
-            _close_holds([row[0] for row in fetch(PRICED_AND_WAKE_CHILDREN, params)])
+            _close_holds([row[0] for row in fetch(PRICED_AND_RESUME_CHILDREN, params)])
 
     def tidy(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(LOSE_INTENTS, {"doubt": DOUBT_SECONDS, "patience": PATIENCE_SECONDS})
+            cursor.execute(MARK_UNKNOWN, {"doubt": DOUBT_SECONDS, "patience": PATIENCE_SECONDS})
 
     def invariants(self) -> Sequence[Invariant]:
         return INVARIANTS
@@ -126,7 +126,7 @@ class GenerationKind(Kind):
 
     def chores(self) -> Sequence[Chore]:
         return (
-            Chore("webhooks", _forget_webhooks),
+            Chore("webhooks", _delete_webhooks),
             Chore("provider credits", _refresh_credits),
         )
 
@@ -134,7 +134,7 @@ class GenerationKind(Kind):
 INVARIANTS = (
     Invariant(
         "processing-guarded",
-        "A job that is processed has a lease or a submission that is followed.",
+        "A job that is processed has a lease or a submission that is polled.",
         f"""
         SELECT id, task_id, lease_id, started_at FROM jobs item
         WHERE status = 'processing' AND lease_expires_at IS NULL AND NOT {GUARDED}
@@ -154,7 +154,7 @@ INVARIANTS = (
     ),
     Invariant(
         "live-followed",
-        "A live submission is looked after: somebody is about to send it, or comes back to it.",
+        "A live submission is about to be sent, or is polled.",
         """
         SELECT id, job_id, status, submitted_at FROM provider_submissions
         WHERE reference IS NOT NULL AND status IN ('accepted', 'unknown') AND next_poll_at IS NULL
@@ -175,9 +175,9 @@ INVARIANTS = (
 )
 
 
-def _forget_webhooks(options: Options, tick: Tick) -> Result:
+def _delete_webhooks(options: Options, tick: Tick) -> Result:
     count = webhooks.delete_old_events(dry_run=options.dry_run)
-    what = "would be forgotten" if options.dry_run else "forgotten"
+    what = "would be deleted" if options.dry_run else "deleted"
     return Result(count, f"{count:,} events that cannot come again {what}")
 
 
@@ -196,8 +196,7 @@ def _refresh_credits(options: Options, tick: Tick) -> Result:
 
 
 def _close_holds(ids: Sequence[int]) -> None:
-    """Take what the jobs cost, give the rest back, in the order given: by person, as every
-    transaction does."""
+    """Take what the jobs cost and release the rest, in the given order: by owner, as everywhere."""
     jobs = Job.objects.in_bulk(ids) if ids else {}
     for job in map(jobs.__getitem__, ids):
         reference = pricing.hold_reference(job)

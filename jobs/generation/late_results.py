@@ -1,7 +1,7 @@
-"""Results that come after we gave up: a webhook tells of a success of what had timed out.
+"""Late results: a webhook reports the success of a submission that was given up.
 
-Such a job is still failed, for that reason and no other, and was not started anew. It stays so
-until its files are here; then it is completed, and what it cost is taken as far as credits go.
+Its job must have failed for that reason, and must not have been retried. The job stays failed
+until its files are here; then it is completed, and its cost is taken as far as credits go.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ GIVEN_UP: dict[str, str] = {
     SubmissionStatus.TIMED_OUT: ErrorClass.TIMEOUT.value,
     SubmissionStatus.FAILED: pricing.UNRESOLVED,
 }
-"""How a submission that was given up ended, and its job: what the provider itself said is final."""
+"""The status of a submission that was given up → the error class of its job. All else is final."""
 
 
 def is_awaited(submission: ProviderSubmission) -> bool:
-    """Whether a success of this submission would still be welcome. Locks its job, in the caller's
-    transaction.
-    """
+    """Lock the submission's job; return whether a late success would complete it."""
     if submission.status not in GIVEN_UP:
         return False
     job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=submission.job_id)
@@ -33,7 +31,10 @@ def is_awaited(submission: ProviderSubmission) -> bool:
 
 
 def reopen(attempt: Attempt) -> bool:
-    """Take the job back in hand, to be completed in the caller's transaction; False: not any more."""
+    """Make the job processing again, to be completed in the caller's transaction.
+
+    Return False if it does not wait for this attempt any more.
+    """
     job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=attempt.job.pk)
     if not _waits_for(job, attempt.submission) or job.error_class not in GIVEN_UP.values():
         return False
@@ -48,11 +49,11 @@ def reopen(attempt: Attempt) -> bool:
 
 
 def charge(job: Job) -> None:
-    """Take what a job cost whose hold was given back, as far as its owner's credits go."""
+    """Take the cost of a job whose hold was released, as far as its owner's credits go."""
     reference = f"{pricing.hold_reference(job)}:late"
     cost = Job.objects.values_list("cost", flat=True).get(pk=job.pk)
     if job.owner is None or not cost or job.error_class == pricing.UNRESOLVED:
-        return  # what is undecided holds its credits still, and the end of the job settled them
+        return  # an unresolved charge had its hold still, which the job's end has captured
     credits.hold(
         profile=job.owner,
         amount=0,

@@ -1,4 +1,4 @@
-"""Why a job is not sent now, for people: looked up without locks, and true at that moment only."""
+"""Why a job is not sent now, for people. Read without locks, so it holds for that moment only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_ACCOUNTS = 3
 
 
 def reason(job: Job) -> str | None:
-    """Why a pending job waits; None if it does not."""
+    """Return why a pending job waits; None for other jobs."""
     if job.status != JobStatus.PENDING:
         return None
     if job.held:
@@ -25,7 +25,7 @@ def reason(job: Job) -> str | None:
 
 
 def _no_slot(job: Job) -> str | None:
-    """Why no account takes it; None if one could."""
+    """Return why no account takes the job; None if one could."""
     circuit = circuits.open_circuits([job.provider_id]).get(job.provider_id)
     if circuit is not None:
         return (
@@ -45,10 +45,10 @@ def _no_slot(job: Job) -> str | None:
             f"accounts add {job.provider_id} EMAIL"
         )
     standings = slots.standings([account.pk for account in accounts])
-    told = [f"{one} {_closed(one, standings[one.pk])}" for one in accounts[:SHOWN_ACCOUNTS]]
+    reasons = [f"{one} {_closed(one, standings[one.pk])}" for one in accounts[:SHOWN_ACCOUNTS]]
     if len(accounts) > SHOWN_ACCOUNTS:
-        told.append(f"{len(accounts) - SHOWN_ACCOUNTS} more take nothing either")
-    return f"No account takes it now: {'; '.join(told)}."
+        reasons.append(f"{len(accounts) - SHOWN_ACCOUNTS} more take nothing either")
+    return f"No account takes it now: {'; '.join(reasons)}."
 
 
 def _closed(account: ProviderAccount, standing: slots.Standing) -> str:
@@ -57,7 +57,7 @@ def _closed(account: ProviderAccount, standing: slots.Standing) -> str:
     if account.status == AccountStatus.ERROR:
         return f"waits to be mended ({account.last_error or 'no error recorded'})"
     if account.cooldown_until and account.cooldown_until > timezone.now():
-        state = "rests" if account.status == AccountStatus.ACTIVE else f"is {account.status}"
+        state = "cools down" if account.status == AccountStatus.ACTIVE else f"is {account.status}"
         return f"{state} until {_time(account.cooldown_until)}"
     if standing.credits and sum(standing.credits.values()) <= 0:
         return "has no credits left"

@@ -1,4 +1,4 @@
-"""An asset: a media file that a job made or a person brought."""
+"""Assets: media files that jobs made or people brought."""
 
 from django.conf import settings
 from django.db import models
@@ -36,7 +36,7 @@ class SyncStatus(models.TextChoices):
 
 
 class Asset(models.Model):
-    """A media file: what it is, whose, where it is kept, and where it came from."""
+    """A media file, its owner, its place and its origin."""
 
     user = NamedForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="assets")
     sha256 = models.CharField(max_length=64, null=True, blank=True)
@@ -119,7 +119,7 @@ class Asset(models.Model):
             ),
         ]
         constraints = [
-            # The older system had it for all owners together, so that two could not have one file.
+            # Per owner; in the older system two owners could not have the same file.
             models.UniqueConstraint(fields=["user", "sha256"], name="uq_assets_user_sha256"),
             models.CheckConstraint(
                 name="ck_assets_media_type_valid", condition=Q(media_type__in=MediaType.values)

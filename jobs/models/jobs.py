@@ -1,4 +1,4 @@
-"""A job: one generation that somebody asked for."""
+"""Jobs: generations that people asked for."""
 
 from django.conf import settings
 from django.db import models
@@ -31,7 +31,7 @@ class JobStatus(models.TextChoices):
 
 
 class ParamsSource(models.TextChoices):
-    """Where a job's params come from, if they did not come with the job."""
+    """The origin of params that did not come with the job."""
 
     PAYLOAD = "payload", "payload of its first submission"
 
@@ -39,9 +39,9 @@ class ParamsSource(models.TextChoices):
 class Job(WorkItem):
     """One generation: an operation at a provider with its parameters.
 
-    A work item of the queue, in columns that the older system had where it had them: what other
-    kinds call `finished_at` is `completed_at` here. `lease_id` stays after a provider has accepted
-    the job, as the token of that attempt; `lease_expires_at` is empty then, for nobody holds it.
+    A work item of the queue, in the older system's columns: `finished_at` of other kinds is
+    `completed_at` here. After a provider has accepted the job, `lease_id` stays as the token of
+    that attempt, and `lease_expires_at` is empty, for no worker holds the job.
     """
 
     finished_at = None

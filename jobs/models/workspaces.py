@@ -1,4 +1,4 @@
-"""A place where a person keeps jobs that belong together."""
+"""Workspaces: folders for a person's jobs."""
 
 from django.conf import settings
 from django.db import models
