@@ -6,6 +6,7 @@ from celery.signals import worker_init
 from django.apps import AppConfig
 from django.conf import settings
 
+from pixsim import celery  # noqa: F401  `shared_task` needs the app in every process
 from pixsim.core.cli.spelling import accept_hyphens
 
 
@@ -13,10 +14,10 @@ class PixsimConfig(AppConfig):
     name = "pixsim"
 
     def ready(self) -> None:
-        accept_hyphens()
-        from pixsim.invariants import PixsimPlugin
-        from pixsim.schema import plugins  # the registry of apps must be complete
+        from pixsim.invariants import PixsimPlugin  # the registry of apps must be complete
+        from pixsim.schema import plugins
 
+        accept_hyphens()
         plugins.register(PixsimPlugin())
         if settings.EMBEDDED_SERVICES:
             worker_init.connect(_need_services, dispatch_uid="pixsim.embedded")

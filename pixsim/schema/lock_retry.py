@@ -66,8 +66,10 @@ class Patience:
     ) -> Patience:
         """As the settings say, where nothing else is said."""
         if lock_timeout is None:
-            lock_timeout = settings.SCHEMA_LOCK_TIMEOUT_SECONDS
-        return cls(lock_timeout, settings.SCHEMA_LOCK_TRIES if tries is None else tries)
+            lock_timeout = getattr(settings, "SCHEMA_LOCK_TIMEOUT_SECONDS", 2.0)
+        return cls(
+            lock_timeout, getattr(settings, "SCHEMA_LOCK_TRIES", 8) if tries is None else tries
+        )
 
     def pause_after(self, tries: int) -> float:
         """Seconds to wait after so many tries, not the same for everybody who waits."""

@@ -38,7 +38,9 @@ with connection.cursor() as cursor:
     print(cursor.fetchone()[0], flush=True)
 """
 STAY = CONNECT + "input()\n"
-PUBLISH = CONNECT + "from pixsim import celery_app; celery_app.send_task('jobs.drain')\n"
+PUBLISH = (
+    CONNECT + "from pixsim.celery import app as celery_app; celery_app.send_task('jobs.drain')\n"
+)
 
 
 @pytest.fixture(scope="module")

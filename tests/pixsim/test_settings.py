@@ -25,7 +25,7 @@ print(json.dumps({
 """
 RING = """
 import time
-from pixsim import celery_app
+from pixsim.celery import app as celery_app
 def ring():
     start = time.monotonic()
     try:

@@ -40,7 +40,7 @@ class Upgrade(Verb):
             "--threshold",
             type=int,
             metavar="ROWS",
-            default=settings.SCHEMA_UNSAFE_ROWS,
+            default=getattr(settings, "SCHEMA_UNSAFE_ROWS", 100_000),
             help="a table with more rows is large (%(default)s)",
         )
         add_waiting_arguments(parser)
