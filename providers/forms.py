@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
 from django import forms
 
+from pixsim.core.forms import JsonField
 from providers.adapters.params import Params, ParamsRefused, validated
 
 LONG_TEXT = 500
 """A text that may be longer than this gets an input of several lines."""
-MAX_JSON_CHARACTERS = 100_000
 
 Schema = Mapping[str, Any]
 """A piece of JSON schema."""
@@ -66,34 +65,6 @@ def form_of(schema: type[Params]) -> type[ParamsForm]:
     )
     attributes = {**fields, "schema": schema, "clearable": clearable}
     return type(f"{schema.__name__}Form", (ParamsForm,), attributes)
-
-
-class JsonField(forms.JSONField):
-    """An input for JSON, for values that have no simpler input."""
-
-    def __init__(self, **options: Any) -> None:
-        area = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
-        super().__init__(widget=area, **options)
-
-    def to_python(self, value: Any) -> Any:
-        if isinstance(value, str) and len(value) > MAX_JSON_CHARACTERS:
-            raise forms.ValidationError(f"At most {MAX_JSON_CHARACTERS:,} characters.")
-        try:
-            read = super().to_python(value)
-            # Values that PostgreSQL can store: no NaN, no infinity, no NUL, no unpaired surrogate.
-            text = json.dumps(read, ensure_ascii=False, allow_nan=False)
-            text.encode()
-        except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
-            raise forms.ValidationError("Cannot be read.") from None
-        if "\\u0000" in text:
-            raise forms.ValidationError("Contains a value that cannot be stored.")
-        return read
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        try:
-            return super().bound_data(data, initial)
-        except (RecursionError, ValueError):
-            return forms.fields.InvalidJSONInput(data)
 
 
 class LinesField(forms.CharField):

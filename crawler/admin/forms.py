@@ -1,4 +1,4 @@
-"""The form of a crawl job and its sources: what it refuses, on the field to correct."""
+"""The forms of projects, crawl jobs, sources and chunks."""
 
 from dataclasses import fields
 from typing import Any
@@ -10,21 +10,85 @@ from django.utils.functional import lazy
 
 from accounts.errors import LimitExceeded
 from crawler import services, sources
-from crawler.admin.fields import MAX_LABEL, LabelsField, OptionsField
-from crawler.errors import CrawlError, JobRefused, SourceRefused
+from crawler.errors import CrawlError, FieldRefused
 from crawler.fetch.tasks import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
+from crawler.services.accepting import MAX_LABEL
 from jobs.queue.items import Status
 from pixsim.core.admin.forms import ServiceForm
+from pixsim.core.forms import JsonField
 from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
 # The form's field for each limit of a tier.
 LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
 
+MAX_LABELS = 1000
 
-class CrawlJobForm(ServiceForm):
+
+class LabelsField(forms.CharField):
+    """Class labels separated by commas or lines, as a list."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        labels = [" ".join(part.split()) for part in text.replace("\n", ",").split(",")]
+        labels = list(dict.fromkeys(label for label in labels if label))
+        if any(len(label) > MAX_LABEL for label in labels):
+            raise forms.ValidationError(f"A label has at most {MAX_LABEL} characters.")
+        if len(labels) > MAX_LABELS:
+            raise forms.ValidationError(f"There may be at most {MAX_LABELS} labels.")
+        return labels
+
+
+class OptionsField(JsonField):
+    """A JSON object; empty means `{}`."""
+
+    def __init__(self, *, rows: int = 1, cols: int = 22, **options: Any) -> None:
+        area = forms.Textarea(attrs={"rows": rows, "cols": cols, "spellcheck": "false"})
+        super().__init__(**{"initial": dict, "required": False, "widget": area, **options})
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(initial or {}, data or "{}")
+
+    def to_python(self, value: Any) -> Any:
+        options = super().to_python(value)
+        if options in self.empty_values:
+            return {}
+        if not isinstance(options, dict):
+            raise forms.ValidationError('Must be a JSON object, as {"name": value}.')
+        return options
+
+
+class LimitedForm(ServiceForm):
+    """A form whose values the limits of an owner's tier may refuse."""
+
+    owner_field = "owner"
+    """Where a refusal stands that belongs to the owner."""
+
+    def place_of(self, refusal: Exception) -> tuple[str | None, str]:
+        if isinstance(refusal, FieldRefused):
+            name = self.owner_field if refusal.field == "owner" else refusal.field
+            return name, refusal.message
+        if isinstance(refusal, LimitExceeded):
+            return LIMIT_FIELDS.get(refusal.limit, self.owner_field), str(refusal)
+        return super().place_of(refusal)
+
+
+class ProjectForm(LimitedForm):
+    class Meta:
+        model = Project
+        fields = ["name", "owner", "description"]
+
+
+class CrawlJobForm(LimitedForm):
     """Values of a crawl job; `services.create_crawl_job` and `services.change_job` check them."""
 
+    owner_field = "project"
     keywords = LabelsField(
         required=False,
         widget=forms.TextInput(attrs={"size": 80}),
@@ -43,7 +107,8 @@ class CrawlJobForm(ServiceForm):
         help_text="Images per chunk. Empty: by the number of images.",
     )
     options = OptionsField(
-        widget=forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
+        rows=2,
+        cols=80,
         help_text="Limits and checks as a JSON object; empty means the defaults. "
         f"There are {', '.join(field.name for field in fields(Rules))}. "
         'Example: {"min_side": 256, "formats": ["jpeg", "png"]}.',
@@ -66,9 +131,6 @@ class CrawlJobForm(ServiceForm):
         elif "priority" in self.fields:
             self.fields["priority"].required = True
 
-    def place_of(self, refusal: Exception) -> tuple[str | None, str]:
-        return place_of(refusal, owner_field="project")
-
 
 def _kinds() -> list[tuple[str, str]]:
     titles = [(each.kind, each.title) for each in sources.all_sources().values()]
@@ -84,7 +146,7 @@ def _options_help() -> str:
 
 
 class SourceForm(forms.ModelForm):
-    """A source is checked as far as that needs no network. Choices and help are the sources'."""
+    """A source, checked as far as that needs no network; the kinds of sources give its choices."""
 
     kind = forms.ChoiceField(required=False, choices=_kinds)
     location = forms.CharField(
@@ -116,15 +178,11 @@ class SourceForm(forms.ModelForm):
             sources.build(
                 values["kind"], values["location"], values["options"], values["label"]
             ).check()
-        except SourceRefused as refusal:
-            self.add_error(self._field(refusal.field), refusal.message)
+        except FieldRefused as refusal:
+            self.add_error(refusal.field.partition(".")[0], refusal.message)
         except CrawlError as refusal:
             self.add_error("location", str(refusal))
         return values
-
-    def _field(self, name: str) -> str:
-        name = name.partition(".")[0]
-        return name if name in self.fields else "location"
 
 
 class SourceFormSet(BaseInlineFormSet):
@@ -144,10 +202,11 @@ class SourceFormSet(BaseInlineFormSet):
 
 
 class ChunkForm(forms.ModelForm):
-    """A chunk by hand: what may be changed has its effect on the queue at once."""
+    """A chunk that is added or changed by hand."""
 
-    image_range = forms.JSONField(
-        help_text='{"start": s, "end": e}: fill the image indices s to e-1 of the job.'
+    image_range = JsonField(
+        widget=forms.TextInput(attrs={"size": 40}),
+        help_text='{"start": s, "end": e}: fill the image indices s to e-1 of the job.',
     )
     chunk_index = forms.IntegerField(
         required=False, min_value=0, help_text="Empty: behind the job's last chunk."
@@ -182,21 +241,3 @@ class ChunkForm(forms.ModelForm):
                 last = job.chunks.aggregate(last=Max("chunk_index"))["last"]
                 values["chunk_index"] = 0 if last is None else last + 1
         return values
-
-
-def place_of(refusal: Exception, *, owner_field: str) -> tuple[str | None, str]:
-    """Return the field to correct, and the message. Limits of the owner stand at `owner_field`."""
-    if isinstance(refusal, JobRefused):
-        return owner_field if refusal.field == "owner" else refusal.field, refusal.message
-    if isinstance(refusal, LimitExceeded):
-        return LIMIT_FIELDS.get(refusal.limit, owner_field), str(refusal)
-    return None, str(refusal)
-
-
-class ProjectForm(ServiceForm):
-    class Meta:
-        model = Project
-        fields = ["name", "owner", "description"]
-
-    def place_of(self, refusal: Exception) -> tuple[str | None, str]:
-        return place_of(refusal, owner_field="owner")

@@ -11,7 +11,7 @@ MAX_TRIES = 3
 
 
 class Outcome(models.TextChoices):
-    """Every way in which a candidate can end. A closed list: the histogram is what people see."""
+    """Every way in which a candidate can end; people see how many ended with which."""
 
     STORED = "stored"
     DUPLICATE_URL = "duplicate_url"
@@ -43,7 +43,7 @@ class Outcome(models.TextChoices):
 
 
 class Candidate(models.Model):
-    """Open: no outcome, no chunk. In flight: a chunk holds it. Closed: it has an outcome."""
+    """A candidate is open (no outcome, no chunk), in flight (a chunk holds it) or closed (an outcome)."""
 
     id = models.BigAutoField(primary_key=True)
     job = NamedForeignKey("crawler.CrawlJob", models.CASCADE, related_name="candidates")
@@ -70,21 +70,21 @@ class Candidate(models.Model):
     class Meta:
         db_table = "candidates"
         indexes = [
-            # The claim of a chunk: open candidates of its job in the order they were found.
+            # The claim for a chunk: open candidates of its job in the order in which they were found.
             NamedIndex(
                 fields=["job", "id"],
                 name="ix_candidates_open",
                 condition=Q(outcome__isnull=True, chunk__isnull=True),
             ),
-            # How many of a host are in flight, over all workers.
+            # How many of a host are in flight in all workers together.
             NamedIndex(
                 fields=["host"],
                 name="ix_candidates_in_flight",
                 condition=Q(outcome__isnull=True, chunk__isnull=False),
             ),
-            # What a chunk holds, given back when its worker dies; and a chunk that is deleted.
+            # The candidates that a chunk holds: freed when its worker dies, or the chunk is deleted.
             NamedIndex(fields=["chunk"], name="ix_candidates_chunk_id"),
-            # The refusals of a job by outcome.
+            # The closed candidates of a job by outcome.
             NamedIndex(fields=["job", "outcome"], name="ix_candidates_job_outcome"),
         ]
         constraints = [

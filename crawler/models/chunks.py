@@ -22,7 +22,7 @@ RANGE_RULE = (
 
 class JobChunkQuerySet(WorkItemQuerySet):
     def pending_of_job(self, job_id: int) -> Self:
-        """Pending chunks of a job by priority, then age."""
+        """Return the pending chunks of a job by priority, then age."""
         return self.pending().filter(job_id=job_id).order_by("-priority", "created_at")
 
 
@@ -38,7 +38,7 @@ class JobChunk(WorkItem):
     class Meta:
         db_table = "job_chunks"
         indexes = [
-            # The five of the older system, a contract.
+            # The five of the older system, which are a contract.
             NamedIndex(fields=["job"], name="ix_job_chunks_job_id"),
             NamedIndex(fields=["status"], name="ix_job_chunks_status"),
             NamedIndex(fields=["job", "status"], name="ix_job_chunks_job_status"),
@@ -59,7 +59,7 @@ class JobChunk(WorkItem):
 
     @property
     def has_range(self) -> bool:
-        """Whether `image_range` is one: rows made by hand may hold anything."""
+        """Return whether `image_range` is valid: rows inserted by hand may hold anything."""
         try:
             start, end = self.image_range["start"], self.image_range["end"]
         except (KeyError, TypeError, IndexError):

@@ -13,13 +13,13 @@ from pixsim.core.db.indexes import NamedIndex
 
 class ImageQuerySet(models.QuerySet["Image"]):
     def in_dataset(self) -> Self:
-        """What an export contains: everything but marked near duplicates."""
+        """Return the images that an export contains: all but marked near duplicates."""
         return self.filter(near_duplicate_of__isnull=True)
 
 
-# Near duplicates: two hashes within distance 3 agree in one of four 16-bit bands. NULL for an image
-# without a hash or that is itself a near duplicate. Job and band are one value and the index is not
-# partial: else the planner, while its statistics are those of an empty table, may read all of it.
+# Two hashes within distance 3 have one of four 16-bit bands in common. NULL for an image without a
+# hash and for a near duplicate. Job and band are one value and the index is not partial: otherwise
+# the planner may scan the whole table while its statistics are those of an empty one.
 PHASH_BAND_KEYS = tuple(
     "CASE WHEN near_duplicate_of_id IS NULL"
     f" THEN (crawl_job_id::bigint << 16) | ((phash >> {shift}) & 65535) END"
@@ -30,8 +30,8 @@ PHASH_BAND_KEYS = tuple(
 class Image(models.Model):
     """A picture stored under its sha256.
 
-    A distinct image holds one index of its job (`image_index`, unique). A near duplicate is kept
-    and linked to what it resembles, and holds no index.
+    A distinct image has one index of its job (`image_index`, unique). A near duplicate is kept and
+    linked to the image that it resembles, and has no index.
     """
 
     crawl_job = NamedForeignKey("crawler.CrawlJob", models.CASCADE, related_name="images")
@@ -72,7 +72,7 @@ class Image(models.Model):
                 name="ix_images_near_duplicate_of_id",
                 condition=Q(near_duplicate_of__isnull=False),
             ),
-            # The orphan sweep: is a blob still referred to.
+            # The orphan sweep: whether a row refers to a blob.
             NamedIndex(fields=["sha256"], name="ix_images_sha256"),
             # Keyset pages of a job's images (export, admin).
             NamedIndex(fields=["crawl_job", "id"], name="ix_images_crawl_job_id"),

@@ -23,7 +23,7 @@ class JobStatus(models.TextChoices):
 
 OPEN_STATUSES = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.PAUSED)
 UNPLANNED_STATUSES = (JobStatus.PENDING, JobStatus.RUNNING)
-"""In which a job without chunks is split: older systems had running jobs without any."""
+"""A job without chunks is planned in these: older systems had running jobs without chunks."""
 
 
 class CrawlJobQuerySet(models.QuerySet["CrawlJob"]):
@@ -40,9 +40,9 @@ class CrawlJobQuerySet(models.QuerySet["CrawlJob"]):
 class CrawlJob(models.Model):
     """Asks for `max_images` distinct images of some class labels from its sources.
 
-    Counters change by what changed, in the transaction that changed it:
-    `total_images` candidates found, `downloaded_images` pictures that were fetched and decoded,
-    `valid_images` distinct images stored in an index, `active_chunks` chunks not yet finished.
+    The counters change with their rows, in the same transaction: `total_images` candidates found,
+    `downloaded_images` pictures fetched and decoded, `valid_images` distinct images stored at an
+    index, `active_chunks` chunks that have not ended.
     """
 
     project = NamedForeignKey("crawler.Project", models.CASCADE, related_name="crawl_jobs")
@@ -84,7 +84,7 @@ class CrawlJob(models.Model):
         db_table = "crawl_jobs"
         indexes = [
             NamedIndex(fields=["project"], name="ix_crawl_jobs_project_id"),
-            # What is open, for the planner, quotas and the status page; finished jobs stay out.
+            # Open jobs, for the planner, quotas and the status page.
             NamedIndex(
                 fields=["status", "created_at"],
                 name="ix_crawl_jobs_open",
@@ -109,5 +109,5 @@ class CrawlJob(models.Model):
 
     @property
     def ended_short(self) -> bool:
-        """Finished with fewer images than were asked for."""
+        """Return whether the job ended with fewer images than were asked for."""
         return not self.is_open and self.valid_images < self.max_images

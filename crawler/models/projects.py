@@ -1,4 +1,4 @@
-"""A project: a named place for an owner's crawl jobs."""
+"""A project: a named group of an owner's crawl jobs."""
 
 from django.db import models
 
@@ -26,7 +26,7 @@ class Project(models.Model):
     class Meta:
         db_table = "projects"
         indexes = [
-            # A person's projects, and the cascade when a profile goes.
+            # An owner's projects, and the cascade when a profile is deleted.
             NamedIndex(fields=["owner"], name="ix_projects_user_id"),
         ]
 

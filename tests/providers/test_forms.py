@@ -9,9 +9,10 @@ import pytest
 from django import forms
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
+from pixsim.core.forms import JsonField
 from providers.adapters import all_adapters
 from providers.adapters.params import Media, Params
-from providers.forms import JsonField, LinesField, ParamsForm, form_of
+from providers.forms import LinesField, ParamsForm, form_of
 from tests.providers.adapters.local_fake import CASE
 
 
