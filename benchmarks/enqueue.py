@@ -27,7 +27,7 @@ def batch(job: CrawlJob, count: int) -> None:
 
 verb, count = sys.argv[1], int(sys.argv[2])
 job = CrawlJob.objects.get()
-notify.ring()
+notify.notify()
 begun = time.perf_counter()
 {"single": single, "batch": batch}[verb](job, count)
 print(time.perf_counter() - begun)

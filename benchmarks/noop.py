@@ -7,8 +7,7 @@ from typing import Any
 
 from crawler import counters
 from crawler.work import JOB_IS_OPEN, ChunkKind
-from jobs.queue.kinds import Left
-from jobs.queue.work import Completed, Ending, Work
+from jobs.queue.kinds import Completed, Ending, Left, Work
 
 SECONDS = float(os.environ.get("NOOP_SECONDS", "0"))
 
@@ -24,5 +23,5 @@ class NoopChunks(ChunkKind):
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
         counters.add_chunks(cursor, left)
 
-    def tidy(self) -> None:
+    def repair(self) -> None:
         """No candidates to tidy."""

@@ -315,14 +315,14 @@ def queue_statements() -> list[str]:
 
     django.setup()
     from crawler import counters
-    from jobs.queue import kinds, sql, transitions
+    from jobs.queue import api, kinds, sql
 
     kind = kinds.kind_named("chunk")
     return [
         kind.sql(sql.CLAIM),
         kind.sql(sql.COMPLETE),
         counters.ADD_CHUNKS,
-        transitions.window_params()["windows"],
+        api.window_params()["windows"],
     ]
 
 

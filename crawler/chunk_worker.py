@@ -19,7 +19,7 @@ from crawler.fetch import Picture, Refused, Rules, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
 from crawler.models.chunks import RANGE_RULE
 from jobs.queue.errors import TryAgain, Unrecoverable
-from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+from jobs.queue.kinds import Completed, Ending, GiveBack, Wait, Work
 from pixsim.core.db import sql
 
 BATCH = 200

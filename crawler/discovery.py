@@ -18,11 +18,9 @@ from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources import Found, Page
 from crawler.sources.base import Cursor
 from crawler.urls import host_of, url_key
-from jobs.queue import admission
+from jobs.queue import api
 from jobs.queue.errors import TryAgain, Unrecoverable
-from jobs.queue.kinds import kind_named
-from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
-from jobs.queue.worker import notify
+from jobs.queue.kinds import Completed, Ending, GiveBack, Wait, Work, kind_named
 
 PAGE_SIZE = 1000
 ENOUGH_OPEN = 3000
@@ -91,9 +89,8 @@ def advance(work: Work) -> Ending:
 
 def resume(job_id: int) -> None:
     """Let discovery that waits go on now if few candidates of the job are open."""
-    few = _open_candidates(job_id) < ENOUGH_OPEN // 2
-    if few and admission.wake(kind_named("discovery"), parent_id=job_id):
-        notify.ring_on_commit()
+    if _open_candidates(job_id) < ENOUGH_OPEN // 2:
+        api.resume_waiting(kind_named("discovery"), parent=job_id)
 
 
 def is_finished(job_id: int) -> bool:
@@ -160,8 +157,8 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
             found=inserted,
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
-    if inserted and admission.wake(kind_named("chunk"), parent_id=source.job_id):
-        notify.ring()
+    if inserted:
+        api.resume_waiting(kind_named("chunk"), parent=source.job_id)
 
 
 def _insert(cursor: Any, source: CrawlSource, found: Sequence[Found]) -> int:

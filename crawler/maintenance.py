@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.files.storage import storages
 from django.db import connection
 
-from jobs.queue.ops.maintenance import Chore, Options, Result, Tick
+from jobs.queue.kinds import Chore, Options, Result, Tick
 from pixsim.core import blobs
 
 HOT_TABLES = ("job_chunks", "candidates", "images", "crawl_jobs")

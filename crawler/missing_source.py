@@ -10,28 +10,14 @@ from django.db import connection, transaction
 
 from crawler import counters
 from crawler.models import CrawlJob
-from jobs.queue import admission
+from jobs.queue import api
 from jobs.queue.kinds import kind_named
-from jobs.queue.worker import notify
-from pixsim.core.db.sql import fetch
 
 NO_SOURCE = "Waits for a source: its crawl job has none. Add one to the job."
 
 HAS_SOURCE = "EXISTS (SELECT 1 FROM crawl_sources source WHERE source.job_id = item.job_id)"
 
 REASON = f"CASE WHEN NOT {HAS_SOURCE} THEN '{NO_SOURCE}' END"
-
-GO_ON = """
-UPDATE {table} SET
-    held = FALSE, error_message = NULL, updated_at = now(),
-    ready_at = CASE WHEN owner_id IS NULL THEN created_at END
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table} item
-    WHERE job_id = %(job)s AND status = 'pending' AND held AND available_at IS NULL
-      AND error_message = %(reason)s AND ({runnable})
-    ORDER BY id FOR UPDATE SKIP LOCKED))
-RETURNING owner_id
-"""
 
 WAITING_JOBS = """
 SELECT count(*), coalesce(sum(greatest(0, total_chunks - completed_chunks - failed_chunks)), 0)
@@ -46,13 +32,7 @@ def resume_chunks(job_id: int) -> None:
     with transaction.atomic():
         # Chunks are registered with their job locked: they are held by now, or see the source.
         CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
-        rows = fetch(
-            kind_named("chunk").sql(GO_ON),
-            {"job": job_id, "reason": NO_SOURCE},
-        )
-    if rows:
-        admission.admit_all(kind_named("chunk"), (row[0] for row in rows))
-        notify.ring()
+        api.resume_waiting(kind_named("chunk"), parent=job_id, reason=NO_SOURCE)
 
 
 def count_by_rows(cursor: Any, job_id: int) -> None:

@@ -21,7 +21,7 @@ from crawler.fetch.phash import BAND_SHIFTS, band_masks
 from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
 from crawler.models.images import PHASH_BAND_KEYS
-from jobs.queue.work import Work
+from jobs.queue.kinds import Work
 from pixsim.core.db import sql
 from pixsim.core.text import storable
 

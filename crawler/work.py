@@ -5,9 +5,7 @@ from typing import Any
 
 from crawler import checks, chunk_worker, counters, discovery, maintenance, missing_source, services
 from crawler.models import CrawlSource, JobChunk
-from jobs.queue.kinds import Kind, Left
-from jobs.queue.ops.maintenance import Chore
-from jobs.queue.work import Ending, Work
+from jobs.queue.kinds import Chore, Ending, Kind, Left, Work
 from pixsim.core.invariants import Invariant
 
 JOB_IS_OPEN = """EXISTS (
@@ -30,11 +28,11 @@ class DiscoveryKind(Kind):
     def perform(self, work: Work) -> Ending:
         return discovery.advance(work)
 
-    def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+    def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
         for job_id in parents:
             missing_source.count_by_rows(cursor, job_id)
 
-    def tidy(self) -> None:
+    def repair(self) -> None:
         services.plan_waiting_jobs()
 
 
@@ -59,11 +57,11 @@ class ChunkKind(Kind):
         for job_id in counters.add_chunks(cursor, left):
             services.close_ended_job(cursor, job_id)
 
-    def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+    def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
         for job_id in parents:
             services.take_in_chunks(cursor, job_id)
 
-    def tidy(self) -> None:
+    def repair(self) -> None:
         services.close_surplus()
 
     def notes(self) -> Sequence[str]:

@@ -113,7 +113,7 @@ def fill(about: dict[str, Any]) -> dict[str, tuple[str, int]]:
 
     from crawler import services
     from crawler.models import CrawlJob, JobChunk
-    from jobs.queue import transitions
+    from jobs.queue import api
     from jobs.queue.kinds import kind_named
 
     def crawl(name: str, owner: Any, max_images: int, *kinds: str, priority: int = 5) -> Any:
@@ -140,10 +140,10 @@ def fill(about: dict[str, Any]) -> dict[str, tuple[str, int]]:
     crawl("Bubbles for a paper", people["PRO"], 120, "urls", priority=7)
     paused = crawl("Mosaics", people["FREE"], 80, "page", priority=3)
     services.pause_job(job_id=paused.pk)
-    claimed = transitions.claim(kind_named("chunk"), limit=4, task_id=TASK)
+    claimed = api.claim(kind_named("chunk"), limit=4, task_id=TASK)
     JobChunk.objects.filter(pk=claimed[0].id).update(retry_count=3)
-    transitions.fail(claimed[0], error="OSError: [Errno 28] No space left on device")
-    transitions.fail(claimed[1], error="EngineFailed: the decoder was killed (signal 9)")
+    api.fail(claimed[0], error="OSError: [Errno 28] No space left on device")
+    api.fail(claimed[1], error="EngineFailed: the decoder was killed (signal 9)")
     JobChunk.objects.filter(status="processing").update(
         lease_expires_at=timezone.now() + timedelta(minutes=2)
     )
@@ -307,25 +307,25 @@ def person(name: str, tier: str) -> Any:
 def work_until(done: Callable[[], bool], *, slice_seconds: float) -> None:
     """Drain, and sweep as a worker does."""
     from jobs.queue.worker import loop
-    from jobs.queue.worker.fallback import Standby
+    from jobs.queue.worker.fallback import FallbackWorkers
     from jobs.queue.worker.sweeper import Sweeper
 
-    sweeper = Sweeper(Standby(size=0))
+    sweeper = Sweeper(FallbackWorkers(size=0))
     deadline = time.monotonic() + CRAWL_SECONDS
     while not done():
         if time.monotonic() > deadline:
             sys.exit(f"The work has not come as far as it should in {CRAWL_SECONDS} s.")
-        loop.drain(task_id=TASK, slice_seconds=slice_seconds)
+        loop.run_worker_loop(task_id=TASK, slice_seconds=slice_seconds)
         sweeper.sweep()
 
 
 @contextmanager
 def a_sweeper() -> Iterator[None]:
     """What a running worker does every second; the claimed chunks stay as they are."""
-    from jobs.queue.worker.fallback import Standby
+    from jobs.queue.worker.fallback import FallbackWorkers
     from jobs.queue.worker.sweeper import Sweeper
 
-    sweeper = Sweeper(Standby(size=0))
+    sweeper = Sweeper(FallbackWorkers(size=0))
     sweeper.start()
     try:
         yield

@@ -18,7 +18,7 @@ from jobs import pricing
 from jobs.errors import BadOutput, GenerationRefused, WrongState
 from jobs.generation import files, inputs
 from jobs.models import Asset, Job, JobStatus, Workspace
-from jobs.queue import admission
+from jobs.queue import api
 from jobs.queue.kinds import Kind, Left, kind_named
 from jobs.queue.worker import notify
 from pixsim.core.priority import check_priority
@@ -156,8 +156,8 @@ def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
         _poll_now(job.pk)
         _log("job.cancelled", job, actor)
         if job.owner_id:
-            admission.admit(_kind(), job.owner_id)
-        notify.ring_on_commit()
+            api.admit(_kind(), job.owner_id)
+        notify.notify_on_commit()
 
 
 def retry_job(*, job: Job, actor: Profile | None = None) -> None:
@@ -217,8 +217,8 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
             raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
         _log("job.priority_changed", job, actor, priority=priority)
         if job.owner_id:
-            admission.admit(_kind(), job.owner_id)
-        notify.ring_on_commit()
+            api.admit(_kind(), job.owner_id)
+        notify.notify_on_commit()
 
 
 def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) -> int:
@@ -230,8 +230,8 @@ def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) ->
         for job in resumed:
             _log("job.resumed", job, actor)
         if resumed:
-            admission.adopt(_kind())
-            notify.ring_on_commit()
+            api.register(_kind())
+            notify.notify_on_commit()
     return len(resumed)
 
 
@@ -375,10 +375,10 @@ def _begin(job: Job) -> None:
         )
     if not job.held:
         if job.owner_id:
-            admission.admit(_kind(), job.owner_id)
+            api.admit(_kind(), job.owner_id)
         else:
             Job.objects.filter(pk=job.pk, ready_at=None).update(ready_at=timezone.now())
-    notify.ring_on_commit()
+    notify.notify_on_commit()
 
 
 def _user_of(owner: Profile | None) -> User:

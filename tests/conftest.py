@@ -45,9 +45,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _quiet_workplace(monkeypatch):
-    """A test's process is no worker: it has no pool, nobody asked it to stop, no bell rings."""
-    shared_state.open_workplace(pool_size=0)
-    monkeypatch.setattr(notify, "ring", lambda: None)
+    """A test's process is no worker: it has no pool, nobody asked it to stop, no message is sent."""
+    shared_state.begin_worker(pool_size=0)
+    monkeypatch.setattr(notify, "notify", lambda: None)
 
 
 @pytest.fixture(autouse=True)

@@ -147,7 +147,7 @@ class JobChunkAdmin(KeysetAdmin):
     def save_model(self, request: HttpRequest, obj: JobChunk, form: Any, change: bool) -> None:
         if not change:
             obj.save()
-            transaction.on_commit(partial(chunks.take_in, 1))
+            transaction.on_commit(chunks.register)
             return
         # Field by field and never the whole row, which a worker may have changed meanwhile.
         changed = form.changed_data
@@ -159,7 +159,7 @@ class JobChunkAdmin(KeysetAdmin):
         if "priority" in changed:
             chunks.change_priority([obj.pk], priority=obj.priority)
         if "owner" in changed:
-            chunks.change_owner(obj.pk, before=form.initial["owner"], after=obj.owner_id)
+            chunks.change_owner(obj.pk, owner=obj.owner_id)
         if "held" in changed:
             chunks.hold([obj.pk]) if obj.held else chunks.release([obj.pk])
 

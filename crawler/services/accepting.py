@@ -16,9 +16,8 @@ from crawler.planner import default_chunk_size
 from crawler.services.limits import check_job, check_new_job
 from crawler.services.planning import plan_job
 from crawler.services.projects import project_named
-from jobs.queue import admission
+from jobs.queue import api
 from jobs.queue.kinds import kind_named
-from jobs.queue.worker import notify
 
 MAX_CHUNKS_AT_ONCE = 5000
 """A job of more chunks is planned by the workers, so that nobody waits for it."""
@@ -95,8 +94,7 @@ def add_sources(
             raise WrongState(f"Crawl job {job_id} has ended: no source can be added.")
         _insert_sources(job, source_specs)
         _record(job, "sources_added", actor, sources=[spec.location for spec in source_specs])
-        transaction.on_commit(partial(admission.adopt, kind_named("discovery")))
-        notify.ring_on_commit()
+        transaction.on_commit(partial(api.register_and_notify, kind_named("discovery")))
 
 
 def _check_sources(source_specs: Sequence[SourceSpec]) -> None:

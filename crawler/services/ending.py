@@ -6,10 +6,13 @@ from django.db import connection, transaction
 
 from crawler import counters
 from crawler.models import CrawlJob, JobStatus, Outcome
+from jobs.queue import api
+from jobs.queue.items import Status
+from jobs.queue.kinds import kind_named
 
 BATCH = 5000
 
-# BETWEEN: see filling.CLAIM_CANDIDATES.
+# BETWEEN: see chunk_worker.CLAIM_CANDIDATES.
 CLOSE_SURPLUS = """
 UPDATE candidates SET outcome = 'surplus', chunk_id = NULL
 WHERE id = ANY(ARRAY(
@@ -37,23 +40,6 @@ WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 LOCK_ENDED = """
 SELECT 1 FROM crawl_jobs WHERE id = %(job)s AND status IN ('completed', 'failed', 'cancelled')
 FOR NO KEY UPDATE
-"""
-
-# An ended job's discovery rests; a job that is opened again goes on where it stopped.
-HOLD_SOURCES = """
-UPDATE crawl_sources SET
-    status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
-    lease_expires_at = NULL, updated_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM crawl_sources WHERE job_id = %(job)s AND status IN ('pending', 'processing')
-    ORDER BY id FOR UPDATE SKIP LOCKED))
-"""
-
-REOPEN_SOURCES = """
-UPDATE crawl_sources SET
-    status = 'pending', held = FALSE, available_at = NULL, ready_at = NULL, owner_id = NULL,
-    retry_count = 0, error_message = NULL, finished_at = NULL, updated_at = now()
-WHERE job_id = %(job)s AND (status = 'failed' OR status = 'pending' AND held)
 """
 
 REOPEN_SURPLUS = (
@@ -89,14 +75,14 @@ def take_in_chunks(cursor: Any, job_id: int) -> None:
         return
     job.status, job.completed_at, job.error_message = JobStatus.RUNNING, None, None
     job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
-    cursor.execute(REOPEN_SOURCES, {"job": job_id})
+    api.requeue(kind_named("discovery"), parent=job_id, statuses=[Status.FAILED], held=True)
     cursor.execute(REOPEN_SURPLUS, {"job": job_id})
     counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -cursor.rowcount})
 
 
 def close_ended_job(cursor: Any, job_id: int) -> None:
     """What an ended job no longer needs, in the transaction that ended it."""
-    cursor.execute(HOLD_SOURCES, {"job": job_id})
+    api.stop(kind_named("discovery"), parent=job_id)
     cursor.execute(SAY_WHY, {"job": job_id})
     _close_surplus(cursor, job_id)
 

@@ -14,62 +14,26 @@ from django.db import connection, transaction
 from accounts import activity
 from accounts.models import Profile
 from crawler.errors import WrongState
-from crawler.models import CrawlJob, JobStatus, Project
+from crawler.models import CrawlJob, JobStatus
 from crawler.models.jobs import OPEN_STATUSES
 from crawler.services.ending import take_in_chunks
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
 from crawler.services.planning import crawl_kinds
-from jobs.queue import admission
-from jobs.queue.worker import notify
+from jobs.queue import api
+from jobs.queue.items import Status
+from jobs.queue.kinds import kind_named
+from pixsim.core.db.sql import fetch
 
-BATCH = 5000
 WHILE_OPEN = {"priority", "options"}
 """What changes only while the job is open."""
 
-# Pause and cancel: pending items leave the queue, batch by batch.
-HOLD = """
-UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table}
-    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending'
-      AND (NOT held OR available_at IS NOT NULL)
-    ORDER BY id LIMIT %(limit)s FOR UPDATE))
-RETURNING id
-"""
-
-RESUME = """
-UPDATE {table} SET
-    held = FALSE, available_at = NULL, updated_at = now(),
-    ready_at = CASE WHEN owner_id IS NULL THEN created_at END
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table}
-    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending' AND held
-    ORDER BY id LIMIT %(limit)s FOR UPDATE))
-RETURNING id
-"""
-
-# Failed chunks, and completed ones that are short of images. Without owner and place, like rows
-# revived by hand: adoption does the rest.
-REVIVE = """
-UPDATE job_chunks chunk SET
-    status = 'pending', retry_count = 0, error_message = NULL, finished_at = NULL,
-    held = FALSE, available_at = NULL, ready_at = NULL, owner_id = NULL, updated_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM job_chunks
-    WHERE job_id = %(job)s AND (status = 'failed' OR status = 'completed' AND (
-        SELECT count(*) FROM images
-        WHERE images.chunk_id = job_chunks.id AND image_index IS NOT NULL
-    ) < (image_range ->> 'end')::int - (image_range ->> 'start')::int)
-    ORDER BY id FOR UPDATE))
-"""
-
-REPRIORITISE = """
-UPDATE {table} SET priority = %(priority)s, updated_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table}
-    WHERE id > %(after)s AND job_id = %(job)s AND status = 'pending' AND priority <> %(priority)s
-    ORDER BY id LIMIT %(limit)s FOR UPDATE))
-RETURNING id
+# Chunks that failed, and completed ones that are short of images.
+TO_RETRY = """
+SELECT id FROM job_chunks
+WHERE job_id = %(job)s AND (status = 'failed' OR status = 'completed' AND (
+    SELECT count(*) FROM images
+    WHERE images.chunk_id = job_chunks.id AND image_index IS NOT NULL
+) < (image_range ->> 'end')::int - (image_range ->> 'start')::int)
 """
 
 
@@ -79,20 +43,22 @@ def pause_job(*, job_id: int, actor: Profile | None = None) -> None:
     Raise WrongState if the job is not pending or running.
     """
     _move(job_id, JobStatus.PAUSED, allowed=(JobStatus.PENDING, JobStatus.RUNNING), actor=actor)
-    _in_batches(HOLD, job_id=job_id)
+    for kind in crawl_kinds():
+        api.hold(kind, parent=job_id)
 
 
 def resume_job(*, job_id: int, actor: Profile | None = None) -> None:
     """Resume a paused job. Raise WrongState if it is not paused."""
     _move(job_id, JobStatus.RUNNING, allowed=(JobStatus.PAUSED,), actor=actor)
-    _in_batches(RESUME, job_id=job_id)
-    _admit_owner_of(job_id)
+    for kind in crawl_kinds():
+        api.resume(kind, parent=job_id)
 
 
 def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
     """End the job; its images stay. Raise WrongState if it has ended already."""
     _move(job_id, JobStatus.CANCELLED, allowed=OPEN_STATUSES, actor=actor)
-    _in_batches(HOLD, job_id=job_id)
+    for kind in crawl_kinds():
+        api.hold(kind, parent=job_id)
 
 
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
@@ -105,17 +71,14 @@ def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         check_reopening([get_job(job_id)])
-        cursor.execute(REVIVE, {"job": job_id})
-        revived = cursor.rowcount
+        ids = [row[0] for row in fetch(TO_RETRY, {"job": job_id})]
+        revived = api.requeue(kind_named("chunk"), ids, statuses=(Status.COMPLETED, Status.FAILED))
         if revived:
             take_in_chunks(cursor, job_id)
         job = get_job(job_id)
         if not revived or not job.is_open:
             raise WrongState(f"Crawl job {job_id} is {job.status} and has nothing to try again.")
         activity.record(actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived)
-    for kind in crawl_kinds():
-        admission.adopt(kind)
-    notify.ring_on_commit()
     return revived
 
 
@@ -173,8 +136,8 @@ def get_job(job_id: int) -> CrawlJob:
 
 
 def _apply_priority(job_id: int, priority: int) -> None:
-    _in_batches(REPRIORITISE, job_id=job_id, priority=priority)
-    _admit_owner_of(job_id)
+    for kind in crawl_kinds():
+        api.reprioritise(kind, parent=job_id, priority=priority)
 
 
 def _why_unchanged(job_id: int, changes: Mapping[str, Any]) -> str:
@@ -189,27 +152,6 @@ def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if name in ("name", "priority")} | {
         "fields": sorted(changes)
     }
-
-
-def _admit_owner_of(job_id: int) -> None:
-    owner_id = Project.objects.filter(crawl_jobs=job_id).values_list("owner_id", flat=True).first()
-    for kind in crawl_kinds():
-        if owner_id is not None:
-            admission.admit(kind, owner_id)
-    notify.ring_on_commit()
-
-
-def _in_batches(statement: str, *, job_id: int, **params: Any) -> None:
-    """Apply a statement to all the job's items, each batch in a transaction of its own."""
-    for kind in crawl_kinds():
-        ids = [0]
-        while ids:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(
-                    statement.format(table=kind.table),
-                    {"job": job_id, "after": max(ids), "limit": BATCH, **params},
-                )
-                ids = [row[0] for row in cursor.fetchall()]
 
 
 def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile | None) -> None:

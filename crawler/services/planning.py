@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F
 
 from crawler import counters
 from crawler.errors import JobRefused
@@ -12,24 +11,21 @@ from crawler.models import CrawlJob, CrawlSource, JobStatus
 from crawler.models.jobs import UNPLANNED_STATUSES
 from crawler.planner import chunk_ranges
 from crawler.services.limits import check_job
-from jobs.queue import admission
+from jobs.queue import api
 from jobs.queue.kinds import Kind, kind_named
-from jobs.queue.worker import notify
 
-# Without an owner a chunk is ready at once, at the place of its age.
-ADD_CHUNKS = """
-INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, owner_id, ready_at)
-SELECT %(job)s, place - 1, jsonb_build_object('start', first, 'end', last), %(priority)s,
-    %(owner)s::uuid, CASE WHEN %(owner)s::uuid IS NULL THEN now() END
+CHUNKS = """
+SELECT %(job)s::int AS job_id, place - 1 AS chunk_index,
+    jsonb_build_object('start', first, 'end', last) AS image_range
 FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first, last, place)
 """
 
 
 def plan_job(*, job_id: int) -> int:
-    """Split an accepted job into chunks, once; how many were made.
+    """Split an accepted job into chunks, once; return how many were made.
 
-    Its sources and chunks are admitted within the owner's window, and the bell is rung. A job made
-    by hand that cannot be planned fails, with the reason.
+    Admit its sources and chunks within the owner's window, and notify workers. A job made by hand
+    that cannot be planned fails, with the reason.
     """
     with transaction.atomic():
         job = (
@@ -54,16 +50,14 @@ def plan_job(*, job_id: int) -> int:
             return 0
         owner_id = job.project.owner_id
         planned = _add_chunks(job, owner_id)
-        # A source that was added by hand may have been taken in, and be at work, before its job.
-        CrawlSource.objects.pending().filter(job=job, held=False, ready_at=None).update(
+        # Not one that was added by hand and is registered, perhaps at work, before its job.
+        sources = CrawlSource.objects.pending().filter(job=job, held=False, ready_at=None)
+        api.start(
+            kind_named("discovery"),
+            list(sources.values_list("pk", flat=True)),
             priority=job.priority,
-            owner_id=owner_id,
-            ready_at=F("created_at") if owner_id is None else None,
+            owner=owner_id,
         )
-        for kind in crawl_kinds():
-            if owner_id is not None:
-                admission.admit(kind, owner_id)
-        notify.ring_on_commit()
     return planned
 
 
@@ -80,14 +74,16 @@ def crawl_kinds() -> tuple[Kind, ...]:
 
 def _add_chunks(job: CrawlJob, owner_id: UUID | None) -> int:
     starts, ends = zip(*chunk_ranges(job.max_images, job.chunk_size), strict=True)
-    params = {
-        "job": job.pk,
-        "priority": job.priority,
-        "owner": owner_id,
-        "starts": list(starts),
-        "ends": list(ends),
-    }
+    api.insert(
+        kind_named("chunk"),
+        columns=("job_id", "chunk_index", "image_range"),
+        rows=CHUNKS,
+        priority=job.priority,
+        owner=owner_id,
+        job=job.pk,
+        starts=list(starts),
+        ends=list(ends),
+    )
     with connection.cursor() as cursor:
-        cursor.execute(ADD_CHUNKS, params)
         counters.count_new_chunks(cursor, job.pk, len(starts))
     return len(starts)

@@ -10,9 +10,8 @@ from django.db import transaction
 from jobs.generation import inputs
 from jobs.generation.attempts import Attempt, make_attempt
 from jobs.models import Job
-from jobs.queue import transitions
-from jobs.queue.kinds import Kind
-from jobs.queue.work import Work
+from jobs.queue import api
+from jobs.queue.kinds import Kind, Work
 from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.db.sql import fetch
 from providers import error_policy, slots, webhooks
@@ -70,7 +69,7 @@ def allocate(
     free = min(limit, candidate.max_submissions, slots.count_free_slots(account))
     if free == 0:
         return []
-    works = transitions.claim(
+    works = api.claim(
         kind,
         limit=free,
         task_id=task_id,

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from jobs.models import Job
-from jobs.queue.kinds import kind_named
-from jobs.queue.work import Work
+from jobs.queue.kinds import Work, kind_named
 from providers import slots
 from providers.adapters import Adapter, adapter_named
 from providers.adapters.base import Credentials, Operation

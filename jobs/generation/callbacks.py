@@ -30,7 +30,7 @@ def handle_event(submission: ProviderSubmission, event: WebhookEvent) -> bool:
             if not webhooks.record_event(submission.provider_id, event.event_id):
                 return False
             _apply(submission, event)
-            notify.ring_on_commit()
+            notify.notify_on_commit()
     except IntegrityError as error:
         raise WebhookRefused("Its generation belongs to another submission.") from error
     return True

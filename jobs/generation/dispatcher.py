@@ -132,7 +132,7 @@ class Dispatcher:
                 self._thread.start()
         return bool(self._in_flight) or not self._has_looked
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """Take no more work, and wait up to STOP_SECONDS for what is in flight."""
         self._is_driven = False
         if self._thread is not None:
@@ -237,7 +237,7 @@ class Dispatcher:
             return
         if step is _Step.FAILED:
             self._guarded(_give_up, result)
-        self._heartbeat.let_go([result.attempt.work])
+        self._heartbeat.drop([result.attempt.work])
         self._in_flight.discard(result.attempt)
 
     def _look(self) -> None:
@@ -253,7 +253,7 @@ class Dispatcher:
     def _fill(self, candidate: slots.Candidate, *, wait: bool = False) -> None:
         """Take as many jobs as the account has free slots, and send them."""
         if not (limit := self._free_calls(adapter_named(candidate.provider_id))):
-            notify.wake_idle_neighbour()
+            notify.notify_if_idle()
             return
         attempts = allocation.allocate(
             self._kind, candidate, limit=limit, task_id=f"dispatcher-{self._pid}", wait=wait
@@ -264,7 +264,7 @@ class Dispatcher:
         for attempt in attempts:
             self._send(attempt)
         if len(attempts) > 1:
-            notify.wake_idle_neighbour()
+            notify.notify_if_idle()
 
     def _free_calls(self, adapter: Adapter | None = None) -> int:
         """Return how many more calls may start, or more calls of `adapter`."""

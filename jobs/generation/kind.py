@@ -12,8 +12,7 @@ from jobs import pricing
 from jobs.generation import allocation
 from jobs.generation.dispatcher import Dispatcher
 from jobs.models import Job
-from jobs.queue.kinds import Kind, Left
-from jobs.queue.ops.maintenance import Chore, Options, Result, Tick
+from jobs.queue.kinds import Chore, Kind, Left, Options, Result, Tick
 from pixsim.core.db.sql import fetch
 from pixsim.core.invariants import Invariant
 from providers import credits as provider_credits
@@ -86,8 +85,6 @@ class GenerationKind(Kind):
              WHERE live.job_id = jobs.id AND live.reference IS NOT NULL
                AND live.status IN ('pending', 'accepted', 'unknown')) = 0"""
     rescuable_sql = f"NOT {GUARDED}"
-    ended = ("completed", "failed", "cancelled")
-    finished_sql = "completed_at"
 
     def load(self) -> None:
         import jobs.generation.calling
@@ -99,8 +96,8 @@ class GenerationKind(Kind):
     def drive(self) -> bool:
         return Dispatcher.shared(self).drive()
 
-    def rest(self) -> None:
-        Dispatcher.shared(self).rest()
+    def stop(self) -> None:
+        Dispatcher.shared(self).stop()
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
         done = [item.id for item in left if item.status == "completed"]
@@ -114,7 +111,7 @@ class GenerationKind(Kind):
             params = {"done": done, "ended": done + lost}
             _close_holds([row[0] for row in fetch(PRICED_AND_RESUME_CHILDREN, params)])
 
-    def tidy(self) -> None:
+    def repair(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(MARK_UNKNOWN, {"doubt": DOUBT_SECONDS, "patience": PATIENCE_SECONDS})
 

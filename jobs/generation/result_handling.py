@@ -21,7 +21,7 @@ from jobs.generation.attempts import Attempt
 from jobs.generation.calling import Answered, Fetched
 from jobs.generation.files import Made
 from jobs.models import Asset, Job
-from jobs.queue import transitions
+from jobs.queue import api
 from jobs.queue.errors import LeaseLost
 from pixsim.core.db.sql import fetch
 from providers import error_policy, submissions
@@ -192,7 +192,7 @@ def complete_jobs(made: Sequence[Made]) -> None:
     # Two workers may have fetched the files of one submission.
     made = list({one.attempt.submission.pk: one for one in made}.values())
     with transaction.atomic():
-        held = transitions.lock_leases([one.attempt.work for one in made])
+        held = api.lock_leases([one.attempt.work for one in made])
         ours = [one for one in made if one.attempt.work in held]
         others = [one for one in made if one.attempt.work not in held]
         late = [one for one in others if late_results.reopen(one.attempt)]
@@ -317,7 +317,7 @@ def _retry(attempt: Attempt, error: ProviderError) -> bool:
     ).count()
     if policy.retry_seconds is None or count >= policy.max_submissions:
         return False
-    transitions.wait(
+    api.wait(
         attempt.work,
         seconds=policy.retry_seconds * min(count, 10),
         reason=f"{error.error_class}: {error}",
@@ -327,7 +327,7 @@ def _retry(attempt: Attempt, error: ProviderError) -> bool:
 
 def _fail_job(attempt: Attempt, message: str, *, error_class: str) -> None:
     Job.objects.filter(pk=attempt.job.pk).update(error_class=error_class)
-    transitions.fail(attempt.work, error=message, permanent=True)
+    api.fail(attempt.work, error=message, permanent=True)
 
 
 def _complete(made: Sequence[Made]) -> None:
@@ -348,7 +348,7 @@ def _complete(made: Sequence[Made]) -> None:
         )
         for one in made
     )
-    transitions.complete([one.attempt.work for one in made])
+    api.complete([one.attempt.work for one in made])
 
 
 def _lock_job(attempt: Attempt) -> bool:

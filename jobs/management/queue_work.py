@@ -12,8 +12,8 @@ from django.db import InterfaceError, OperationalError, connection
 
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.worker import shared_state
-from jobs.queue.worker.fallback import Standby
-from jobs.queue.worker.loop import drain
+from jobs.queue.worker.fallback import FallbackWorkers
+from jobs.queue.worker.loop import run_worker_loop
 from jobs.queue.worker.sweeper import Sweeper
 
 IDLE_SECONDS = 5.0
@@ -51,7 +51,9 @@ def run(*, task_id: str, while_stdin_open: bool, seconds: float | None, until_id
 def _work(task_id: str, ends: float, *, while_stdin_open: bool, until_idle: bool) -> int:
     taken_up, idle_since = 0, time.monotonic()
     while not shared_state.stop_requested() and (now := time.monotonic()) < ends:
-        count = drain(task_id=task_id, slice_seconds=min(settings.QUEUE_SLICE_SECONDS, ends - now))
+        count = run_worker_loop(
+            task_id=task_id, slice_seconds=min(settings.QUEUE_SLICE_SECONDS, ends - now)
+        )
         taken_up += count
         now = time.monotonic()
         if count:
@@ -69,7 +71,7 @@ def _sweeping(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    sweeper = Sweeper(Standby(0))
+    sweeper = Sweeper(FallbackWorkers(0))
     sweeper.start()
     try:
         yield

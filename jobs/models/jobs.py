@@ -36,6 +36,10 @@ class ParamsSource(models.TextChoices):
     PAYLOAD = "payload", "payload of its first submission"
 
 
+ENDED = ("completed", "failed", "cancelled")
+FINISHED = "completed_at"
+
+
 class Job(WorkItem):
     """One generation: an operation at a provider with its parameters.
 
@@ -44,6 +48,8 @@ class Job(WorkItem):
     that attempt, and `lease_expires_at` is empty, for no worker holds the job.
     """
 
+    ENDED = ENDED
+    FINISHED = FINISHED
     finished_at = None
     owner = NamedForeignKey(
         "accounts.Profile",
@@ -133,8 +139,8 @@ class Job(WorkItem):
             *queue_indexes(
                 "jobs",
                 claimed_by=["provider_id"],
-                ended=["completed", "failed", "cancelled"],
-                finished="completed_at",
+                ended=ENDED,
+                finished=FINISHED,
             ),
         ]
         constraints = [

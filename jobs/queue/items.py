@@ -1,7 +1,7 @@
 """The row that is work: columns, constraints and indexes every kind of work item shares."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -40,13 +40,23 @@ class WorkItemQuerySet(models.QuerySet[Any]):
         return self.filter(status=Status.FAILED, retry_count__lt=MAX_RETRIES)
 
 
+ENDED = ("completed", "failed")
+FINISHED = "finished_at"
+
+
 class WorkItem(models.Model):
     """A row that workers claim, process under a lease and finish once.
 
-    The columns' meaning is the queue's protocol (docs/architecture.md): a row may be claimed
-    when it is pending and `ready_at` is set; `ready_at` stays set while it is processing and is
-    cleared with a terminal state, so that "occupies its owner's window" is `ready_at IS NOT NULL`.
+    A row may be claimed when it is pending and `ready_at` is set; `ready_at` stays set while it is
+    processing and is cleared with a terminal state, so that "has a place in its owner's window" is
+    `ready_at IS NOT NULL`. Only the statements of `jobs.queue.sql` change `status`, `priority`,
+    `held`, `ready_at`, `available_at` and `lease_*`.
     """
+
+    ENDED: ClassVar[tuple[str, ...]] = ENDED
+    """The states in which an item has ended."""
+    FINISHED: ClassVar[str] = FINISHED
+    """The column that says when an item ended."""
 
     status = models.CharField(max_length=20, choices=Status, db_default=Status.PENDING.value)
     priority = models.IntegerField(db_default=DEFAULT_PRIORITY, help_text=PRIORITY_HELP)
@@ -99,12 +109,12 @@ def queue_indexes(
     table: str,
     *,
     claimed_by: Sequence[str] = (),
-    ended: Sequence[str] = ("completed", "failed"),
-    finished: str = "finished_at",
+    ended: Sequence[str] = ENDED,
+    finished: str = FINISHED,
 ) -> list[models.Index]:
     """The indexes that the queue's statements need on `table`, and why.
 
-    `claimed_by` are columns that a claim of this kind fixes; the others are as in the kind.
+    `claimed_by` are columns that a claim of this kind fixes; the others are as in the model.
     """
     return [
         # The claim: exactly its order and its condition.
@@ -137,7 +147,7 @@ def queue_indexes(
             name=f"ix_{table}_available",
             condition=Q(held=True, available_at__isnull=False),
         ),
-        # Ended or revived by something outside the queue: what the sweeper takes in. Normally empty.
+        # Ended or revived by something outside the queue: what the sweeper registers. Normally empty.
         NamedIndex(
             fields=["id"],
             name=f"ix_{table}_unsettled",

@@ -1,32 +1,93 @@
-"""A kind of work: which table its items stand in, and what is done with one."""
+"""The contract of a kind of work: which table its items are in, and what is done with one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache, cached_property
+from typing import Any, ClassVar, NamedTuple
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from jobs.queue import sql
+from jobs.queue.errors import LeaseLost
 from jobs.queue.items import WorkItem
-from jobs.queue.sql import ANY_READY
+from jobs.queue.worker import shared_state
 from pixsim.core.db.sql import fetch
 from pixsim.core.invariants import Invariant
 
-if TYPE_CHECKING:
-    from jobs.queue.ops.maintenance import Chore
-    from jobs.queue.work import Ending, Work
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The item is done and ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """An item that a worker no longer holds: what became of it."""
+class Wait:
+    """There is nothing to do now: back to pending without a retry, with the reason for people.
+
+    Not before `seconds` from now; None: held until its job is resumed. With `parent`, the other
+    items of that parent would find nothing to do either.
+    """
+
+    seconds: float | None
+    reason: str | None = None
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Stopped on request: back to pending at once; what is done is kept."""
+
+
+Ending = Completed | Wait | GiveBack
+
+
+class Left(NamedTuple):
+    """An item that a worker no longer holds, and its status now."""
 
     id: int
     status: str
     parent_id: int | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """`dry_run` changes nothing and counts; `force` skips a chore's doubts about its own result.
+
+    `grace`: what is younger is left alone, since a worker may be about to need it.
+    """
+
+    grace: timedelta
+    dry_run: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a chore did, or with `dry_run` would do: `count` things, in words `summary`.
+
+    `problem` says what was left undone and what to do about it.
+    """
+
+    count: int
+    summary: str
+    problem: str | None = None
+
+
+Tick = Callable[[int], None]
+"""Called with the number of things looked at so far."""
+
+
+@dataclass(frozen=True)
+class Chore:
+    """A piece of regular work of `queue maintain`; safe to stop and to run again at any time."""
+
+    name: str
+    run: Callable[[Options, Tick], Result]
 
 
 class Kind:
@@ -39,16 +100,16 @@ class Kind:
     model: ClassVar[type[WorkItem]]
 
     parent_sql: ClassVar[str] = "NULL::int"
-    """Column that says to whom the item's counters belong."""
+    """Column of the item's parent, whose counters it changes."""
 
     owner_sql: ClassVar[str] = "item.owner_id"
-    """Whose an item is that was inserted by hand without an owner."""
+    """The owner of an item that was inserted by hand without one."""
 
     runnable_sql: ClassVar[str] = "TRUE"
-    """False while the item's job is paused or has ended: then it stays held."""
+    """False while the item must stay held, for its job is paused or has ended."""
 
     reason_sql: ClassVar[str] = "NULL::text"
-    """Why an item that is not runnable is held, for people to see; NULL: what it says stays."""
+    """Why an item that is not runnable is held, for people; NULL: its error message stays."""
 
     rescuable_sql: ClassVar[str] = "TRUE"
     """False for processing items that need no lease."""
@@ -56,68 +117,100 @@ class Kind:
     claimable_sql: ClassVar[str] = "TRUE"
     """Which ready items a claim may take; its parameters come with the call of `claim`."""
 
-    ended: ClassVar[tuple[str, ...]] = ("completed", "failed")
-    """The states in which an item has ended."""
-
-    finished_sql: ClassVar[str] = "finished_at"
-    """Column that says when."""
+    is_driven: ClassVar[bool] = False
+    """Whether this kind takes its items by itself beside the worker loop (`drive`), instead of one
+    by one through `perform`."""
 
     def load(self) -> None:
         """Import what performing needs: once in a worker's parent, so that its children share it."""
 
-    is_driven: ClassVar[bool] = False
-    """Whether this kind takes its items by itself, beside the drain (`drive`), and not one by one
-    through `perform`."""
-
     def drive(self) -> bool:
-        """This process may take items now; whether any are under way."""
+        """Take items if this process may; return whether any are in hand."""
         return False
 
-    def rest(self) -> None:
-        """This process stops: take nothing more, and wait a while for what is under way."""
+    def stop(self) -> None:
+        """Take nothing more, and wait a while for what is in hand: this process stops."""
 
     def any_ready(self) -> bool:
-        """Whether there is something to do now."""
-        return bool(fetch(self.sql(ANY_READY), {})[0][0])
+        """Return whether there is something to do now."""
+        return bool(fetch(self.sql(sql.ANY_READY), {})[0][0])
 
     def perform(self, work: Work) -> Ending:
-        """Do one item. An exception is a failed attempt (see `drain`)."""
+        """Do one item. An exception is a failed attempt (see `worker.loop`)."""
         raise NotImplementedError
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
-        """Let go what the items held, and change the parents' counters, in the same transaction.
+        """Free what the items held, and change their parents' counters, in the same transaction.
 
-        Parents are locked by id after all item rows: the lock order that holds everywhere.
+        Lock parents by id after all item rows: the lock order that holds everywhere.
         """
 
-    def take_in_changes(self, cursor: Any, parents: Sequence[int]) -> None:
-        """Items of these parents were inserted, revived or ended by hand: make the parents agree."""
+    def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+        """Make the parents agree with items that were inserted, revived or ended by hand."""
 
-    def tidy(self) -> None:
+    def repair(self) -> None:
         """Repair what belongs to this kind alone; called by the sweeper every second."""
 
     def notes(self) -> Sequence[str]:
-        """Sentences for the status of the queue: what waits, for what, and what helps."""
+        """Return sentences for the queue's status: what waits, for what, and what helps."""
         return ()
 
     def invariants(self) -> Sequence[Invariant]:
-        """What `queue check` proves of this kind beyond the queue's own invariants."""
+        """Return what `queue check` proves of this kind beyond the queue's own invariants."""
         return ()
 
     def hot_tables(self) -> Sequence[str]:
-        """The tables that `queue maintain` vacuums: those whose rows change while work is done."""
+        """Return the tables that `queue maintain` vacuums: those whose rows change during work."""
         return (self.table,)
 
     def chores(self) -> Sequence[Chore]:
-        """What `queue maintain` does for this kind beyond its tables."""
+        """Return what `queue maintain` does for this kind beyond its tables."""
         return ()
 
     @property
     def table(self) -> str:
         return self.model._meta.db_table
 
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """The states in which an item has ended."""
+        return self.model.ENDED
+
     def sql(self, statement: str) -> str:
+        """Return the statement for this kind."""
         return _render(self, statement)
+
+
+@dataclass(eq=False)
+class Work:
+    """A claimed item: its lease, and the signals between it and the heartbeat."""
+
+    kind: Kind
+    id: int
+    lease: int
+    last_progress: float = field(default_factory=time.monotonic)
+    lost: bool = False
+
+    @cached_property
+    def item(self) -> WorkItem:
+        return self.kind.model._default_manager.get(pk=self.id)
+
+    def progress(self) -> None:
+        """Say that the work goes on; without it for the stall limit, the lease is not renewed."""
+        self.last_progress = time.monotonic()
+
+    def should_stop(self) -> bool:
+        """Whether to give back at the next checkpoint: the worker stops, or the lease is lost."""
+        return self.lost or shared_state.stop_requested()
+
+    def lock_lease(self) -> None:
+        """Make sure, until the open transaction ends, that this item is still ours.
+
+        Raise LeaseLost if it is not; the caller must write nothing then.
+        """
+        if not fetch(self.kind.sql(sql.LOCK_LEASE), {"id": self.id, "lease": self.lease}):
+            self.lost = True
+            raise LeaseLost(f"{self.kind.name} {self.id}: lease {self.lease} is no longer held.")
 
 
 @cache
@@ -135,7 +228,7 @@ def _render(kind: Kind, statement: str) -> str:
         rescuable=kind.rescuable_sql,
         reason=kind.reason_sql,
         claimable=kind.claimable_sql,
-        finished=kind.finished_sql,
+        finished=kind.model.FINISHED,
         ended=", ".join(f"'{status}'" for status in kind.ended),
         place=place,
     )
@@ -143,11 +236,12 @@ def _render(kind: Kind, statement: str) -> str:
 
 @cache
 def all_kinds() -> tuple[Kind, ...]:
-    """The kinds that `settings.QUEUE_KINDS` names, in the order in which a drain serves them."""
+    """Return the kinds that `settings.QUEUE_KINDS` names, in the order in which they are served."""
     return tuple(import_string(path)() for path in settings.QUEUE_KINDS)
 
 
 def kind_named(name: str) -> Kind:
+    """Return the kind of that name. Raise LookupError if there is none."""
     for kind in all_kinds():
         if kind.name == name:
             return kind

@@ -1,18 +1,21 @@
-"""Every state change of a work item, as one statement each.
+"""Every statement that changes a work row, and those that read rows in the queue's order.
 
-`{table}` is the kind's table; the other names in braces are fragments of the kind (see
-`kinds.Kind`). A condition names the old state, so the number of rows
-that come back says who won. Picked rows stand in `id = ANY(ARRAY(SELECT ...))`: with a join the
-planner scans the table.
+`{table}` is the kind's table; the other names in braces are SQL fragments of the kind (see
+`kinds.Kind`). Each statement begins with its tag, `/* queue:name */`. A condition names the old
+state, so the rows that come back say who won. Chosen rows stand in `id = ANY(ARRAY(SELECT ...))`:
+with a join the planner scans the table. Rows are locked in the order of their ids.
 
-States in the vocabulary of the statements:
-    ready      pending, admitted: `ready_at` is set
-    waiting    pending, not held, not admitted
-    occupying  ready or processing: `ready_at` is set
+Terms:
+    ready         pending and admitted: `ready_at` is set
+    waiting       pending, not held, not admitted
+    unregistered  pending, inserted without an owner or revived by hand (`{finished}` is still set):
+                  not admitted until it is registered
 """
 
-# The most urgent ready items, under one new lease, but none of the parents that rest.
-CLAIM = """
+# Claimed items
+
+# The most urgent ready items, under one new lease, but none of the parents that are skipped.
+CLAIM = """/* queue:claim */
 UPDATE {table} SET
     status = 'processing',
     lease_id = (SELECT nextval('work_lease_id_seq')),
@@ -23,7 +26,7 @@ UPDATE {table} SET
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE status = 'pending' AND ready_at IS NOT NULL
-      AND ({parent} = ANY(%(resting)s::bigint[])) IS NOT TRUE AND ({claimable})
+      AND ({parent} = ANY(%(skipped)s::bigint[])) IS NOT TRUE AND ({claimable})
     ORDER BY priority DESC, ready_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED))
@@ -31,7 +34,7 @@ RETURNING id, lease_id, priority, extract(epoch FROM ready_at)::float8
 """
 
 # One named item, if it is ready.
-CLAIM_ONE = """
+CLAIM_ONE = """/* queue:claim_one */
 UPDATE {table} SET
     status = 'processing',
     lease_id = nextval('work_lease_id_seq'),
@@ -44,28 +47,28 @@ RETURNING id, lease_id, priority, extract(epoch FROM ready_at)::float8
 """
 
 # Heartbeat. Rows that do not come back were lost.
-RENEW = """
+RENEW = """/* queue:renew */
 UPDATE {table} SET lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
 WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
 RETURNING id, lease_id
 """
 
 # The fence: held until commit, so that what is written with it belongs to the lease.
-LOCK_LEASE = """
+LOCK_LEASE = """/* queue:lock_lease */
 SELECT 1 FROM {table}
 WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
 FOR NO KEY UPDATE
 """
 
 # The same for many, in the order in which all transactions lock items.
-LOCK_LEASES = """
+LOCK_LEASES = """/* queue:lock_leases */
 SELECT id, lease_id FROM {table}
 WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
 ORDER BY id FOR NO KEY UPDATE
 """
 
 # Not begun, or stopped on request: back to its old place, without a retry.
-GIVE_BACK = """
+GIVE_BACK = """/* queue:give_back */
 UPDATE {table} SET
     status = 'pending', lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
     updated_at = now()
@@ -103,7 +106,7 @@ SELECT gone.id, gone.status, gone.parent_id, (SELECT count(*) FROM admitted) FRO
 """
 
 COMPLETE = (
-    """
+    """/* queue:complete */
 WITH gone AS (
     UPDATE {table} SET
         status = 'completed', ready_at = NULL, lease_id = NULL, lease_expires_at = NULL,
@@ -130,7 +133,7 @@ _FAILED_ATTEMPT = """
 """
 
 FAIL = (
-    """
+    """/* queue:fail */
 WITH gone AS (
     UPDATE {table} SET"""
     + _FAILED_ATTEMPT.replace("{final}", "(%(permanent)s OR retry_count >= %(max_retries)s)")
@@ -144,7 +147,7 @@ WITH gone AS (
 
 # A worker died or stalled. Counts as a retry, so that an item that kills workers ends as failed.
 RESCUE = (
-    """
+    """/* queue:rescue */
 WITH gone AS (
     UPDATE {table} SET"""
     + _FAILED_ATTEMPT.replace("{final}", "(retry_count >= %(max_retries)s)")
@@ -164,9 +167,9 @@ WITH gone AS (
 )
 
 # Waits for something else (candidates, a slot): no retry, and its place in the window is free. One
-# that waits until its job is resumed is looked at by RELEASE, for the job may be so already.
+# that waits until its job is resumed is looked at by RESUME_DUE, for the job may be so already.
 WAIT = (
-    """
+    """/* queue:wait */
 WITH gone AS (
     UPDATE {table} SET
         status = 'pending', held = TRUE,
@@ -180,9 +183,84 @@ WITH gone AS (
     + _ADMIT_NEXT
 )
 
-# The time of these has come. Without an owner they are ready at their old place; with one they
-# wait for the window. What belongs to a paused or ended job rests until somebody resumes it.
-RELEASE = """
+# Something else than a lease guards the item from now on (see `Kind.rescuable_sql`).
+UNLEASE = """/* queue:unlease */
+UPDATE {table} SET lease_expires_at = NULL
+WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
+RETURNING id
+"""
+
+# A failed item whose work turns out to be done after all: back under its old lease, with a place in
+# the window, which COMPLETE frees.
+RECLAIM = """/* queue:reclaim */
+UPDATE {table} SET
+    status = 'processing', lease_id = %(lease)s, ready_at = now(), {finished} = NULL,
+    updated_at = now()
+WHERE id = %(id)s AND status = 'failed'
+RETURNING id
+"""
+
+# New items, and items that a person or another app changes
+
+# `[columns]` are the kind's own, `[rows]` a query for their values. Without an owner an item is
+# ready at once, at the place of its age.
+INSERT = """/* queue:insert */
+INSERT INTO {table} ([columns], priority, owner_id, ready_at)
+SELECT [columns], %(priority)s, %(owner)s::uuid, CASE WHEN %(owner)s::uuid IS NULL THEN now() END
+FROM ([rows]) AS new
+RETURNING id
+"""
+
+# Rows that were inserted plainly, in the transaction or by hand.
+START = """/* queue:start */
+UPDATE {table} SET
+    priority = %(priority)s, owner_id = %(owner)s::uuid,
+    held = %(held)s, available_at = %(at)s::timestamptz,
+    error_message = coalesce(%(reason)s, error_message),
+    ready_at = CASE WHEN %(owner)s::uuid IS NULL AND NOT %(held)s THEN created_at END,
+    updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id = ANY(%(ids)s) AND status = 'pending' AND ready_at IS NULL AND NOT held
+    ORDER BY id FOR UPDATE))
+RETURNING id, owner_id
+"""
+
+HOLD = """/* queue:hold */
+UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id = ANY(%(ids)s) AND status = 'pending' AND (NOT held OR available_at IS NOT NULL)
+    ORDER BY id FOR UPDATE))
+RETURNING id, owner_id
+"""
+
+# In a transaction that has locked the items' parent, which comes after items in the lock order: so
+# no item is waited for. A worker that holds one loses its lease.
+STOP = """/* queue:stop */
+UPDATE {table} SET
+    status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
+    lease_expires_at = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+RETURNING id, owner_id
+"""
+
+RESUME = """/* queue:resume */
+UPDATE {table} SET
+    held = FALSE, available_at = NULL, updated_at = now(),
+    ready_at = CASE WHEN owner_id IS NULL THEN created_at END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table} WHERE id = ANY(%(ids)s) AND status = 'pending' AND held
+    ORDER BY id FOR UPDATE))
+RETURNING id, owner_id
+"""
+
+# Items whose time has come. Without an owner they are ready at their old place; with one they wait
+# for the window. What belongs to a paused or ended job stays held until somebody resumes it.
+RESUME_DUE = """/* queue:resume_due */
 UPDATE {table} item SET
     held = NOT ({runnable}), available_at = NULL,
     error_message = CASE WHEN {runnable} THEN error_message
@@ -196,24 +274,103 @@ WHERE id = ANY(ARRAY(
 RETURNING owner_id, held
 """
 
-# What a parent's items wait for has come. Items in a backoff, which have begun, stay.
-WAKE = """
+# What a parent's items wait for has come. Items in a backoff, which have begun, stay. No item is
+# waited for, since the caller may have locked the parent.
+_RESUME_WAITING = """
 UPDATE {table} SET
-    held = FALSE, available_at = NULL,
+    held = FALSE, available_at = NULL, error_message = [error],
     ready_at = CASE WHEN owner_id IS NULL THEN created_at END,
     updated_at = now()
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table} item
-    WHERE {parent} = %(parent)s AND status = 'pending' AND held
-      AND available_at IS NOT NULL AND started_at IS NULL AND ({runnable})
+    WHERE {parent} = %(parent)s AND status = 'pending' AND held AND [waiting] AND ({runnable})
     ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, owner_id
 """
 
-# Rows that somebody inserted by hand, which know no owner and were never admitted, or revived by
-# hand: they say when they ended. Until they are counted nobody admits them. Sorted as the index
-# `waiting` is, of which the planner does not see that one owner's part is sorted by the rest.
-STRANGERS = """
+RESUME_WAITING = "/* queue:resume_waiting */" + _RESUME_WAITING.replace(
+    "[waiting]", "available_at IS NOT NULL AND started_at IS NULL"
+).replace("[error]", "error_message")
+
+RESUME_BY_REASON = "/* queue:resume_by_reason */" + _RESUME_WAITING.replace(
+    "[waiting]", "available_at IS NULL AND error_message = %(reason)s"
+).replace("[error]", "NULL")
+
+# Held items, each with the time at which it is due.
+SCHEDULE = """/* queue:schedule */
+UPDATE {table} SET
+    available_at = greatest(
+        now(), (%(times)s::timestamptz[])[array_position(%(ids)s::bigint[], id::bigint)]),
+    updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id = ANY(%(ids)s) AND status = 'pending' AND held AND available_at IS NULL
+    ORDER BY id FOR UPDATE))
+RETURNING id
+"""
+
+# Back to the queue as if revived by hand: REGISTER finds its owner and place. A worker that holds
+# it loses its lease.
+REQUEUE = """/* queue:requeue */
+UPDATE {table} SET
+    status = 'pending', ready_at = NULL, held = FALSE, available_at = NULL,
+    lease_id = NULL, lease_expires_at = NULL, started_at = NULL, {finished} = now(),
+    retry_count = CASE WHEN status IN ({ended}) THEN 0 ELSE retry_count END,
+    error_message = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id = ANY(%(ids)s)
+      AND (status = ANY(%(statuses)s) OR %(held)s AND status = 'pending' AND held)
+    ORDER BY id FOR UPDATE))
+RETURNING id
+"""
+
+# Also of items that are processed: they keep it when they come back.
+REPRIORITISE = """/* queue:reprioritise */
+UPDATE {table} SET priority = %(priority)s, updated_at = now()
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table}
+    WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing') AND priority <> %(priority)s
+    ORDER BY id FOR UPDATE))
+RETURNING id, owner_id
+"""
+
+CHANGE_OWNER = """/* queue:change_owner */
+WITH before AS (
+    SELECT id, owner_id FROM {table} WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE)
+UPDATE {table} item SET
+    owner_id = %(owner)s::uuid, updated_at = now(),
+    ready_at = CASE
+        WHEN status = 'processing' THEN ready_at
+        WHEN status = 'pending' AND NOT held AND %(owner)s::uuid IS NULL THEN created_at END
+FROM before WHERE item.id = before.id AND item.id = ANY(%(ids)s)
+RETURNING item.id, before.owner_id
+"""
+
+END = """/* queue:end */
+UPDATE {table} SET
+    status = %(status)s::varchar, ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
+    lease_expires_at = NULL, {finished} = now(), updated_at = now(),
+    error_message = CASE WHEN %(status)s::varchar <> 'completed'
+        THEN coalesce(%(error)s::text, error_message, 'Marked as ' || %(status)s::varchar || ' by hand.') END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM {table} WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
+    ORDER BY id FOR UPDATE))
+RETURNING id, status, {parent}, owner_id
+"""
+
+IDS_OF_PARENT = """/* queue:ids_of_parent */
+SELECT id FROM {table}
+WHERE {parent} = %(parent)s AND id > %(after)s AND status = ANY(%(statuses)s)
+ORDER BY id LIMIT %(limit)s
+"""
+
+# Rows that were changed by hand
+
+# Rows that were inserted by hand, which have no owner and were never admitted, or revived by hand,
+# which still say when they ended. They are not admitted until their parent has counted them. Sorted
+# like the index `waiting`: the planner does not see that one owner's part is sorted by the rest.
+UNREGISTERED = """/* queue:unregistered */
 (SELECT id, {parent} FROM {table}
  WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
    AND (%(id)s::bigint IS NULL OR id = %(id)s)
@@ -225,7 +382,7 @@ UNION
  ORDER BY id LIMIT %(limit)s)
 """
 
-ADOPT = """
+REGISTER = """/* queue:register */
 UPDATE {table} item SET
     owner_id = coalesce(owner_id, ({owner})),
     {finished} = NULL,
@@ -241,9 +398,9 @@ WHERE id = ANY(ARRAY(
 RETURNING id, owner_id
 """
 
-# Items that somebody has ended by hand, or that an older system ended: they leave their window, if
-# they were in it at all. So it is left to the exact admission to fill it.
-SETTLE = """
+# Items that were ended by hand or by an older system. They free their places in the windows, which
+# the exact admission fills.
+REGISTER_ENDS = """/* queue:register_ends */
 UPDATE {table} SET
     ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
     lease_expires_at = NULL, {finished} = updated_at
@@ -254,11 +411,15 @@ WHERE id = ANY(ARRAY(
 RETURNING id, status, {parent}
 """
 
-LOCK_OWNER = "SELECT user_tier FROM profiles WHERE id = %(owner)s FOR NO KEY UPDATE"
+# Admission
+
+LOCK_OWNER = (
+    "/* queue:lock_owner */ SELECT user_tier FROM profiles WHERE id = %(owner)s FOR NO KEY UPDATE"
+)
 
 # Exact admission, step 1: ready items that better waiting ones displace, or that a smaller window
 # has no room for. Ready items that stay are never locked. A claim that comes between wins.
-WITHDRAW = """
+WITHDRAW = """/* queue:withdraw */
 UPDATE {table} SET ready_at = NULL
 WHERE id = ANY(ARRAY(
     SELECT id FROM (
@@ -282,7 +443,7 @@ RETURNING id
 """
 
 # Exact admission, step 2, a statement of its own so that it sees what was claimed meanwhile.
-GRANT = """
+GRANT = """/* queue:grant */
 UPDATE {table} SET ready_at = {place}
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
@@ -297,7 +458,7 @@ RETURNING id
 
 # The next owners who have anything waiting or ready, by key, and whether their window is not what
 # it should be: a skip scan, never a DISTINCT over the backlog.
-OWNERS = """
+OWNERS = """/* queue:owners */
 WITH RECURSIVE owners AS (
     SELECT %(after)s::uuid AS owner_id, 0 AS place
     UNION ALL
@@ -332,7 +493,7 @@ FROM state ORDER BY owner_id
 """
 
 # In the order of the claim: EXISTS would let the planner read the table until it meets one.
-ANY_READY = """
+ANY_READY = """/* queue:any_ready */
 SELECT (SELECT id FROM {table} WHERE status = 'pending' AND ready_at IS NOT NULL
         ORDER BY priority DESC, ready_at, id LIMIT 1) IS NOT NULL
 """

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from jobs.queue.worker.fallback import Standby
-from jobs.queue.worker.loop import drain
+from jobs.queue.worker.fallback import FallbackWorkers
+from jobs.queue.worker.loop import run_worker_loop
 from jobs.queue.worker.sweeper import Sweeper
 
 
@@ -16,13 +16,13 @@ from jobs.queue.worker.sweeper import Sweeper
 def working() -> Iterator[None]:
     """Work is done while the block runs. Needs a test whose transactions commit."""
     over = threading.Event()
-    sweeper = Sweeper(Standby(1))
+    sweeper = Sweeper(FallbackWorkers(1))
 
     def work() -> None:
         try:
             while not over.is_set():
                 sweeper.sweep()
-                drain(task_id="test", slice_seconds=1)
+                run_worker_loop(task_id="test", slice_seconds=1)
                 over.wait(0.02)
         finally:
             connection.close()

@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from accounts.models import ActivityLog, Profile
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
-from jobs.queue import transitions
+from jobs.queue import api
 from jobs.queue.kinds import all_kinds, kind_named
 from jobs.queue.ops.check import check
+from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from pixsim.core.admin.paging import COUNT_CAP
 
@@ -53,11 +54,11 @@ def make_job():
 
 
 def sweep():
-    Sweeper(standby=None).sweep()
+    Sweeper(FallbackWorkers(0)).sweep()
 
 
 def claim(limit=1):
-    return transitions.claim(kind_named("chunk"), limit=limit, task_id="a-task")
+    return api.claim(kind_named("chunk"), limit=limit, task_id="a-task")
 
 
 def act(client, action, *chunks, **values):
@@ -106,7 +107,7 @@ def test_a_stuck_chunk_is_released_and_its_worker_writes_nothing(admin_client, m
 
     chunk.refresh_from_db()
     assert (chunk.status, chunk.lease_id, chunk.ready_at) == ("pending", None, chunk.created_at)
-    assert transitions.complete([work]) == set()
+    assert api.complete([work]) == set()
     assert ActivityLog.objects.get(action="job_chunks.released").metadata["changed"] == 1
     job.refresh_from_db()
     assert job.active_chunks == 4
@@ -116,7 +117,7 @@ def test_a_stuck_chunk_is_released_and_its_worker_writes_nothing(admin_client, m
 def test_a_failed_chunk_is_retried_and_its_ended_job_runs_again(admin_client, make_job):
     job = make_job(chunks=1)
     [work] = claim()
-    transitions.fail(work, error="broken", permanent=True)
+    api.fail(work, error="broken", permanent=True)
     job.refresh_from_db()
     assert job.status == "failed"
     chunk = job.chunks.get()
@@ -206,7 +207,7 @@ def test_a_chunk_that_is_added_by_hand_is_counted_and_can_be_claimed_at_once(
 ):
     job = make_job(chunks=1, owner=make_owner())
     [work] = claim()
-    transitions.complete([work])
+    api.complete([work])
 
     response = admin_client.post(
         reverse("admin:crawler_jobchunk_add"),
@@ -284,7 +285,7 @@ def test_a_chunk_ended_by_hand_is_counted_and_its_worker_loses_it(admin_client, 
     chunk = edit(admin_client, job.chunks.get(), status=status)
 
     assert (chunk.status, chunk.ready_at, chunk.lease_id) == (status, None, None)
-    assert transitions.complete([work]) == set()
+    assert api.complete([work]) == set()
     job.refresh_from_db()
     assert (job.status, job.active_chunks) == (status, 0)
     edit(admin_client, chunk, status="pending")
@@ -306,7 +307,7 @@ def test_saving_an_old_form_does_not_take_the_chunk_from_its_worker(admin_client
 
     after = job.chunks.get()
     assert (after.status, after.lease_id, after.priority) == ("processing", work.lease, 8)
-    assert transitions.complete([work]) == {before.pk}
+    assert api.complete([work]) == {before.pk}
 
 
 def test_nobody_makes_a_chunk_processing_by_hand(admin_client, make_job):

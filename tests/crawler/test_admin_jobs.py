@@ -109,7 +109,7 @@ def test_a_job_that_is_added_in_the_form_is_planned_and_its_chunks_complete(admi
     assert (source.kind, source.label) == ("folder", "cats")
     assert job.project.name == DEFAULT_PROJECT
 
-    loop.drain(task_id="t", slice_seconds=20)
+    loop.run_worker_loop(task_id="t", slice_seconds=20)
 
     job.refresh_from_db()
     assert (job.status, job.valid_images, job.completed_chunks) == ("completed", 5, 3)
@@ -315,7 +315,7 @@ def test_a_changed_priority_reaches_the_waiting_chunks(admin_client, job):
 @pytest.mark.django_db(transaction=True)
 def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_client, job):
     page = admin_client.get(url_of(job))
-    loop.drain(task_id="t", slice_seconds=20)
+    loop.run_worker_loop(task_id="t", slice_seconds=20)
 
     refused = admin_client.post(url_of(job), sent(page, options='{"min_side": 64}'))
     assert "has changed since this page was shown" in refused.content.decode()

@@ -14,10 +14,10 @@ from crawler.models import CrawlJob, CrawlSource, JobChunk
 from crawler.services import SourceSpec
 from crawler.services import chunks as chunk_services
 from crawler.work import ChunkKind, DiscoveryKind
-from jobs.queue import admission
+from jobs.queue import api
 from jobs.queue.ops.check import check
-from jobs.queue.worker.fallback import Standby
-from jobs.queue.worker.loop import drain
+from jobs.queue.worker.fallback import FallbackWorkers
+from jobs.queue.worker.loop import run_worker_loop
 from jobs.queue.worker.sweeper import Sweeper
 from tests.admin_forms import sent
 from tests.crawler.in_process import wait_until, working
@@ -95,7 +95,7 @@ def sql(query, *params):
 
 
 def sweep():
-    Sweeper(Standby(0)).sweep()
+    Sweeper(FallbackWorkers(0)).sweep()
 
 
 def run(*words):
@@ -130,7 +130,7 @@ def test_chunks_of_a_job_with_only_keywords_wait_unclaimed_and_everybody_is_told
 ):
     for _ in range(2):
         sweep()
-        assert drain(task_id="t", slice_seconds=1) == 0
+        assert run_worker_loop(task_id="t", slice_seconds=1) == 0
 
     assert places() == {("pending", True, None, NO_SOURCE)}
     assert not JobChunk.objects.exclude(lease_id=None).exists()
@@ -232,11 +232,11 @@ def test_a_chunk_that_was_claimed_before_its_source_went_away_waits_without_a_re
     )
     CrawlSource.objects.all().delete()
 
-    drain(task_id="t", slice_seconds=1)
+    run_worker_loop(task_id="t", slice_seconds=1)
     sweep()
 
     assert places() == {("pending", True, None, NO_SOURCE)}
-    assert drain(task_id="t", slice_seconds=1) == 0
+    assert run_worker_loop(task_id="t", slice_seconds=1) == 0
     add_source(job, pictures)
     with working():
         wait_until(lambda: has_ended(job))
@@ -252,7 +252,7 @@ def test_what_an_older_system_ended_stays_ended(status):
 
     sweep()
 
-    assert drain(task_id="t", slice_seconds=1) == 0
+    assert run_worker_loop(task_id="t", slice_seconds=1) == 0
     job.refresh_from_db()
     assert (job.status, job.valid_images) == (status, 3)
     assert not JobChunk.objects.filter(status="pending").exists()
@@ -288,7 +288,7 @@ def test_a_source_that_begins_while_chunks_are_taken_in_is_not_missed(job, pictu
             connection.close()
 
     with transaction.atomic():
-        admission.adopt(ChunkKind())  # has seen no source, but is not committed
+        api.register(ChunkKind())  # has seen no source, but is not committed
         adding = threading.Thread(target=add_and_begin)
         adding.start()
         wait_until(somebody_waits_for_a_lock)

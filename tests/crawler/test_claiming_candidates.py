@@ -5,7 +5,7 @@ import pytest
 from crawler import chunk_worker
 from crawler.models import Candidate, CrawlJob, CrawlSource, JobChunk, Project
 from crawler.urls import url_key
-from jobs.queue import admission, transitions
+from jobs.queue import api
 from jobs.queue.kinds import kind_named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,8 +33,8 @@ def chunks(settings):
         for i in range(2)
     )
     kind = kind_named("chunk")
-    admission.adopt(kind)
-    return transitions.claim(kind, limit=2, task_id="t")
+    api.register(kind)
+    return api.claim(kind, limit=2, task_id="t")
 
 
 def take(work, limit=50):

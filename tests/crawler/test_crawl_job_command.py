@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from crawler import services
 from crawler.models import CrawlJob, CrawlSource, JobChunk
-from jobs.queue.worker.loop import drain
+from jobs.queue.worker.loop import run_worker_loop
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
 
@@ -83,7 +83,7 @@ def test_status_tells_people_and_programs_how_a_job_stands(job):
 
 def test_pausing_holds_a_job_and_resuming_lets_it_go_on(job):
     assert crawl_job(job, "pause")[0] == 0
-    assert drain(task_id="test", slice_seconds=5) == 0
+    assert run_worker_loop(task_id="test", slice_seconds=5) == 0
     assert set(JobChunk.objects.values_list("held", flat=True)) == {True}
     code, told = crawl_job(job, "pause")
     assert (code, f"Crawl job {job.pk} is paused" in told) == (1, True)

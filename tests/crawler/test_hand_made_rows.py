@@ -7,9 +7,9 @@ from crawler import chunk_worker, services
 from crawler.models import Candidate, CrawlJob, CrawlSource, Project
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
-from jobs.queue import admission, transitions
+from jobs.queue import api
 from jobs.queue.errors import Unrecoverable
-from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,11 +49,11 @@ def sql(query):
 
 
 def sweep():
-    Sweeper(Standby(0)).sweep()
+    Sweeper(FallbackWorkers(0)).sweep()
 
 
 def claim(kind):
-    [work] = transitions.claim(kind, limit=1, task_id="t")
+    [work] = api.claim(kind, limit=1, task_id="t")
     return work
 
 
@@ -90,12 +90,12 @@ def test_a_job_that_cannot_be_planned_fails_and_stops_nobody_else(
 def test_planning_a_job_leaves_a_source_that_is_at_work_already(insert_job, state):
     job = insert_job()
     kind = DiscoveryKind()
-    admission.adopt(kind)
+    api.register(kind)
     work = claim(kind)
     if state == "held":
-        transitions.wait(work, seconds=60, reason="The site asks us to wait.")
+        api.wait(work, seconds=60, reason="The site asks us to wait.")
     if state == "failed":
-        transitions.fail(work, error="no such folder", permanent=True)
+        api.fail(work, error="no such folder", permanent=True)
     before = CrawlSource.objects.values("status", "held", "ready_at", "lease_id").get()
 
     sweep()
@@ -112,16 +112,16 @@ def test_a_chunk_revived_by_hand_is_counted_and_its_job_opened_again(
     owner = django_user_model.objects.create_user("ada").profile if is_owned else None
     job = make_job(owner)
     kind = ChunkKind()
-    transitions.fail(claim(kind), error="broken", permanent=True)
+    api.fail(claim(kind), error="broken", permanent=True)
     sql("UPDATE job_chunks SET status = 'pending' WHERE status = 'failed'")
     if owner:
-        assert admission.admit(kind, owner.pk) == 0  # not before it is counted
+        assert api.admit(kind, owner.pk) == 0  # not before it is counted
 
     sweep()
 
     job.refresh_from_db()
     assert (job.status, job.active_chunks, job.failed_chunks) == ("running", 1, 0)
-    transitions.complete([claim(kind)])
+    api.complete([claim(kind)])
     job.refresh_from_db()
     assert (job.status, job.completed_chunks, job.active_chunks) == ("completed", 1, 0)
 

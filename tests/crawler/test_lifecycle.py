@@ -12,10 +12,10 @@ from crawler.errors import JobRefused
 from crawler.models import Candidate, CrawlJob, JobChunk
 from crawler.services import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
-from jobs.queue import transitions
+from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops.check import check
-from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from tests.crawler.in_process import wait_until
 
@@ -33,11 +33,11 @@ def job(tmp_path):
 
 
 def sweep():
-    Sweeper(Standby(0)).sweep()
+    Sweeper(FallbackWorkers(0)).sweep()
 
 
 def claim(kind):
-    [work] = transitions.claim(kind, limit=1, task_id="t")
+    [work] = api.claim(kind, limit=1, task_id="t")
     return work
 
 
@@ -53,7 +53,7 @@ def test_what_stops_for_a_pause_that_is_over_already_is_not_held_for_ever(job, k
     services.pause_job(job_id=job.pk)
     services.resume_job(job_id=job.pk)
 
-    transitions.wait(work, seconds=None, reason="The job is paused.")
+    api.wait(work, seconds=None, reason="The job is paused.")
     sweep()
 
     item = kind.model.objects.get(pk=work.id)
@@ -63,7 +63,7 @@ def test_what_stops_for_a_pause_that_is_over_already_is_not_held_for_ever(job, k
 def test_what_stops_for_a_pause_is_looked_at_once_and_then_rests_until_the_job_is_resumed(job):
     work = claim(ChunkKind())
     services.pause_job(job_id=job.pk)
-    transitions.wait(work, seconds=None, reason="The job is paused.")
+    api.wait(work, seconds=None, reason="The job is paused.")
 
     sweep()
 
@@ -76,7 +76,7 @@ def test_what_stops_for_a_pause_is_looked_at_once_and_then_rests_until_the_job_i
 def test_the_surplus_of_a_job_that_is_opened_again_meanwhile_stays_open(job):
     """The sweeper has seen that the job ended; before it closes the rest, somebody retries it."""
     for _ in range(2):
-        transitions.fail(claim(ChunkKind()), error="broken", permanent=True)
+        api.fail(claim(ChunkKind()), error="broken", permanent=True)
     Candidate.objects.create(job=job, url="http://a.example/", url_key=b"1", host="a.example")
 
     def sweep_surplus():
@@ -125,7 +125,7 @@ def failed_job(django_user_model, tmp_path):
         source_specs=[SourceSpec("folder", str(tmp_path))],
         priority=8,
     )
-    transitions.fail(claim(ChunkKind()), error="broken", permanent=True)
+    api.fail(claim(ChunkKind()), error="broken", permanent=True)
     return job
 
 

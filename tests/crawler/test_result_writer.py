@@ -12,7 +12,7 @@ from crawler.fetch import Picture, Task
 from crawler.models import Candidate, CrawlJob, Image, JobChunk, Outcome
 from crawler.services import SourceSpec, create_crawl_job
 from crawler.work import ChunkKind
-from jobs.queue import transitions
+from jobs.queue import api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +28,7 @@ def test_overlapping_batches_store_each_picture_once(tmp_path):
         chunk_size=SIZE,
         source_specs=[SourceSpec("folder", str(tmp_path))],
     )
-    works = transitions.claim(ChunkKind(), limit=2, task_id="t")
+    works = api.claim(ChunkKind(), limit=2, task_id="t")
     start, failures = threading.Barrier(2), []
 
     def record(work, order):

@@ -9,7 +9,7 @@ from accounts.models import Profile
 from crawler.models import CrawlJob, JobChunk, Project
 from crawler.work import JOB_IS_OPEN, ChunkKind
 from jobs.queue import kinds
-from jobs.queue.work import Completed
+from jobs.queue.kinds import Completed
 
 
 class TestedChunks(ChunkKind):

@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from accounts.models import Profile
 from crawler.models import JobChunk
-from jobs.queue import admission, sql, transitions
-from jobs.queue.worker.fallback import Standby
-from jobs.queue.worker.loop import drain
+from jobs.queue import api, sql
+from jobs.queue.worker.fallback import FallbackWorkers
+from jobs.queue.worker.loop import run_worker_loop
 from jobs.queue.worker.sweeper import Sweeper
 from tests.crawler.in_process import wait_until
 
@@ -28,11 +28,11 @@ def occupying(owner):
 
 
 def claim(kind, limit=1):
-    return transitions.claim(kind, limit=limit, task_id="t")
+    return api.claim(kind, limit=limit, task_id="t")
 
 
 def sweep():
-    Sweeper(Standby(0)).sweep()
+    Sweeper(FallbackWorkers(0)).sweep()
 
 
 def test_admission_fills_the_window_with_the_best_items(kind, make_owner, make_job, make_chunks):
@@ -41,7 +41,7 @@ def test_admission_fills_the_window_with_the_best_items(kind, make_owner, make_j
     make_chunks(job, 5, owner=owner, priority=3)
     urgent = make_chunks(job, 1, owner=owner, priority=9)
 
-    assert admission.admit(kind, owner.pk) == 2
+    assert api.admit(kind, owner.pk) == 2
 
     ready = list(JobChunk.objects.ready().values_list("pk", flat=True))
     assert ready[0] == urgent[0]
@@ -51,11 +51,11 @@ def test_admission_fills_the_window_with_the_best_items(kind, make_owner, make_j
 def test_finishing_admits_the_next_in_the_same_statement(kind, make_owner, make_job, make_chunks):
     owner = make_owner("FREE")
     make_chunks(make_job(owner), 5, owner=owner)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
 
     for left in (4, 3, 2, 1, 0):
         [work] = claim(kind)
-        transitions.complete([work])
+        api.complete([work])
         assert occupying(owner) == min(2, left)
 
 
@@ -65,10 +65,10 @@ def test_an_urgent_arrival_displaces_a_ready_item_of_its_owner(
     owner = make_owner("FREE")
     job = make_job(owner)
     make_chunks(job, 3, owner=owner, priority=1)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     urgent = make_chunks(job, 1, owner=owner, priority=5)
 
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
 
     assert occupying(owner) == 2
     assert [work.id for work in claim(kind)] == urgent
@@ -81,7 +81,7 @@ def test_a_claim_between_withdrawing_and_granting_does_not_break_the_window(
     owner = make_owner("FREE")
     job = make_job(owner)
     make_chunks(job, 2, owner=owner, priority=1)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     make_chunks(job, 4, owner=owner, priority=5)
     params = {"owner": owner.pk, "window": 2}
 
@@ -102,7 +102,7 @@ def test_a_claim_that_commits_while_its_item_is_withdrawn_wins(
     owner = make_owner("FREE")
     job = make_job(owner)
     make_chunks(job, 2, owner=owner, priority=1)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     make_chunks(job, 4, owner=owner, priority=5)
     has_claimed = threading.Event()
 
@@ -115,7 +115,7 @@ def test_a_claim_that_commits_while_its_item_is_withdrawn_wins(
     claiming = threading.Thread(target=run_and_close, args=[claim_slowly])
     claiming.start()
     assert has_claimed.wait(30)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     claiming.join()
 
     assert JobChunk.objects.get(status="processing").ready_at is not None
@@ -143,17 +143,17 @@ def test_many_finishers_and_admissions_at_once_keep_the_window(
 ):
     owner = make_owner("PRO")
     make_chunks(make_job(owner), 300, owner=owner)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     too_many = []
     done = threading.Event()
 
     def work():
         while works := claim(kind, 2):
-            transitions.complete(works)
+            api.complete(works)
 
     def admit():
         while not done.is_set():
-            admission.admit(kind, owner.pk)
+            api.admit(kind, owner.pk)
 
     def watch():
         while not done.is_set():
@@ -166,7 +166,7 @@ def test_many_finishers_and_admissions_at_once_keep_the_window(
         thread.start()
     for thread in workers:
         thread.join(60)
-    drain(task_id="rest")
+    run_worker_loop(task_id="rest")
     done.set()
     for thread in background:
         thread.join(60)
@@ -180,16 +180,16 @@ def test_a_smaller_tier_withdraws_ready_items_and_is_not_refilled(
 ):
     owner = make_owner("PRO")
     make_chunks(make_job(owner), 20, owner=owner)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     works = claim(kind, 4)
     Profile.objects.filter(pk=owner.pk).update(user_tier="FREE")
 
     sweep()
     assert occupying(owner) == 4  # what is processed may end
 
-    transitions.complete(works[:1])
+    api.complete(works[:1])
     assert occupying(owner) == 3
-    transitions.complete(works[1:])
+    api.complete(works[1:])
     assert occupying(owner) == 2
 
 
@@ -197,10 +197,10 @@ def test_two_owners_share_in_proportion_to_their_windows(kind, make_owner, make_
     large, small = make_owner("PRO", "pro"), make_owner("FREE", "free")
     for owner in (large, small):
         make_chunks(make_job(owner), 200, owner=owner)
-        admission.admit(kind, owner.pk)
+        api.admit(kind, owner.pk)
 
     for _ in range(160):
-        transitions.complete(claim(kind))
+        api.complete(claim(kind))
 
     done = JobChunk.objects.filter(status="completed")
     assert abs(done.filter(owner=large).count() - 120) <= 6
@@ -225,10 +225,10 @@ def test_waiting_items_that_are_ended_by_hand_make_no_room_in_the_window(
 ):
     owner = make_owner("FREE")
     chunks = make_chunks(make_job(owner), 9, owner=owner)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     JobChunk.objects.filter(pk__in=chunks[-3:]).update(status="failed")
 
-    transitions.settle(kind)
+    api.register_ends(kind)
 
     assert occupying(owner) == 2
 

@@ -6,17 +6,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from crawler.models import Candidate, JobChunk
-from jobs.queue import admission, transitions
+from jobs.queue import api
 from jobs.queue.errors import LeaseLost, Unrecoverable
 from jobs.queue.items import MAX_RETRIES
-from jobs.queue.work import Completed, GiveBack, Wait
-from jobs.queue.worker.loop import Pace, drain
+from jobs.queue.kinds import Completed, GiveBack, Wait
+from jobs.queue.worker.loop import Pace, run_worker_loop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def claim(kind, limit=1):
-    return transitions.claim(kind, limit=limit, task_id="t")
+    return api.claim(kind, limit=limit, task_id="t")
 
 
 def ready(chunk_ids):
@@ -33,8 +33,8 @@ def test_a_plain_row_is_adopted_claimed_and_completed(kind, make_job, make_chunk
         )
     type(job).objects.filter(pk=job.pk).update(total_chunks=1, active_chunks=1)
 
-    admission.adopt(kind)
-    drain(task_id="task-1")
+    api.register(kind)
+    run_worker_loop(task_id="task-1")
 
     chunk = JobChunk.objects.get(job=job)
     job.refresh_from_db()
@@ -76,20 +76,20 @@ def test_a_stale_lease_writes_nothing(kind, make_job, make_chunks):
     ready(make_chunks(job, 1))
     [stale] = claim(kind)
     JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
-    transitions.rescue(kind)
+    api.rescue(kind)
     JobChunk.objects.update(held=False, available_at=None, ready_at=F("created_at"))
     [fresh] = claim(kind)
 
-    assert transitions.complete([stale]) == set()
-    assert transitions.fail(stale, error="late") is False
-    assert transitions.wait(stale, seconds=1) is False
-    assert transitions.give_back([stale]) == 0
+    assert api.complete([stale]) == set()
+    assert api.fail(stale, error="late") is False
+    assert api.wait(stale, seconds=1) is False
+    assert api.give_back([stale]) == 0
     with pytest.raises(LeaseLost):
         stale.lock_lease()
 
     chunk = JobChunk.objects.get()
     assert (chunk.status, chunk.lease_id) == ("processing", fresh.lease)
-    assert transitions.complete([fresh]) == {fresh.id}
+    assert api.complete([fresh]) == {fresh.id}
 
 
 def test_a_failing_item_is_retried_with_growing_pauses_and_then_fails_for_good(
@@ -105,14 +105,14 @@ def test_a_failing_item_is_retried_with_growing_pauses_and_then_fails_for_good(
     kind.action = broken
     pauses = []
     for _ in range(MAX_RETRIES):
-        drain(task_id="t")
+        run_worker_loop(task_id="t")
         chunk = JobChunk.objects.get()
         assert (chunk.status, chunk.held, chunk.ready_at) == ("pending", True, None)
         assert "no route" in chunk.error_message
         pauses.append((chunk.available_at - chunk.updated_at).total_seconds())
         JobChunk.objects.update(available_at=timezone.now())
-        admission.release(kind)
-    drain(task_id="t")
+        api.resume_due(kind)
+    run_worker_loop(task_id="t")
 
     chunk = JobChunk.objects.get()
     job.refresh_from_db()
@@ -132,7 +132,7 @@ def test_an_unrecoverable_item_fails_at_once_and_is_not_offered_for_retry(
     kind.action = refuse
     ready(make_chunks(make_job(), 1))
 
-    drain(task_id="t")
+    run_worker_loop(task_id="t")
 
     chunk = JobChunk.objects.get()
     assert (chunk.status, chunk.error_message) == ("failed", "not a list")
@@ -143,8 +143,8 @@ def test_waiting_and_giving_back_cost_no_retry(kind, make_job, make_chunks):
     ready(make_chunks(make_job(), 2))
     first, second = claim(kind, 2)
 
-    transitions.wait(first, seconds=60, reason="for candidates")
-    transitions.give_back([second])
+    api.wait(first, seconds=60, reason="for candidates")
+    api.give_back([second])
 
     waiting, given = JobChunk.objects.order_by("pk")
     assert (waiting.held, waiting.ready_at, waiting.retry_count) == (True, None, 0)
@@ -161,9 +161,9 @@ def test_a_dead_workers_item_is_rescued_and_one_that_kills_workers_ends_as_faile
     for _ in range(MAX_RETRIES + 1):
         assert len(claim(kind)) == 1
         JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
-        assert len(transitions.rescue(kind)) == 1
+        assert len(api.rescue(kind)) == 1
         JobChunk.objects.filter(held=True).update(available_at=timezone.now())
-        admission.release(kind)
+        api.resume_due(kind)
 
     chunk = JobChunk.objects.get()
     job.refresh_from_db()
@@ -182,7 +182,7 @@ def test_a_job_with_some_failed_chunks_is_completed(kind, make_job, make_chunks)
         return Completed()
 
     kind.action = sometimes
-    drain(task_id="t")
+    run_worker_loop(task_id="t")
 
     job.refresh_from_db()
     assert (job.status, job.completed_chunks, job.failed_chunks) == ("completed", 2, 1)
@@ -193,7 +193,7 @@ def test_endings_of_perform_are_obeyed(kind, make_job, make_chunks):
     endings = iter([Wait(None, "paused"), Completed(), GiveBack(), Completed()])
     kind.action = lambda work: next(endings)
 
-    drain(task_id="t")
+    run_worker_loop(task_id="t")
 
     statuses = list(JobChunk.objects.order_by("pk").values_list("status", "held"))
     assert statuses == [("pending", True), ("completed", False), ("completed", False)]
@@ -212,10 +212,10 @@ def test_a_job_that_has_nothing_to_do_now_does_not_keep_others_waiting(
         return Wait(60, "for candidates", parent=dry.pk) if is_dry else Completed()
 
     kind.action = wait_or_work
-    drain(task_id="t", slice_seconds=0.1)
+    run_worker_loop(task_id="t", slice_seconds=0.1)
 
     assert kind.performed == waiting[:1] + working
-    drain(task_id="t", slice_seconds=0.5)  # it is tried again, but not as fast as can be
+    run_worker_loop(task_id="t", slice_seconds=0.5)  # it is tried again, but not as fast as can be
     assert waiting[1] in kind.performed
     assert len(kind.performed) < 10
 
@@ -226,18 +226,18 @@ def test_items_ended_by_hand_leave_the_window_and_end_their_job(
     owner = make_owner()
     job = make_job(owner)
     first, second = make_chunks(job, 2, owner=owner)
-    admission.admit(kind, owner.pk)
+    api.admit(kind, owner.pk)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE job_chunks SET status = 'completed' WHERE id = %s", [first])
 
-    transitions.settle(kind)
+    api.register_ends(kind)
 
     job.refresh_from_db()
     assert JobChunk.objects.get(pk=first).ready_at is None
     assert (job.status, job.completed_chunks, job.active_chunks) == ("pending", 1, 1)
 
     JobChunk.objects.filter(pk=second).update(status="failed")
-    transitions.settle(kind)
+    api.register_ends(kind)
 
     job.refresh_from_db()
     assert (job.status, job.completed_chunks, job.failed_chunks) == ("completed", 1, 1)
@@ -246,14 +246,14 @@ def test_items_ended_by_hand_leave_the_window_and_end_their_job(
 def test_a_chunk_added_to_a_completed_job_opens_it_again(kind, make_job, make_chunks):
     job = make_job()
     ready(make_chunks(job, 1))
-    drain(task_id="t")
+    run_worker_loop(task_id="t")
     JobChunk.objects.create(job=job, chunk_index=9, image_range={"start": 90, "end": 100})
 
-    admission.adopt(kind)
+    api.register(kind)
 
     job.refresh_from_db()
     assert (job.status, job.total_chunks, job.active_chunks) == ("running", 2, 1)
-    drain(task_id="t")
+    run_worker_loop(task_id="t")
     job.refresh_from_db()
     assert (job.status, job.completed_chunks) == ("completed", 2)
 
@@ -266,6 +266,6 @@ def test_what_a_chunk_held_is_let_go_when_it_is_given_back(kind, make_job, make_
         job=job, chunk_id=work.id, url="http://a.example/", url_key=b"1", host="a.example"
     )
 
-    transitions.give_back([work])
+    api.give_back([work])
 
     assert Candidate.objects.get().chunk_id is None

@@ -13,10 +13,9 @@ from django.db import connection, transaction
 from crawler import maintenance as crawler_maintain
 from crawler.models import Image
 from jobs.models import Asset
-from jobs.queue import transitions
-from jobs.queue.kinds import all_kinds, kind_named
+from jobs.queue import api
+from jobs.queue.kinds import Options, all_kinds, kind_named
 from jobs.queue.ops import maintenance
-from jobs.queue.ops.maintenance import Options
 from pixsim.core import blobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -218,7 +217,7 @@ def test_ended_leases_are_told(make_job, make_chunks):
     [chunk] = make_chunks(make_job(), 1)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE job_chunks SET ready_at = now()")
-        transitions.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
+        api.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
         cursor.execute("UPDATE job_chunks SET lease_expires_at = now() - interval '1 hour'")
 
     result = everything()["expired leases of chunk"]

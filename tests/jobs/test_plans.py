@@ -6,8 +6,7 @@ from django.db import connection, transaction
 from crawler.models import JobChunk
 from crawler.services import lifecycle
 from jobs.queue import sql
-from jobs.queue.admission import NOBODY
-from jobs.queue.transitions import window_params
+from jobs.queue.api import NO_OWNER, window_params
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +89,7 @@ def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
     params = {
         "limit": 20, "task_id": "t", "lease_seconds": 30, "id": ids[0], "ids": ids, "lease": 1,
         "leases": [1], "permanent": False, "error": "e", "seconds": 1.0, "reason": "r",
-        "max_retries": 3, "backoff_seconds": 1.0, "owner": owner.pk, "window": 6, "after": NOBODY,
+        "max_retries": 3, "backoff_seconds": 1.0, "owner": owner.pk, "window": 6, "after": NO_OWNER,
         "resting": [1],
         **window_params(),
     }  # fmt: skip

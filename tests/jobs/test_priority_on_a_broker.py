@@ -7,7 +7,7 @@ import pytest
 
 from crawler.models import JobChunk
 from crawler.tasks import process_chunk
-from jobs.queue import admission, transitions
+from jobs.queue import api
 from tests.jobs.backlog import (
     SETTINGS,
     Occupancy,
@@ -200,8 +200,8 @@ def test_one_named_chunk_is_processed_eagerly_and_nobody_elses(
     monkeypatch.setattr("crawler.services.chunks.kind_named", lambda name: kind)
     monkeypatch.setattr(kind, "record_left", lambda cursor, left: None)
     free, foreign, finished, paused = make_chunks(make_job(), 4)
-    admission.adopt(kind)
-    transitions.claim_one(kind, item_id=foreign, task_id="somebody else")
+    api.register(kind)
+    api.claim_one(kind, item_id=foreign, task_id="somebody else")
     JobChunk.objects.filter(pk=finished).update(status="completed")
     JobChunk.objects.filter(pk=paused).update(held=True, ready_at=None)
 

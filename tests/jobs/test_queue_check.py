@@ -11,7 +11,7 @@ from crawler import chunk_worker, counters, result_writer, services
 from crawler.fetch import Picture, Refused, Task
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Outcome
 from crawler.urls import url_key
-from jobs.queue import admission, transitions
+from jobs.queue import api
 from jobs.queue.errors import LeaseLost
 from jobs.queue.kinds import all_kinds, kind_named
 from jobs.queue.ops.check import check
@@ -32,9 +32,9 @@ def crawl(make_owner, make_job):
     job = make_job(owner, max_images=38, chunk_size=10)
     CrawlSource.objects.create(job=job, kind="folder", location="/pictures", owner=owner)
     services.plan_job(job_id=job.pk)
-    [done] = transitions.claim(kind_named("chunk"), limit=1, task_id="first")
-    transitions.complete([done])
-    [work] = transitions.claim(kind_named("chunk"), limit=1, task_id="second")
+    [done] = api.claim(kind_named("chunk"), limit=1, task_id="first")
+    api.complete([done])
+    [work] = api.claim(kind_named("chunk"), limit=1, task_id="second")
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
         tasks = add_candidates(cursor, job, work.id)
@@ -208,14 +208,14 @@ def test_a_window_that_shrank_is_allowed_until_the_work_drains(make_owner, make_
     owner = make_owner("PRO")
     make_chunks(make_job(owner), 8, owner=owner)
     chunks = kind_named("chunk")
-    admission.admit(chunks, owner.pk)
-    transitions.claim(chunks, limit=4, task_id="t")
+    api.admit(chunks, owner.pk)
+    api.claim(chunks, limit=4, task_id="t")
 
     owner.user_tier = "FREE"
     owner.save()
     # The sweeper has a moment to withdraw the two that were ready.
     assert "window" not in broken()
-    admission.admit(chunks, owner.pk)
+    api.admit(chunks, owner.pk)
     Profile.objects.update(updated_at=datetime.now(UTC))
     assert JobChunk.objects.ready().count() == 0
     assert "window" not in broken()
@@ -228,10 +228,10 @@ def test_a_window_that_shrank_is_allowed_until_the_work_drains(make_owner, make_
 
 def test_a_worker_that_lost_its_chunk_unawares_leaves_no_candidate_in_flight(crawl):
     chunks = kind_named("chunk")
-    [stale] = transitions.claim(chunks, limit=1, task_id="stale")
+    [stale] = api.claim(chunks, limit=1, task_id="stale")
     chunk = stale.item
     JobChunk.objects.filter(pk=stale.id).update(lease_expires_at="2020-01-01T00:00Z")
-    transitions.rescue(chunks)
+    api.rescue(chunks)
 
     with pytest.raises(LeaseLost):
         chunk_worker._claim_candidates(stale, chunk, limit=5)
@@ -256,8 +256,8 @@ def test_nothing_is_broken_while_workers_and_writers_are_at_it(make_owner, make_
 
     def work():
         try:
-            while works := transitions.claim(chunks, limit=2, task_id="t"):
-                transitions.complete(works)
+            while works := api.claim(chunks, limit=2, task_id="t"):
+                api.complete(works)
         finally:
             connection.close()
 

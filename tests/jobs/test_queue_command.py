@@ -16,7 +16,7 @@ from django.db import connection
 
 from crawler import services
 from crawler.models import CrawlJob, CrawlSource, JobChunk
-from jobs.queue import transitions
+from jobs.queue import api
 from jobs.queue.kinds import kind_named
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +32,7 @@ QUEUE_KINDS = ["slow_kind.SlowChunks"]
 SLOW_KIND = """
 import os, time
 from crawler.work import JOB_IS_OPEN, ChunkKind
-from jobs.queue.work import Completed, GiveBack
+from jobs.queue.kinds import Completed, GiveBack
 
 class SlowChunks(ChunkKind):
     runnable_sql = JOB_IS_OPEN
@@ -150,7 +150,7 @@ def test_a_kind_that_does_not_exist_is_named(make_job):
 def test_ended_leases_are_shown_with_their_tasks(make_job, make_chunks):
     make_chunks(make_job(), 1)
     JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
-    transitions.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
+    api.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
     JobChunk.objects.update(lease_expires_at="2020-01-01T00:00Z")
     assert "celery-task-7" in run("status")[1]
 
@@ -202,7 +202,7 @@ def test_a_grace_in_which_a_worker_could_store_and_record_is_refused():
 def test_maintain_ends_with_1_when_something_was_left_undone(make_job, make_chunks):
     make_chunks(make_job(), 1)
     JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
-    transitions.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
+    api.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
     JobChunk.objects.update(lease_expires_at="2020-01-01T00:00Z")
     assert run("maintain", "--dry-run")[0] == 1
 

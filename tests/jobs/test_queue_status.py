@@ -7,7 +7,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 
 from crawler.models import JobChunk
-from jobs.queue import admission, transitions
+from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops import status
 from jobs.queue.ops.status import Count, snapshot
@@ -58,8 +58,8 @@ def test_items_are_counted_by_state_and_tier(make_owner, make_job, make_chunks):
     ada, bob = make_owner("FREE", "ada"), make_owner("PRO", "bob")
     make_chunks(make_job(ada), 5, owner=ada)
     make_chunks(make_job(bob), 2, owner=bob)
-    admission.admit_all(chunks, [ada.pk, bob.pk])
-    transitions.claim(chunks, limit=1, task_id="t")
+    api.admit_owners(chunks, [ada.pk, bob.pk])
+    api.claim(chunks, limit=1, task_id="t")
     job = make_job()
     make_chunks(job, 3, held=True)
     scheduled = make_chunks(job, 2, held=True, retry_count=1)
@@ -196,7 +196,7 @@ def test_ended_leases_are_named_with_their_tasks(make_job, make_chunks):
     make_chunks(make_job(), 25)
     chunks = kind_named("chunk")
     sql("UPDATE job_chunks SET ready_at = created_at")
-    transitions.claim(chunks, limit=24, task_id="celery-task-7")
+    api.claim(chunks, limit=24, task_id="celery-task-7")
     JobChunk.objects.filter(status="processing").update(retry_count=2)
     sql(
         "UPDATE job_chunks SET lease_expires_at = now() - make_interval(secs => 60 + id %% 9)"

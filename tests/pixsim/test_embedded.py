@@ -39,7 +39,7 @@ with connection.cursor() as cursor:
 """
 STAY = CONNECT + "input()\n"
 PUBLISH = (
-    CONNECT + "from pixsim.celery import app as celery_app; celery_app.send_task('jobs.drain')\n"
+    CONNECT + "from pixsim.celery import app as celery_app; celery_app.send_task('jobs.work')\n"
 )
 
 

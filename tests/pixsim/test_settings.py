@@ -29,7 +29,7 @@ from pixsim.celery import app as celery_app
 def ring():
     start = time.monotonic()
     try:
-        celery_app.send_task("jobs.drain", retry=False)
+        celery_app.send_task("jobs.work", retry=False)
     except Exception:
         return time.monotonic() - start
     raise SystemExit("The message was sent.")

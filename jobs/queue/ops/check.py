@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from jobs.queue.api import window_params
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind
-from jobs.queue.transitions import window_params
 from pixsim.core.invariants import Finding, Invariant, examine
 
 GRACE_SECONDS = 10

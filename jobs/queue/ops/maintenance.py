@@ -1,6 +1,6 @@
 """The regular work that keeps the queue fast: statistics, dead rows, and what nobody needs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
-from jobs.queue.kinds import Kind
+from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
 from jobs.queue.ops.status import MAX_STUCK, STUCK
 
 DEFAULT_GRACE = timedelta(hours=1)
@@ -19,41 +19,6 @@ READ_TABLES = ("profiles",)
 """Tables that the queue's statements join but hardly change: statistics are enough."""
 
 DEAD_ROWS = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = %s::regclass"
-
-Tick = Callable[[int], None]
-"""Called with the number of things looked at so far."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """`dry_run` changes nothing and counts; `force` skips the doubts of a chore about its own result.
-
-    `grace`: what is younger is left alone, since somebody may be about to need it.
-    """
-
-    dry_run: bool = False
-    force: bool = False
-    grace: timedelta = DEFAULT_GRACE
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a chore did, or with `dry_run` would do: `count` things, in words `summary`.
-
-    `problem` says what was left undone and what to do about it.
-    """
-
-    count: int
-    summary: str
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Chore:
-    """A piece of regular work; safe to stop and to run again at any time."""
-
-    name: str
-    run: Callable[[Options, Tick], Result]
 
 
 def least_grace() -> timedelta:

@@ -1,4 +1,4 @@
-"""What a Celery worker needs beyond its tasks: the sweeper, and a way to stop in time."""
+"""What a Celery worker needs beyond its tasks: the sweeper, and stop requests."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ from celery import bootsteps, signals
 
 from jobs.queue.kinds import all_kinds
 from jobs.queue.worker import shared_state
-from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 
 
 class SweeperStep(bootsteps.StartStopStep):
-    """Runs the sweeper in the worker's parent; starts before, and without, the broker."""
+    """Runs the sweeper in the worker's parent, from before the broker is connected."""
 
     requires = {"celery.worker.components:Pool"}
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         # Steps are made before any of them starts: nothing is forked yet.
-        shared_state.open_workplace(pool_size=parent.concurrency or 1)
+        shared_state.begin_worker(pool_size=parent.concurrency or 1)
         for kind in all_kinds():
             kind.load()
-        self._sweeper = Sweeper(Standby(parent.concurrency or 1))
+        self._sweeper = Sweeper(FallbackWorkers(parent.concurrency or 1))
 
     def start(self, parent: Any) -> None:
         self._sweeper.start()

@@ -1,4 +1,4 @@
-"""Working without a broker: processes beside a worker's pool that drain without being rung."""
+"""Fallback workers: processes beside a worker's pool that work without a broker."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ import sys
 STOP_SECONDS = 10
 
 
-class Standby:
-    """Starts up to `size` processes `manage.py queue work`.
+class FallbackWorkers:
+    """Up to `size` processes `manage.py queue work`.
 
     Each ends by itself when it has found nothing to do, or when its standard input closes: so
     none outlives the worker that started it, however that ends.
@@ -31,7 +31,7 @@ class Standby:
             )
 
     def forget_ended(self) -> None:
-        """Take note of those that have ended, so that the system can forget them too."""
+        """Collect the exit codes of those that have ended, so that the system can forget them."""
         self._processes = [process for process in self._processes if process.poll() is None]
 
     def stop(self) -> None:

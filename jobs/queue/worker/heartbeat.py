@@ -1,4 +1,4 @@
-"""The heartbeat: one thread per process that keeps the leases of what the process works on."""
+"""The heartbeat: one thread per process that renews the leases of what the process works on."""
 
 import logging
 import threading
@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from jobs.queue.api import renew
 from jobs.queue.errors import in_one_line
-from jobs.queue.kinds import Kind
-from jobs.queue.transitions import renew
-from jobs.queue.work import Work
+from jobs.queue.kinds import Kind, Work
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +45,15 @@ class Heartbeat:
         try:
             yield
         finally:
-            self.let_go(works)
+            self.drop(works)
 
     def hold(self, works: Sequence[Work]) -> None:
         """Keep the leases of `works` from now on."""
         with self._guard:
             self._held.update(works)
 
-    def let_go(self, works: Sequence[Work]) -> None:
+    def drop(self, works: Sequence[Work]) -> None:
+        """Renew the leases of `works` no more."""
         with self._guard:
             self._held.difference_update(works)
 

@@ -1,4 +1,4 @@
-"""What a worker does when the bell rings: claim, perform, finish, until nothing is left."""
+"""The worker loop: claim, perform and finish items until nothing is left."""
 
 import logging
 import time
@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, reset_queries
 
-from jobs.queue import transitions
+from jobs.queue import api
 from jobs.queue.errors import LeaseLost, TryAgain, Unrecoverable, in_one_line
-from jobs.queue.kinds import Kind, all_kinds
-from jobs.queue.work import Completed, Ending, GiveBack, Wait, Work
+from jobs.queue.kinds import Completed, Ending, GiveBack, Kind, Wait, Work, all_kinds
 from jobs.queue.worker import notify, shared_state
 from jobs.queue.worker.heartbeat import Heartbeat
 
@@ -23,12 +22,12 @@ UNBEGUN_SECONDS = 0.100
 """Items of a claim that are not begun after this time are given back."""
 MAX_BATCH = 200
 LINGER_SECONDS = 0.050
-"""A drain looks again for this long before it ends: longer than the doorbell's pause."""
-REST_SECONDS = 0.200
-"""So long this process passes over the items of a parent of which one has found nothing to do.
+"""The loop looks again for so long before it ends: longer than the pause between notifications."""
+SKIP_SECONDS = 0.200
+"""So long this process skips the items of a parent of which one has found nothing to do.
 
-Else a long job that waits for its candidates would keep every process busy with nothing, and
-whatever stands behind it waiting.
+Else a long job that waits for its candidates would keep every process busy with nothing, while
+other work waits.
 """
 RECONNECT_SECONDS = 0.5
 
@@ -50,32 +49,33 @@ class Pace:
         self._average[kind] = max(sample, 0.7 * sample + 0.3 * known)
 
 
-class Rest:
-    """The parents that this process passes over for now."""
+class SkippedParents:
+    """The parents whose items this process does not claim for now."""
 
     def __init__(self) -> None:
         self._until: dict[tuple[Kind, int], float] = {}
 
-    def begin(self, kind: Kind, parent: int) -> None:
-        self._until[kind, parent] = time.monotonic() + REST_SECONDS
+    def add(self, kind: Kind, parent: int) -> None:
+        self._until[kind, parent] = time.monotonic() + SKIP_SECONDS
 
-    def parents(self, kind: Kind) -> list[int]:
+    def of(self, kind: Kind) -> list[int]:
         now = time.monotonic()
         self._until = {one: until for one, until in self._until.items() if until > now}
-        return [parent for of, parent in self._until if of is kind]
+        return [parent for its_kind, parent in self._until if its_kind is kind]
 
     def __bool__(self) -> bool:
         return bool(self._until)
 
 
 pace = Pace()
-rest = Rest()
+skipped = SkippedParents()
 
 
-def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
-    """Work until nothing is ready, the time slice is over or the worker stops; items finished.
+def run_worker_loop(*, task_id: str, slice_seconds: float | None = None) -> int:
+    """Work until nothing is ready, the time slice is over or the worker stops; return how many
+    items were claimed.
 
-    Rings again if work is left, so that other processes get their turn at every message.
+    Notify again if work is left, so that each message gives other processes a turn.
     """
     ends = time.monotonic() + (
         settings.QUEUE_SLICE_SECONDS if slice_seconds is None else slice_seconds
@@ -87,9 +87,9 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
             reset_queries()  # Django keeps them while DEBUG is on
             try:
                 under_way = [kind.name for kind in all_kinds() if kind.drive()]
-                # What is under way beside the drain needs this process: it keeps its turn.
+                # What is in hand beside this loop needs this process: it goes on.
                 if now >= ends and not under_way:
-                    notify.ring()
+                    notify.notify()
                     break
                 done = sum(
                     _serve(kind, task_id, heartbeat) for kind in all_kinds() if not kind.is_driven
@@ -101,20 +101,20 @@ def drain(*, task_id: str, slice_seconds: float | None = None) -> int:
                 finished, idle_since = finished + done, None
             elif idle_since is None:
                 idle_since = now
-            elif rest or under_way:
+            elif skipped or under_way:
                 time.sleep(LINGER_SECONDS)
             elif now - idle_since > LINGER_SECONDS:
                 break
             else:
                 time.sleep(LINGER_SECONDS / 10)
         for kind in all_kinds():
-            kind.rest()
+            kind.stop()
     return finished
 
 
 def perform_one(kind: Kind, *, item_id: int, task_id: str) -> bool:
     """Claim and perform one named item; False if it could not be claimed."""
-    work = transitions.claim_one(kind, item_id=item_id, task_id=task_id)
+    work = api.claim_one(kind, item_id=item_id, task_id=task_id)
     if work is None:
         return False
     with shared_state.finishing_before_sigterm(), Heartbeat() as heartbeat:
@@ -125,11 +125,11 @@ def perform_one(kind: Kind, *, item_id: int, task_id: str) -> bool:
 def _serve(kind: Kind, task_id: str, heartbeat: Heartbeat) -> int:
     """One claim of one kind; how many items were claimed."""
     limit = pace.batch(kind)
-    works = transitions.claim(kind, limit=limit, task_id=task_id, resting=rest.parents(kind))
+    works = api.claim(kind, limit=limit, task_id=task_id, skipped=skipped.of(kind))
     if not works:
         return 0
     if len(works) == limit:
-        notify.wake_idle_neighbour()
+        notify.notify_if_idle()
     begun, performed = time.monotonic(), _perform_claimed(kind, works, heartbeat)
     if performed:
         pace.learn(kind, seconds=time.monotonic() - begun, items=performed)
@@ -153,8 +153,8 @@ def _perform_claimed(kind: Kind, works: Sequence[Work], heartbeat: Heartbeat) ->
                 elif isinstance(ending, Wait) and ending.parent is not None:
                     break  # the rest of the claim may be that parent's
             if completed:
-                transitions.complete(completed)
-            transitions.give_back(works[performed:])
+                api.complete(completed)
+            api.give_back(works[performed:])
         except (OperationalError, InterfaceError) as error:
             _outlast(error, works)
     return performed
@@ -167,35 +167,35 @@ def _perform(kind: Kind, work: Work) -> Ending | None:
     except LeaseLost:
         return None
     except Unrecoverable as error:
-        transitions.fail(work, error=str(error), permanent=True)
+        api.fail(work, error=str(error), permanent=True)
         return None
     except TryAgain as error:
         logger.warning("%s %s failed: %s", kind.name, work.id, in_one_line(error))
-        transitions.fail(work, error=str(error))
+        api.fail(work, error=str(error))
         return None
     except Exception as error:
         if _database_is_gone(error):
             raise  # not the item's fault
         logger.exception("%s %s failed", kind.name, work.id)
-        transitions.fail(work, error=f"{type(error).__name__}: {error}")
+        api.fail(work, error=f"{type(error).__name__}: {error}")
         return None
     match ending:
         case Wait(seconds, reason, parent):
-            transitions.wait(work, seconds=seconds, reason=reason)
+            api.wait(work, seconds=seconds, reason=reason)
             if parent is not None:
-                rest.begin(kind, parent)
+                skipped.add(kind, parent)
         case GiveBack():
-            transitions.give_back([work])
+            api.give_back([work])
     return ending
 
 
 @contextmanager
 def _draining() -> Iterator[None]:
-    shared_state.set_draining(True)
+    shared_state.set_working(True)
     try:
         yield
     finally:
-        shared_state.set_draining(False)
+        shared_state.set_working(False)
 
 
 def _database_is_gone(error: Exception) -> bool:
@@ -218,7 +218,7 @@ def _outlast(error: Exception, works: Sequence[Work]) -> None:
     while time.monotonic() < give_up and not shared_state.stop_requested():
         _reconnect(error)
         try:
-            transitions.give_back(works)
+            api.give_back(works)
         except (OperationalError, InterfaceError) as again:
             error = again
         else:

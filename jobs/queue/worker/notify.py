@@ -1,7 +1,7 @@
-"""The doorbell: a Celery message that says "look at the table", and nothing else.
+"""Notifications: a Celery message that says "look at the table", and nothing else.
 
-It carries no row id, so losing one costs a second (the sweeper looks by itself), and a second
-one costs an empty look.
+It carries no row id: losing one costs a second (the sweeper looks by itself), and one too many
+costs an empty look.
 """
 
 import logging
@@ -15,9 +15,9 @@ from jobs.queue.worker import shared_state
 
 logger = logging.getLogger(__name__)
 
-DRAIN_TASK = "jobs.drain"
+WORK_TASK = "jobs.work"
 PAUSE_SECONDS = 0.020
-"""A bell that has just rung is not rung again: the drain it wakes looks for longer than that."""
+"""After a notification no other is sent for so long: the worker loop looks for longer than that."""
 BROKEN_SECONDS = 1.0
 """After a failure the broker is left alone for so long; the sweeper covers it."""
 
@@ -26,17 +26,19 @@ _is_broken = False
 _guard = threading.Lock()
 
 
-def ring_on_commit() -> None:
-    """Ring when the current transaction commits, or now if there is none."""
-    transaction.on_commit(ring)
+def notify_on_commit() -> None:
+    """Notify when the current transaction commits, or now if there is none."""
+    transaction.on_commit(notify)
 
 
-def ring() -> None:
-    """Wake one worker process. Never raises; takes at most half a second with the broker down."""
+def notify() -> None:
+    """Make one worker process look for work. Never raises; takes at most half a second with the
+    broker down.
+    """
     if not _take_turn(PAUSE_SECONDS):
         return
     try:
-        current_app.send_task(DRAIN_TASK, retry=False, ignore_result=True)
+        current_app.send_task(WORK_TASK, retry=False, ignore_result=True)
     except Exception as error:  # whatever the transport raises: the row is the truth
         _take_turn(BROKEN_SECONDS, force=True)
         _note_broken(error)
@@ -44,14 +46,14 @@ def ring() -> None:
         _note_broken(None)
 
 
-def wake_idle_neighbour() -> None:
-    """More work waits than this process takes: ring if another of this worker is idle."""
+def notify_if_idle() -> None:
+    """Notify if another process of this worker is idle: more work waits than this one takes."""
     if shared_state.idle_processes():
-        ring()
+        notify()
 
 
 def _note_broken(error: Exception | None) -> None:
-    """Say once that the broker is away, and once that it is back."""
+    """Log once that the broker is away, and once that it is back."""
     global _is_broken
     if error and not _is_broken:
         logger.warning("The broker does not answer; the sweeper finds work without it: %s", error)

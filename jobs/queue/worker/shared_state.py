@@ -1,4 +1,4 @@
-"""What the processes of one worker know of each other: stop requests, and who is draining.
+"""What the processes of one worker share: stop requests, and which of them work.
 
 Celery tells only the parent that it must stop, and a warm shutdown waits for whole tasks. So
 this module's memory, made when the parent imports it, is shared with all that it forks. Plain
@@ -31,37 +31,37 @@ def stop_requested() -> bool:
     return _stop_this_process or _cells[_STOP] != 0
 
 
-def open_workplace(*, pool_size: int) -> None:
-    """A worker begins: forget earlier requests. Call it in the parent, before it forks."""
+def begin_worker(*, pool_size: int) -> None:
+    """Forget what an earlier worker shared. Call it in the parent, before it forks."""
     global _stop_this_process
     _stop_this_process = False
     _cells[_STOP] = 0
     _cells[_POOL_SIZE] = pool_size
 
 
-def set_draining(draining: bool) -> None:
-    """Note whether this process is draining."""
-    _cells[_FIRST_SLOT + os.getpid() % MAX_CHILDREN] = os.getpid() if draining else 0
+def set_working(working: bool) -> None:
+    """Note whether this process runs the worker loop."""
+    _cells[_FIRST_SLOT + os.getpid() % MAX_CHILDREN] = os.getpid() if working else 0
 
 
 def idle_processes() -> int:
-    """How many of the worker's processes are not draining."""
-    draining = sum(1 for pid in _cells[_FIRST_SLOT:] if pid and _alive(pid))
-    return max(0, _cells[_POOL_SIZE] - draining)
+    """Return how many of the worker's processes do not run the worker loop."""
+    working = sum(1 for pid in _cells[_FIRST_SLOT:] if pid and _alive(pid))
+    return max(0, _cells[_POOL_SIZE] - working)
 
 
-def anyone_draining() -> bool:
+def anyone_working() -> bool:
     return any(pid and _alive(pid) for pid in _cells[_FIRST_SLOT:])
 
 
 def stop_on_sigterm() -> None:
-    """Let SIGTERM to this process alone mean, from now on: finish or give back."""
+    """Make SIGTERM to this process alone finish or give back what is in hand, from now on."""
     signal.signal(signal.SIGTERM, _stop_this)
 
 
 @contextmanager
 def finishing_before_sigterm() -> Iterator[None]:
-    """Let SIGTERM to this process alone mean "finish or give back" first, and take effect then.
+    """Make SIGTERM to this process alone finish or give back first, and end the process then.
 
     Only while work is in hand: an idle process of a pool ends at once. (A handler set when the
     process starts would not last: the pool sets its own afterwards.)

@@ -1,7 +1,7 @@
-"""The sweeper: every second it lets in what is due, rescues what was lost, and repairs windows.
+"""The sweeper: every second it resumes what is due, rescues what was lost, and repairs windows.
 
-Every worker's parent process runs one in a thread; an advisory lock makes one of all active. It
-is the reason why losing every message costs a second, and why edits by hand have their effect.
+Every worker's parent process runs one in a thread; an advisory lock makes one of all active.
+Because of it, losing every message costs a second, and edits by hand have their effect.
 """
 
 import logging
@@ -14,12 +14,12 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 
-from jobs.queue import admission, transitions
-from jobs.queue.admission import NOBODY
+from jobs.queue import api
+from jobs.queue.api import NO_OWNER
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.worker import notify, shared_state
-from jobs.queue.worker.fallback import Standby
+from jobs.queue.worker.fallback import FallbackWorkers
 
 logger = logging.getLogger(__name__)
 
@@ -28,19 +28,19 @@ LOCK_KEY = 0x7078_7371  # "pxsq", the sweeper's among this database's advisory l
 OWNERS = 2000
 OWNERS_SECONDS = 0.3
 """How many owners one sweep looks at, and how long it admits; the next goes on from there."""
-STANDBY_AFTER_SECONDS = 2.0
-"""Ready work that nobody of this worker takes for so long means that no ring comes through."""
+FALLBACK_AFTER_SECONDS = 2.0
+"""Ready work that no process of this worker takes for so long means that messages are lost."""
 
 
 class Sweeper:
     """The periodic thread of one worker."""
 
-    def __init__(self, standby: Standby) -> None:
-        self._standby = standby
+    def __init__(self, fallback: FallbackWorkers) -> None:
+        self._fallback = fallback
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="queue-sweeper", daemon=True)
         self._next_owner: dict[Kind, UUID] = {}
-        self._neglected_since: float | None = None
+        self._waiting_since: float | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -48,18 +48,18 @@ class Sweeper:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
-        self._standby.stop()
+        self._fallback.stop()
 
     def sweep(self) -> None:
-        """One round over all kinds, whoever else sweeps. What fails does not keep the rest waiting."""
+        """Sweep all kinds once. A step that fails stops no other step."""
         for kind in all_kinds():
             for step in (
-                admission.adopt,
-                admission.release,
-                transitions.rescue,
-                transitions.settle,
-                self._settle_owners,
-                methodcaller("tidy"),
+                api.register,
+                api.resume_due,
+                api.rescue,
+                api.register_ends,
+                self._repair_windows,
+                methodcaller("repair"),
             ):
                 try:
                     step(kind)
@@ -76,11 +76,11 @@ class Sweeper:
             connection.close()
 
     def _round(self) -> None:
-        self._standby.forget_ended()
+        self._fallback.forget_ended()
         try:
             if self._is_the_active_one():
                 self.sweep()
-            self._wake_this_worker()
+            self._notify_this_worker()
         except DatabaseError as error:
             logger.warning("The sweep could not be finished, trying again: %s", in_one_line(error))
             connection.close()
@@ -90,8 +90,8 @@ class Sweeper:
     def _is_the_active_one(self) -> bool:
         """Take or keep the lock; it belongs to this thread's connection and ends with it.
 
-        The connection of a sweeper that is frozen or cut off would live on, and nobody would sweep:
-        so the server ends it when nothing is heard for as long as a lease.
+        If a sweeper is frozen or cut off, its connection would keep the lock and no other could
+        sweep: so the server ends a connection that is idle for as long as a lease.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -104,30 +104,30 @@ class Sweeper:
             )
             return bool(cursor.fetchone()[2])
 
-    def _settle_owners(self, kind: Kind) -> None:
+    def _repair_windows(self, kind: Kind) -> None:
         ends = time.monotonic() + OWNERS_SECONDS
-        after = self._next_owner.get(kind, NOBODY)
-        owners = admission.next_owners(kind, after=after, limit=OWNERS)
-        for owner, is_unsettled in owners:
+        after = self._next_owner.get(kind, NO_OWNER)
+        owners = api.next_owners(kind, after=after, limit=OWNERS)
+        for state in owners:
             if time.monotonic() > ends:
                 break
-            if is_unsettled:
-                admission.admit(kind, owner)
-            after = owner
-        is_last = len(owners) < OWNERS and (not owners or after == owners[-1][0])
-        self._next_owner[kind] = NOBODY if is_last else after
+            if state.needs_admission:
+                api.admit(kind, state.owner)
+            after = state.owner
+        is_last = len(owners) < OWNERS and (not owners or after == owners[-1].owner)
+        self._next_owner[kind] = NO_OWNER if is_last else after
 
-    def _wake_this_worker(self) -> None:
-        """Ring for idle processes while work is ready; if that does not help, work locally."""
+    def _notify_this_worker(self) -> None:
+        """Notify idle processes while work is ready; if that does not help, start fallback workers."""
         if not any(kind.any_ready() for kind in all_kinds()):
-            self._neglected_since = None
+            self._waiting_since = None
             return
         if shared_state.idle_processes():
-            notify.ring()
-        if shared_state.anyone_draining() or shared_state.stop_requested():
-            self._neglected_since = None
+            notify.notify()
+        if shared_state.anyone_working() or shared_state.stop_requested():
+            self._waiting_since = None
             return
         now = time.monotonic()
-        self._neglected_since = self._neglected_since or now
-        if now - self._neglected_since >= STANDBY_AFTER_SECONDS:
-            self._standby.start()
+        self._waiting_since = self._waiting_since or now
+        if now - self._waiting_since >= FALLBACK_AFTER_SECONDS:
+            self._fallback.start()

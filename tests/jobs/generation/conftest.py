@@ -13,8 +13,8 @@ from accounts import credits
 from accounts.models import Profile
 from jobs import services
 from jobs.models import Job
-from jobs.queue.worker.fallback import Standby
-from jobs.queue.worker.loop import drain
+from jobs.queue.worker.fallback import FallbackWorkers
+from jobs.queue.worker.loop import run_worker_loop
 from jobs.queue.worker.sweeper import Sweeper
 from providers.adapters import all_adapters
 from providers.models import ProviderAccount
@@ -74,12 +74,12 @@ def ask(owner: Profile | None = None, prompt: str = "a red panda", **values: obj
 
 def work(until: Callable[[], bool], *, seconds: float = 20.0) -> None:
     """Be a worker until `until` is true: sweep and drain, as its two processes do."""
-    sweeper = Sweeper(Standby(size=1))
+    sweeper = Sweeper(FallbackWorkers(size=1))
     ends = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < ends, "it did not happen in time"
         sweeper.sweep()
-        drain(task_id="test", slice_seconds=0.2)
+        run_worker_loop(task_id="test", slice_seconds=0.2)
 
 
 def ended(*jobs: Job) -> Callable[[], bool]:

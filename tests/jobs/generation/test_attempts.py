@@ -26,7 +26,7 @@ def attempt(fake, account) -> Attempt:
 def test_the_heartbeat_drops_the_work_that_it_was_given(attempt: Attempt) -> None:
     heartbeat = Heartbeat()
     heartbeat.hold([attempt.work])
-    heartbeat.let_go([attempt.work])
+    heartbeat.drop([attempt.work])
     assert not heartbeat._alive()
 
 

@@ -119,7 +119,7 @@ def test_many_workers_never_exceed_an_account_and_lose_no_slot(
     def keep_driving(dispatcher: Dispatcher) -> None:
         while not stop.wait(0.1):
             dispatcher.drive()
-        dispatcher.rest()
+        dispatcher.stop()
         connection.close()
 
     threads = [

@@ -18,8 +18,8 @@ django.setup()
 import tests.providers.adapters.simple_adapter  # noqa: E402, F401 - registers `simple`
 from jobs.generation import allocation, files, result_handling  # noqa: E402
 from jobs.queue.worker import notify  # noqa: E402
-from jobs.queue.worker.fallback import Standby  # noqa: E402
-from jobs.queue.worker.loop import drain  # noqa: E402
+from jobs.queue.worker.fallback import FallbackWorkers  # noqa: E402
+from jobs.queue.worker.loop import run_worker_loop  # noqa: E402
 from jobs.queue.worker.sweeper import Sweeper  # noqa: E402
 
 
@@ -51,11 +51,11 @@ def main(step: str | None) -> None:
     if step is not None:
         place, name, is_done_first = STEPS[step]
         setattr(place, name, then_die(getattr(place, name)) if is_done_first else die)
-    notify.ring = lambda: None
-    sweeper = Sweeper(Standby(size=1))
+    notify.notify = lambda: None
+    sweeper = Sweeper(FallbackWorkers(size=1))
     while True:
         sweeper.sweep()
-        drain(task_id=f"worker-{os.getpid()}", slice_seconds=0.2)
+        run_worker_loop(task_id=f"worker-{os.getpid()}", slice_seconds=0.2)
 
 
 if __name__ == "__main__":
