@@ -4,7 +4,6 @@ import pytest
 from django.db import connection, transaction
 
 from crawler.models import JobChunk
-from crawler.services import lifecycle
 from jobs.queue import sql
 from jobs.queue.api import NO_OWNER, window_params
 
@@ -57,55 +56,42 @@ def rows_for_nothing(plan):
     return removed * plan["Actual Loops"] + sum(map(rows_for_nothing, plan.get("Plans", ())))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "CLAIM",
-        "CLAIM_ONE",
-        "RENEW",
-        "LOCK_LEASE",
-        "LOCK_LEASES",
-        "GIVE_BACK",
-        "COMPLETE",
-        "FAIL",
-        "RESCUE",
-        "WAIT",
-        "RELEASE",
-        "STRANGERS",
-        "ADOPT",
-        "SETTLE",
-        "WITHDRAW",
-        "GRANT",
-        "OWNERS",
-        "ANY_READY",
-    ],
-)
+STATEMENTS = {name: text for name, text in vars(sql).items() if name.isupper() and name[0] != "_"}
+
+
+def test_each_statement_has_its_tag():
+    for name, text in STATEMENTS.items():
+        assert text.startswith(f"/* queue:{name.lower()} */"), name
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
-    owner, _job = backlog
-    ids = list(
-        JobChunk.objects.filter(owner=owner).order_by("-pk").values_list("pk", flat=True)[:50]
-    )
+    owner, job = backlog
+    of_owner = JobChunk.objects.filter(owner=owner)
+    ids = list(of_owner.order_by("-pk").values_list("pk", flat=True)[:50])
     params = {
         "limit": 20, "task_id": "t", "lease_seconds": 30, "id": ids[0], "ids": ids, "lease": 1,
         "leases": [1], "permanent": False, "error": "e", "seconds": 1.0, "reason": "r",
         "max_retries": 3, "backoff_seconds": 1.0, "owner": owner.pk, "window": 6, "after": NO_OWNER,
-        "resting": [1],
+        "skipped": [1], "priority": 7, "held": False, "at": None, "times": [None] * len(ids),
+        "statuses": ["failed", "completed"], "status": "failed", "parent": job.pk,
         **window_params(),
     }  # fmt: skip
-    if name == "STRANGERS":
+    if name == "UNREGISTERED":
         params["id"] = None
-    assert explain(kind.sql(getattr(sql, name)), params, plans) <= MOST_ROWS_FOR_NOTHING
-
-
-@pytest.mark.parametrize("name", ["HOLD", "REPRIORITISE"])
-def test_a_batch_of_a_long_job_goes_on_where_the_one_before_ended(kind, backlog, name):
-    _owner, job = backlog
-    done = JobChunk.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)[5000]
-    JobChunk.objects.filter(job=job, pk__lte=done).update(held=True, priority=9)
-    params = {"job": job.pk, "after": done, "limit": 1000, "priority": 9}
-    sql = getattr(lifecycle, name).format(table=kind.table)
-    assert explain(sql, params, "force_custom_plan") <= MOST_ROWS_FOR_NOTHING
+    if name == "IDS_OF_PARENT":
+        # Of a long job: a batch goes on where the one before ended.
+        done = of_owner.filter(status="pending").order_by("pk").values_list("pk", flat=True)[5000]
+        params |= {"after": done, "statuses": ["pending", "processing"]}
+    statement = STATEMENTS[name].replace("[columns]", "job_id, chunk_index, image_range")
+    statement = statement.replace(
+        "[rows]",
+        "SELECT %(parent)s::int AS job_id, 99999 AS chunk_index, jsonb_build_object() AS image_range",
+    )
+    # Once for a job, when it gets its first source: no index tells its held items from the others.
+    most = WAITING if name == "RESUME_BY_REASON" else MOST_ROWS_FOR_NOTHING
+    assert explain(kind.sql(statement), params, plans) <= most
 
 
 def explain(sql, params, plans):

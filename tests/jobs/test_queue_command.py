@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = """
 from pixsim.settings import *
 DEBUG = False
-QUEUE_KINDS = ["slow_kind.SlowChunks"]
+QUEUE_KINDS = ["crawler.work.DiscoveryKind", "slow_kind.SlowChunks"]
 """
 
 SLOW_KIND = """
