@@ -1,49 +1,11 @@
 """Adopted work is safe: one worker goes through all of it, spends nothing, and waits for no-one."""
 
-import json
-import os
-import subprocess
-import sys
-
-import pytest
 from django.core.management import call_command
 
 from tests.adoption.legacy import messy
 from tests.crawler.pictures import jpeg
-from tests.schema.commands import MANAGE, scratch_url
+from tests.schema.commands import manage as manage
 from tests.scratch import ALIAS
-
-EACH = """
-import json, os, sys
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
-from django.core.management import execute_from_command_line
-for words in json.loads(sys.argv[1]):
-    execute_from_command_line(["manage.py", *words])
-"""
-
-
-@pytest.fixture
-def manage(database, tmp_path):
-    """Runs `manage.py <line>` for each line on the scratch database, in a process of their own."""
-
-    def run(*lines: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", EACH, json.dumps([line.split() for line in lines])],
-            cwd=MANAGE.parent,
-            env={
-                **os.environ,
-                "DATABASE_URL": scratch_url(),
-                "PIXSIM_HOME": str(tmp_path / "home"),
-                "CRAWL_FOLDER_ROOTS": str(tmp_path),
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_one_worker_runs_adopted_chunks_once_their_job_has_a_source(

@@ -1,5 +1,6 @@
 """`manage.py db` as a process of its own, on the scratch database: something that can be killed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,14 @@ from tests.scratch import ALIAS
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
 Start = Callable[..., "subprocess.Popen[str]"]
+Manage = Callable[..., str]
+EACH = """
+import json, os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
+from django.core.management import execute_from_command_line
+for words in json.loads(sys.argv[1]):
+    execute_from_command_line(["manage.py", *words])
+"""
 
 
 @pytest.fixture
@@ -40,6 +49,30 @@ def start() -> Iterator[Start]:
         with suppress(ProcessLookupError):
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def manage(database: str, tmp_path: Path) -> Manage:
+    """Runs `manage.py <line>` for each line on the scratch database, in a process of their own."""
+
+    def run(*lines: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", EACH, json.dumps([line.split() for line in lines])],
+            cwd=MANAGE.parent,
+            env={
+                **os.environ,
+                "DATABASE_URL": scratch_url(),
+                "PIXSIM_HOME": str(tmp_path / "home"),
+                "CRAWL_FOLDER_ROOTS": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 def scratch_url() -> str:

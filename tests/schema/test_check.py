@@ -102,6 +102,9 @@ def test_an_operation_that_blocks_is_named_before_it_is_applied(shop, db):
     other = announced.replace("shop_pen", "another table")
     shop.write("shop", "0002_index", other + migration(index, depends=AFTER_FIRST))
     assert db("check").code == 1
+    of_package = '"""Files that are not edited.\n\n0002_index\nLock: SHARE on shop_pen."""\n'
+    shop.write("shop", "__init__", of_package)
+    assert db("check").out == FINE
     call_command("migrate", database=ALIAS, verbosity=0)
     assert db("check").out == FINE
 
