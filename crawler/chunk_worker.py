@@ -14,8 +14,9 @@ from typing import Any, cast
 from django.conf import settings
 from django.db import connection, transaction
 
-from crawler import discovery, fetch, missing_source, result_writer
-from crawler.fetch import Picture, Refused, Rules, Task
+from crawler import discovery, missing_source, result_writer
+from crawler.fetch.rules import Rules
+from crawler.fetch.tasks import EngineFailed, Picture, Refused, Task
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
 from crawler.models.chunks import RANGE_RULE
 from jobs.queue.errors import TryAgain, Unrecoverable
@@ -120,10 +121,12 @@ class _ChunkWorker:
             return Wait(None, missing_source.NO_SOURCE)
         self._begin()
         # Only a process that fills chunks loads the engine's libraries.
-        self.session = fetch.Engine.shared().session(self._rules())
+        from crawler.fetch.engine import Engine
+
+        self.session = Engine.shared().session(self._rules())
         try:
             return self._run()
-        except fetch.EngineFailed as error:
+        except EngineFailed as error:
             raise TryAgain(str(error)) from error
         finally:
             self.session.cancel()
@@ -281,13 +284,15 @@ def _pick(chunk: JobChunk, limit: int) -> list[Task]:
 
 def _learn_caps(hosts: Iterable[str]) -> bool:
     """Remember caps that differ from CRAWL_HOST_CONCURRENCY; return whether one is new."""
+    from crawler.fetch.hosts import HostLimits
+
     before = len(_caps)
     for host in set(hosts) - _known_hosts:
         if len(_known_hosts) >= MAX_KNOWN_HOSTS:
             _known_hosts.clear()
             _caps.clear()
         _known_hosts.add(host)
-        most = fetch.HostLimits.from_settings().most_in_flight(host)
+        most = HostLimits.from_settings().most_in_flight(host)
         if most != settings.CRAWL_HOST_CONCURRENCY:
             _caps[host] = NO_CAP if most is None else most
     return len(_caps) > before

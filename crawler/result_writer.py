@@ -16,8 +16,8 @@ from django.db import connection, transaction
 
 from accounts import usage
 from crawler import counters
-from crawler.fetch import Picture, Refused
 from crawler.fetch.phash import BAND_SHIFTS, band_masks
+from crawler.fetch.tasks import Picture, Refused
 from crawler.models import JobChunk, Outcome
 from crawler.models.candidates import MAX_TRIES
 from crawler.models.images import PHASH_BAND_KEYS

@@ -11,7 +11,7 @@ from django.utils.functional import lazy
 from accounts.errors import LimitExceeded
 from crawler import services, sources
 from crawler.errors import CrawlError, FieldRefused
-from crawler.fetch.tasks import Rules
+from crawler.fetch.rules import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
 from crawler.services.accepting import MAX_LABEL
 from jobs.queue.items import Status

@@ -1,6 +1,4 @@
-"""The checker: a thread that has fetched files examined, and hashes and stores the good ones."""
-
-from __future__ import annotations
+"""The checker: a thread that sends fetched files to the decoder and stores the good pictures."""
 
 import os
 import queue
@@ -10,20 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, storages
 
-from crawler.fetch.decoder import GOOD, Verdict
-from crawler.fetch.decoding import Decoder, DecoderUnavailable
-from crawler.fetch.sessions import EngineFailed, Result, Session, StorageFull
-from crawler.fetch.tasks import Picture, Refused
+from crawler.fetch.decoder_client import Decoder, DecoderUnavailable
+from crawler.fetch.examine import GOOD, Verdict
+from crawler.fetch.hosts import Item
+from crawler.fetch.sessions import Session
+from crawler.fetch.tasks import EngineFailed, Picture, Refused, Result, StorageFull
 from pixsim.core import blobs
-
-if TYPE_CHECKING:
-    from crawler.fetch.engine import Item
 
 BATCH_PICTURES = 32
 BATCH_BYTES = 1024**2
@@ -32,7 +27,7 @@ SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif"}
 
 
 class Checker(threading.Thread):
-    """Takes items with a body (or a local address) and delivers results to their sessions.
+    """Takes items with a body (or a local address), delivers results to their sessions.
 
     `on_done` is called from this thread with the items whose bytes are needed no longer. While
     the decoder works on one batch, the good pictures of the batch before are stored.
@@ -44,7 +39,7 @@ class Checker(threading.Thread):
         self._on_done = on_done
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._good: list[tuple[Item, Verdict]] = []
-        # A disk is faster than handing over to a thread; a bucket is far away.
+        # A local disk is faster than a change of threads; a remote bucket is slow.
         is_local = isinstance(storages["blobs"], FileSystemStorage)
         self._pool = None if is_local else ThreadPoolExecutor(REMOTE_STORE_THREADS, "pixsim-store")
         self._roots = [os.path.realpath(root) for root in settings.CRAWL_FOLDER_ROOTS]
@@ -74,7 +69,7 @@ class Checker(threading.Thread):
         self._store_good()
 
     def _next_batch(self, *, wait: bool) -> list[Item] | None:
-        """What is waiting, at most a batch; without `wait` perhaps nothing. None ends the thread."""
+        """Return what waits, at most a batch; without `wait` it may be empty. None ends the thread."""
         batch: list[Item] = []
         size = 0
         while len(batch) < BATCH_PICTURES and size < BATCH_BYTES:
@@ -91,7 +86,7 @@ class Checker(threading.Thread):
         return batch
 
     def _is_ready(self, item: Item) -> bool:
-        """Whether the item has a body to examine. A local file is read now."""
+        """Return whether the item has a body to examine. Read it now if it is a local file."""
         refused = None
         if not item.session.cancelled:
             if item.body:
@@ -104,7 +99,7 @@ class Checker(threading.Thread):
         return False
 
     def _read(self, item: Item) -> Refused | None:
-        """Read a file:// address into the item, or say why not."""
+        """Read a file:// address into the item, or return why that is refused."""
         task, most = item.task, item.session.rules.max_bytes
         try:
             path = self._allowed_path(task.url)
@@ -127,7 +122,7 @@ class Checker(threading.Thread):
         return None
 
     def _allowed_path(self, url: str) -> str | None:
-        """The resolved path of a file:// address, or None if it is outside the folders allowed."""
+        """Return the resolved path of a file:// address, or None outside the allowed folders."""
         parts = urlsplit(url)
         path = os.path.realpath(unquote(parts.path))
         inside = any(os.path.commonpath([root, path]) == root for root in self._roots)
@@ -141,7 +136,7 @@ class Checker(threading.Thread):
             _fail(batch, EngineFailed(str(error)))
             self._on_done(batch)
             return
-        self._store_good()  # Not done yet if the decoder did not come to it.
+        self._store_good()  # the decoder may have ended before it called this
         refused: list[tuple[Item, Result | EngineFailed | None]] = []
         for item, verdict in zip(batch, verdicts, strict=True):
             if verdict.outcome == GOOD:
@@ -156,7 +151,7 @@ class Checker(threading.Thread):
         self._finish([(item, result) for (item, _), result in zip(good, results, strict=True)])
 
     def _store(self, pair: tuple[Item, Verdict]) -> Picture | EngineFailed | None:
-        """Store one picture, or return why that failed; None if nobody wants it any more."""
+        """Store one picture, or return why that failed; None if its session was cancelled."""
         item, verdict = pair
         if item.session.cancelled:
             return None
@@ -182,7 +177,7 @@ class Checker(threading.Thread):
         )
 
     def _finish(self, finished: Sequence[tuple[Item, Result | EngineFailed | None]]) -> None:
-        """Deliver each session's results at once, then its failure; and let go of the bytes."""
+        """Deliver each session's results at once, then its failure; then the bytes are freed."""
         by_session: dict[Session, list[Result]] = {}
         for item, result in finished:
             if isinstance(result, Picture | Refused):

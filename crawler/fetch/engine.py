@@ -5,7 +5,7 @@
     checker thread      feeds the decoder, hashes, stores (checker.py)
     decoder process     decodes (decoder.py)
 
-Threads wake each other once per batch where they can; that is where the speed comes from.
+Threads notify each other once per batch where they can: that makes it fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
 from urllib.parse import urljoin
@@ -25,9 +25,10 @@ from django.conf import settings
 
 from crawler.errors import BadUrl
 from crawler.fetch.checker import Checker
-from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Trouble
-from crawler.fetch.sessions import EngineFailed, Session
-from crawler.fetch.tasks import Refused, Rules, Task
+from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Item, Trouble
+from crawler.fetch.rules import Rules
+from crawler.fetch.sessions import Session
+from crawler.fetch.tasks import EngineFailed, Refused, Task
 from crawler.robots import Robots, opted_out
 from pixsim.core.net import Client, FetchError, Limits, Reason, Response
 
@@ -35,7 +36,6 @@ MAX_FETCHES = 128
 MAX_HOSTS = 10_000
 SHARES = 4  # A host may hold one of so many parts of CRAWL_IN_FLIGHT_BYTES.
 START_SECONDS = 30.0
-NEVER = datetime.min.replace(tzinfo=UTC)
 RETRY_SECONDS = 5.0
 WAITS_ITS_TURN = "its turn at this host comes later"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,26 +46,11 @@ OUT_OF_REACH = HOST_FAILURES | {Reason.THROTTLED, Reason.BLOCKED_ADDRESS}
 OUTCOMES = {Reason.BAD_URL: "blocked_address"}
 
 
-@dataclass(slots=True, eq=False)
-class Item:
-    """A task on its way through the engine."""
-
-    session: Session
-    task: Task
-    url: str
-    host: Host | None = None
-    fetching: asyncio.Task[None] | None = None
-    needed_bytes: int = 0
-    held_bytes: int = 0
-    body: bytes = b""
-    retrieved_at: datetime = NEVER
-
-
 class Engine:
     """Fetches, checks and stores pictures, in threads of its own.
 
-    Use `shared()`; sessions one after another find its connections, robots.txt files and what it
-    knows about hosts still warm. Settings: the CRAWL_ ones, read when the engine is made.
+    Use `shared()`: later sessions reuse its connections, robots.txt files and state of hosts.
+    The CRAWL_ settings are read when the engine is made.
     """
 
     _shared: ClassVar[Engine | None] = None
@@ -75,7 +60,7 @@ class Engine:
 
     @classmethod
     def shared(cls) -> Engine:
-        """This process's engine, made when first asked for. A forked child makes its own."""
+        """Return this process's engine, made when first needed. A forked child makes its own."""
         engine = cls._shared
         if engine is None or not engine.is_usable:
             with cls._shared_lock:
@@ -197,9 +182,9 @@ class Engine:
                 del self._hosts[name]
 
     def _offer(self, host: Host) -> None:
-        """Queue the host if it may start a request, or wake up when it may."""
+        """Queue the host if it may start a request; otherwise look again when it may."""
         now = self._loop.time()
-        for item, seconds in host.impatient(now):
+        for item, seconds in host.pop_late_items(now):
             self._give_back(item, host, seconds)
         if not host.waiting or host.is_queued or not host.has_slot:
             return
@@ -218,15 +203,15 @@ class Engine:
 
     def _give_back(self, item: Item, host: Host, seconds: float) -> None:
         """Return a task that would wait too long for its host."""
-        trouble = host.trouble if host.rest(self._loop.time()) else None
+        trouble = host.trouble if host.cooldown(self._loop.time()) else None
         if trouble is None:
             waits = Refused(item.task, Reason.THROTTLED.value, WAITS_ITS_TURN, seconds, tried=False)
             item.session.deliver([waits])
             return
         retry_after = _spread(seconds) if trouble.may_pass else None
-        detail = f"its host rests for {seconds:.0f} s: {trouble.detail}"
+        detail = f"its host has a cooldown of {seconds:.0f} s: {trouble.detail}"
         item.session.deliver(
-            [Refused(item.task, trouble.outcome, detail, retry_after, host.answers_for_all)]
+            [Refused(item.task, trouble.outcome, detail, retry_after, host.is_failing)]
         )
 
     def _start_fetches(self) -> None:
@@ -257,15 +242,15 @@ class Engine:
         expected = item.needed_bytes or int(max(UNKNOWN_BYTES, 1.5 * host.typical_bytes))
         return min(expected, item.session.limits.max_bytes)
 
-    # Bytes in flight: reserved before a fetch, corrected by what the answer announces, let go
-    # when the picture is stored. Nobody waits with an answer open: one that does not fit is ended
-    # and asked for again when there is room.
+    # Bytes in flight: reserved before a fetch, corrected by what the answer announces, freed when
+    # the picture is stored. No answer is kept open to wait: one that does not fit is ended and
+    # requested again when there is room.
 
     def _has_room(self, more: int, mine: int = 0) -> bool:
         return self._held + more <= self._budget or self._held == mine
 
     def _has_share(self, host: Host, more: int, mine: int = 0) -> bool:
-        """A slow host must not hold everybody's memory."""
+        """Whether the host keeps within its part: a slow one must not hold everybody's memory."""
         return host.held_bytes + more <= self._budget // SHARES or host.held_bytes == mine
 
     def _hold(self, item: Item, host: Host, size: int) -> None:
@@ -274,7 +259,7 @@ class Engine:
         item.held_bytes = size
 
     def _grow(self, item: Item, host: Host, size: int, ask_for: int) -> None:
-        """Hold `size` bytes for the item. Raises _NoRoom, to be tried again with `ask_for`."""
+        """Hold `size` bytes for the item. Raise _NoRoom, to try again with `ask_for`, if there are none."""
         more = size - item.held_bytes
         if more <= 0:
             return
@@ -287,9 +272,9 @@ class Engine:
     def _done_from_checker(self, items: list[Item]) -> None:
         remote = [item for item in items if item.host is not None]
         if remote:
-            self._loop.call_soon_threadsafe(self._let_go, remote)
+            self._loop.call_soon_threadsafe(self._free, remote)
 
-    def _let_go(self, items: list[Item]) -> None:
+    def _free(self, items: list[Item]) -> None:
         hosts = set()
         for item in items:
             assert item.host is not None  # noqa: S101 - for the type checker
@@ -303,7 +288,7 @@ class Engine:
     # One item
 
     async def _process(self, item: Item, host: Host) -> None:
-        """Fetch the item and pass it on, or deliver why not. Never raises."""
+        """Fetch the item and pass it on, or deliver why not. Raise nothing."""
         item.fetching = asyncio.current_task()
         refused: Refused | None = None
         try:
@@ -341,7 +326,7 @@ class Engine:
         self._start_fetches()
 
     async def _fetch(self, item: Item, host: Host) -> Response:
-        """The answer, with robots.txt asked before each address that a redirect leads to."""
+        """Return the answer; ask robots.txt before each address that a redirect leads to."""
         session, url = item.session, item.task.url
         honour, limits = session.rules.honour_robots, session.limits
         received = 0
@@ -388,7 +373,7 @@ class Engine:
         )
 
     async def _ask_robots(self, url: str, host: Host) -> None:
-        """Raises _Excluded if the site does not want us there, FetchError if it is out of reach."""
+        """Raise _Excluded if the site excludes us, FetchError if it cannot be reached."""
         try:
             allowed, reason = await self._robots.allowed(self._robots_client, url)
         except BadUrl as error:
@@ -401,11 +386,11 @@ class Engine:
         host.slow_down(self._robots.delay(url))
 
     def _refusal(self, task: Task, host: Host, error: FetchError) -> Refused:
-        """What a failed fetch means for its task and its host."""
+        """Apply a failed fetch to its host and return the result of its task."""
         now = self._loop.time()
         if error.reason is Reason.THROTTLED:
-            rest = host.asked_for_patience(now, error.retry_after, error.detail)
-            return Refused(task, error.reason.value, error.detail, _spread(rest))
+            cooldown = host.throttled(now, error.retry_after, error.detail)
+            return Refused(task, error.reason.value, error.detail, _spread(cooldown))
         outcome = OUTCOMES.get(error.reason, error.reason.value)
         if error.reason in HOST_FAILURES and error.status is None:
             host.failed(now, Trouble(outcome, error.detail, error.retryable))
@@ -419,7 +404,7 @@ class Engine:
 
 class _RobotsClient:
     """Fetches robots.txt. A host that cannot be reached fails as such, and is not remembered as
-    one whose robots.txt does not answer."""
+    one without an answer for robots.txt."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -448,7 +433,7 @@ class _Moved(Exception):
 
 
 class _Excluded(Exception):
-    """The site does not want us to have this. Arguments: outcome, detail, retry_after."""
+    """The site excludes us from this address. Arguments: outcome, detail, retry_after."""
 
 
 class _NoRoom(Exception):
@@ -460,7 +445,7 @@ class _NoRoom(Exception):
 
 
 def _spread(seconds: float) -> float:
-    """Up to a fifth more, so that what waits for the same moment does not come back at once."""
+    """Return up to a fifth more, so that tasks that wait for the same moment spread out."""
     return seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
 
 

@@ -1,35 +1,52 @@
-"""Hosts: how many requests at once and how often, and what a host in trouble is spared."""
+"""Hosts: how many requests at once and how often, and the cooldown of a host in trouble."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from crawler.fetch.sessions import Session
+from crawler.fetch.tasks import Task
 from pixsim.core.net import AddressPolicy
-
-if TYPE_CHECKING:
-    from crawler.fetch.engine import Item
 
 # A host of the operator's own: CRAWL_ALLOWED_PRIVATE names its address.
 OWN_CONCURRENCY = 64
 
-RECOVERY = 0.05  # What each success gives back of a halved concurrency.
-FIRST_REST = 5.0  # Seconds of the first rest without a Retry-After; each further one is doubled.
-LONGEST_REST = 600.0
+RECOVERY = 0.05  # How much of a halved concurrency each success restores.
+FIRST_COOLDOWN = 5.0  # Seconds without a Retry-After; each further cooldown is doubled.
+LONGEST_COOLDOWN = 600.0
 LONGEST_RETRY_AFTER = 3600.0
-FAILURES_BEFORE_REST = 3
+FAILURES_BEFORE_COOLDOWN = 3
 
-# Rests and turns longer than this are not waited for in the engine.
-PATIENCE_WITH_REST = 3.0
-PATIENCE_WITH_TURN = 30.0
+# Candidates go back to the queue when their host would let them wait longer than this.
+COOLDOWN_WAITED_FOR = 3.0
+TURN_WAITED_FOR = 30.0
 
 UNKNOWN_BYTES = 128 * 1024
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A task on its way through the engine."""
+
+    session: Session
+    task: Task
+    url: str
+    host: Host | None = None
+    fetching: asyncio.Task[None] | None = None
+    needed_bytes: int = 0
+    held_bytes: int = 0
+    body: bytes = b""
+    retrieved_at: datetime = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,7 @@ class HostLimits:
         )
 
     def most_in_flight(self, name: str) -> int | None:
-        """How many of the host's candidates all workers together may hold; None: any number."""
+        """Return how many of the host's candidates all workers together may hold; None: any."""
         host = self.host(name)
         return None if host.most == OWN_CONCURRENCY and not host.gap else host.most
 
@@ -81,14 +98,14 @@ class HostLimits:
 
 
 def _without_port(name: str) -> str:
-    """`example.org` for `example.org:8080`, `::1` for `[::1]:80` and for `::1`."""
+    """Return `example.org` for `example.org:8080`, `::1` for `[::1]:80` and for `::1`."""
     if name.count(":") > 1 and not name.startswith("["):
         return name
     return urlsplit(f"//{name}").hostname or name
 
 
 class Trouble(NamedTuple):
-    """Why a host rests, in the words of an outcome, and whether waiting may help."""
+    """Why a host has a cooldown, as an outcome, and whether waiting may help."""
 
     outcome: str
     detail: str
@@ -97,7 +114,7 @@ class Trouble(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """One server, as far as we know it. Times are seconds of the event loop's clock."""
+    """The state of one server. Times are seconds of the event loop's clock."""
 
     name: str
     most: int
@@ -106,7 +123,7 @@ class Host:
     is_known: bool = False  # Whether its robots.txt was asked; until then one request at a time.
     active: int = 0
     next_start: float = 0.0
-    rests_until: float = 0.0
+    cooldown_until: float = 0.0
     failures: int = 0
     trouble: Trouble | None = None
     held_bytes: int = 0
@@ -132,49 +149,49 @@ class Host:
         if size is not None:
             self.typical_bytes += (size - self.typical_bytes) * 0.2
 
-    def asked_for_patience(self, now: float, retry_after: float | None, detail: str) -> float:
-        """429 or 503: rest, and halve the concurrency once per rest. Returns the rest in seconds."""
-        if self.rest(now) <= 0:
+    def throttled(self, now: float, retry_after: float | None, detail: str) -> float:
+        """Begin a cooldown after a 429 or 503 and return its seconds; halve the concurrency once."""
+        if self.cooldown(now) <= 0:
             self.failures += 1
             self.allowed = max(1.0, self.allowed / 2)
         if retry_after is None:
-            seconds = min(LONGEST_REST, FIRST_REST * 2 ** (self.failures - 1))
+            seconds = min(LONGEST_COOLDOWN, FIRST_COOLDOWN * 2 ** (self.failures - 1))
         else:
             seconds = min(LONGEST_RETRY_AFTER, retry_after)
-        return self._rest(now, seconds, Trouble("throttled", detail))
+        return self._cool_down(now, seconds, Trouble("throttled", detail))
 
     def failed(self, now: float, trouble: Trouble) -> None:
-        """No connection or no answer. Some of them in a row, and the host rests."""
-        if self.rest(now) > 0:
+        """Count a failure to connect or answer; several in a row begin a cooldown."""
+        if self.cooldown(now) > 0:
             return
         self.failures += 1
-        beyond = self.failures - FAILURES_BEFORE_REST
+        beyond = self.failures - FAILURES_BEFORE_COOLDOWN
         if beyond >= 0:
-            self._rest(now, min(LONGEST_REST, FIRST_REST * 2**beyond), trouble)
+            self._cool_down(now, min(LONGEST_COOLDOWN, FIRST_COOLDOWN * 2**beyond), trouble)
 
-    def _rest(self, now: float, seconds: float, trouble: Trouble) -> float:
-        self.rests_until = max(self.rests_until, now + seconds)
+    def _cool_down(self, now: float, seconds: float, trouble: Trouble) -> float:
+        self.cooldown_until = max(self.cooldown_until, now + seconds)
         self.trouble = trouble
-        return self.rests_until - now
+        return self.cooldown_until - now
 
     def slow_down(self, gap: float) -> None:
-        """The site's robots.txt asks for `gap` seconds between requests."""
+        """Keep the `gap` seconds between requests that the site's robots.txt asks for."""
         if gap > self.gap:
             self.next_start += gap - self.gap
             self.gap = gap
 
     # Queries
 
-    def rest(self, now: float) -> float:
-        """Seconds that the host still rests."""
-        return max(0.0, self.rests_until - now)
+    def cooldown(self, now: float) -> float:
+        """Return the seconds that are left of the cooldown."""
+        return max(0.0, self.cooldown_until - now)
 
     def wait(self, now: float) -> float:
-        """Seconds until the next request may start, not counting the requests under way."""
-        return max(0.0, self.next_start - now, self.rests_until - now)
+        """Return the seconds until the next request may start, if there is a slot for it."""
+        return max(0.0, self.next_start - now, self.cooldown_until - now)
 
     def is_idle(self, now: float) -> bool:
-        """Whether nothing would be lost but a halved concurrency if the host were forgotten."""
+        """Whether forgetting the host would lose nothing but a halved concurrency."""
         busy = self.waiting or self.active or self.held_bytes or self.is_queued or self.has_timer
         return not busy and self.wait(now) == 0
 
@@ -183,17 +200,16 @@ class Host:
         return self.active < (int(self.allowed) if self.is_known else 1)
 
     @property
-    def answers_for_all(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether the host failed so often in a row that its trouble counts as a try of each task."""
-        return self.failures >= FAILURES_BEFORE_REST
+        return self.failures >= FAILURES_BEFORE_COOLDOWN
 
-    def impatient(self, now: float) -> Iterable[tuple[Item, float]]:
-        """Take out the waiting items that would wait too long, with their seconds to wait."""
-        rest = self.rest(now)
-        if rest > PATIENCE_WITH_REST:
+    def pop_late_items(self, now: float) -> Iterable[tuple[Item, float]]:
+        """Remove and yield the items that would wait too long, with their seconds to wait."""
+        if self.cooldown(now) > COOLDOWN_WAITED_FOR:
             kept = 0
         elif self.gap:
-            kept = max(1, int((PATIENCE_WITH_TURN - self.wait(now)) / self.gap))
+            kept = max(1, int((TURN_WAITED_FOR - self.wait(now)) / self.gap))
         else:
             return
         for position in range(len(self.waiting) - 1, kept - 1, -1):

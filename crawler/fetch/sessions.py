@@ -1,28 +1,24 @@
 """A session: one caller's tasks in the engine, and where their results come back."""
 
-from __future__ import annotations
-
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from crawler.fetch.tasks import Picture, Refused, Rules, Task
+from crawler.fetch.rules import Rules
+from crawler.fetch.tasks import EngineFailed, Refused, Result, Task
 from pixsim.core.net import Limits
 
-if TYPE_CHECKING:
-    from crawler.fetch.engine import Engine
 
-Result = Picture | Refused
+class SessionEngine(Protocol):
+    """What a session needs of the engine."""
 
+    def take(self, session: "Session", remote: list[Task], local: list[Task]) -> None:
+        """Begin these tasks; the session gets their results."""
 
-class EngineFailed(Exception):
-    """The engine itself cannot go on: no decoder, no storage. No task is to blame."""
-
-
-class StorageFull(EngineFailed):
-    """There is no room for more pictures. What was stored before is intact."""
+    def drop(self, session: "Session") -> None:
+        """Abandon the session's tasks."""
 
 
 class Session:
@@ -32,7 +28,7 @@ class Session:
     `cancel` returns.
     """
 
-    def __init__(self, engine: Engine, rules: Rules) -> None:
+    def __init__(self, engine: SessionEngine, rules: Rules) -> None:
         self.rules = rules
         self.checks = rules.checks
         self.limits = replace(Limits.from_settings(), max_bytes=rules.max_bytes)
@@ -66,9 +62,9 @@ class Session:
         self._engine.take(self, remote, local)
 
     def collect(self, timeout: float = 0.1) -> list[Result]:
-        """All results there are; if there are none, wait up to `timeout` seconds for the first.
+        """Return all results there are, waiting up to `timeout` seconds if there are none.
 
-        Raises EngineFailed, or StorageFull, when the engine cannot go on and all results are
+        Raise EngineFailed, or StorageFull, when the engine cannot go on and all results are
         collected; what is unfinished stays so until `cancel` returns it.
         """
         with self._changed:
@@ -98,7 +94,7 @@ class Session:
 
     # The engine's side, from any thread
 
-    def deliver(self, results: list[Result] | list[Refused] | list[Picture]) -> None:
+    def deliver(self, results: Sequence[Result]) -> None:
         """Add results; after `cancel` they are dropped."""
         with self._changed:
             if not self.cancelled:
@@ -106,7 +102,7 @@ class Session:
                 self._changed.notify()
 
     def fail(self, failure: EngineFailed) -> None:
-        """Let the next `collect` raise."""
+        """Have the next `collect` raise this."""
         with self._changed:
             if not self.cancelled:
                 self._failure = self._failure or failure

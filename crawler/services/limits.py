@@ -7,7 +7,7 @@ from typing import Any
 from accounts import tiers
 from accounts.models import Profile
 from crawler.errors import JobRefused
-from crawler.fetch import Rules
+from crawler.fetch.rules import Rules
 from crawler.models import CrawlJob, JobStatus
 from crawler.models.chunks import MAX_SIZE
 from pixsim.core import priority as priorities

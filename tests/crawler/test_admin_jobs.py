@@ -13,7 +13,7 @@ from django.urls import reverse
 from accounts.models import ActivityLog, Profile
 from crawler import services
 from crawler.errors import JobRefused, WrongState
-from crawler.fetch import Engine
+from crawler.fetch.engine import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
 from crawler.services import DEFAULT_PROJECT, lifecycle
 from crawler.sources import guess_kind

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crawler.fetch.decoder import COUNT, Verdict, encode_request, examine
-from crawler.fetch.decoding import PROJECT, Decoder, DecoderUnavailable
+from crawler.fetch.decoder import READY, decode_verdicts, encode_checks
+from crawler.fetch.decoder_client import PROJECT, Decoder, DecoderUnavailable
+from crawler.fetch.examine import Verdict, examine
 from crawler.fetch.phash import distance
-from crawler.fetch.tasks import Checks
+from crawler.fetch.rules import Checks
 from tests.crawler.pictures import corrupted, encode, jpeg, photograph, truncated
 
 CHECKS = Checks(max_pixels=4_000_000, min_side=32, max_aspect=20.0)
@@ -222,11 +223,11 @@ def test_a_picture_that_ends_the_decoder_twice_is_blamed_alone(decoder, monkeypa
     poison = b"\xff\xd8\xffpoison"
     send = Decoder._send
 
-    def send_and_kill(process, buffers, deadline):
-        is_poisoned = poison in buffers
+    def send_and_kill(process, parts):
+        is_poisoned = poison in parts
         if is_poisoned:
             os.kill(process.pid, signal.SIGSTOP)
-        send(process, buffers, deadline)
+        send(process, parts)
         if is_poisoned:
             os.kill(process.pid, signal.SIGKILL)
 
@@ -275,9 +276,11 @@ def test_a_decoder_that_cannot_start_says_what_to_try(monkeypatch):
 def test_the_decoder_ends_when_its_worker_is_killed():
     """The worker is a process that starts a decoder, hands it half a picture and is killed."""
     code = (
-        "import time; from crawler.fetch.decoding import Decoder; from crawler.fetch.tasks import Checks\n"
+        "import time; from crawler.fetch.decoder_client import Decoder\n"
+        "from crawler.fetch.rules import Checks\n"
         "d = Decoder(max_pixels=1000); d.examine([(b'x', Checks(1, 1, 1.0))])\n"
-        "d._process.stdin.write(b'\\1\\0\\0\\0half'); print(d.pid, flush=True); time.sleep(600)\n"
+        "d._process.stdin.write(b'[[9, 1, 1, 1, []]]\\nhalf')\n"
+        "d._process.stdin.flush(); print(d.pid, flush=True); time.sleep(600)\n"
     )
     worker = subprocess.Popen(
         [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True
@@ -302,10 +305,36 @@ def test_what_image_libraries_print_does_not_get_between_the_answers():
         stderr=subprocess.PIPE,
     )
     bad = corrupted(encode(FRAMES[0], "TIFF", compression="tiff_lzw"))
-    out, err = process.communicate(COUNT.pack(1) + encode_request(bad, CHECKS) + bad)
-    assert out.startswith(b"R")
-    assert len(out) == 1 + COUNT.size + COUNT.unpack(out[1:5])[0]
+    out, err = process.communicate(encode_checks([(bad, CHECKS)]) + bad)
+    ready, answer = out.splitlines(keepends=True)
+    assert ready == READY
+    assert len(decode_verdicts(answer)) == 1
     assert err == b""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"x",
+        b"[",
+        b"1",
+        b"[1]",
+        b"[" * 100_000,
+        b'[["", "", "jpeg", 1, 1]]',
+        b'[["stored", "", "jpeg", 1, 1, 0]]',
+        b'[["", "", "../x", 1, 1, 0]]',
+        b'[["", 1, "jpeg", 1, 1, 0]]',
+        b'[["", "", "jpeg", -1, 1, 0]]',
+        b'[["", "", "jpeg", 1, 1e9, 0]]',
+        b'[["", "", "jpeg", true, 1, 0]]',
+        b'[["", "", "jpeg", 1, 1, 9223372036854775808]]',
+        b'[[[], "", "jpeg", 1, 1, 0]]',
+    ],
+)
+def test_a_decoder_that_a_picture_took_over_cannot_answer_what_it_likes(answer):
+    with pytest.raises(ValueError):
+        decode_verdicts(answer)
 
 
 def is_alive(pid: int) -> bool:

@@ -17,7 +17,9 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from crawler.fetch import Engine, EngineFailed, Picture, Refused, Rules, StorageFull, Task
+from crawler.fetch.engine import Engine
+from crawler.fetch.rules import Rules
+from crawler.fetch.tasks import EngineFailed, Picture, Refused, StorageFull, Task
 from crawler.models import Outcome
 from pixsim.core import blobs
 from tests.crawler.pictures import corrupted, encode, jpeg, photograph, truncated
@@ -460,7 +462,7 @@ def test_a_full_disk_ends_the_session_and_every_task_is_accounted_for(engine, si
 
 
 def test_a_decoder_that_does_not_start_ends_the_session(engine, site, monkeypatch):
-    monkeypatch.setattr("crawler.fetch.decoding.sys.executable", "/bin/false")
+    monkeypatch.setattr("crawler.fetch.decoder_client.sys.executable", "/bin/false")
     site.pages["/a.jpg"] = ok(jpeg())
     with pytest.raises(EngineFailed, match="decoder does not start"):
         fetch_one(engine, site.url("/a.jpg"))

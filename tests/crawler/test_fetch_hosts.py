@@ -20,11 +20,11 @@ def waiting(count: int) -> list[SimpleNamespace]:
 def test_a_rest_halves_the_concurrency_once_and_successes_give_it_back_slowly():
     spared = host()
     for _ in range(4):  # Four requests under way, four times the same news.
-        spared.asked_for_patience(0.0, 30, "HTTP 429")
+        spared.throttled(0.0, 30, "HTTP 429")
     assert (spared.allowed, spared.failures) == (2.0, 1)
-    assert spared.rest(10.0) == 20.0
-    spared.asked_for_patience(31.0, 30, "HTTP 429")
-    spared.asked_for_patience(62.0, 30, "HTTP 429")
+    assert spared.cooldown(10.0) == 20.0
+    spared.throttled(31.0, 30, "HTTP 429")
+    spared.throttled(62.0, 30, "HTTP 429")
     assert spared.allowed == 1.0
     for _ in range(19):
         spared.succeeded()
@@ -35,18 +35,18 @@ def test_a_rest_halves_the_concurrency_once_and_successes_give_it_back_slowly():
 
 
 def test_without_retry_after_each_rest_is_twice_the_last_up_to_ten_minutes():
-    spared, now, rests = host(), 0.0, []
+    spared, now, cooldowns = host(), 0.0, []
     for _ in range(9):
-        rests.append(spared.asked_for_patience(now, None, "HTTP 503"))
-        now += rests[-1] + 1
-    assert rests == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+        cooldowns.append(spared.throttled(now, None, "HTTP 503"))
+        now += cooldowns[-1] + 1
+    assert cooldowns == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
 def test_a_retry_after_of_a_day_is_an_hour():
-    assert host().asked_for_patience(0.0, 86_400, "HTTP 429") == 3600
+    assert host().throttled(0.0, 86_400, "HTTP 429") == 3600
 
 
-def test_single_failures_change_nothing_and_three_in_a_row_are_a_rest():
+def test_single_failures_change_nothing_and_three_in_a_row_are_a_cool_down():
     spared = host()
     for _ in range(5):
         spared.failed(0.0, DEAD)
@@ -55,22 +55,22 @@ def test_single_failures_change_nothing_and_three_in_a_row_are_a_rest():
     assert spared.wait(0.0) == 0.0
     for _ in range(3):
         spared.failed(0.0, DEAD)
-    assert (spared.rest(0.0), spared.answers_for_all) == (5.0, True)
+    assert (spared.cooldown(0.0), spared.is_failing) == (5.0, True)
 
 
 def test_only_items_beyond_the_patience_are_taken_out():
-    resting = host()
-    resting.waiting.extend(waiting(5))
-    resting.asked_for_patience(0.0, 2, "HTTP 429")
-    assert [*resting.impatient(0.0)] == []
-    resting.asked_for_patience(0.0, 60, "HTTP 429")
-    assert [(item.number, seconds) for item, seconds in resting.impatient(0.0)] == [
+    cooling = host()
+    cooling.waiting.extend(waiting(5))
+    cooling.throttled(0.0, 2, "HTTP 429")
+    assert [*cooling.pop_late_items(0.0)] == []
+    cooling.throttled(0.0, 60, "HTTP 429")
+    assert [(item.number, seconds) for item, seconds in cooling.pop_late_items(0.0)] == [
         (number, 60.0) for number in (4, 3, 2, 1, 0)
     ]
     paced = host(gap=10.0)
     paced.waiting.extend(waiting(5))
     paced.start(0.0)
-    assert [(item.number, seconds) for item, seconds in paced.impatient(0.0)] == [
+    assert [(item.number, seconds) for item, seconds in paced.pop_late_items(0.0)] == [
         (4, 50.0),
         (3, 40.0),
         (2, 30.0),

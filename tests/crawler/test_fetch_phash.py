@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from crawler.fetch.decoder import examine
+from crawler.fetch.examine import examine
 from crawler.fetch.phash import band_masks, bands, distance
-from crawler.fetch.tasks import Checks
+from crawler.fetch.rules import Checks
 from tests.crawler.pictures import encode, photograph
 
 CHECKS = Checks(50_000_000, 32, 20.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crawler.fetch import Rules, RulesError
+from crawler.fetch.rules import Rules, RulesError
 
 
 def test_without_options_the_operators_settings_hold(settings):

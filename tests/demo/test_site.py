@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from crawler import sources
-from crawler.fetch.decoder import GOOD, Verdict, examine
+from crawler.fetch.examine import GOOD, Verdict, examine
 from crawler.fetch.phash import distance
-from crawler.fetch.tasks import Checks
+from crawler.fetch.rules import Checks
 from crawler.sources import Found
 from demo import catalogue
 from tests.world import PROJECT

@@ -16,7 +16,7 @@ from django.db import connection
 
 from accounts.tiers import TABLE
 from crawler.checks import CHUNK_INVARIANTS
-from crawler.fetch.tasks import Rules
+from crawler.fetch.rules import Rules
 from crawler.models import Outcome
 from crawler.sources import all_sources
 from jobs.generation.kind import INVARIANTS as GENERATION_INVARIANTS

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from accounts.models import Profile
 from crawler import chunk_worker, counters, result_writer, services
-from crawler.fetch import Picture, Refused, Task
+from crawler.fetch.tasks import Picture, Refused, Task
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Outcome
 from crawler.urls import url_key
 from jobs.queue import api

@@ -17,7 +17,7 @@ from accounts.management.lookup import find_owner
 from crawler import services
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
-from crawler.fetch import Rules
+from crawler.fetch.rules import Rules
 from crawler.management import reports
 from crawler.management.export_flags import add_format_flag
 from crawler.management.progress import wait_for_job

@@ -1,0 +1,203 @@
+"""What a picture is, or why it is none. Only the decoder's process calls this on untrusted bytes.
+
+The magic bytes decide the type. The size is read from the header before anything is decoded.
+Then everything is decoded once, strictly, JPEG at an eighth of its size: the entropy-coded data
+is still read to the end, which is what finds a truncated or corrupt file.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from crawler.fetch.containers import Refusal, check_container
+from crawler.fetch.phash import GRID, phash
+from crawler.fetch.rules import Checks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image as PillowImage
+
+GOOD = ""
+OUTCOMES = (
+    GOOD,
+    "not_an_image",
+    "bad_format",
+    "truncated",
+    "corrupt",
+    "too_small",
+    "too_many_pixels",
+    "aspect",
+    "decoder_crash",
+)
+
+# Pictures larger than this on a side are averaged down before they become an array.
+GREY_SIDE = 2 * GRID
+
+MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), kind)
+    for pattern, kind in (
+        (rb"\xff\xd8\xff", "jpeg"),
+        (rb"\x89PNG\r\n\x1a\n", "png"),
+        (rb"RIFF....WEBP", "webp"),
+        (rb"GIF8[79]a", "gif"),
+        (rb"BM.{4}\0{4}", "bmp"),
+        (rb"II[*+]\0|MM\0[*+]", "tiff"),
+        (rb"....ftypavi[fs]", "avif"),
+        # Never read, but known: these are refused as bad_format, not as not_an_image.
+        (rb"....ftyp(?:hei|hev|mif1|msf1)", "heic"),
+        (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "jpeg2000"),
+        (rb"\xff\x0a|\0\0\0\x0cJXL ", "jpegxl"),
+        (rb"\0\0[\1\2]\0", "ico"),
+        (rb"8BPS", "psd"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "eps"),
+        (rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg[^>]*>\s*)?<svg", "svg"),
+        (rb"P[1-7]\s", "pnm"),
+    )
+)
+
+
+class Verdict(NamedTuple):
+    """A picture's data with the outcome GOOD, or why it is refused: an outcome and a detail."""
+
+    outcome: str
+    detail: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    phash: int | None = None
+
+
+def examine(data: bytes, checks: Checks) -> Verdict:
+    """Decode one picture and return what it is. Raise nothing."""
+    kind = sniff(data)
+    if kind is None:
+        return Verdict("not_an_image", f"begins with {data[:24]!r}")
+    if kind not in checks.formats:
+        return Verdict("bad_format", f"{kind} is not among {', '.join(checks.formats)}", kind)
+    try:
+        look = _grey_jpeg if kind == "jpeg" else _grey_other
+        (width, height), grey = look(data, kind, checks)
+    except Refusal as refusal:
+        return Verdict(refusal.outcome, refusal.detail, kind)
+    except MemoryError:
+        return Verdict("decoder_crash", "decoding needs more memory than the decoder may use", kind)
+    return Verdict(GOOD, "", kind, width, height, phash(grey, (width, height)))
+
+
+def sniff(data: bytes) -> str | None:
+    """Return the format that the first bytes announce, or None."""
+    start = data[:1024]
+    return next((kind for pattern, kind in MAGIC if pattern.match(start)), None)
+
+
+def _check_size(width: int, height: int, checks: Checks) -> None:
+    if width * height > checks.max_pixels:
+        raise Refusal("too_many_pixels", f"{width} x {height}, more than {checks.max_pixels}")
+    if min(width, height) < checks.min_side:
+        raise Refusal("too_small", f"{width} x {height}, a side below {checks.min_side}")
+    if max(width, height) > checks.max_aspect * min(width, height):
+        raise Refusal("aspect", f"{width} x {height}, sides beyond {checks.max_aspect:g} to 1")
+
+
+# Each of these returns ((width, height), grey array) or raises Refusal.
+
+Look = tuple[tuple[int, int], "NDArray[np.uint8]"]
+
+
+def _grey_jpeg(data: bytes, kind: str, checks: Checks) -> Look:
+    import simplejpeg
+
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except (ValueError, KeyError):
+        # A broken header, or a chroma subsampling that TurboJPEG does not know and Pillow reads.
+        return _grey_other(data, kind, checks)
+    _check_size(width, height, checks)
+    try:
+        grey = simplejpeg.decode_jpeg(
+            data, "GRAY", min_height=GRID, min_width=GRID, min_factor=1, strict=True
+        )
+    except ValueError as error:
+        if "memory" in str(error).lower():
+            raise MemoryError from error
+        check_container(data, kind)
+        raise Refusal("corrupt", str(error)) from error
+    return (width, height), grey[:, :, 0]
+
+
+def _grey_other(data: bytes, kind: str, checks: Checks) -> Look:
+    try:
+        image = _opener(kind)(io.BytesIO(data))
+        _check_size(image.width, image.height, checks)
+        check_container(data, kind)
+        return image.size, _grey(image)
+    except (MemoryError, Refusal):
+        raise
+    except Exception as error:
+        check_container(data, kind)
+        raise _broken(error) from error
+
+
+def _opener(kind: str) -> Callable[[BinaryIO], Any]:
+    """Return Pillow's reader of this format alone: no other can be reached."""
+    from PIL import (
+        AvifImagePlugin,
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    return {
+        "jpeg": JpegImagePlugin.JpegImageFile,
+        "png": PngImagePlugin.PngImageFile,
+        "webp": WebPImagePlugin.WebPImageFile,
+        "gif": GifImagePlugin.GifImageFile,
+        "bmp": BmpImagePlugin.BmpImageFile,
+        "tiff": TiffImagePlugin.TiffImageFile,
+        "avif": AvifImagePlugin.AvifImageFile,
+    }[kind]
+
+
+def _grey(image: PillowImage) -> NDArray[np.uint8]:
+    """Return the whole first frame as a small grey array; what is transparent becomes white."""
+    import numpy as np
+    from PIL import Image
+
+    image.load()
+    if image.mode[0] in "IF":
+        return _grey_of_deep(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode == "LAB":
+        image = image.getchannel(0)
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    image = image.reduce((max(1, image.width // GREY_SIDE), max(1, image.height // GREY_SIDE)))
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("L"))
+
+
+def _grey_of_deep(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return samples of more than eight bits by their upper byte (16 bits) or by their range."""
+    import numpy as np
+
+    if values.dtype.itemsize == 2:
+        return (values >> 8).astype(np.uint8)
+    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) * (255 / (high - low or 1))).astype(np.uint8)
+
+
+def _broken(error: Exception) -> Refusal:
+    """Return a refusal as truncated or corrupt, by what the library says."""
+    message = str(error) or type(error).__name__
+    is_cut = re.search("truncated|not enough|eof", message, re.IGNORECASE)
+    return Refusal("truncated" if is_cut else "corrupt", message)
