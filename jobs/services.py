@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -18,9 +18,9 @@ from jobs import pricing
 from jobs.errors import BadOutput, GenerationRefused, WrongState
 from jobs.generation import files, inputs
 from jobs.models import Asset, Job, JobStatus, Workspace
+from jobs.models.jobs import ENDED
 from jobs.queue import api
-from jobs.queue.kinds import Kind, Left, kind_named
-from jobs.queue.worker import notify
+from jobs.queue.kinds import Kind, kind_named
 from pixsim.core.priority import check_priority
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
@@ -83,8 +83,6 @@ def create_job(
             return known
         if adapter.credential is None:
             slots.ensure_keyless_account(adapter, slots=settings.LOCAL_SLOTS)
-        waits_for_parent = parent is not None and parent.status != JobStatus.COMPLETED
-        is_early = scheduled_at is not None and scheduled_at > timezone.now()
         job = Job.objects.create(
             user=user,
             owner=owner,
@@ -93,22 +91,16 @@ def create_job(
             model=model,
             params=checked.canonical(),
             params_hash=checked.digest(),
-            priority=priority,
             scheduled_at=scheduled_at,
             parent_job=parent,
             workspace=workspace,
             name=name,
             idempotency_key=idempotency_key,
-            held=waits_for_parent or is_early,
-            available_at=scheduled_at if is_early and not waits_for_parent else None,
-            error_message=f"It waits for its parent job {parent.pk}."
-            if parent and waits_for_parent
-            else None,
             estimate=pricing.estimate(
                 owner=owner, adapter=adapter, operation=operation, params=checked.canonical()
             ),
         )
-        _begin(job)
+        _begin(job, priority=priority)
     job.refresh_from_db()
     return job
 
@@ -135,29 +127,12 @@ def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
     what it still makes is not kept. Raise WrongState, and change nothing, if the job has ended.
     """
     with transaction.atomic():
-        cancelled = Job.objects.filter(
-            pk=job.pk, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]
-        ).update(
-            status=JobStatus.CANCELLED,
-            error_message="Cancelled.",
-            error_class=None,
-            completed_at=timezone.now(),
-            ready_at=None,
-            held=False,
-            available_at=None,
-            lease_id=None,
-            lease_expires_at=None,
-            updated_at=timezone.now(),
-        )
-        if not cancelled:
+        Job.objects.filter(pk=job.pk).exclude(status__in=ENDED).update(error_class=None)
+        if not api.end(_kind(), [job.pk], status=JobStatus.CANCELLED, error="Cancelled."):
             job.refresh_from_db()
             raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
-        _let_go(job.pk, JobStatus.CANCELLED)
         _poll_now(job.pk)
         _log("job.cancelled", job, actor)
-        if job.owner_id:
-            api.admit(_kind(), job.owner_id)
-        notify.notify_on_commit()
 
 
 def retry_job(*, job: Job, actor: Profile | None = None) -> None:
@@ -183,20 +158,19 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
             job.provider_id, job.operation_type, job.model, job.params
         )
         _check_limits(job.owner, priority=job.priority)
-        waits_for_parent = bool(job.parent_job and job.parent_job.status != JobStatus.COMPLETED)
         job.model, job.params, job.params_hash = model, checked.canonical(), checked.digest()
-        job.status, job.retry_count, job.run = JobStatus.PENDING, 0, job.run + 1
-        job.error_message = job.error_class = job.completed_at = job.started_at = job.cost = None
-        job.held, job.available_at, job.ready_at = waits_for_parent, None, None
+        job.run, job.error_class, job.cost = job.run + 1, None, None
         job.estimate = pricing.estimate(
             owner=job.owner,
             adapter=adapter,
             operation=job.operation_type,
             params=checked.canonical(),
         )
-        job.save()
+        changed = ("model", "params", "params_hash", "run", "error_class", "cost", "estimate")
+        job.save(update_fields=[*changed, "updated_at"])
+        api.requeue(_kind(), [job.pk], statuses=(JobStatus.FAILED, JobStatus.CANCELLED))
         _log("job.retried", job, actor)
-        _begin(job)
+        _begin(job, priority=job.priority)
 
 
 def change_priority(*, job: Job, priority: int, actor: Profile | None = None) -> None:
@@ -209,16 +183,11 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
     with transaction.atomic():
         if job.owner is not None:
             tiers.require(job.owner, "highest_priority", 0, priority)
-        changed = Job.objects.filter(
-            pk=job.pk, status__in=[JobStatus.PENDING, JobStatus.PROCESSING]
-        ).update(priority=priority, updated_at=timezone.now())
-        if not changed:
+        if not api.reprioritise(_kind(), [job.pk], priority=priority):
             job.refresh_from_db()
-            raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
+            if job.status in ENDED:
+                raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
         _log("job.priority_changed", job, actor, priority=priority)
-        if job.owner_id:
-            api.admit(_kind(), job.owner_id)
-        notify.notify_on_commit()
 
 
 def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) -> int:
@@ -226,12 +195,9 @@ def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) ->
     with transaction.atomic():
         held = jobs.filter(status=JobStatus.PENDING, held=True, params_hash=None)
         resumed = list(held.select_for_update(no_key=True).order_by("pk"))
-        Job.objects.filter(pk__in=[job.pk for job in resumed]).update(held=False)
+        api.requeue(_kind(), [job.pk for job in resumed], statuses=(), held=True)
         for job in resumed:
             _log("job.resumed", job, actor)
-        if resumed:
-            api.register(_kind())
-            notify.notify_on_commit()
     return len(resumed)
 
 
@@ -364,8 +330,8 @@ def _known(
     return job
 
 
-def _begin(job: Job) -> None:
-    """Hold what the job may cost, and admit it to its owner's window."""
+def _begin(job: Job, *, priority: int) -> None:
+    """Hold what the job may cost, and admit it to its owner's window at its time."""
     if job.estimate is not None and job.owner is not None:
         credits.hold(
             profile=job.owner,
@@ -373,12 +339,18 @@ def _begin(job: Job) -> None:
             description=f"{job.operation_type} by {job.provider_id}",
             reference=pricing.hold_reference(job),
         )
-    if not job.held:
-        if job.owner_id:
-            api.admit(_kind(), job.owner_id)
-        else:
-            Job.objects.filter(pk=job.pk, ready_at=None).update(ready_at=timezone.now())
-    notify.notify_on_commit()
+    parent = job.parent_job
+    waits = parent is not None and parent.status != JobStatus.COMPLETED
+    is_early = job.scheduled_at is not None and job.scheduled_at > timezone.now()
+    api.start(
+        _kind(),
+        [job.pk],
+        priority=priority,
+        owner=job.owner_id,
+        held=waits or is_early,
+        at=job.scheduled_at if is_early and not waits else None,
+        reason=f"It waits for its parent job {job.parent_job_id}." if waits else None,
+    )
 
 
 def _user_of(owner: Profile | None) -> User:
@@ -387,12 +359,6 @@ def _user_of(owner: Profile | None) -> User:
     if owner.user is None:
         raise GenerationRefused({"owner": "the profile has no user who could own what is made."})
     return owner.user
-
-
-def _let_go(job_id: int, status: str) -> None:
-    """What the queue does with an item that has left it."""
-    with connection.cursor() as cursor:
-        _kind().record_left(cursor, [Left(job_id, status, None)])
 
 
 def _poll_now(job_id: int) -> None:

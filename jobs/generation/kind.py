@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection
 
@@ -12,6 +14,7 @@ from jobs import pricing
 from jobs.generation import allocation
 from jobs.generation.dispatcher import Dispatcher
 from jobs.models import Job
+from jobs.queue import api
 from jobs.queue.kinds import Chore, Kind, Left, Options, Result, Tick
 from pixsim.core.db.sql import fetch
 from pixsim.core.invariants import Invariant
@@ -46,26 +49,25 @@ DOUBT_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
 """How long a worker whose job was cancelled may take to record the outcome of its call."""
 
-# The children of a completed job wait for their time only; the sweeper resumes them.
-PRICED_AND_RESUME_CHILDREN = """
-WITH resumed AS (
-    UPDATE jobs SET available_at = greatest(now(), scheduled_at), updated_at = now()
-    WHERE parent_job_id = ANY(%(done)s) AND status = 'pending' AND held
-      AND available_at IS NULL AND params_hash IS NOT NULL
-)
-SELECT id FROM jobs WHERE id = ANY(%(ended)s) AND estimate IS NOT NULL
+# Ended jobs whose credits are to be closed, and children that were held for an ended job. By
+# person, the order in which every transaction locks credits.
+PRICED_AND_CHILDREN = """
+SELECT id, owner_id, NULL::int AS parent_id, NULL::timestamptz AS scheduled_at
+FROM jobs WHERE id = ANY(%(ended)s) AND estimate IS NOT NULL
+UNION ALL
+SELECT id, owner_id, parent_job_id, scheduled_at
+FROM jobs
+WHERE parent_job_id = ANY(%(ended)s) AND status = 'pending' AND params_hash IS NOT NULL
 ORDER BY owner_id, id
 """
 
-# The children that wait for a job that made nothing.
-FAIL_CHILDREN = """
-UPDATE jobs SET
-    status = 'failed', error_class = 'parent', completed_at = now(), updated_at = now(),
-    held = FALSE, available_at = NULL, ready_at = NULL,
-    error_message = 'Its parent job ' || parent_job_id || ' made nothing it could use.'
-WHERE parent_job_id = ANY(%(ids)s) AND status = 'pending' AND params_hash IS NOT NULL
-RETURNING id
-"""
+
+class PricedOrChild(NamedTuple):
+    id: int
+    owner_id: UUID | None
+    parent_id: int | None
+    """The ended job; None: this is an ended job itself."""
+    scheduled_at: datetime | None
 
 
 class GenerationKind(Kind):
@@ -100,16 +102,23 @@ class GenerationKind(Kind):
         Dispatcher.shared(self).stop()
 
     def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
-        done = [item.id for item in left if item.status == "completed"]
-        lost = [item.id for item in left if item.status in ("failed", "cancelled")]
-        if lost:
-            cursor.execute(FAIL_CHILDREN, {"ids": lost})
-            children = [Left(row[0], "failed", None) for row in cursor.fetchall()]
-            if children:
-                self.record_left(cursor, children)
-        if done or lost:
-            params = {"done": done, "ended": done + lost}
-            _close_holds([row[0] for row in fetch(PRICED_AND_RESUME_CHILDREN, params)])
+        ended = {item.id: item.status for item in left if item.status in self.ended}
+        if ended:
+            rows = fetch(PRICED_AND_CHILDREN, {"ended": list(ended)})
+            found = [PricedOrChild(*row) for row in rows]
+            self._follow_up([row for row in found if row.parent_id], ended)
+            _close_holds([row.id for row in found if row.parent_id is None])
+
+    def _follow_up(self, children: Sequence[PricedOrChild], ended: Mapping[int, str]) -> None:
+        """Let the children of completed jobs wait for their time only; fail those of others."""
+        done = [row for row in children if ended[row.parent_id or 0] == "completed"]
+        if done:
+            api.schedule(self, {row.id: row.scheduled_at for row in done})
+        for row in children:
+            if row not in done:
+                Job.objects.filter(pk=row.id, status="pending").update(error_class="parent")
+                reason = f"Its parent job {row.parent_id} made nothing it could use."
+                api.end(self, [row.id], status="failed", error=reason)
 
     def repair(self) -> None:
         with connection.cursor() as cursor:

@@ -6,12 +6,11 @@ until its files are here; then it is completed, and its cost is taken as far as 
 
 from __future__ import annotations
 
-from django.utils import timezone
-
 from accounts import credits
 from jobs import pricing
 from jobs.generation.attempts import Attempt
 from jobs.models import Job, JobStatus
+from jobs.queue import api
 from providers.adapters.errors import ErrorClass
 from providers.models import ProviderSubmission, SubmissionStatus
 
@@ -38,14 +37,7 @@ def reopen(attempt: Attempt) -> bool:
     job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=attempt.job.pk)
     if not _waits_for(job, attempt.submission) or job.error_class not in GIVEN_UP.values():
         return False
-    # With a place in the window, which `complete` gives back: else one too many would be let in.
-    Job.objects.filter(pk=job.pk).update(
-        status=JobStatus.PROCESSING,
-        lease_id=attempt.submission.job_lease,
-        ready_at=timezone.now(),
-        completed_at=None,
-    )
-    return True
+    return api.reclaim(attempt.work)
 
 
 def charge(job: Job) -> None:

@@ -220,7 +220,7 @@ def _accept(attempt: Attempt, accepted: Accepted) -> None:
         )
         if is_ours:
             # No lease any more: the live submission guards the job.
-            Job.objects.filter(pk=attempt.job.pk).update(lease_expires_at=None)
+            api.unlease(attempt.work)
         else:
             submissions.poll_later(submission.pk, seconds=0)  # cancelled: stop it at the provider
 

@@ -157,7 +157,7 @@ def start(
     at: datetime | None = None,
     reason: str | None = None,
 ) -> None:
-    """Admit rows that were inserted without the queue's columns, in the transaction that made them.
+    """Admit rows that were inserted without the queue's columns, or requeued, in that transaction.
 
     `held` keeps them from running until `at` (None: until resumed), for `reason`.
     """

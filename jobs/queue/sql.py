@@ -211,11 +211,11 @@ FROM ([rows]) AS new
 RETURNING id
 """
 
-# Rows that were inserted plainly, in the transaction or by hand.
+# Rows that were inserted without these columns, or requeued.
 START = """/* queue:start */
 UPDATE {table} SET
     priority = %(priority)s, owner_id = %(owner)s::uuid,
-    held = %(held)s, available_at = %(at)s::timestamptz,
+    held = %(held)s, available_at = %(at)s::timestamptz, {finished} = NULL,
     error_message = coalesce(%(reason)s, error_message),
     ready_at = CASE WHEN %(owner)s::uuid IS NULL AND NOT %(held)s THEN created_at END,
     updated_at = now()
