@@ -71,7 +71,7 @@ class ProfileChangeList(ChangeList):
 
 
 @admin.register(Profile)
-class ProfileAdmin(admin.ModelAdmin):
+class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Made and kept up to date with the log-in; what is edited here is the tier."""
 
     list_display = ["email", "full_name", "user_tier", "window", "limits", "user", "created_at"]
@@ -165,7 +165,7 @@ def _actor(request: HttpRequest) -> Profile | None:
     return getattr(request.user, "profile", None)
 
 
-class RecordAdmin(admin.ModelAdmin):
+class RecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that the system writes and people only read."""
 
     list_select_related = ["user"]

@@ -239,7 +239,7 @@ def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
 
 def _distance() -> int:
     """Return the greatest Hamming distance of near duplicates; negative: do not look for them."""
-    return settings.CRAWL_NEAR_DUPLICATE_DISTANCE
+    return int(settings.CRAWL_NEAR_DUPLICATE_DISTANCE)
 
 
 def _store(chunk: JobChunk, batch: _Batch) -> None:

@@ -84,7 +84,7 @@ def mosaics(random: np.random.Generator, width: int, height: int) -> Colours:
         tint = np.where(closer, value, tint)
     lead = np.clip((second - nearest) * 60, 0, 1)[..., None]
     light = (1 - 0.9 * nearest)[..., None]
-    return _blend(_palette(random), tint) * light * (0.15 + 0.85 * lead)
+    return _blend(_palette(random), tint) * light * (0.15 + 0.85 * lead)  # type: ignore[no-any-return]
 
 
 def ripples(random: np.random.Generator, width: int, height: int) -> Colours:
@@ -169,7 +169,7 @@ def _blend(palette: Colours, place: NDArray[np.float32]) -> Colours:
 def _stretch(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The values moved into the range from 0 to 1."""
     low, high = values.min(), values.max()
-    return (values - low) / (high - low)
+    return (values - low) / (high - low)  # type: ignore[no-any-return]
 
 
 def _cloud(

@@ -316,7 +316,8 @@ def _known(
     user: User, key: str | None, provider: str, operation: str, params: Params
 ) -> Job | None:
     """Return the job of this key. Raise GenerationRefused if that job asks for something else."""
-    job = Job.objects.filter(user=user, idempotency_key=key).first() if key else None
+    same_key = Job.objects.filter(user=user, idempotency_key=key)
+    job: Job | None = same_key.first() if key else None
     if job is None:
         return None
     if (job.provider_id, job.operation_type, job.params_hash) != (

@@ -71,7 +71,8 @@ def database_from_url(url: str) -> dict[str, Any]:
     """
     try:
         if urlsplit(url).scheme in ("postgres", "postgresql"):
-            return environ.Env.db_url_config(url)
+            config: dict[str, Any] = environ.Env.db_url_config(url)
+            return config
     except ValueError:  # the port is not a number
         pass
     raise ImproperlyConfigured(

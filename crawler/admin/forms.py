@@ -145,7 +145,7 @@ def _options_help() -> str:
     return " ".join(['A JSON object, as {"name": value}.', *sources.described_options()])
 
 
-class SourceForm(forms.ModelForm):
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A source, checked as far as that needs no network; the kinds of sources give its choices."""
 
     kind = forms.ChoiceField(required=False, choices=_kinds)
@@ -185,7 +185,7 @@ class SourceForm(forms.ModelForm):
         return values
 
 
-class SourceFormSet(BaseInlineFormSet):
+class SourceFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
     def clean(self) -> None:
         super().clean()
         if any(self.errors) or self.instance.pk is not None:
@@ -201,7 +201,7 @@ class SourceFormSet(BaseInlineFormSet):
         ]
 
 
-class ChunkForm(forms.ModelForm):
+class ChunkForm(forms.ModelForm):  # type: ignore[type-arg]
     """A chunk that is added or changed by hand."""
 
     image_range = JsonField(

@@ -90,7 +90,7 @@ class ProjectAdmin(ServiceAdmin, DatabaseCascadeAdmin):
             copy_row(services.create_project(**form.cleaned_data, actor=actor), obj)
 
 
-class SourceInline(admin.TabularInline):
+class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
     """Where a job's images come from. What discovery has begun to read is not edited any more."""
 
     model = CrawlSource

@@ -54,7 +54,7 @@ def crawls(ids: Sequence[UUID]) -> Mapping[UUID, str]:
 def _rows(statement: str, ids: Sequence[UUID]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [list(ids)])
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 PROFILE_COLUMNS += [

@@ -122,7 +122,8 @@ def _stored_bytes(image: Image) -> bytes:
         raise _Unusable("its file was never stored here")
     try:
         with blobs.open_blob(key) as file:
-            return file.read()
+            data: bytes = file.read()
+            return data
     except FileNotFoundError:
         raise _Unusable(f"its file {key} is missing") from None
     except OSError as error:

@@ -88,4 +88,4 @@ def _low_frequencies(size: int, extent: float) -> NDArray[np.float32]:
     frequency = np.arange(KEPT)[:, None]
     cosine = np.cos(np.pi * frequency * (2 * np.arange(GRID) + 1) / (2 * GRID))
     cosine *= np.sqrt(np.where(frequency == 0, 1, 2) / GRID)
-    return (cosine @ average).astype(np.float32)
+    return (cosine @ average).astype(np.float32)  # type: ignore[no-any-return]

@@ -119,7 +119,7 @@ class UploadForm(forms.Form):
                 help_text=f"Becomes an asset of the owner, and the {name} of this job.",
             )
 
-    def given(self, name: str) -> list[UploadedFile]:
+    def given(self, name: str) -> list[UploadedFile[Any]]:
         """Return the files that were sent for a parameter."""
         return list(self.files.getlist(self.add_prefix(name))) if self.files else []
 
@@ -132,7 +132,7 @@ class JobForms:
         choice: Choice,
         *,
         data: QueryDict | None = None,
-        files: MultiValueDict[str, UploadedFile] | None = None,
+        files: MultiValueDict[str, UploadedFile[Any]] | None = None,
         like: Job | None = None,
     ) -> None:
         self.choice = choice

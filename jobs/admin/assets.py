@@ -139,7 +139,7 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
         return response
 
 
-def _answer(blob: File, *, name: str, kind: str, asked: str | None) -> HttpResponseBase:
+def _answer(blob: File[Any], *, name: str, kind: str, asked: str | None) -> HttpResponseBase:
     """Return the whole file, or the part that a player asks for in a Range header."""
     if kind not in SAFE_TYPES:
         kind = "application/octet-stream"

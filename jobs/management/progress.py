@@ -21,7 +21,7 @@ def wait_for_job(job_id: int, *, display: Display, timeout: float | None = None)
     reasons = _WaitReasons()
 
     def look() -> Job:
-        job = Job.objects.select_related("asset").filter(pk=job_id).first()
+        job: Job | None = Job.objects.select_related("asset").filter(pk=job_id).first()
         if job is None:
             raise WrongState(f"There is no job {job_id} any more.")
         _show(job, display)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration, operations
@@ -132,7 +133,7 @@ def table_name(state: ProjectState, app: str, model: str) -> str:
     return str((found and found.options.get("db_table")) or f"{app}_{model.lower()}")
 
 
-def column_name(name: str, field: Field) -> str:
+def column_name(name: str, field: Field[Any, Any]) -> str:
     """The column of a field that belongs to no model yet."""
     return field.db_column or (f"{name}_id" if field.remote_field else name)
 

@@ -41,7 +41,7 @@ class Meaning:
             return True
         with self._probe(table) as cursor:
             values = [f"CAST(({text}) AS {type})" if type else f"({text})" for text in (one, other)]
-            return _folded(cursor, values[0]) == _folded(cursor, values[1])
+            return bool(_folded(cursor, values[0]) == _folded(cursor, values[1]))
         return False
 
     def same_predicate(self, table: str, one: str | None, other: str | None) -> bool:
@@ -100,4 +100,5 @@ def _explained(cursor: CursorWrapper, query: str) -> dict[str, Any]:
     # A `%` is no placeholder where no parameters are given.
     cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {query}")
     (plan,) = cursor.fetchone()
-    return (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
+    root: dict[str, Any] = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
+    return root

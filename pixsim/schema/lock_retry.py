@@ -74,7 +74,7 @@ class Patience:
     def pause_after(self, tries: int) -> float:
         """Seconds to wait after so many tries, not the same for everybody who waits."""
         pause = min(self.longest_pause, self.first_pause * 2 ** (tries - 1))
-        return pause * random.uniform(0.8, 1.2)  # noqa: S311  no secret
+        return float(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,11 @@ class Questioner(MigrationQuestioner):
         self._ask = ask
 
     def ask_rename(
-        self, model_name: str, old_name: str, new_name: str, field_instance: models.Field
+        self,
+        model_name: str,
+        old_name: str,
+        new_name: str,
+        field_instance: models.Field[Any, Any],
     ) -> bool:
         kind = type(field_instance).__name__
         return self._is_yes(f"Was {model_name}.{old_name} renamed to {new_name} ({kind})?")
@@ -207,7 +211,7 @@ def _renamed_models(
                 )
 
 
-def _alike(one: models.Field | None, other: models.Field) -> bool:
+def _alike(one: models.Field[Any, Any] | None, other: models.Field[Any, Any]) -> bool:
     """Whether they are of a kind, and point at the same if they do."""
     return type(one) is type(other) and _points_at(one) == _points_at(other)
 

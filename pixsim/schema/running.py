@@ -113,7 +113,7 @@ class Executor(MigrationExecutor):
 
     def state_before(self) -> ProjectState:
         """The models as what is applied leaves them."""
-        return super()._create_project_state(with_applied_migrations=True)  # type: ignore[misc]
+        return super()._create_project_state(with_applied_migrations=True)  # type: ignore[misc,no-any-return]
 
     def migrate(
         self,

@@ -284,7 +284,7 @@ class _Editor(DatabaseSchemaEditor):
 
     _drops_column = False
 
-    def remove_field(self, model: type[Model], field: Field) -> None:
+    def remove_field(self, model: type[Model], field: Field[Any, Any]) -> None:
         self._drops_column = True
         super().remove_field(model, field)
         self._drops_column = False
@@ -344,4 +344,5 @@ def statements(
     with CollectingConnection(connection).editor() as editor:
         change = operation.database_backwards if backwards else operation.database_forwards
         change(app, editor, from_state, to_state)
-    return editor.collected_sql
+    statements: Sequence[str] = editor.collected_sql
+    return statements

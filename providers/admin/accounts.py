@@ -48,7 +48,7 @@ RECORD: Any = [
 ]  # fmt: skip
 
 
-class CreditInline(admin.TabularInline):
+class CreditInline(admin.TabularInline):  # type: ignore[type-arg]
     model = ProviderCredit
     extra = 0
 

@@ -17,7 +17,7 @@ class SecretInput(forms.PasswordInput):
         super().__init__(render_value=False, attrs={"autocomplete": "new-password", "size": 60})
 
 
-class ProviderAccountForm(forms.ModelForm):
+class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
     """An account with inputs for new secrets; stored secrets are never sent to the page."""
 
     new_password = forms.CharField(required=False, strip=False, widget=SecretInput)

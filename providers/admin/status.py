@@ -38,7 +38,7 @@ ERROR_TONES = {
 }
 
 
-def page(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
+def page(owner: ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
     """Return the whole page. Raise PermissionDenied for users who may not see accounts."""
     context = {
         **owner.admin_site.each_context(request),
@@ -49,14 +49,14 @@ def page(owner: ModelAdmin, request: HttpRequest) -> HttpResponse:
     return render(request, "admin/providers/status.html", context)
 
 
-def figures_only(owner: ModelAdmin, request: HttpRequest) -> JsonResponse:
+def figures_only(owner: ModelAdmin[Any], request: HttpRequest) -> JsonResponse:
     """Return the live part of the page."""
     context = _checked(owner, request)
     html = render_to_string("admin/providers/status_figures.html", context, request)
     return JsonResponse({"html": html, "live": True})
 
 
-def _checked(owner: ModelAdmin, request: HttpRequest) -> dict[str, Any]:
+def _checked(owner: ModelAdmin[Any], request: HttpRequest) -> dict[str, Any]:
     if not owner.has_view_permission(request):
         raise PermissionDenied
     return {

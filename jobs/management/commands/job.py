@@ -66,4 +66,5 @@ def _steered(job_id: int, action: str, *, charge: bool) -> Job:
         services.retry_job(job=job)
     elif action == "resolve":
         services.resolve_charge(job=job, charge=charge)
-    return jobs.get()
+    changed: Job = jobs.get()
+    return changed

@@ -389,4 +389,4 @@ def _table(cursor: Any, kind: Kind) -> TableState | None:
 
 def _rows(cursor: Any, kind: Kind, statement: str, **params: Any) -> list[Any]:
     cursor.execute(kind.sql(statement), params)
-    return cursor.fetchall()
+    return list(cursor.fetchall())

@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 
-class DatabaseCascadeAdmin(admin.ModelAdmin):
+class DatabaseCascadeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Deletes in one statement; Django's own way would first load every dependent row.
 
     For models whose foreign keys cascade in the database. `deleted_with` says in words what goes

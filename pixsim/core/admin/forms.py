@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 STALE = "It has changed since this page was shown. Load the page again."
 
 
-class ServiceForm(forms.ModelForm):
+class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A form that knows what its page showed.
 
     The page sends the value that it showed beside each field. `changed_data` names the fields
@@ -63,7 +63,7 @@ class ServiceForm(forms.ModelForm):
                 self.add_error(None, f"{name}: {STALE}")
 
 
-class ServiceAdmin(admin.ModelAdmin):
+class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A model admin that saves through services. Its form is a ServiceForm."""
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()

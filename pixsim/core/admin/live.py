@@ -11,7 +11,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 
-class LivePageAdmin(admin.ModelAdmin):
+class LivePageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A model admin whose change page shows `live_context` and renews it (`pixsim/live.js`).
 
     The pages are named `<app>_<model>_live` and `<app>_<model>_act`.

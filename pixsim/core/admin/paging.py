@@ -64,7 +64,7 @@ def _by_index() -> Iterator[None]:
         cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
 
 
-class EstimatedPaginator(Paginator):
+class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
     """Pages by number, without a full count."""
 
     @cached_property
@@ -134,7 +134,7 @@ class KeysetChangeList(ChangeList):
         return found
 
 
-class KeysetAdmin(admin.ModelAdmin):
+class KeysetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A model admin whose list stays quick with millions of rows.
 
     The order is that of the key, so columns cannot be sorted by; filters must not need a DISTINCT

@@ -46,7 +46,7 @@ class BlobStorage(FileSystemStorage):
             pass  # not there, or unreadable: writing will tell why
         self._write(path, [data])
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: "File[Any]") -> str:
         self._write(self.path(name), content.chunks())
         return name.replace("\\", "/")
 

@@ -44,7 +44,7 @@ class S3BlobStorage(S3Storage):
                 return False
             raise
         young = datetime.now(UTC) - head["LastModified"] < YOUNG
-        return young and head["ContentLength"] == size
+        return bool(young and head["ContentLength"] == size)
 
     def _in_words(self, exc: BotoCoreError | ClientError, name: str) -> BlobStorageError:
         response = getattr(exc, "response", {})

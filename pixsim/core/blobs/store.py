@@ -25,13 +25,14 @@ def put(data: bytes, *, suffix: str, sha256: str | None = None) -> str:
     return key
 
 
-def open_blob(key: str) -> File:
+def open_blob(key: str) -> "File[Any]":
     """The blob, open for reading bytes. Raises FileNotFoundError."""
-    return _storage().open(key, "rb")
+    blob: File[Any] = _storage().open(key, "rb")
+    return blob
 
 
 def exists(key: str) -> bool:
-    return _storage().exists(key)
+    return bool(_storage().exists(key))
 
 
 def delete(key: str) -> None:
@@ -41,12 +42,13 @@ def delete(key: str) -> None:
 
 def size(key: str) -> int:
     """Its bytes. Raises FileNotFoundError."""
-    return _storage().size(key)
+    return int(_storage().size(key))
 
 
 def iter_keys() -> Iterator[tuple[str, datetime]]:
     """Every blob and when it was last written, in the order of the keys."""
-    return _storage().iter_keys()
+    keys: Iterator[tuple[str, datetime]] = _storage().iter_keys()
+    return keys
 
 
 def local_path(key: str) -> Path | None:
@@ -59,7 +61,8 @@ def local_path(key: str) -> Path | None:
 
 def iter_stale_temporaries(*, older_than: timedelta = STALE_AFTER) -> Iterator[str]:
     """Names of what killed processes left unfinished."""
-    return _storage().iter_temporaries(older_than=older_than)
+    names: Iterator[str] = _storage().iter_temporaries(older_than=older_than)
+    return names
 
 
 def sweep_temporaries(*, older_than: timedelta = STALE_AFTER) -> int:

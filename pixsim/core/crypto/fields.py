@@ -52,7 +52,7 @@ class DecryptingAttribute(DeferredAttribute):
         instance.__dict__[self.field.attname] = value
 
 
-class EncryptedTextField(models.TextField):
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """A text that is stored as a Fernet token in a `text` column. None stays NULL.
 
     It cannot be looked up (tokens of equal texts differ), gets no form field (write an input of
@@ -103,7 +103,8 @@ class EncryptedTextField(models.TextField):
         return cipher.encrypt(self.dumps(value))
 
     def value_to_string(self, obj: models.Model) -> str:
-        return self.get_prep_value(self._raw(obj))
+        stored: str = self.get_prep_value(self._raw(obj))
+        return stored
 
     def value_from_object(self, obj: models.Model) -> Any:
         """For serialisers and forms, neither of which may see the plaintext."""

@@ -79,7 +79,7 @@ def _replace(
     }
     with connection.cursor() as cursor:
         cursor.execute(REPLACE.format(**names), [new, key, old])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _batches(model: type[models.Model]) -> Iterator[list[tuple[Any, ...]]]:

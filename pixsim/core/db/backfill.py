@@ -207,7 +207,7 @@ def statement(sql: str) -> Callable[[CursorWrapper, KeyRange], int]:
 
     def apply(cursor: CursorWrapper, keys: KeyRange) -> int:
         cursor.execute(sql, [keys.low, keys.high])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
     return apply
 

@@ -211,7 +211,7 @@ def _noise(random: np.random.Generator) -> Plane:
     frequency[0, 0] = np.inf
     waves = np.fft.fft2(random.normal(size=frequency.shape)) / frequency**1.9
     plane = np.fft.ifft2(waves).real.astype(np.float32)
-    return (plane - plane.min()) / np.ptp(plane)
+    return (plane - plane.min()) / np.ptp(plane)  # type: ignore[no-any-return]
 
 
 def _at(noise: Plane, x: Plane, y: Plane) -> Plane:
@@ -229,7 +229,7 @@ def _sampled(
 
 def _covered(under: Plane, over: Plane | float, inside: Plane) -> Plane:
     """Lay one tone over another where `inside`, in pixels from the edge, is above 0."""
-    return under + (over - under) * np.clip(inside + 0.5, 0, 1)
+    return under + (over - under) * np.clip(inside + 0.5, 0, 1)  # type: ignore[no-any-return]
 
 
 def _colours(image: Image.Image) -> Colours:

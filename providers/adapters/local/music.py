@@ -187,7 +187,7 @@ def _played(note: Note) -> Sound:
     if note.instrument not in INSTRUMENTS:
         t = np.arange(int(0.25 * RATE)) / RATE
         if note.instrument == "kick":
-            return np.sin(2 * np.pi * (50 * t + 4 * (1 - np.exp(-30 * t)))) * np.exp(-12 * t)
+            return np.sin(2 * np.pi * (50 * t + 4 * (1 - np.exp(-30 * t)))) * np.exp(-12 * t)  # type: ignore[no-any-return]
         noise = np.random.default_rng(1).uniform(-1, 1, len(t))
         return noise * np.exp(-t * (60 if note.instrument == "hat" else 20))
     harmonics, attack, release, decay = INSTRUMENTS[note.instrument]
