@@ -16,11 +16,11 @@ _UNIX, _PLAIN_FILE = 3, 0o100644 << 16
 
 
 class Archive:
-    """Stores files uncompressed, since pictures do not shrink and compressors differ, in the order
-    in which they are added, all with the same time and permissions; the checksum of each goes to
-    the file CHECKSUMS, as `sha256sum --check` reads it.
+    """Stores files in the order in which they are added, all with the same time and permissions.
 
-    Text that grows while pictures are added is spooled beside the archive.
+    Nothing is compressed, since pictures do not shrink and compressors differ. The checksum of each
+    file goes to CHECKSUMS, as `sha256sum --check` reads it. Text that grows while pictures are
+    added is written to a spool beside the archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,16 +46,16 @@ class Archive:
                 self._copy(CHECKSUMS, self._checksums)
 
     def spool(self) -> IO[bytes]:
-        """A nameless file for what will be added later; it goes with the archive."""
+        """Return a temporary file for what will be added later; closing the archive removes it."""
         return self._stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
 
     def add(self, name: str, data: bytes) -> str:
-        """Store a file; the hex sha256 of its bytes."""
+        """Store a file and return the hex sha256 of its bytes."""
         self._zip.writestr(_entry(name, len(data)), data)
         return self._note(name, hashlib.sha256(data).hexdigest())
 
     def add_spool(self, name: str, spool: IO[bytes]) -> str:
-        """Store what was spooled; the hex sha256 of its bytes."""
+        """Store the content of a spool and return the hex sha256 of its bytes."""
         spool.seek(0)
         digest = hashlib.file_digest(spool, "sha256").hexdigest()  # type: ignore[arg-type]
         self._copy(name, spool)

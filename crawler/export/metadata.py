@@ -1,7 +1,7 @@
-"""Taking what a camera or an editor wrote about a picture out of its file, without re-encoding.
+"""Removes what a camera or an editor wrote about a picture from its file, without re-encoding.
 
 What changes the look stays: colour profile, colour transform, transparency, animation, and the
-orientation, as an EXIF block that says nothing else.
+orientation, as an EXIF block with nothing else.
 """
 
 import re
@@ -20,7 +20,7 @@ _JPEG_APP, _JPEG_COMMENT = range(0xE0, 0xF0), 0xFE
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
 # A marker inside or behind a scan; stuffed bytes and restart markers belong to the scan.
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
-# What an application segment must begin with to be part of the look.
+# What an application segment that changes the look begins with.
 _JPEG_PROFILE, _JPEG_COLOUR_TRANSFORM = (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
 _JFIF_NAME, _JFIF_LENGTH = b"JFIF\0", 14
 
@@ -35,14 +35,14 @@ _WEBP_EXIF_FLAG, _WEBP_XMP_FLAG = 0x08, 0x04
 
 
 class Malformed(ValueError):
-    """A file whose parts cannot be told apart, so nothing can be taken out of it."""
+    """A file whose structure cannot be read, so nothing can be removed from it."""
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """The picture file without EXIF, XMP, IPTC, comments, thumbnails and bytes behind its end.
+    """Return a picture file without EXIF, XMP, IPTC, comments, thumbnails and bytes after its end.
 
-    The type is told by the bytes. A file of another type than STRIPPED_FORMATS comes back as it
-    is. Raises Malformed.
+    The bytes decide the type; a file of another type than STRIPPED_FORMATS is returned unchanged.
+    Raise Malformed.
     """
     try:
         if data.startswith(_JPEG_START):
@@ -82,7 +82,7 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment; a scan's picture data belongs to its segment."""
+    """Yield marker, start and end of each segment; picture data belongs to its scan's segment."""
     at = 2
     while True:
         found = _JPEG_MARKER.match(data, at)
@@ -100,7 +100,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             raise Malformed(f"the JPEG segment at byte {start:,} is longer than the file")
         yield marker, start, end
         if end == len(data):
-            return  # decoders show it though its end marker is missing
+            return  # decoders read it although its end marker is missing
         at = end
 
 
@@ -173,7 +173,7 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _orientation_only(tiff: bytes) -> bytes | None:
-    """An EXIF block with nothing but this one's orientation; None if the picture is upright."""
+    """Return an EXIF block with this one's orientation alone; None if the picture is upright."""
     orientation = _orientation(tiff)
     if not 2 <= orientation <= 8:
         return None
@@ -182,7 +182,7 @@ def _orientation_only(tiff: bytes) -> bytes | None:
 
 
 def _orientation(tiff: bytes) -> int:
-    """The orientation an EXIF block names; 0 if it names none or cannot be read."""
+    """Return the orientation in an EXIF block; 0 if it has none or cannot be read."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return 0
@@ -195,5 +195,5 @@ def _orientation(tiff: bytes) -> int:
             if (tag, kind, count) == (_ORIENTATION, 3, 1):
                 return int(value)
     except struct.error:
-        pass  # no decoder reads an orientation out of such a block either
+        pass  # no decoder finds an orientation in such a block either
     return 0

@@ -23,9 +23,9 @@ Group = tuple[str, Sequence[Image]]
 
 
 def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64) -> Path:
-    """Draw a job's images, at most about `limit`, shared by its labels, to the PNG file `path`.
+    """Draw a job's images, about `limit` in all and equally many per label, to the PNG `path`.
 
-    A picture whose file is missing or unreadable is a grey square. Raises WrongState if there is no
+    A picture whose file is missing or unreadable is a grey square. Raise WrongState if there is no
     such job, ExportFailed if it has no images or `path` cannot be written.
     """
     job = CrawlJob.objects.filter(pk=job_id).first()
@@ -45,7 +45,7 @@ def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64)
 
 
 def _groups(job: CrawlJob, limit: int) -> list[Group]:
-    """Each label's heading and its first images."""
+    """Return each label's heading and its first images."""
     images = Image.objects.filter(crawl_job=job).in_dataset()
     counts = list(images.values_list("label").annotate(images=Count("id")).order_by("label"))
     counts = counts[: max(1, limit)]

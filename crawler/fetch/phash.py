@@ -25,7 +25,7 @@ FLAT = 2.0
 
 
 def phash(grey: NDArray[np.uint8], size: tuple[int, int] | None = None) -> int | None:
-    """The hash of a grey picture (rows x columns), or None for a flat one.
+    """Return the hash of a grey picture (rows x columns), or None for a flat one.
 
     `size` is the width and height of the picture from which a JPEG decoder made `grey` at some
     eighths of the size.
@@ -45,19 +45,9 @@ def phash(grey: NDArray[np.uint8], size: tuple[int, int] | None = None) -> int |
     return int.from_bytes(np.packbits(values > median).tobytes(), "big", signed=True)
 
 
-def distance(first: int, second: int) -> int:
-    """The number of bits in which two hashes differ, 0 to 64."""
-    return ((first ^ second) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
-
-
-def bands(value: int) -> list[int]:
-    """The four 16-bit bands of a hash, as the database computes them: (hash >> shift) & 65535."""
-    return [(value >> shift) & 0xFFFF for shift in BAND_SHIFTS]
-
-
 @lru_cache
 def band_masks(within: int) -> tuple[int, ...]:
-    """What to XOR a hash's bands with so that every hash at distance <= `within` has a band in common."""
+    """Return masks: of two hashes at most `within` bits apart a band is equal after a mask's XOR."""
     radius = within // len(BAND_SHIFTS)
     return tuple(
         sum(1 << bit for bit in chosen)
@@ -67,14 +57,14 @@ def band_masks(within: int) -> tuple[int, ...]:
 
 
 def _extent(samples: int, whole: int) -> float:
-    """How many of the samples the picture covers: the last one often only in part."""
+    """Return how many of the samples the picture covers: the last one often only in part."""
     exact = whole * round(8 * samples / whole) / 8
     return exact if samples - 1 < exact <= samples else samples
 
 
 @lru_cache(maxsize=512)
 def _low_frequencies(size: int, extent: float) -> NDArray[np.float32]:
-    """A KEPT x size matrix: average `extent` samples down to GRID cells, then their cosine transform.
+    """Return a KEPT x size matrix: averages `extent` samples to GRID cells, then transforms them.
 
     Averaging and transform are both linear, so one small product per side does the work of a
     resize and a transform.

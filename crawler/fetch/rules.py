@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Self
 
+from crawler.errors import FieldRefused
+
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
 
 
@@ -17,16 +19,8 @@ class Checks(NamedTuple):
     formats: tuple[str, ...] = FORMATS
 
 
-class RulesError(ValueError):
+class RulesError(FieldRefused, ValueError):
     """Options of a crawl that do not make sense; `field` names the one to correct."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(field, message)
-        self.field = field
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

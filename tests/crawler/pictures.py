@@ -45,3 +45,8 @@ def corrupted(data: bytes) -> bytes:
     """The file with some 200 bytes in the middle overwritten."""
     middle = len(data) // 2
     return data[:middle] + bytes(200) + data[middle + 200 :]
+
+
+def distance(first: int, second: int) -> int:
+    """The number of bits in which two hashes differ, 0 to 64."""
+    return ((first ^ second) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()

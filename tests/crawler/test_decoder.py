@@ -15,9 +15,8 @@ from PIL import Image
 from crawler.fetch.decoder import READY, decode_verdicts, encode_checks
 from crawler.fetch.decoder_client import PROJECT, Decoder, DecoderUnavailable
 from crawler.fetch.examine import Verdict, examine
-from crawler.fetch.phash import distance
 from crawler.fetch.rules import Checks
-from tests.crawler.pictures import corrupted, encode, jpeg, photograph, truncated
+from tests.crawler.pictures import corrupted, distance, encode, jpeg, photograph, truncated
 
 CHECKS = Checks(max_pixels=4_000_000, min_side=32, max_aspect=20.0)
 GREY = photograph().convert("L")

@@ -8,13 +8,18 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from crawler.fetch.examine import examine
-from crawler.fetch.phash import band_masks, bands, distance
+from crawler.fetch.phash import BAND_SHIFTS, band_masks
 from crawler.fetch.rules import Checks
-from tests.crawler.pictures import encode, photograph
+from tests.crawler.pictures import distance, encode, photograph
 
 CHECKS = Checks(50_000_000, 32, 20.0)
 SEEDS = range(20)
 hashes = st.integers(-(2**63), 2**63 - 1)
+
+
+def bands(value: int) -> list[int]:
+    """The four bands of a hash, as the database computes them."""
+    return [(value >> shift) & 0xFFFF for shift in BAND_SHIFTS]
 
 
 def hash_of(data: bytes) -> int:

@@ -13,10 +13,10 @@ import pytest
 
 from crawler import sources
 from crawler.fetch.examine import GOOD, Verdict, examine
-from crawler.fetch.phash import distance
 from crawler.fetch.rules import Checks
 from crawler.sources import Found
 from demo import catalogue
+from tests.crawler.pictures import distance
 from tests.world import PROJECT
 
 CHECKS = Checks(max_pixels=50_000_000, min_side=32, max_aspect=20.0)

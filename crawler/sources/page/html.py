@@ -1,4 +1,4 @@
-"""What an HTML page shows and links to."""
+"""The pictures and links of an HTML page."""
 
 import codecs
 import re
@@ -27,7 +27,7 @@ _DESCRIPTOR = re.compile(r"(\d+(?:\.\d+)?)([wx])")
 
 
 class HtmlPage:
-    """A parsed page. Addresses are canonical and resolved against its <base>."""
+    """A parsed page. Addresses are canonical, and relative to its <base>."""
 
     def __init__(self, body: bytes, content_type: str, url: str) -> None:
         from selectolax.lexbor import LexborHTMLParser
@@ -36,15 +36,13 @@ class HtmlPage:
         self._base = url
         base = self._tree.css_first("base[href]")
         if base is not None:
-            try:
+            with suppress(BadUrl):
                 self._base = join(url, _attribute(base, "href"))
-            except BadUrl:
-                self._base = url
 
     def pictures(self) -> tuple[dict[str, str], list[Rejected]]:
-        """The title of each picture by its address, in the order of the page; broken addresses.
+        """Return the title of each picture by its address, in order, and the broken addresses.
 
-        Of several sizes of one picture the largest is taken.
+        Of several sizes of one picture only the largest is returned.
         """
         titles: dict[str, str] = {}
         rejected: list[Rejected] = []
@@ -60,17 +58,17 @@ class HtmlPage:
         return titles, rejected
 
     def links(self) -> Iterator[str]:
-        """Where the page's links lead, in order, without those marked nofollow."""
+        """Yield the addresses of the page's links, in order, without those marked nofollow."""
         for anchor in self._anchors():
             with suppress(BadUrl):
                 yield join(self._base, _attribute(anchor, "href"))
 
     def directives(self, token: str) -> set[str]:
-        """The directives of robots meta tags that are meant for us."""
+        """Return the directives of robots meta tags that apply to us."""
         return robots_directives(self._meta("robots", token), token)
 
     def opted_out(self, token: str) -> str | None:
-        """The meta tag that keeps the page's pictures out of datasets, or None."""
+        """Return the meta tag that keeps the page's pictures out of datasets, or None."""
         if excluded := EXCLUDING & self.directives(token):
             return f"meta robots: {min(excluded)}"
         if any(content.strip() == "1" for content in self._meta("tdm-reservation")):
@@ -106,7 +104,7 @@ class HtmlPage:
 
 
 def decoded(body: bytes, content_type: str) -> str:
-    """The text of a page: by byte order mark, header, meta tag, else UTF-8; never fails."""
+    """Return the text of a page, in the encoding of its byte order mark, header or meta tag."""
     named = _HEADER_CHARSET.search(content_type)
     meta = _META_CHARSET.search(body[:4096])
     encoding = named[1] if named else meta[1].decode() if meta else "utf-8"
@@ -121,9 +119,9 @@ def decoded(body: bytes, content_type: str) -> str:
 
 
 def srcset(value: str) -> list[tuple[str, float, float]]:
-    """The addresses of a srcset with their width and density (0 and 1 where not given).
+    """Return the addresses of a srcset with their width and density (0 and 1 if not given).
 
-    As browsers read it: an address ends at white space, so it may contain commas.
+    As in browsers an address ends at white space, so it may contain commas.
     """
     found: list[tuple[str, float, float]] = []
     place = 0
@@ -143,20 +141,21 @@ def srcset(value: str) -> list[tuple[str, float, float]]:
 
 
 def _largest(image: "LexborNode") -> str:
-    """The address of the largest rendering of an <img>, with the <source>s of its <picture>."""
-    sources = [_lazy(image, LAZY_SOURCES, "src")]
+    """Return the address of the largest rendering of an <img> and its <picture>'s <source>s."""
+    plain = _lazy(image, LAZY_SOURCES, "src")
     choices = srcset(_lazy(image, LAZY_SRCSETS, "srcset"))
     parent = image.parent
     if parent is not None and parent.tag == "picture":
         for source in parent.css("source"):
             choices += srcset(_lazy(source, LAZY_SRCSETS, "srcset"))
-    # The plain source comes first: it wins against renderings that do not claim to be larger.
-    choices = [(url, 0.0, 1.0) for url in sources if url] + choices
+    # The plain source comes first: it is taken unless a rendering says that it is larger.
+    if plain:
+        choices.insert(0, (plain, 0.0, 1.0))
     return max(choices, key=lambda choice: choice[1:])[0] if choices else ""
 
 
 def _lazy(node: "LexborNode", lazy: tuple[str, ...], plain: str) -> str:
-    """The address a page means: the lazy attribute if there is one, else what is shown meanwhile."""
+    """Return a lazy attribute if there is one, else the plain one, which may be a placeholder."""
     return next(filter(None, (_attribute(node, name) for name in lazy)), _attribute(node, plain))
 
 

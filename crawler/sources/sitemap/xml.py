@@ -1,4 +1,4 @@
-"""Entries of a sitemap or sitemap index, as its bytes come in."""
+"""Parses the entries of a sitemap or sitemap index."""
 
 import zlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ MAX_ELEMENT_CHARACTERS = 8192
 BLOCK_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 
-# (parent, element) → which of our fields its text is. Prefixes are dropped: sites mix them up.
+# (parent, element) → the field for its text. Prefixes are ignored: sites mix them up.
 FIELDS = {
     ("sitemap", "loc"): "sitemap",
     ("url", "loc"): "page",
@@ -22,7 +22,7 @@ FIELDS = {
 
 
 class BrokenXml(Exception):
-    """XML that cannot be read further, or that asks for what we do not do."""
+    """XML that cannot be read on, or that uses what is refused."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Entry:
 
 
 def entries(body: bytes) -> Iterator[Entry]:
-    """The entries in order, one block at a time. Raises BrokenXml where the document breaks off."""
+    """Yield the entries in order. Raise BrokenXml where the document breaks off."""
     reader = _Reader()
     for block in _unpacked(body):
         yield from reader.feed(block)
@@ -43,7 +43,7 @@ def entries(body: bytes) -> Iterator[Entry]:
 
 
 class _Reader:
-    """expat with our handlers. Declared entities are refused: they are how XML bombs are built."""
+    """Feeds expat. Declared entities are refused, since XML bombs are made of them."""
 
     def __init__(self) -> None:
         self._parser = expat.ParserCreate()
@@ -58,15 +58,15 @@ class _Reader:
         self._done: list[Entry] = []
 
     def feed(self, block: bytes, *, final: bool = False) -> Iterator[Entry]:
-        error: BrokenXml | None = None
+        error: Exception | None = None
         try:
             self._parser.Parse(block, final)
-        except expat.ExpatError as broken:
-            error = BrokenXml(f"its XML breaks off: {broken}")
-        except BrokenXml as refused:
-            error = refused
+        except (expat.ExpatError, BrokenXml) as broken:
+            error = broken
         done, self._done = self._done, []
         yield from done
+        if isinstance(error, expat.ExpatError):
+            raise BrokenXml(f"its XML breaks off: {error}")
         if error is not None:
             raise error
 
@@ -108,7 +108,7 @@ class _Reader:
 
 
 def _unpacked(body: bytes) -> Iterator[bytes]:
-    """The document in blocks, unpacked if it is gzip, at most MAX_BYTES of it."""
+    """Yield the document in blocks, unpacked if it is gzip, at most MAX_BYTES of it."""
     if not body.startswith(GZIP_MAGIC):
         yield from (body[i : i + BLOCK_BYTES] for i in range(0, len(body), BLOCK_BYTES))
         return

@@ -1,17 +1,18 @@
 """Lists as plain files: downloaded, unpacked or recoded once, kept in PIXSIM_HOME/cache/lists.
 
-A plain file can be read again from any byte, which is what makes ten million rows resumable.
+A plain file can be read from any byte on, so that reading ten million rows can be resumed.
 """
 
 import asyncio
 import codecs
 import gzip
+import io
 import os
 import re
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -25,7 +26,7 @@ from crawler.sources.web import source_error
 
 MAX_LIST_BYTES = 4 * 1024**3
 PART_BYTES = 16 * 1024**2
-# A server that sends no parts must send everything at once, and that passes through memory.
+# A server that sends no parts sends everything at once, and that is held in memory.
 MAX_UNDIVIDED_BYTES = 128 * 1024**2
 KEPT_SECONDS = 3 * 24 * 3600
 BLOCK_BYTES = 1024**2
@@ -38,7 +39,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 def kept(key: str) -> Path | None:
-    """The file kept under a content key, if this machine still has it."""
+    """Return the file kept under a content key, if this machine still has it."""
     path = _folder() / key
     with suppress(FileNotFoundError):
         os.utime(path)
@@ -47,10 +48,10 @@ def kept(key: str) -> Path | None:
 
 
 def download(url: str, *, progress: Progress) -> tuple[Path, str]:
-    """Fetch a list and keep it; its path and content key.
+    """Fetch a list and keep it; return its path and content key.
 
-    In parts where the server can, else at once up to MAX_UNDIVIDED_BYTES.
-    Raises SourceRefused or SourceUnavailable.
+    It is fetched in parts if the server can, else at once, up to MAX_UNDIVIDED_BYTES.
+    Raise SourceRefused or SourceUnavailable.
     """
     with _new_file() as file:
         asyncio.run(_download(url, file, progress))
@@ -63,7 +64,7 @@ def download(url: str, *, progress: Progress) -> tuple[Path, str]:
 
 
 def sample(path: Path) -> bytes:
-    """The first bytes of a list, unpacked. Raises SourceRefused when it cannot be read."""
+    """Return the first bytes of a list, unpacked. Raise SourceRefused if it cannot be read."""
     try:
         return next(_unpacked(path, SAMPLE_BYTES), b"")
     except OSError as error:
@@ -71,9 +72,9 @@ def sample(path: Path) -> bytes:
 
 
 def plain(path: Path, *, recode_from: str | None, progress: Progress) -> Path:
-    """A file of the same text that is not packed and, if asked, recoded to UTF-8 with \\n.
+    """Return a file of the same text, not packed and, if asked, recoded to UTF-8 with \\n.
 
-    `path` itself if it is that already. Raises SourceRefused for damaged data.
+    That is `path` itself if it needs neither. Raise SourceRefused for damaged data.
     """
     with path.open("rb") as file:
         packed = file.read(2) == GZIP_MAGIC
@@ -94,9 +95,9 @@ def plain(path: Path, *, recode_from: str | None, progress: Progress) -> Path:
 
 
 def recode(blob: bytes, encoding: str) -> bytes:
-    """A sample in UTF-8 with \\n, without what its cut end left of a character."""
-    decoder = codecs.getincrementaldecoder(encoding)("replace")
-    return _one_newline(decoder.decode(blob)).encode()
+    """Return a sample in UTF-8 with \\n, without a character that its end cuts."""
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(blob)
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode()
 
 
 async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
@@ -122,8 +123,10 @@ async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
                 raise SourceUnavailable(f"{url} answered with a part that was not asked for")
             _write(file, answer.body)
             begin = last + 1
-            if strong := _strong_validator(answer.headers.get("ETag"), answer.headers):
-                validator = {"If-Range": strong}
+            etag = answer.headers.get("ETag")
+            is_strong = etag and not etag.startswith("W/")
+            if version := etag if is_strong else answer.headers.get("Last-Modified"):
+                validator = {"If-Range": version}
 
 
 def _content_range(value: str, url: str) -> tuple[int, int, int]:
@@ -134,10 +137,6 @@ def _content_range(value: str, url: str) -> tuple[int, int, int]:
     if total > MAX_LIST_BYTES:
         raise _too_long()
     return first, last, total
-
-
-def _strong_validator(etag: str | None, headers: Mapping[str, str]) -> str | None:
-    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
 
 
 def _unpacked(path: Path, size: int) -> Iterator[bytes]:
@@ -154,23 +153,17 @@ def _unpacked(path: Path, size: int) -> Iterator[bytes]:
 
 def _recoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)()
-    done, held = 0, ""
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    done = 0
     for block in blocks:
         try:
-            text = held + decoder.decode(block)
+            yield newlines.decode(decoder.decode(block)).encode()
         except UnicodeDecodeError as error:
             raise SourceRefused(
                 "options.encoding", f"not valid {encoding} near byte {done + error.start}"
             ) from None
         done += len(block)
-        # A carriage return at the end may belong to a line feed that is still to come.
-        held = "\r" if text.endswith("\r") else ""
-        yield _one_newline(text.removesuffix("\r")).encode()
-    yield held.replace("\r", "\n").encode()
-
-
-def _one_newline(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    yield newlines.decode("", final=True).encode()
 
 
 def _folder() -> Path:
@@ -181,9 +174,9 @@ def _folder() -> Path:
 
 @contextmanager
 def _new_file() -> Iterator[IO[bytes]]:
-    """A file in the cache that is gone afterwards unless it was kept. Sweeps what is old."""
+    """Yield a file in the cache; remove it afterwards unless it was kept, and old lists before."""
     try:
-        _sweep()
+        _remove_old_lists()
         with tempfile.NamedTemporaryFile(dir=_folder(), suffix=".part", delete=False) as file:
             try:
                 yield file.file
@@ -213,8 +206,8 @@ def _keep(file: IO[bytes], key: str) -> Path:
     return path
 
 
-def _sweep() -> None:
-    """Remove lists that nobody read for KEPT_SECONDS; they can be made again."""
+def _remove_old_lists() -> None:
+    """Remove lists that were not read for KEPT_SECONDS; they can be made again."""
     oldest = time.time() - KEPT_SECONDS
     for path in _folder().iterdir():
         with suppress(FileNotFoundError):

@@ -11,7 +11,7 @@ BATCH_ROWS = 1000
 
 
 class ParquetList:
-    """A list in a Parquet file. Cursors have `group` and `row` within it."""
+    """A list in a Parquet file. Cursors have a row group, `group`, and the `row` in it."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow
@@ -26,7 +26,7 @@ class ParquetList:
             raise SourceRefused("location", f"is no sound Parquet file: {error}") from None
 
     def rows(self, cursor: Cursor | None, wanted: Sequence[str]) -> Iterator[Row]:
-        """Raises SourceRefused where the file is damaged."""
+        """Yield rows as RowReader does. Raise SourceRefused where the file is damaged."""
         begin_group, begin_row = (cursor["group"], cursor["row"]) if cursor else (0, 0)
         metadata = self._file.metadata
         before = sum(metadata.row_group(g).num_rows for g in range(begin_group))

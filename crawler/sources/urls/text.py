@@ -11,7 +11,7 @@ from crawler.sources.base import Cursor
 from crawler.sources.urls.rows import Row
 
 MAX_LINE_BYTES = 1024**2
-# A list is in another encoding when more than one row in ten, of at least so many bad ones, says so.
+# A list has another encoding if more than a tenth of its rows, and at least so many, do not decode.
 MIN_UNDECODABLE = 10
 
 BOMS = (
@@ -31,8 +31,8 @@ class LineTooLong(Exception):
 class TextList:
     """A list in a file that is not packed, in an encoding whose line feed is the byte 10.
 
-    Cursors have `byte` and `row` (where the next row begins, and its number) and `bad` (rows that
-    did not decode so far).
+    Cursors have `byte` and `row` (where the next row begins, and its number) and `bad` (how many
+    rows did not decode so far).
     """
 
     def __init__(self, file: IO[bytes], *, format: str, encoding: str, delimiter: str = "") -> None:
@@ -46,7 +46,7 @@ class TextList:
         self.columns = self._columns()
 
     def rows(self, cursor: Cursor | None, wanted: Sequence[str]) -> Iterator[Row]:
-        """Raises SourceRefused when too many rows are not valid in the encoding."""
+        """Yield rows as RowReader does. Raise SourceRefused if too many do not decode."""
         begin = cursor or self._begin
         bad = begin["bad"]
         lines = Lines(self.file, begin["byte"], self.encoding)
@@ -62,7 +62,7 @@ class TextList:
             yield Row(number, after, values, problem, lines.first if problem else "")
 
     def _columns(self) -> list[str]:
-        """The names in the first record; a list of one column may do without."""
+        """Return the names in the first record, which a list of one column may lack."""
         if self.format == "txt":
             return ["url"]
         lines = Lines(self.file, self._begin["byte"], self.encoding)
@@ -103,7 +103,7 @@ class TextList:
             except StopIteration:
                 return
             except (csv.Error, LineTooLong) as error:
-                # Only the line is given up: its stray quote must not swallow the rows behind it.
+                # Only this line is lost: its stray quote must not take the rows after it along.
                 lines.back_to_second_line()
                 reader = self._reader(lines)
                 yield None, str(error)
@@ -140,10 +140,10 @@ Records = Iterator[tuple[dict[str, object] | None, str]]
 
 
 class Lines:
-    """Decoded lines of a file from `offset` on, which knows where in the file it is.
+    """Iterates over the decoded lines of a file from `offset` on, and keeps the position.
 
-    `end` is the byte behind the last line; for the current record `first` is its first line and
-    `undecodable` the place of a byte that is wrong in the encoding; `ended` is set at the end.
+    `end` is the byte after the last line. Of the current record, `first` is the first line and
+    `undecodable` the position of a byte that is wrong in the encoding. `ended` is set at the end.
     """
 
     def __init__(self, file: IO[bytes], offset: int, encoding: str) -> None:
@@ -161,7 +161,7 @@ class Lines:
         self.undecodable = ""
 
     def back_to_second_line(self) -> None:
-        """Go on behind the first line of the current record."""
+        """Continue after the first line of the current record."""
         self.end = self.second
         self.ended = False
         self.file.seek(self.end)
@@ -198,7 +198,7 @@ class Lines:
 
 
 def check_text(sample: bytes, encoding: str) -> None:
-    """Refuse what is no text, or not in this encoding, by the first bytes of a list."""
+    """Raise SourceRefused if the first bytes of a list are no text, or not in this encoding."""
     if not sample.strip():
         raise SourceRefused("location", "the list is empty")
     if b"\0" in sample:
@@ -223,12 +223,12 @@ def wrong_encoding(what: str) -> SourceRefused:
 
 
 def encoding_of(sample: bytes, named: str) -> str:
-    """The encoding that a byte order mark tells, else the one that was named."""
+    """Return the encoding that a byte order mark says, else the one that was named."""
     return next((encoding for bom, encoding in BOMS if sample.startswith(bom)), named)
 
 
 def must_be_recoded(sample: bytes, encoding: str) -> bool:
-    """Whether lines cannot be told apart by the byte 10, as in UTF-16 or with old Mac line ends."""
+    """Return whether lines do not end with the byte 10, as in UTF-16 or in old Mac files."""
     return "\n".encode(encoding) != b"\n" or (b"\r" in sample and b"\n" not in sample)
 
 
@@ -237,7 +237,7 @@ def looks_like_an_address(text: str) -> bool:
 
 
 def _one_by_one(lines: Lines) -> Iterator[tuple[str, str]]:
-    """Each line, or an empty one and why it cannot be read."""
+    """Yield each line, or an empty one and why it cannot be read."""
     while True:
         lines.begin_record()
         try:
