@@ -59,7 +59,7 @@ class ChunkKind(Kind):
 
     def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
         for job_id in parents:
-            services.take_in_chunks(cursor, job_id)
+            services.recount_job(cursor, job_id)
 
     def repair(self) -> None:
         services.close_surplus()

@@ -1,11 +1,10 @@
-"""Job chunks in the admin: what the queue holds, and steering single ones of it."""
+"""Job chunks in the admin: the state of each in the queue, and changes by hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -13,25 +12,35 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import activity
 from accounts.admin import actor_of, owner_and_tier
-from crawler.admin.forms import ChunkForm
+from crawler.admin.forms import REFUSALS, ChunkForm
 from crawler.models import JobChunk
 from crawler.services import chunks
 from jobs.queue.items import MAX_RETRIES, Status
-from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority
+from pixsim.core.admin.actions import (
+    PriorityActionForm,
+    PriorityFilter,
+    chosen_priority,
+    counted,
+)
 from pixsim.core.admin.display import age, badge, shortened, until
+from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.paging import KeysetAdmin
 
-MAX_STEERED = 10_000
-"""So many chunks can be steered by one click."""
+MAX_SELECTED = 10_000
+"""The most chunks that one action may change."""
+EDITABLE = ["status", "priority", "owner", "held"]
+FIXED = ["job", "chunk_index", "image_range"]
+BY_THE_QUEUE = [
+    field.name for field in JobChunk._meta.fields if field.name not in ("id", *FIXED, *EDITABLE)
+]
 
 
-class PlaceFilter(admin.SimpleListFilter):
-    """Where in the queue a chunk is: finer than its status."""
+class QueueStateFilter(admin.SimpleListFilter):
+    """A filter by the chunk's state in the queue, which says more than its status."""
 
-    title = "place in the queue"
-    parameter_name = "place"
+    title = "state in the queue"
+    parameter_name = "state"
     CONDITIONS = {
         "ready": Q(status=Status.PENDING, ready_at__isnull=False),
         "waiting": Q(status=Status.PENDING, ready_at__isnull=True, held=False),
@@ -40,16 +49,16 @@ class PlaceFilter(admin.SimpleListFilter):
         & (Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now())),
         "retryable": Q(status=Status.FAILED, retry_count__lt=MAX_RETRIES),
     }
-    WORDS = {
+    LABELS = {
         "ready": "ready for a worker",
         "waiting": "waits for its owner's window",
-        "held": "held: paused, without a source, or not yet due",
-        "stuck": "stuck: its lease has ended",
+        "held": "held: paused, without a source, or not due yet",
+        "stuck": "stuck: its lease has expired",
         "retryable": "failed with retries left",
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(self.WORDS.items())
+        return list(self.LABELS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         condition = self.CONDITIONS.get(self.value() or "")
@@ -57,10 +66,11 @@ class PlaceFilter(admin.SimpleListFilter):
 
 
 @admin.register(JobChunk)
-class JobChunkAdmin(KeysetAdmin):
+class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
     form = ChunkForm
+    refusals = REFUSALS
     action_form = PriorityActionForm
-    actions = ["retry", "release", "change_priority", "pause"]
+    actions = ["retry", "requeue", "change_priority", "hold"]
     autocomplete_fields = ["owner"]
     raw_id_fields = ["job"]
     list_display = [
@@ -74,7 +84,7 @@ class JobChunkAdmin(KeysetAdmin):
         "worker",
         "error",
     ]
-    list_filter = ["status", PlaceFilter, PriorityFilter]
+    list_filter = ["status", QueueStateFilter, PriorityFilter]
     list_select_related = ["job", "owner"]
     search_fields = ["task_id", "job_id"]
     search_number = "job_id"
@@ -103,7 +113,7 @@ class JobChunkAdmin(KeysetAdmin):
         retries = f" retry {chunk.retry_count}" if chunk.retry_count else ""
         return format_html(
             '<span class="px-nowrap">{}<span class="px-quiet-text">{}</span></span>',
-            _place(chunk),
+            _state_badge(chunk),
             retries,
         )
 
@@ -132,112 +142,78 @@ class JobChunkAdmin(KeysetAdmin):
     # The form
 
     def get_fields(self, request: HttpRequest, obj: JobChunk | None = None) -> list[Any]:
-        if obj is None:
-            return ["job", "chunk_index", "image_range", "priority"]
-        return [
-            *["job", "chunk_index", "image_range", "status", "priority", "owner", "held"],
-            *self._kept_by_the_queue(),
-        ]
+        return [*FIXED, *EDITABLE, *BY_THE_QUEUE] if obj else [*FIXED, "priority"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: JobChunk | None = None) -> list[str]:
-        if obj is None:
-            return []
-        return ["job", "chunk_index", "image_range", *self._kept_by_the_queue()]
+        return [*FIXED, *BY_THE_QUEUE] if obj else []
 
     def save_model(self, request: HttpRequest, obj: JobChunk, form: Any, change: bool) -> None:
-        if not change:
-            obj.save()
-            transaction.on_commit(chunks.register)
+        actor = actor_of(request)
+        if change:
+            chunks.change_chunk(
+                chunk_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor
+            )
             return
-        # Field by field and never the whole row, which a worker may have changed meanwhile.
-        changed = form.changed_data
-        if "status" in changed:
-            if obj.status == Status.PENDING:
-                chunks.reopen([obj.pk])
-            elif not chunks.end(obj.pk, status=obj.status):
-                messages.warning(request, "The chunk has ended meanwhile: its status stays.")
-        if "priority" in changed:
-            chunks.change_priority([obj.pk], priority=obj.priority)
-        if "owner" in changed:
-            chunks.change_owner(obj.pk, owner=obj.owner_id)
-        if "held" in changed:
-            chunks.hold([obj.pk]) if obj.held else chunks.release([obj.pk])
+        chunk_id = chunks.add_chunk(
+            job_id=obj.job_id,
+            start=obj.start,
+            end=obj.end,
+            index=form.cleaned_data["chunk_index"],
+            priority=form.cleaned_data["priority"],
+            actor=actor,
+        )
+        copy_row(JobChunk.objects.get(pk=chunk_id), obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: JobChunk | None = None) -> bool:
-        """Chunks go with their job: without one of them its images could never be complete."""
+        """Return False: a job without one of its chunks could never be complete."""
         return False
 
     # Actions
 
     @admin.action(description="Retry failed chunks", permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._steer(request, queryset, chunks.retry, "retried", "to be tried again")
+        self._act(request, queryset, chunks.retry, "to be tried again")
 
-    @admin.action(description="Release: give back to the queue", permissions=["change"])
-    def release(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._steer(request, queryset, chunks.release, "released", "given back to the queue")
+    @admin.action(description="Requeue: put back into the queue", permissions=["change"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
+        self._act(request, queryset, chunks.requeue, "back in the queue")
 
-    @admin.action(description="Pause until released", permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._steer(request, queryset, chunks.hold, "paused", "paused until released")
+    @admin.action(description="Hold until requeued", permissions=["change"])
+    def hold(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
+        self._act(request, queryset, chunks.hold, "held until requeued")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
         priority = chosen_priority(request)
-        if priority is None:
-            return
-        act = partial(chunks.change_priority, priority=priority)
-        self._steer(request, queryset, act, "priority_changed", f"now of priority {priority}")
+        if priority is not None:
+            act = partial(chunks.change_priority, priority=priority)
+            self._act(request, queryset, act, f"now with priority {priority}")
 
-    def _steer(
+    def _act(
         self,
         request: HttpRequest,
         queryset: QuerySet[JobChunk],
-        act: Callable[[Sequence[int]], int],
-        action: str,
-        words: str,
+        act: Callable[..., int],
+        done: str,
     ) -> None:
-        ids = list(queryset.order_by().values_list("pk", flat=True)[: MAX_STEERED + 1])
-        if len(ids) > MAX_STEERED:
-            messages.error(request, f"Select at most {MAX_STEERED:,} chunks at once.")
+        ids = list(queryset.order_by().values_list("pk", flat=True)[: MAX_SELECTED + 1])
+        if len(ids) > MAX_SELECTED:
+            messages.error(request, f"Select at most {MAX_SELECTED:,} chunks at once.")
             return
-        changed = act(ids)
+        try:
+            changed = act(ids, actor=actor_of(request))
+        except REFUSALS as refusal:
+            messages.error(request, f"Nothing was changed. {refusal}")
+            return
         if changed:
-            activity.record(
-                actor=actor_of(request),
-                action=f"job_chunks.{action}",
-                resource_type="job_chunk",
-                resource_id=str(ids[0]) if len(ids) == 1 else "",
-                chunks=ids[:100],
-                changed=changed,
-            )
-            messages.success(request, f"{_chunks(changed)} {words}.")
-        if changed < len(ids):
-            messages.info(request, f"{_chunks(len(ids) - changed)} left as before.")
-
-    def _kept_by_the_queue(self) -> list[str]:
-        return [
-            "error_message",
-            "task_id",
-            "retry_count",
-            "ready_at",
-            "available_at",
-            "lease_id",
-            "lease_expires_at",
-            "started_at",
-            "finished_at",
-            "created_at",
-            "updated_at",
-        ]
+            messages.success(request, f"{counted(changed, self.opts)} {done}.")
+        if unchanged := len(ids) - changed:
+            messages.info(request, f"{counted(unchanged, self.opts)} as before.")
 
 
-def _place(chunk: JobChunk) -> SafeString:
+def _state_badge(chunk: JobChunk) -> SafeString:
     if chunk.status != Status.PENDING:
         return badge(chunk.status)
     if chunk.held:
         return badge("due later" if chunk.available_at else "held", "warn")
     return badge("ready", "quiet") if chunk.ready_at else badge("waiting", "off")
-
-
-def _chunks(count: int) -> str:
-    return "1 chunk" if count == 1 else f"{count:,} chunks"

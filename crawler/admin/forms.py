@@ -4,11 +4,10 @@ from dataclasses import fields
 from typing import Any
 
 from django import forms
-from django.db.models import Max
 from django.forms.models import BaseInlineFormSet
 from django.utils.functional import lazy
 
-from accounts.errors import LimitExceeded
+from accounts.errors import AccountsError, LimitExceeded
 from crawler import services, sources
 from crawler.errors import CrawlError, FieldRefused
 from crawler.fetch.rules import Rules
@@ -21,7 +20,8 @@ from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
 
 # The form's field for each limit of a tier.
 LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
-
+REFUSALS = (CrawlError, AccountsError)
+"""What services refuse."""
 MAX_LABELS = 1000
 
 
@@ -201,7 +201,7 @@ class SourceFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
         ]
 
 
-class ChunkForm(forms.ModelForm):  # type: ignore[type-arg]
+class ChunkForm(LimitedForm):
     """A chunk that is added or changed by hand."""
 
     image_range = JsonField(
@@ -219,25 +219,13 @@ class ChunkForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "status" in self.fields:
-            # A claim makes a chunk processing, with a lease; nobody can do that by hand.
+            # Only a claim makes a chunk processing, with a lease.
             self.fields["status"].choices = [  # type: ignore[attr-defined]
                 (value, label)
                 for value, label in Status.choices
                 if value in (Status.PENDING, Status.COMPLETED, Status.FAILED, self.instance.status)
             ]
         if self.instance.pk is None and "priority" in self.fields:
+            self.fields["priority"].initial = None
             self.fields["priority"].required = False
             self.fields["priority"].help_text += " Empty: as the job."
-
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        job = values.get("job")
-        if job is not None and self.instance.pk is None:
-            if job.status == "cancelled":
-                self.add_error("job", "It was cancelled: its chunks do not run.")
-            if values.get("priority") is None:
-                values["priority"] = job.priority
-            if values.get("chunk_index") is None:
-                last = job.chunks.aggregate(last=Max("chunk_index"))["last"]
-                values["chunk_index"] = 0 if last is None else last + 1
-        return values

@@ -12,12 +12,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin import actor_of, owner_and_tier
-from accounts.errors import AccountsError
 from accounts.models import TierName
 from crawler import services
-from crawler.admin.forms import CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
+from crawler.admin.forms import REFUSALS, CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
 from crawler.admin.overview import overview, progress_bar
-from crawler.errors import CrawlError
 from crawler.models import CrawlJob, CrawlSource, Project
 from pixsim.core.admin.actions import (
     PriorityActionForm,
@@ -41,8 +39,6 @@ LOCK_OF_PROJECTS = tuple(
     " ORDER BY id FOR UPDATE"
     for table in ("crawl_sources", "job_chunks")
 )
-
-REFUSALS = (CrawlError, AccountsError)
 
 
 class OwnerTierFilter(admin.SimpleListFilter):

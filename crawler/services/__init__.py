@@ -2,7 +2,7 @@
 
 from crawler.services.accepting import SourceSpec, add_sources, create_crawl_job
 from crawler.services.chunks import add_chunk, process_chunk
-from crawler.services.ending import close_ended_job, close_surplus, take_in_chunks
+from crawler.services.ending import close_ended_job, close_surplus, recount_job
 from crawler.services.lifecycle import (
     WHILE_OPEN,
     cancel_job,
@@ -41,7 +41,7 @@ __all__ = [
     "plan_waiting_jobs",
     "process_chunk",
     "project_named",
+    "recount_job",
     "resume_job",
     "retry_job",
-    "take_in_chunks",
 ]

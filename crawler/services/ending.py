@@ -1,4 +1,4 @@
-"""Jobs and their ends: what an ended job lets go of, and what opens one again."""
+"""The end of a crawl job: close what it no longer needs, and open it again."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ SELECT job_id FROM open JOIN crawl_jobs ON crawl_jobs.id = open.job_id
 WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 """
 
-# So that nobody opens it again meanwhile.
+# Locked, so that nobody opens the job again meanwhile.
 LOCK_ENDED = """
 SELECT 1 FROM crawl_jobs WHERE id = %(job)s AND status IN ('completed', 'failed', 'cancelled')
 FOR NO KEY UPDATE
@@ -46,7 +46,7 @@ REOPEN_SURPLUS = (
     "UPDATE candidates SET outcome = NULL WHERE job_id = %(job)s AND outcome = 'surplus'"
 )
 
-SAY_WHY = """
+SET_REASON = """
 UPDATE crawl_jobs SET error_message = coalesce(
     (SELECT error_message FROM crawl_sources
      WHERE job_id = %(job)s AND status = 'failed' ORDER BY id LIMIT 1),
@@ -56,11 +56,11 @@ WHERE id = %(job)s
 """
 
 
-def take_in_chunks(cursor: Any, job_id: int) -> None:
-    """Chunks were added, revived or ended by hand: count them, and let the job agree with them.
+def recount_job(cursor: Any, job_id: int) -> None:
+    """Count the job's chunks after some were added, requeued or ended by hand.
 
-    One that had ended is opened again, one whose chunks have all ended ends; a cancelled job
-    stays so.
+    A job that has ended is opened again if a chunk is open, and ends if all chunks have ended. A
+    cancelled job stays cancelled.
     """
     job = CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
     if job is None:
@@ -81,9 +81,9 @@ def take_in_chunks(cursor: Any, job_id: int) -> None:
 
 
 def close_ended_job(cursor: Any, job_id: int) -> None:
-    """What an ended job no longer needs, in the transaction that ended it."""
+    """Stop discovery and close open candidates of a job, in the transaction that ended it."""
     api.stop(kind_named("discovery"), parent=job_id)
-    cursor.execute(SAY_WHY, {"job": job_id})
+    cursor.execute(SET_REASON, {"job": job_id})
     _close_surplus(cursor, job_id)
 
 

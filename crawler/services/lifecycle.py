@@ -16,7 +16,7 @@ from accounts.models import Profile
 from crawler.errors import WrongState
 from crawler.models import CrawlJob, JobStatus
 from crawler.models.jobs import OPEN_STATUSES
-from crawler.services.ending import take_in_chunks
+from crawler.services.ending import recount_job
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
 from crawler.services.planning import crawl_kinds
 from jobs.queue import api
@@ -64,21 +64,25 @@ def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
     """Start chunks again that failed or ended short; return how many there were.
 
-    Sources that could not be read are read again, and discovery goes on where it stopped. A job
-    that has ended is opened again within its owner's limits (`limits.check_reopening`).
+    They get the job's priority of now. Sources that could not be read are read again, and
+    discovery goes on where it stopped. A job that has ended is opened again within its owner's
+    limits (`limits.check_reopening`).
 
     Raise LimitExceeded, or WrongState if the job was cancelled or has no such chunk.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         check_reopening([get_job(job_id)])
-        ids = [row[0] for row in fetch(TO_RETRY, {"job": job_id})]
-        revived = api.requeue(kind_named("chunk"), ids, statuses=(Status.COMPLETED, Status.FAILED))
+        ids = [id for (id,) in fetch(TO_RETRY, {"job": job_id})]
+        chunks = kind_named("chunk")
+        revived = api.requeue(chunks, ids, statuses=(Status.COMPLETED, Status.FAILED))
         if revived:
-            take_in_chunks(cursor, job_id)
+            recount_job(cursor, job_id)
         job = get_job(job_id)
         if not revived or not job.is_open:
             raise WrongState(f"Crawl job {job_id} is {job.status} and has nothing to try again.")
         activity.record(actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived)
+        # They have the priority that the job had when they ended.
+        api.reprioritise(chunks, ids, priority=job.priority)
     return revived
 
 

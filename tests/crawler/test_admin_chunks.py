@@ -12,13 +12,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ActivityLog, Profile
+from crawler import services
+from crawler.errors import WrongState
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
+from crawler.services import chunks
 from jobs.queue import api
 from jobs.queue.kinds import all_kinds, kind_named
 from jobs.queue.ops.check import check
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from pixsim.core.admin.paging import COUNT_CAP
+from tests.admin_forms import sent
 
 LIST = reverse("admin:crawler_jobchunk_changelist")
 
@@ -66,17 +70,12 @@ def act(client, action, *chunks, **values):
     return client.post(LIST, data, follow=True).content.decode()
 
 
+def url_of(chunk):
+    return reverse("admin:crawler_jobchunk_change", args=[chunk.pk])
+
+
 def edit(client, chunk, **values):
-    url = reverse("admin:crawler_jobchunk_change", args=[chunk.pk])
-    data = {
-        "status": chunk.status,
-        "priority": chunk.priority,
-        "owner": chunk.owner_id or "",
-        **values,
-    }
-    if values.get("held", chunk.held):
-        data["held"] = "on"
-    response = client.post(url, data)
+    response = client.post(url_of(chunk), sent(client.get(url_of(chunk)), **values))
     assert response.status_code == 302, response.context["adminform"].form.errors
     chunk.refresh_from_db()
     return chunk
@@ -92,7 +91,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Actions
 
 
-def test_a_stuck_chunk_is_released_and_its_worker_writes_nothing(admin_client, make_job):
+def test_a_stuck_chunk_is_requeued_and_its_worker_writes_nothing(admin_client, make_job):
     job = make_job()
     [work] = claim()
     chunk = JobChunk.objects.get(pk=work.id)
@@ -100,15 +99,15 @@ def test_a_stuck_chunk_is_released_and_its_worker_writes_nothing(admin_client, m
         lease_expires_at=timezone.now() - timedelta(minutes=5)
     )
 
-    page = admin_client.get(LIST, {"place": "stuck"}).content.decode()
+    page = admin_client.get(LIST, {"state": "stuck"}).content.decode()
     assert f"#{chunk.pk}" in page
     assert "over for 5 min" in page
-    assert "1 chunk given back to the queue" in act(admin_client, "release", chunk)
+    assert "1 job chunk is back in the queue" in act(admin_client, "requeue", chunk)
 
     chunk.refresh_from_db()
     assert (chunk.status, chunk.lease_id, chunk.ready_at) == ("pending", None, chunk.created_at)
     assert api.complete([work]) == set()
-    assert ActivityLog.objects.get(action="job_chunks.released").metadata["changed"] == 1
+    assert ActivityLog.objects.get(action="job_chunks.requeued").metadata["changed"] == 1
     job.refresh_from_db()
     assert job.active_chunks == 4
     assert_the_queue_is_sound()
@@ -122,7 +121,7 @@ def test_a_failed_chunk_is_retried_and_its_ended_job_runs_again(admin_client, ma
     assert job.status == "failed"
     chunk = job.chunks.get()
 
-    assert "1 chunk to be tried again" in act(admin_client, "retry", chunk)
+    assert "1 job chunk is to be tried again" in act(admin_client, "retry", chunk)
 
     job.refresh_from_db()
     assert (job.status, job.failed_chunks, job.active_chunks) == ("running", 0, 1)
@@ -137,20 +136,20 @@ def test_what_an_action_does_not_fit_is_left_as_it_is(admin_client, make_job):
 
     page = act(admin_client, "retry", pending)
 
-    assert "1 chunk left as before" in page
+    assert "1 job chunk is as before" in page
     assert not ActivityLog.objects.filter(action="job_chunks.retried").exists()
 
 
-def test_a_paused_chunk_frees_its_place_and_returns_when_it_is_released(
+def test_a_held_chunk_frees_its_place_and_returns_when_it_is_requeued(
     admin_client, make_job, make_owner
 ):
     make_job(owner=make_owner())
     first, second, third, _fourth = JobChunk.objects.order_by("id")
 
-    act(admin_client, "pause", first)
+    act(admin_client, "hold", first)
 
     assert ready() == [second.chunk_index, third.chunk_index]
-    act(admin_client, "release", first)
+    act(admin_client, "requeue", first)
     first.refresh_from_db()
     assert (first.held, first.owner.email) == (False, "ada@example.org")
     assert len(ready()) == 2
@@ -162,23 +161,26 @@ def ready():
     return list(chunks.order_by("chunk_index").values_list("chunk_index", flat=True))
 
 
-def test_a_chunk_of_a_paused_job_stays_held_when_it_is_released(admin_client, make_job):
+def test_a_chunk_of_a_paused_job_stays_held_when_it_is_requeued(admin_client, make_job):
     job = make_job(chunks=1)
     CrawlJob.objects.update(status="paused")
     chunk = job.chunks.get()
-    act(admin_client, "pause", chunk)
+    act(admin_client, "hold", chunk)
 
-    act(admin_client, "release", chunk)
+    act(admin_client, "requeue", chunk)
 
     chunk.refresh_from_db()
     assert (chunk.held, chunk.ready_at) == (True, None)
 
 
-def test_a_raised_priority_takes_a_place_in_the_window_at_once(admin_client, make_job, make_owner):
+def test_a_raised_priority_takes_a_place_in_the_window_at_once(
+    admin_client, make_job, make_owner, settings
+):
+    settings.TIERS = {"FREE": {"highest_priority": 10}}
     make_job(owner=make_owner())
     last = JobChunk.objects.order_by("id").last()
 
-    assert "now of priority 10" in act(admin_client, "change_priority", last, priority="10")
+    assert "now with priority 10" in act(admin_client, "change_priority", last, priority="10")
 
     assert ready() == [0, 3]
     [work] = claim()
@@ -190,10 +192,10 @@ def test_selecting_everything_is_limited_to_what_one_request_can_do(
     admin_client, make_job, monkeypatch
 ):
     make_job()
-    monkeypatch.setattr("crawler.admin.chunks.MAX_STEERED", 3)
+    monkeypatch.setattr("crawler.admin.chunks.MAX_SELECTED", 3)
     chunk = JobChunk.objects.first()
 
-    page = act(admin_client, "pause", chunk, select_across="1")
+    page = act(admin_client, "hold", chunk, select_across="1")
 
     assert "at most 3 chunks at once" in page
     assert not JobChunk.objects.filter(held=True).exists()
@@ -255,7 +257,8 @@ def test_a_second_chunk_of_the_same_index_is_refused(admin_client, make_job):
     assert "already exists" in str(response.context["adminform"].form.errors)
 
 
-def test_an_edited_priority_counts_at_once(admin_client, make_job, make_owner):
+def test_an_edited_priority_counts_at_once(admin_client, make_job, make_owner, settings):
+    settings.TIERS = {"FREE": {"highest_priority": 10}}
     make_job(owner=make_owner())
     last = JobChunk.objects.order_by("id").last()
 
@@ -300,21 +303,121 @@ def test_a_chunk_ended_by_hand_is_counted_and_its_worker_loses_it(admin_client, 
 def test_saving_an_old_form_does_not_take_the_chunk_from_its_worker(admin_client, make_job):
     job = make_job(chunks=1)
     before = job.chunks.get()
+    page = admin_client.get(url_of(before))
     [work] = claim()
 
-    url = reverse("admin:crawler_jobchunk_change", args=[before.pk])
-    admin_client.post(url, {"status": "processing", "priority": "8", "owner": ""})
+    assert admin_client.post(url_of(before), sent(page, priority="8")).status_code == 302
+    refused = admin_client.post(url_of(before), sent(page, status="failed"))
 
+    assert "has changed since this page was shown" in refused.content.decode()
     after = job.chunks.get()
     assert (after.status, after.lease_id, after.priority) == ("processing", work.lease, 8)
     assert api.complete([work]) == {before.pk}
 
 
+def test_a_chunk_in_flight_keeps_the_new_priority_of_its_job_when_it_comes_back(make_job):
+    job = make_job(chunks=1)
+    [work] = claim()
+
+    services.change_priority(job_id=job.pk, priority=9)
+    api.give_back([work])
+
+    assert job.chunks.get().priority == 9
+
+
+def test_a_chunk_that_is_retried_has_the_priority_of_its_job_now(make_job):
+    job = make_job(chunks=2)
+    first, _second = claim(2)
+    api.fail(first, error="broken", permanent=True)
+    services.change_priority(job_id=job.pk, priority=9)
+
+    services.retry_job(job_id=job.pk)
+
+    assert set(job.chunks.values_list("priority", flat=True)) == {9}
+
+
+def test_a_priority_above_the_tier_of_a_chunks_owner_is_refused(admin_client, make_job, make_owner):
+    make_job(owner=make_owner())
+    chunk = JobChunk.objects.first()
+
+    assert "tier FREE allows 5" in act(admin_client, "change_priority", chunk, priority="6")
+    page = admin_client.get(url_of(chunk))
+    refused = admin_client.post(url_of(chunk), sent(page, priority="6"))
+
+    assert "tier FREE allows 5" in refused.context["adminform"].form.errors["priority"][0]
+    assert set(JobChunk.objects.values_list("priority", flat=True)) == {5}
+
+
+def test_a_chunk_more_urgent_than_the_tier_of_its_new_owner_is_not_given_to_them(
+    admin_client, make_job, make_owner
+):
+    chunk = make_job(chunks=1).chunks.get()
+    chunks.change_priority([chunk.pk], priority=9)
+    page = admin_client.get(url_of(chunk))
+
+    refused = admin_client.post(url_of(chunk), sent(page, owner=str(make_owner().pk)))
+
+    assert "tier FREE allows 5" in refused.content.decode()
+    assert job_owner(chunk) is None
+
+
+def job_owner(chunk):
+    return JobChunk.objects.get(pk=chunk.pk).owner
+
+
+def test_the_priority_of_a_chunk_that_has_ended_does_not_change(admin_client, make_job):
+    chunk = make_job(chunks=1).chunks.get()
+    [work] = claim()
+    api.complete([work])
+    page = admin_client.get(url_of(chunk))
+
+    assert "1 job chunk is as before" in act(admin_client, "change_priority", chunk, priority="9")
+    refused = admin_client.post(url_of(chunk), sent(page, priority="9"))
+
+    assert "its priority cannot change" in refused.content.decode()
+    assert JobChunk.objects.get().priority == 5
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"images_per_job": 49}, "images_per_job: tier FREE allows 49"),
+        ({"concurrent_jobs": 0}, "concurrent_jobs: tier FREE allows 0"),
+    ],
+)
+def test_a_chunk_that_makes_a_job_larger_than_its_owners_tier_allows_is_refused(
+    admin_client, make_job, make_owner, settings, limits, message
+):
+    job = make_job(chunks=1, owner=make_owner())
+    [work] = claim()
+    api.complete([work])
+    settings.TIERS = {"FREE": limits}
+    data = {"job": job.pk, "image_range": '{"start": 10, "end": 50}', "priority": ""}
+
+    refused = admin_client.post(reverse("admin:crawler_jobchunk_add"), {**data, "chunk_index": ""})
+
+    assert message in refused.content.decode()
+    assert job.chunks.count() == 1
+
+
+def test_a_chunk_that_is_added_to_a_paused_job_waits_until_it_is_resumed(make_job):
+    job = make_job(chunks=1)
+    services.pause_job(job_id=job.pk)
+
+    chunks.add_chunk(job_id=job.pk, start=10, end=20)
+
+    assert set(job.chunks.values_list("held", flat=True)) == {True}
+    services.cancel_job(job_id=job.pk)
+    with pytest.raises(WrongState, match="cancelled: no chunk can be added"):
+        chunks.add_chunk(job_id=job.pk, start=20, end=30)
+    assert_the_queue_is_sound()
+
+
 def test_nobody_makes_a_chunk_processing_by_hand(admin_client, make_job):
     chunk = make_job(chunks=1).chunks.get()
 
-    url = reverse("admin:crawler_jobchunk_change", args=[chunk.pk])
-    response = admin_client.post(url, {"status": "processing", "priority": "5", "owner": ""})
+    page = admin_client.get(url_of(chunk))
+    response = admin_client.post(url_of(chunk), sent(page, status="processing"))
 
     assert "status" in response.context["adminform"].form.errors
 
@@ -379,8 +482,8 @@ def test_no_page_of_the_list_reads_the_whole_table(admin_client, many_chunks):
     pages = {
         "the first": {},
         "a filter": {"status__exact": "failed"},
-        "a rare place": {"place": "ready"},
-        "what is stuck": {"place": "stuck"},
+        "a rare state": {"state": "ready"},
+        "what is stuck": {"state": "stuck"},
         "a priority": {"priority": "3"},
         "a task": {"q": "task-777"},
         "a job": {"q": str(many_chunks.pk)},

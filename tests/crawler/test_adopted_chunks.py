@@ -219,7 +219,7 @@ def test_chunks_that_somebody_holds_or_whose_job_is_paused_stay_so(pictures):
         chunk.refresh_from_db()
         assert (chunk.status, chunk.held) == ("pending", True)
         assert set(paused.chunks.values_list("status", "held")) == {("pending", True)}
-        chunk_services.release([chunk.pk])
+        chunk_services.requeue([chunk.pk])
         services.resume_job(job_id=paused.pk)
         wait_until(lambda: has_ended(paused) and has_ended(held_by_hand))
 

@@ -147,7 +147,9 @@ def test_a_job_that_the_tier_does_not_allow_any_more_is_not_opened_again(
     with pytest.raises(LimitExceeded, match=message):
         services.chunks.retry([failed_job.chunks.get().pk])
     with pytest.raises(LimitExceeded, match=message):
-        services.chunks.reopen([failed_job.chunks.get().pk])
+        services.chunks.change_chunk(
+            chunk_id=failed_job.chunks.get().pk, changes={"status": "pending"}, shown={}
+        )
 
     failed_job.refresh_from_db()
     assert (failed_job.status, failed_job.chunks.get().status) == ("failed", "failed")
