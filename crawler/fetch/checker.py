@@ -4,7 +4,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -64,8 +64,7 @@ class Checker(threading.Thread):
             try:
                 self._examine(batch)
             except Exception as error:
-                _fail(batch, EngineFailed(f"The checker failed: {error!r}"))
-                self._on_done(batch)
+                self._fail(batch, EngineFailed(f"The checker failed: {error!r}"))
         self._store_good()
 
     def _next_batch(self, *, wait: bool) -> list[Item] | None:
@@ -87,11 +86,8 @@ class Checker(threading.Thread):
 
     def _is_ready(self, item: Item) -> bool:
         """Return whether the item has a body to examine. Read it now if it is a local file."""
-        refused = None
         if not item.session.cancelled:
-            if item.body:
-                return True
-            refused = self._read(item)
+            refused = None if item.body else self._read(item)
             if refused is None:
                 return True
             item.session.deliver([refused])
@@ -133,8 +129,7 @@ class Checker(threading.Thread):
         try:
             verdicts = self.decoder.examine(pictures, meanwhile=self._store_good) if batch else []
         except DecoderUnavailable as error:
-            _fail(batch, EngineFailed(str(error)))
-            self._on_done(batch)
+            self._fail(batch, EngineFailed(str(error)))
             return
         self._store_good()  # the decoder may have ended before it called this
         refused: list[tuple[Item, Result | EngineFailed | None]] = []
@@ -190,7 +185,7 @@ class Checker(threading.Thread):
         if finished:
             self._on_done([item for item, _ in finished])
 
-
-def _fail(batch: Iterable[Item], failure: EngineFailed) -> None:
-    for session in {item.session for item in batch}:
-        session.fail(failure)
+    def _fail(self, batch: list[Item], failure: EngineFailed) -> None:
+        for session in {item.session for item in batch}:
+            session.fail(failure)
+        self._on_done(batch)

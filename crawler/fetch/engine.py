@@ -155,9 +155,7 @@ class Engine:
             item.host = host
             host.waiting.append(item)
             hosts.add(host)
-        for host in hosts:
-            self._offer(host)
-        self._start_fetches()
+        self._schedule(*hosts)
 
     def _drop(self, session: Session) -> None:
         for host in self._hosts.values():
@@ -181,6 +179,12 @@ class Engine:
             if host.is_idle(now):
                 del self._hosts[name]
 
+    def _schedule(self, *hosts: Host) -> None:
+        """Start the requests that these hosts may start now."""
+        for host in hosts:
+            self._offer(host)
+        self._start_fetches()
+
     def _offer(self, host: Host) -> None:
         """Queue the host if it may start a request; otherwise look again when it may."""
         now = self._loop.time()
@@ -198,8 +202,7 @@ class Engine:
 
     def _wake(self, host: Host) -> None:
         host.has_timer = False
-        self._offer(host)
-        self._start_fetches()
+        self._schedule(host)
 
     def _give_back(self, item: Item, host: Host, seconds: float) -> None:
         """Return a task that would wait too long for its host."""
@@ -281,9 +284,7 @@ class Engine:
             hosts.add(item.host)
             self._hold(item, item.host, 0)
             item.body = b""
-        for host in hosts:
-            self._offer(host)
-        self._start_fetches()
+        self._schedule(*hosts)
 
     # One item
 
@@ -306,7 +307,7 @@ class Engine:
         except FetchError as error:
             refused = self._refusal(item.task, host, error)
         except _NoRoom as no_room:
-            item.needed_bytes = no_room.needed
+            item.needed_bytes = no_room.args[0]
             if not item.session.cancelled:
                 host.waiting.appendleft(item)
         except asyncio.CancelledError:
@@ -322,8 +323,7 @@ class Engine:
             self._hold(item, host, 0)
         if refused is not None:
             item.session.deliver([refused])
-        self._offer(host)
-        self._start_fetches()
+        self._schedule(host)
 
     async def _fetch(self, item: Item, host: Host) -> Response:
         """Return the answer; ask robots.txt before each address that a redirect leads to."""
@@ -357,14 +357,13 @@ class Engine:
                 await self._ask_robots(url, host)
             if not host.is_known:
                 host.is_known = True
-                self._offer(host)
-                self._start_fetches()
+                self._schedule(host)
             try:
                 return await self._client.fetch(
                     url, limits=limits, on_headers=on_headers, on_bytes=on_bytes
                 )
             except _Moved as moved:
-                url = moved.url
+                url = moved.args[0]
                 left = max(0.1, ends_at - self._loop.time())
                 limits = replace(limits, total_timeout=left)
         raise FetchError(
@@ -379,7 +378,7 @@ class Engine:
         except BadUrl as error:
             raise FetchError(Reason.BAD_URL, str(error)) from error
         except _OutOfReach as out_of_reach:
-            raise out_of_reach.error from out_of_reach
+            raise out_of_reach.args[0] from out_of_reach
         if not allowed:
             outcome = "robots" if reason.startswith("robots.txt") else "opted_out"
             raise _Excluded(outcome, reason, self._robots.retry_in(url))
@@ -419,17 +418,11 @@ class _RobotsClient:
 
 
 class _OutOfReach(Exception):
-    def __init__(self, error: FetchError) -> None:
-        super().__init__(str(error))
-        self.error = error
+    """A site cannot be reached. Argument: the FetchError."""
 
 
 class _Moved(Exception):
-    """A redirect, before it is followed."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.url = url
+    """A redirect, before it is followed. Argument: where it leads."""
 
 
 class _Excluded(Exception):
@@ -437,11 +430,7 @@ class _Excluded(Exception):
 
 
 class _NoRoom(Exception):
-    """The answer is larger than what may be held now."""
-
-    def __init__(self, needed: int) -> None:
-        super().__init__(needed)
-        self.needed = needed
+    """The answer is larger than what may be held now. Argument: the bytes to ask for."""
 
 
 def _spread(seconds: float) -> float:

@@ -30,16 +30,7 @@ PROVENANCE = (
     "licence_url",
     "attribution",
 )
-ATTRIBUTION = (
-    "file_name",
-    "title",
-    "creator",
-    "licence",
-    "licence_url",
-    "attribution",
-    "landing_page",
-    "url",
-)
+ATTRIBUTION = ("file_name", *PROVENANCE[3:], "landing_page", "url")
 
 
 class ClassFolders(Exporter):

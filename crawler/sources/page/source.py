@@ -1,12 +1,11 @@
 """The pictures of a web page and, on request, of the pages it links to on its site."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 
-from crawler.errors import SourceRefused
 from crawler.sources.base import Cursor, Option, Page, Source, rejection
-from crawler.sources.page.reading import MAX_PAGE_BYTES, PageContent, read_page
-from crawler.sources.web import NotAllowed, Web, is_web, web_location
+from crawler.sources.page.reading import PageContent, fetch_optional_page, fetch_page
+from crawler.sources.web import Web, is_web, web_location
 from crawler.urls import has_picture_suffix, host_of
 
 
@@ -25,9 +24,9 @@ class PageSource(Source):
         Option("max_pages", int, "how many pages to read at most", default=50, at_most=1000),
     )
 
-    def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
-        super().__init__(location, options, label)
-        self._web = Web()
+    @cached_property
+    def _web(self) -> Web:
+        return Web()
 
     @classmethod
     def fit(cls, location: str) -> int:
@@ -60,17 +59,9 @@ class PageSource(Source):
 
     def _read(self, url: str, site: str) -> PageContent | str:
         """Return a page's content, or why it has none. The first page, without a site, must work."""
-        fetch = self._web.get_optional if site else self._web.get
-        response = fetch(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
-        if isinstance(response, str):
-            return response
-        try:
-            content = read_page(response, source=self.kind, label=self.label, token=self._web.token)
-        except NotAllowed as error:
-            if site:
-                return str(error)
-            raise SourceRefused("location", f"{url} may not be read: {error}") from None
-        if site and _site(content.url) != site:
+        fetch = fetch_optional_page if site else fetch_page
+        content = fetch(self._web, url, source=self.kind, label=self.label)
+        if site and not isinstance(content, str) and _site(content.url) != site:
             return f"it leads to another site: {host_of(content.url)}"
         return content
 

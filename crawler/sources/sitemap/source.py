@@ -1,14 +1,14 @@
 """Pictures that a site lists in its sitemaps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 from crawler.errors import BadUrl, SourceRefused
 from crawler.sources.base import Cursor, Found, Option, Page, Source, provenance, rejection
-from crawler.sources.page.reading import MAX_PAGE_BYTES, read_page
+from crawler.sources.page.reading import fetch_optional_page
 from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry, entries
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
 from crawler.urls import has_picture_suffix, join
@@ -32,9 +32,9 @@ class SitemapSource(Source):
         Option("follow_pages", bool, "read the HTML of pages without listed images", default=False),
     )
 
-    def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
-        super().__init__(location, options, label)
-        self._web = Web()
+    @cached_property
+    def _web(self) -> Web:
+        return Web()
 
     @classmethod
     def fit(cls, location: str) -> int:
@@ -121,13 +121,9 @@ class SitemapSource(Source):
         return listed
 
     def _read(self, page: str, after: Cursor) -> Page:
-        response = self._web.get_optional(page, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
-        if isinstance(response, str):
-            return Page(after, rejected=[rejection(page, response)])
-        try:
-            content = read_page(response, source=self.kind, label=self.label, token=self._web.token)
-        except NotAllowed as error:
-            return Page(after, rejected=[rejection(page, error)])
+        content = fetch_optional_page(self._web, page, source=self.kind, label=self.label)
+        if isinstance(content, str):
+            return Page(after, rejected=[rejection(page, content)])
         return Page(after, content.found, content.rejected)
 
 

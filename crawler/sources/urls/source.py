@@ -94,10 +94,7 @@ class UrlsSource(Source):
         if self._format() == "parquet":
             self._wanted(ParquetList(path).columns)
             return
-        head, encoding = self._sample(path)
-        if must_be_recoded(head, encoding):
-            head, encoding = list_files.recode(head, encoding), "utf-8"
-        check_text(head, encoding)
+        head, encoding, _ = self._sample(path)
         self._wanted(self._text_list(io.BytesIO(head), encoding).columns)
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
@@ -216,20 +213,20 @@ class UrlsSource(Source):
     def _reader(self, path: Path) -> RowReader:
         if self._format() == "parquet":
             return ParquetList(path)
-        head, encoding = self._sample(path)
-        recode_from = encoding if must_be_recoded(head, encoding) else None
+        _, encoding, recode_from = self._sample(path)
         plain = list_files.plain(path, recode_from=recode_from, progress=self.progress)
-        if recode_from:
-            head, encoding = list_files.recode(head, encoding), "utf-8"
-        check_text(head, encoding)
         return self._text_list(plain.open("rb", buffering=list_files.BLOCK_BYTES), encoding)
 
-    def _sample(self, path: Path) -> tuple[bytes, str]:
-        """Return the first bytes of a text list and its encoding."""
+    def _sample(self, path: Path) -> tuple[bytes, str, str | None]:
+        """Return the first bytes of a text list, their encoding, and the one to recode from."""
         head = list_files.sample(path)
         if head.startswith(PARQUET_MAGIC):
             raise SourceRefused("options.format", 'it is a Parquet file; say "parquet"')
-        return head, encoding_of(head, self._named_encoding())
+        encoding, recode_from = encoding_of(head, self._named_encoding()), None
+        if must_be_recoded(head, encoding):
+            head, encoding, recode_from = list_files.recode(head, encoding), "utf-8", encoding
+        check_text(head, encoding)
+        return head, encoding, recode_from
 
     def _text_list(self, file: IO[bytes], encoding: str) -> TextList:
         return TextList(
