@@ -5,9 +5,9 @@ import os
 import shutil
 import tempfile
 import zipfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 CHECKSUMS = "checksums.sha256"
@@ -23,43 +23,35 @@ class Archive:
     added is written to a spool beside the archive.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._stack = ExitStack()
-        self._folder = path.parent
-        self._zip = self._stack.enter_context(
-            zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
-        )
+    def __init__(self, file: zipfile.ZipFile, folder: Path, spools: ExitStack) -> None:
+        self._zip = file
+        self._folder = folder
+        self._spools = spools
         self._checksums = self.spool()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._stack:
-            if error is None:
-                self._checksums.flush()
-                self._copy(CHECKSUMS, self._checksums)
+    @classmethod
+    @contextmanager
+    def create(cls, path: Path) -> Iterator[Self]:
+        """Yield a new archive; its checksums are added when the block succeeds."""
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file, ExitStack() as spools:
+            archive = cls(file, path.parent, spools)
+            yield archive
+            archive._copy(CHECKSUMS, archive._checksums)
 
     def spool(self) -> IO[bytes]:
         """Return a temporary file for what will be added later; closing the archive removes it."""
-        return self._stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
+        return self._spools.enter_context(tempfile.TemporaryFile(dir=self._folder))
 
     def add(self, name: str, data: bytes) -> str:
         """Store a file and return the hex sha256 of its bytes."""
         self._zip.writestr(_entry(name, len(data)), data)
         return self._note(name, hashlib.sha256(data).hexdigest())
 
-    def add_spool(self, name: str, spool: IO[bytes]) -> str:
-        """Store the content of a spool and return the hex sha256 of its bytes."""
+    def add_spool(self, name: str, spool: IO[bytes]) -> None:
+        """Store the content of a spool."""
         spool.seek(0)
-        digest = hashlib.file_digest(spool, "sha256").hexdigest()  # type: ignore[arg-type]
+        self._note(name, hashlib.file_digest(spool, "sha256").hexdigest())  # type: ignore[arg-type]
         self._copy(name, spool)
-        return self._note(name, digest)
 
     def _copy(self, name: str, spool: IO[bytes]) -> None:
         size = spool.seek(0, os.SEEK_END)

@@ -61,13 +61,10 @@ class Engine:
     @classmethod
     def shared(cls) -> Engine:
         """Return this process's engine, made when first needed. A forked child makes its own."""
-        engine = cls._shared
-        if engine is None or not engine.is_usable:
-            with cls._shared_lock:
-                engine = cls._shared
-                if engine is None or not engine.is_usable:
-                    engine = cls._shared = cls()
-        return engine
+        with cls._shared_lock:
+            if cls._shared is None or not cls._shared.is_usable:
+                cls._shared = cls()
+            return cls._shared
 
     def __init__(self) -> None:
         self._pid = os.getpid()

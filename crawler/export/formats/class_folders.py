@@ -40,7 +40,7 @@ class ClassFolders(Exporter):
     def write(self, dataset: Dataset, path: Path) -> None:
         folders: dict[str, str] = {}
         taken: set[str] = set()
-        with Archive(path) as archive:
+        with Archive.create(path) as archive:
             lines, attribution = archive.spool(), archive.spool()
             attribution.write(_csv_row(ATTRIBUTION))
             for picture in dataset.pictures():

@@ -92,10 +92,8 @@ class _Reader:
             self._done.append(self._entry)
 
     def _set(self, field: str, text: str) -> None:
-        if field == "sitemap":
-            self._entry.sitemap = text
-        elif field == "page":
-            self._entry.page = text
+        if field in ("sitemap", "page"):
+            setattr(self._entry, field, text)
         elif self._entry.images:
             self._entry.images[-1][field] = text
 
