@@ -1,6 +1,6 @@
-"""What always holds for crawl jobs, their chunks, candidates and images.
+"""Invariants of crawl jobs and their chunks, candidates and images.
 
-Counters are proved for jobs that were planned here: rows of older systems came as they were.
+Counters are checked for jobs that were planned here: those of older systems may count otherwise.
 """
 
 from pixsim.core.invariants import Invariant
@@ -91,7 +91,7 @@ CHUNK_INVARIANTS = tuple(
             CROSS JOIN LATERAL (
                 SELECT coalesce(jsonb_object_agg(key, value), jsonb_build_object()) AS expected
                 FROM jsonb_each(job.outcomes)
-                WHERE key <> 'duplicate_url' AND value <> to_jsonb(0)) AS told
+                WHERE key <> 'duplicate_url' AND value <> to_jsonb(0)) AS counted_outcomes
             WHERE [planned] AND expected <> coalesce(actual, jsonb_build_object())
             """,
         ),

@@ -70,15 +70,6 @@ WHERE id = %(job)s
 """
 
 
-def count_new_chunks(cursor: Any, job_id: int, count: int) -> None:
-    """Count chunks that were added to a job."""
-    cursor.execute(
-        "UPDATE crawl_jobs SET total_chunks = total_chunks + %(count)s,"
-        " active_chunks = active_chunks + %(count)s, updated_at = now() WHERE id = %(job)s",
-        {"job": job_id, "count": count},
-    )
-
-
 def recount_chunks(cursor: Any, job_id: int) -> None:
     """Set the chunk counters of a job, which the caller has locked, to what the rows say."""
     cursor.execute(RECOUNT_CHUNKS, {"job": job_id})

@@ -1,4 +1,4 @@
-"""The crawler's regular work: blobs and files that nobody needs (see `jobs.queue.ops.maintenance`)."""
+"""Regular maintenance of the crawler: remove blobs and files without a row (`queue maintain`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ HOT_TABLES = ("job_chunks", "candidates", "images", "crawl_jobs")
 
 BATCH = 1000
 LEAST_SAMPLE = 20
-"""Fewer blobs than this tell nothing about a storage."""
+"""Fewer blobs than this are too few to judge a storage by."""
 
-# Whoever refers to a blob does so by the sha256 it is named after.
+# Rows refer to a blob by the sha256 that it is named after.
 REFERRED_TO = """
 SELECT sha256 FROM images WHERE sha256 = ANY(%(hashes)s)
 UNION ALL
@@ -38,10 +38,10 @@ def chores() -> Sequence[Chore]:
 def sweep_orphans(options: Options, tick: Tick) -> Result:
     """Remove blobs that no row refers to and that are older than the grace.
 
-    Bytes are stored before their row, so a young blob may be about to get one; a blob that is
-    stored again becomes young again. Blobs come by their hash, so the first batch is a fair
-    sample: if most of it are orphans, this is probably another database's storage, and without
-    `force` nothing is removed.
+    Bytes are stored before their row, so a young blob may be about to get one; storing a blob
+    again makes it young again. Blobs are sorted by hash, so the first batch is a random sample: if
+    most of its blobs are orphans, this is probably the storage of another database, and nothing
+    is removed without `force`.
     """
     before = datetime.now(UTC) - options.grace
     looked_at = count = size = 0
@@ -65,7 +65,7 @@ def sweep_orphans(options: Options, tick: Tick) -> Result:
 
 
 def find_orphans(keys: Sequence[str]) -> list[str]:
-    """Those of `keys` that no image or asset refers to."""
+    """Return those of `keys` that no image or asset refers to."""
     hashes = [PurePosixPath(key).stem for key in keys]
     with connection.cursor() as cursor:
         cursor.execute(REFERRED_TO, {"hashes": hashes})
@@ -74,10 +74,10 @@ def find_orphans(keys: Sequence[str]) -> list[str]:
 
 
 def remove_orphan(key: str, *, before: datetime, dry_run: bool = False) -> int | None:
-    """Remove a blob unless it was written after `before`; its bytes, or None if it was left.
+    """Remove a blob unless it was written after `before`; return its size, or None if it was kept.
 
-    Looked at again only now: a worker may have stored the same bytes anew since it was listed,
-    and be about to commit their row.
+    The time is read again: since the blob was listed, a worker may have stored the same bytes
+    again, and be about to commit their row.
     """
     storage = storages[settings.PIXSIM_BLOB_STORAGE]
     try:
@@ -92,7 +92,7 @@ def remove_orphan(key: str, *, before: datetime, dry_run: bool = False) -> int |
 
 
 def sweep_temporaries(options: Options, tick: Tick) -> Result:
-    """Remove what killed processes left unfinished in the blob storage."""
+    """Remove unfinished files that killed processes left in the blob storage."""
     if options.dry_run:
         count = sum(1 for _name in blobs.iter_stale_temporaries(older_than=options.grace))
         return Result(count, f"{count:,} would be removed")

@@ -1,4 +1,4 @@
-"""The planner: a job's [0, max_images) as contiguous chunks, without gap or overlap."""
+"""The planner: split a job's [0, max_images) into contiguous chunks, without gap or overlap."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ CHUNKS_OF_A_LARGE_JOB = 40
 
 
 def default_chunk_size(max_images: int) -> int:
-    """Images per chunk when nobody says: some forty chunks, none of them tiny or long to do again."""
+    """Return the images per chunk of a job that names none: about forty chunks of 50 to 250 images."""
     return min(MAX_CHUNK, max(MIN_CHUNK, max_images // CHUNKS_OF_A_LARGE_JOB))
 
 
 def chunk_ranges(max_images: int, chunk_size: int) -> Iterator[tuple[int, int]]:
     """Split [0, max_images) into half-open ranges of `chunk_size`; the last may be smaller.
 
-    Deterministic, so planning twice plans the same.
+    Deterministic: planning a job twice gives the same chunks.
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")

@@ -9,5 +9,5 @@ from crawler import services
 
 @shared_task(bind=True, ignore_result=True)
 def process_chunk(self: Any, chunk_id: int) -> bool:
-    """Claim and fill one named chunk if it may run now; whether it did."""
+    """Claim and fill one named chunk; return False if it may not run now."""
     return services.process_chunk(chunk_id=chunk_id, task_id=self.request.id or "by hand")

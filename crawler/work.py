@@ -1,4 +1,4 @@
-"""The crawler's kinds of work: discovery reads sources, chunks are filled with images."""
+"""The crawler's kinds of work: discovery reads sources, chunk workers fill chunks with images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _OWNER_OF_JOB = """SELECT project.user_id FROM crawl_jobs job
 
 
 class DiscoveryKind(Kind):
-    """Finds candidates: advances one source of a job."""
+    """Find candidates: read on in one source of a job."""
 
     name = "discovery"
     model = CrawlSource
@@ -37,7 +37,7 @@ class DiscoveryKind(Kind):
 
 
 class ChunkKind(Kind):
-    """Fills one slice of a crawl job with images."""
+    """Fill one chunk of a crawl job with images."""
 
     name = "chunk"
     model = JobChunk

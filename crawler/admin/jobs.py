@@ -29,7 +29,7 @@ from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.paging import EstimatedPaginator
 
-# A worker locks its chunk or source before the job, and what it found in between.
+# A worker locks its chunk or source first, then rows that it found, then the job.
 LOCK_OF_JOBS = tuple(
     f"SELECT 1 FROM {table} WHERE job_id = ANY(%s) ORDER BY id FOR UPDATE"
     for table in ("crawl_sources", "job_chunks")
@@ -87,7 +87,7 @@ class ProjectAdmin(ServiceAdmin, DatabaseCascadeAdmin):
 
 
 class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
-    """Where a job's images come from. What discovery has begun to read is not edited any more."""
+    """The sources of a job. They are added, never changed: discovery may have read a part."""
 
     model = CrawlSource
     form = SourceForm

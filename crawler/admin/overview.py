@@ -1,4 +1,4 @@
-"""What the page of a crawl job shows of it, live: figures, outcomes, chunks, latest images."""
+"""The live part of a crawl job's page: figures, outcomes, chunks, sources, latest images."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
 from pixsim.core.formats import format_duration
 
 STRIP_LIMIT = 1000
-"""Jobs of more chunks have a bar of their counts instead of a cell for each."""
+"""A job of more chunks is shown with a bar of their counts instead of a cell for each chunk."""
 THUMBNAILS = 24
 SOURCES = 20
 
 GOOD_OUTCOMES = (Outcome.STORED,)
-# Nobody's fault: there was enough already.
+# No failure: the job had enough images already.
 HARMLESS_OUTCOMES = (
     Outcome.DUPLICATE_URL,
     Outcome.DUPLICATE,
@@ -92,7 +92,7 @@ def _facts(job: CrawlJob) -> list[tuple[str, Any]]:
 
 
 def _outcomes(job: CrawlJob) -> SafeString | str:
-    """The histogram, the most frequent first; each leads to its candidates."""
+    """Return bars of the outcomes, the most frequent first, with links to their candidates."""
     counts = [
         (name, count)
         for name, count in job.outcomes.items()
@@ -121,7 +121,7 @@ def _tone_of_outcome(name: str) -> str:
 
 
 def _sources(job: CrawlJob) -> list[dict[str, Any]]:
-    """What discovery has read of each source."""
+    """Return what discovery has read of each source."""
     return [
         {
             "name": shortened(source.location, 60),

@@ -1,4 +1,4 @@
-"""What the list of profiles shows of a person's crawls: their use against their limits."""
+"""Columns of the list of profiles: how much of their crawl limits people use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from django.db import connection
 from accounts import tiers
 from accounts.admin import PROFILE_COLUMNS, ProfileColumn
 
-# Each reads an index that begins with the owner.
+# Each subquery reads an index that begins with the owner.
 IN_WINDOW = """
 SELECT id, user_tier, (
     SELECT count(*) FROM job_chunks
@@ -31,7 +31,7 @@ WHERE id = ANY(%s)
 
 
 def in_window(ids: Sequence[UUID]) -> Mapping[UUID, str]:
-    """How many chunks are ready or processing, of how many may be."""
+    """Return how many chunks are ready or processing, and how many may be."""
     known = tiers.all_tiers()
     return {
         key: f"{used:,} of {known[tier].window:,}"
@@ -41,7 +41,7 @@ def in_window(ids: Sequence[UUID]) -> Mapping[UUID, str]:
 
 
 def crawls(ids: Sequence[UUID]) -> Mapping[UUID, str]:
-    """Jobs that are open and that were begun today, of how many may be, and images of today."""
+    """Return the open jobs and those of today, how many there may be, and the images of today."""
     known = tiers.all_tiers()
     return {
         key: f"{opened:,} of {known[tier].concurrent_jobs:,} open, "

@@ -88,7 +88,7 @@ def close_ended_job(cursor: Any, job_id: int) -> None:
 
 
 def close_surplus() -> None:
-    """Close the open candidates of ended jobs, a batch of each."""
+    """Close a batch of the open candidates of each ended job."""
     with connection.cursor() as cursor:
         cursor.execute(JOBS_WITH_SURPLUS)
         job_ids = [row[0] for row in cursor.fetchall()]

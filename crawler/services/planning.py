@@ -1,4 +1,4 @@
-"""Splitting an accepted job into chunks."""
+"""Split accepted crawl jobs into chunks."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -24,8 +24,8 @@ FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first
 def plan_job(*, job_id: int) -> int:
     """Split an accepted job into chunks, once; return how many were made.
 
-    Admit its sources and chunks within the owner's window, and notify workers. A job made by hand
-    that cannot be planned fails, with the reason.
+    Admit its sources and chunks within the owner's window, and notify workers. A job inserted by
+    hand that cannot be planned fails, with the reason.
     """
     with transaction.atomic():
         job = (
@@ -50,7 +50,7 @@ def plan_job(*, job_id: int) -> int:
             return 0
         owner_id = job.project.owner_id
         planned = _add_chunks(job, owner_id)
-        # Not one that was added by hand and is registered, perhaps at work, before its job.
+        # A source inserted by hand may be registered already, and even be at work.
         sources = CrawlSource.objects.pending().filter(job=job, held=False, ready_at=None)
         api.start(
             kind_named("discovery"),
@@ -62,13 +62,13 @@ def plan_job(*, job_id: int) -> int:
 
 
 def plan_waiting_jobs() -> None:
-    """Plan jobs that were added by hand: a row with a source and no chunks."""
+    """Plan jobs that have a source and no chunks: very large ones, and those inserted by hand."""
     for job_id in CrawlJob.objects.unplanned().values_list("pk", flat=True)[:100]:
         plan_job(job_id=job_id)
 
 
 def crawl_kinds() -> tuple[Kind, ...]:
-    """The kinds of work that a crawl job has."""
+    """Return the kinds of work that a crawl job has."""
     return kind_named("discovery"), kind_named("chunk")
 
 
@@ -85,5 +85,5 @@ def _add_chunks(job: CrawlJob, owner_id: UUID | None) -> int:
         ends=list(ends),
     )
     with connection.cursor() as cursor:
-        counters.count_new_chunks(cursor, job.pk, len(starts))
+        counters.recount_chunks(cursor, job.pk)
     return len(starts)
