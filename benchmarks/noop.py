@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+
+from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
 from crawler.work import JOB_IS_OPEN, ChunkKind
@@ -20,7 +21,7 @@ class NoopChunks(ChunkKind):
             time.sleep(SECONDS)
         return Completed()
 
-    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+    def record_left(self, cursor: CursorWrapper, left: Sequence[Left]) -> None:
         counters.add_chunks(cursor, left)
 
     def repair(self) -> None:

@@ -9,10 +9,11 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from crawler import discovery, missing_source, result_writer
 from crawler.fetch.rules import Rules
@@ -95,7 +96,7 @@ def fill_chunk(work: Work) -> Ending:
     return _ChunkWorker(work).run()
 
 
-def free_candidates(cursor: Any, chunk_ids: Sequence[int]) -> None:
+def free_candidates(cursor: CursorWrapper, chunk_ids: Sequence[int]) -> None:
     """Make the candidates that these chunks hold claimable again."""
     cursor.execute(FREE_CANDIDATES, [list(chunk_ids)])
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db.backends.utils import CursorWrapper
+
 from jobs.queue.items import Status
 from jobs.queue.kinds import Left
 
@@ -70,12 +72,12 @@ WHERE id = %(job)s
 """
 
 
-def recount_chunks(cursor: Any, job_id: int) -> None:
+def recount_chunks(cursor: CursorWrapper, job_id: int) -> None:
     """Set the chunk counters of a job, which the caller has locked, to what the rows say."""
     cursor.execute(RECOUNT_CHUNKS, {"job": job_id})
 
 
-def recount_images(cursor: Any, job_id: int) -> None:
+def recount_images(cursor: CursorWrapper, job_id: int) -> None:
     """Set the image counters of a job that has no candidate yet to what its rows say."""
     cursor.execute(
         "UPDATE crawl_jobs SET total_images = 0, downloaded_images = 0, outcomes = '{}',"
@@ -86,7 +88,7 @@ def recount_images(cursor: Any, job_id: int) -> None:
 
 
 def add_images(
-    cursor: Any,
+    cursor: CursorWrapper,
     job_id: int,
     *,
     found: int = 0,
@@ -95,7 +97,7 @@ def add_images(
     outcomes: Mapping[str, int] | None = None,
 ) -> None:
     """Count candidates found, pictures downloaded, images stored and outcomes of a job."""
-    params = {
+    params: dict[str, Any] = {
         "job": job_id,
         "found": found,
         "downloaded": downloaded,
@@ -105,7 +107,7 @@ def add_images(
     cursor.execute(ADD_IMAGES, params)
 
 
-def add_chunks(cursor: Any, left: Sequence[Left]) -> list[int]:
+def add_chunks(cursor: CursorWrapper, left: Sequence[Left]) -> list[int]:
     """Count ended chunks, job by job in key order; return the jobs that ended with them."""
     ended: dict[int, list[int]] = {}
     for item in left:
@@ -118,12 +120,12 @@ def add_chunks(cursor: Any, left: Sequence[Left]) -> list[int]:
     ]
 
 
-def end_if_done(cursor: Any, job_id: int) -> bool:
+def end_if_done(cursor: CursorWrapper, job_id: int) -> bool:
     """End a job that has no open chunk left; return whether it has ended."""
     return _add_ended(cursor, job_id, completed=0, failed=0)
 
 
-def _add_ended(cursor: Any, job_id: int, *, completed: int, failed: int) -> bool:
+def _add_ended(cursor: CursorWrapper, job_id: int, *, completed: int, failed: int) -> bool:
     cursor.execute(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
     row = cursor.fetchone()
     return row is not None and row[0] in ("completed", "failed")

@@ -8,9 +8,10 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from typing import Any, cast
+from typing import cast
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from crawler import counters, missing_source, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
@@ -161,7 +162,7 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
         api.resume_waiting(kind_named("chunk"), parent=source.job_id)
 
 
-def _insert(cursor: Any, source: CrawlSource, found: Sequence[Found]) -> int:
+def _insert(cursor: CursorWrapper, source: CrawlSource, found: Sequence[Found]) -> int:
     if not found:
         return 0
     cursor.execute(

@@ -4,9 +4,9 @@ Their chunks are held, with the reason, until the job has a source, so no worker
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
 from crawler.models import CrawlJob
@@ -35,7 +35,7 @@ def resume_chunks(job_id: int) -> None:
         api.resume_waiting(kind_named("chunk"), parent=job_id, reason=NO_SOURCE)
 
 
-def count_by_rows(cursor: Any, job_id: int) -> None:
+def count_by_rows(cursor: CursorWrapper, job_id: int) -> None:
     """Recount an open job that never had a candidate, now that a source was added by hand.
 
     Older systems counted pictures that have no index here, and chunks without a row.

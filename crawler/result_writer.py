@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from accounts import usage
 from crawler import counters
@@ -260,7 +261,7 @@ def _store(chunk: JobChunk, batch: _Batch) -> None:
 
 
 def _count(
-    cursor: Any, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
+    cursor: CursorWrapper, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
 ) -> None:
     outcomes = Counter(one.outcome for one in batch.closed)
     counters.add_images(

@@ -1,7 +1,8 @@
 """The crawler's kinds of work: discovery reads sources, chunk workers fill chunks with images."""
 
 from collections.abc import Sequence
-from typing import Any
+
+from django.db.backends.utils import CursorWrapper
 
 from crawler import checks, chunk_worker, counters, discovery, maintenance, missing_source, services
 from crawler.models import CrawlSource, JobChunk
@@ -28,7 +29,7 @@ class DiscoveryKind(Kind):
     def perform(self, work: Work) -> Ending:
         return discovery.advance(work)
 
-    def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+    def apply_changes(self, cursor: CursorWrapper, parents: Sequence[int]) -> None:
         for job_id in parents:
             missing_source.count_by_rows(cursor, job_id)
 
@@ -52,12 +53,12 @@ class ChunkKind(Kind):
     def perform(self, work: Work) -> Ending:
         return chunk_worker.fill_chunk(work)
 
-    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+    def record_left(self, cursor: CursorWrapper, left: Sequence[Left]) -> None:
         chunk_worker.free_candidates(cursor, [item.id for item in left])
         for job_id in counters.add_chunks(cursor, left):
             services.close_ended_job(cursor, job_id)
 
-    def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+    def apply_changes(self, cursor: CursorWrapper, parents: Sequence[int]) -> None:
         for job_id in parents:
             services.recount_job(cursor, job_id)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import django
 import psutil
@@ -195,3 +196,13 @@ def _tables_with_rows(cursor: Any) -> dict[str, int]:
         return {}
     cursor.execute(" UNION ALL ".join(counts))
     return dict(cursor.fetchall())
+
+
+def url_of(connection: Any) -> str:
+    """Return the URL of the database of a Django connection, for another process or library."""
+    at = connection.settings_dict
+    login = quote(at["USER"]) + (f":{quote(at['PASSWORD'])}" if at["PASSWORD"] else "")
+    host = at["HOST"] or "127.0.0.1"
+    if host.startswith("/"):
+        return f"postgres://{login}@/{at['NAME']}?host={quote(host)}"
+    return f"postgres://{login}@{host}:{at['PORT'] or 5432}/{at['NAME']}"

@@ -1,8 +1,7 @@
 """The end of a crawl job: close what it no longer needs, and open it again."""
 
-from typing import Any
-
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
 from crawler.models import CrawlJob, JobStatus, Outcome
@@ -56,7 +55,7 @@ WHERE id = %(job)s
 """
 
 
-def recount_job(cursor: Any, job_id: int) -> None:
+def recount_job(cursor: CursorWrapper, job_id: int) -> None:
     """Count the job's chunks after some were added, requeued or ended by hand.
 
     A job that has ended is opened again if a chunk is open, and ends if all chunks have ended. A
@@ -80,7 +79,7 @@ def recount_job(cursor: Any, job_id: int) -> None:
     counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -cursor.rowcount})
 
 
-def close_ended_job(cursor: Any, job_id: int) -> None:
+def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:
     """Stop discovery and close open candidates of a job, in the transaction that ended it."""
     api.stop(kind_named("discovery"), parent=job_id)
     cursor.execute(SET_REASON, {"job": job_id})
@@ -99,7 +98,7 @@ def close_surplus() -> None:
                 _close_surplus(cursor, job_id)
 
 
-def _close_surplus(cursor: Any, job_id: int) -> None:
+def _close_surplus(cursor: CursorWrapper, job_id: int) -> None:
     cursor.execute(CLOSE_SURPLUS, {"job": job_id, "limit": BATCH})
     if cursor.rowcount:
         counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: cursor.rowcount})

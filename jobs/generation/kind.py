@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from accounts import credits
 from jobs import pricing
@@ -101,7 +102,7 @@ class GenerationKind(Kind):
     def stop(self) -> None:
         Dispatcher.shared(self).stop()
 
-    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+    def record_left(self, cursor: CursorWrapper, left: Sequence[Left]) -> None:
         ended = {item.id: item.status for item in left if item.status in self.ended}
         if ended:
             rows = fetch(PRICED_AND_CHILDREN, {"ended": list(ended)})

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from django.conf import settings
+from django.db.backends.utils import CursorWrapper
 from django.utils.module_loading import import_string
 
 from jobs.queue import sql
@@ -139,13 +140,13 @@ class Kind:
         """Do one item. An exception is a failed attempt (see `worker.loop`)."""
         raise NotImplementedError
 
-    def record_left(self, cursor: Any, left: Sequence[Left]) -> None:
+    def record_left(self, cursor: CursorWrapper, left: Sequence[Left]) -> None:
         """Free what the items held, and change their parents' counters, in the same transaction.
 
         Lock parents by id after all item rows: the lock order that holds everywhere.
         """
 
-    def apply_changes(self, cursor: Any, parents: Sequence[int]) -> None:
+    def apply_changes(self, cursor: CursorWrapper, parents: Sequence[int]) -> None:
         """Make the parents agree with items that were inserted, revived or ended by hand."""
 
     def repair(self) -> None:

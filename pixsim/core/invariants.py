@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, DataError, transaction
+from django.db.backends.utils import CursorWrapper
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from pixsim.core.db.sql import one_moment
@@ -89,7 +90,9 @@ def examine(
         return [_examine(cursor, each, using, skip_missing) for each in invariants]
 
 
-def _examine(cursor: Any, invariant: Invariant, using: str, skip_missing: bool) -> Finding:
+def _examine(
+    cursor: CursorWrapper, invariant: Invariant, using: str, skip_missing: bool
+) -> Finding:
     began = time.monotonic()
     query = SOME.replace("{query}", invariant.sql).replace("{limit}", str(MAX_ROWS))
     try:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection
+from django.db.backends.utils import CursorWrapper
 from psycopg.errors import LockNotAvailable
 
 from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
@@ -102,6 +102,6 @@ def _run_alone(command: str, table: str, done: Result) -> Result:
     return done
 
 
-def _reset_lock_timeout(cursor: Any) -> None:
+def _reset_lock_timeout(cursor: CursorWrapper) -> None:
     if connection.is_usable():
         cursor.execute("RESET lock_timeout")

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.backends.utils import CursorWrapper
+
 from jobs.queue.kinds import Kind
 from pixsim.core.db.sql import one_moment
 from pixsim.core.priority import PRIORITIES
@@ -275,7 +277,7 @@ def snapshot(kind: Kind) -> KindStatus:
 
 
 @contextmanager
-def _by_index(cursor: Any) -> Iterator[None]:
+def _by_index(cursor: CursorWrapper) -> Iterator[None]:
     """Keep the planner from reading the table for the first few rows of a common status.
 
     It expects them to be spread evenly, while pending rows stand at the end of millions.
@@ -285,7 +287,7 @@ def _by_index(cursor: Any) -> Iterator[None]:
     cursor.execute("SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL jit TO DEFAULT")
 
 
-def _counts(cursor: Any, kind: Kind) -> dict[str, Count]:
+def _counts(cursor: CursorWrapper, kind: Kind) -> dict[str, Count]:
     counts = {
         "ready": _count(cursor, kind, READY, index=f"ix_{kind.table}_claim"),
         "waiting": _count(cursor, kind, WAITING, index=f"ix_{kind.table}_waiting"),
@@ -303,7 +305,7 @@ def _counts(cursor: Any, kind: Kind) -> dict[str, Count]:
     return {state: counts[state] for state in STATES}
 
 
-def _count(cursor: Any, kind: Kind, condition: str, *, index: str | None = None) -> Count:
+def _count(cursor: CursorWrapper, kind: Kind, condition: str, *, index: str | None = None) -> Count:
     """Exact up to EXACT_UP_TO, else what the planner knows; `index` holds just these rows."""
     statement = COUNT.replace("[condition]", condition)
     [[number]] = _rows(cursor, kind, statement, limit=EXACT_UP_TO + 1)
@@ -317,7 +319,7 @@ def _count(cursor: Any, kind: Kind, condition: str, *, index: str | None = None)
     return Count(max(number, int(estimate)), exact=False)
 
 
-def _ages(cursor: Any, kind: Kind) -> tuple[Ages, int]:
+def _ages(cursor: CursorWrapper, kind: Kind) -> tuple[Ages, int]:
     ready = dict(_rows(cursor, kind, READY_AGES, priorities=list(PRIORITIES)))
     [[waiting_owners, waiting]] = _rows(
         cursor, kind, WAITING_AGE, owners=MAX_OWNERS, priorities=list(PRIORITIES)
@@ -332,7 +334,7 @@ def _ages(cursor: Any, kind: Kind) -> tuple[Ages, int]:
     return ages, waiting_owners
 
 
-def _recent(cursor: Any, kind: Kind) -> Recent:
+def _recent(cursor: CursorWrapper, kind: Kind) -> Recent:
     [[finished, failed, reach, in_time, p50, p95, longest, retries]] = _rows(
         cursor,
         kind,
@@ -362,7 +364,7 @@ def _per_minute(items: int, minutes: int, *, reach: float | None) -> float:
     return items / minutes
 
 
-def _tiers(cursor: Any, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Count]:
+def _tiers(cursor: CursorWrapper, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Count]:
     """Exact when all open items were counted, else from a sample of the table's pages."""
     open_counts = [counts[state] for state in STATES[:5]]
     total = sum(count.number for count in open_counts)
@@ -377,16 +379,16 @@ def _tiers(cursor: Any, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Co
     return {tier: Count(round(total * n / sampled), exact=False) for tier, n in rows}
 
 
-def _stuck(cursor: Any, kind: Kind) -> tuple[list[StuckLease], int]:
+def _stuck(cursor: CursorWrapper, kind: Kind) -> tuple[list[StuckLease], int]:
     rows = _rows(cursor, kind, STUCK, limit=MAX_STUCK)
     return [StuckLease(*row[:5]) for row in rows], rows[0][5] if rows else 0
 
 
-def _table(cursor: Any, kind: Kind) -> TableState | None:
+def _table(cursor: CursorWrapper, kind: Kind) -> TableState | None:
     rows = _rows(cursor, kind, TABLE, table=kind.table)
     return TableState(*rows[0]) if rows else None
 
 
-def _rows(cursor: Any, kind: Kind, statement: str, **params: Any) -> list[Any]:
+def _rows(cursor: CursorWrapper, kind: Kind, statement: str, **params: Any) -> list[Any]:
     cursor.execute(kind.sql(statement), params)
     return list(cursor.fetchall())

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db.backends.utils import CursorWrapper
 
 PREPARE_AFTER = 2
 """Executions of a statement on a connection after which it is prepared."""
@@ -36,7 +37,7 @@ def fetch(
 
 
 @contextmanager
-def one_moment(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[Any]:
+def one_moment(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[CursorWrapper]:
     """Yield a cursor that only reads, and sees the database as it is at one moment.
 
     Inside a transaction of the caller it sees what that transaction sees.
