@@ -38,12 +38,12 @@ CREATE TABLE {RECORD} (adopted_at timestamptz NOT NULL DEFAULT now(), about json
 
 
 class NotAdopted(SchemaError):
-    """Adoption was begun, and undone as a whole."""
+    """The adoption was undone as a whole."""
 
 
 @dataclass
 class Adopted:
-    """What was done."""
+    """The result of an adoption."""
 
     filled: dict[str, int] = field(default_factory=dict)
     quarantined: dict[str, int] = field(default_factory=dict)
@@ -59,10 +59,10 @@ def adopt(
     patience: Patience,
     on_wait: Callable[[Wait], None] = lambda wait: None,
 ) -> Adopted:
-    """Take the database over as `survey` says.
+    """Take the database over as `survey` describes.
 
-    Raises NotAdopted if it changed since, or if the proof fails; LockNotGiven if somebody keeps
-    using it. Then nothing was changed.
+    Raise NotAdopted if the database changed since, or if the proof fails; LockNotGiven if other
+    sessions keep using it. Nothing is changed then.
     """
     if any(credentials.secrets_of(copy) for copy in survey.copies):
         credentials.refuse_without_key()
@@ -101,7 +101,7 @@ class _Adoption:
         return self.done
 
     def _copies(self, schema: str) -> list[Copy]:
-        """The copies, with the names of the schemas in them."""
+        """Return the copies, with the names of the schemas in their SQL."""
 
         def named(sql: str) -> str:
             return sql.replace("{schema}", quoted(schema)).replace("{site}", quoted(self.site))
@@ -116,7 +116,7 @@ class _Adoption:
         ]
 
     def _lock(self) -> Schema:
-        """Nobody else reads or writes the tables until the end. Returns them as they are now."""
+        """Lock the tables against all other sessions until the end. Return them as they are now."""
         names = [
             *self.survey.originals,
             *(table for table, _, _ in self.survey.beside.foreign_keys),
@@ -184,7 +184,7 @@ class _Adoption:
             self.done.changed[f"{table}.{column}"] = self.cursor.rowcount
 
     def _quarantine(self, copy: Copy, rules: Rules) -> None:
-        """Move the rows that break a rule into a table of their own."""
+        """Move the rows that break a rule into a quarantine table."""
         table, aside = quoted(copy.table), quoted(QUARANTINE + copy.table)
         self.cursor.execute(
             f"CREATE TEMP TABLE adoption_broken ON COMMIT DROP AS {rules.broken(table)}"
@@ -225,7 +225,7 @@ class _Adoption:
             self._make_own(f"CREATE VIEW {quoted(name)} AS {query}")
 
     def _make_own(self, statement: str) -> None:
-        """Make something of the site's own again."""
+        """Run a statement that makes an object of the site's own again."""
         try:
             self.cursor.execute(statement)
         except (DataError, IntegrityError, NotSupportedError, ProgrammingError) as error:
@@ -236,7 +236,8 @@ class _Adoption:
             ) from None
 
     def _point_here(self, table: str, name: str, definition: str) -> None:
-        """Give a site's own foreign key back; rows that point into quarantine are let be."""
+        """Create a foreign key of a table of the site's own again; rows that refer to quarantined
+        rows stay."""
         table = quoted(self.renamed.get(table, table))
         add = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(name)} {definition}"
         try:
@@ -246,7 +247,7 @@ class _Adoption:
             self.cursor.execute(f"{add} NOT VALID")
 
     def _count_on(self, found: Schema) -> None:
-        """Let every counter go on where the older one stood, or behind the last key."""
+        """Set every sequence to where the older one was, or to the last key."""
         for table in self._tables():
             people = self.survey.point.system.people
             older = found.tables.get(people if table.name == USERS else table.name)
@@ -293,7 +294,8 @@ class _Adoption:
         )
 
     def _prove(self, before: Sums) -> None:
-        """Raises NotAdopted if a value is not as it was, or the schema not as the migrations make it."""
+        """Raise NotAdopted if a value is not as before, or the schema not as the migrations make
+        it."""
         found = read_schema(self.connection)
         sums = checksums.after(self.connection, self._copies(ORIGINALS), found)
         if lost := checksums.apart(before, sums):
@@ -314,18 +316,18 @@ class _Adoption:
             )
 
     def _is_own(self, difference: Any) -> bool:
-        """Whether the site brought it along."""
+        """Return whether the site made it."""
         return difference.expected == NOTHING or difference.table not in self.survey.target.tables
 
 
 def _optional(name: str, column: Column) -> Column:
-    """A column of the site's own, which our inserts do not know."""
+    """Return a column of the site's own as nullable, since our inserts do not fill it."""
     default = None if column.counter else column.default
     return replace(column, name=name, nullable=True, default=default, generated=None, counter="")
 
 
 def _tidy(connection: BaseDatabaseWrapper, survey: Survey) -> None:
-    """Statistics for the new tables; and what the plain text of secrets left behind goes."""
+    """Analyze the new tables, and vacuum away the plain text of secrets."""
     names = ", ".join(quoted(copy.table) for copy in survey.copies)
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {names}, {quoted(USERS)}")

@@ -8,7 +8,7 @@ from pixsim.schema.catalog import Column, Constraint, Table, quoted
 
 
 def bare(table: Table, extra: Iterable[Column] = ()) -> str:
-    """The table without anything that a row could break; `extra` columns come last."""
+    """Return CREATE TABLE without anything that a row could break; `extra` columns come last."""
     columns = [_column(each) for each in table.columns.values()] + [
         f"{quoted(each.name)} {each.type}{_default(each)}" for each in extra
     ]
@@ -18,7 +18,7 @@ def bare(table: Table, extra: Iterable[Column] = ()) -> str:
 
 
 def whole(table: Table) -> Iterator[str]:
-    """What makes it whole but for its references: one pass for all constraints, then the indexes."""
+    """Yield all constraints but foreign keys, in one pass, then the indexes."""
     parts = [
         f"ALTER COLUMN {quoted(each.name)} SET NOT NULL"
         for each in table.columns.values()
@@ -35,7 +35,7 @@ def whole(table: Table) -> Iterator[str]:
 
 
 def references(table: Table) -> Iterator[str]:
-    """Its foreign keys, once all tables are whole."""
+    """Yield the foreign keys; all tables must be whole by then."""
     parts = [_constraint(each) for each in table.constraints.values() if each.kind == "foreign key"]
     if parts:
         yield f"ALTER TABLE {quoted(table.name)} {', '.join(parts)}"

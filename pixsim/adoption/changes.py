@@ -31,7 +31,7 @@ RUNNING_JOBS = "FROM jobs WHERE status = 'processing'"
 
 @dataclass(frozen=True)
 class Change:
-    """One column of some rows."""
+    """A change of one column in some rows."""
 
     table: str
     column: str
@@ -40,7 +40,7 @@ class Change:
 
     @property
     def statement(self) -> str:
-        """Notes what was, and changes it."""
+        """Return the statement that records the old value and changes it."""
         column, reason = quoted(self.column), self.reason.replace("'", "''")
         return f"""
             WITH changed AS MATERIALIZED ({self.rows}),
@@ -54,7 +54,7 @@ class Change:
 
 
 def changes_for(target: Schema, rules: Iterable[Rules]) -> list[Change]:
-    """All changes for the tables that are there, in the order in which they are made."""
+    """Return all changes for the existing tables, in the order in which they are made."""
     found = [
         *_emptied(target, rules),
         SECOND_PROFILE if "profiles" in target.tables else SECOND_USER,
@@ -120,7 +120,7 @@ def _emptied(target: Schema, rules: Iterable[Rules]) -> Iterator[Change]:
 
 
 def _counted() -> Iterator[Change]:
-    """A job's counters of chunks, where they are not what its rows say."""
+    """Yield changes of a crawl job's chunk counters that do not equal its rows."""
     for column, condition in (
         ("total_chunks", "true"),
         ("active_chunks", "status IN ('pending', 'processing')"),

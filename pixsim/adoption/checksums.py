@@ -27,7 +27,7 @@ ROWS = "rows"
 
 
 def before(connection: BaseDatabaseWrapper, copies: Sequence[Copy], schema: str) -> Sums:
-    """Of the older tables, which are in `schema`."""
+    """Return the sums of the older tables, which are in `schema`."""
     sums: Sums = {}
     with closing(connection.cursor()) as cursor:
         for copy in copies:
@@ -44,7 +44,7 @@ def before(connection: BaseDatabaseWrapper, copies: Sequence[Copy], schema: str)
 
 
 def after(connection: BaseDatabaseWrapper, copies: Sequence[Copy], found: Schema) -> Sums:
-    """Of our tables and what is in quarantine; `found` is the database as it is now."""
+    """Return the sums of our tables and of quarantine; `found` is the database as it is now."""
     sums: Sums = {}
     with closing(connection.cursor()) as cursor:
         cursor.execute(f"SELECT DISTINCT table_name, column_name FROM {CHANGES}")
@@ -73,7 +73,7 @@ def after(connection: BaseDatabaseWrapper, copies: Sequence[Copy], found: Schema
 
 
 def apart(one: Sums, other: Sums) -> list[str]:
-    """The columns whose sums differ."""
+    """Return the columns whose sums differ."""
     return [
         f"{table}.{name}"
         for table, columns in one.items()

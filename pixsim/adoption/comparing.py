@@ -17,7 +17,7 @@ EQUAL, HARMLESS, CONVERTED, DECISION = "equal", "harmless", "converted", "needs 
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference. `rows` are those that hold a value there, where that matters."""
+    """One difference. `rows` counts the rows with a value there, where that matters."""
 
     kind: str
     what: str
@@ -33,7 +33,7 @@ def findings(
     differences: Sequence[Difference],
     beside: Beside,
 ) -> Iterator[Finding]:
-    """Everything that is not equal, without counts of rows."""
+    """Yield everything that is not equal, without numbers of rows."""
     by_table = {copy.table: copy for copy in copies}
     for copy in copies:
         if copy.table in system.tables:

@@ -42,7 +42,7 @@ class Conversion:
     """What the SQL does with all other values, for people; empty: the SQL itself."""
 
     def never_null(self, instead: str) -> Conversion:
-        """The same, with `instead` for NULL and for the null of json."""
+        """Return the same conversion, with `instead` for NULL and for the null of json."""
         value = f"NULLIF({self.sql}, 'null'::jsonb)"
         raw = " OR ".join(filter(None, [self.raw, f"{value} IS NULL"]))
         why = self.why or "empty as it is without params"
@@ -53,7 +53,7 @@ class Conversion:
 def conversion(
     found: Column, wanted: Column, *, enumeration: bool, turned: bool, secret: bool
 ) -> Conversion | None:
-    """The way from `found` to `wanted`; None if there is none that loses nothing."""
+    """Return the conversion from `found` to `wanted`; None if each would lose something."""
     value = f'o."{found.name}"'
     type_ = without_precision(found.type)
     if secret:
@@ -93,7 +93,7 @@ def conversion(
 
 
 def _not_the_same_number(value: str, found: str, wanted: str) -> str:
-    """A condition that no cast of it can fail on, whatever the number."""
+    """Return a condition for numbers that change; no cast in it can fail."""
     exact = f"{value}::numeric"
     if scale := re.fullmatch(r"numeric\((\d+),(\d+)\)", wanted):
         whole, places = int(scale[1]) - int(scale[2]), int(scale[2])
@@ -109,19 +109,20 @@ def _not_the_same_number(value: str, found: str, wanted: str) -> str:
 
 
 def out_of_time(value: str, type_: str = WITH_ZONE) -> str:
-    """Times that PostgreSQL knows and Python does not: infinity, before Christ, the year 10000."""
+    """Return a condition for times that Python cannot hold: infinity, before Christ, from the year
+    10000."""
     if type_ not in (ZONELESS, WITH_ZONE, "date"):
         return ""
     return f"{value} NOT BETWEEN '0001-01-02' AND '9999-12-30'"
 
 
 def without_precision(type_: str) -> str:
-    """The type of a time, however exact it is."""
+    """Return the type of a time without its precision."""
     return re.sub(r"^(timestamp|time)\(\d\)", r"\1", type_)
 
 
 def mended(value: str) -> str:
-    """The text of json with what jsonb refuses replaced."""
+    """Return the text of json with what jsonb refuses replaced."""
     text = f"{value}::text"
     for pattern in MENDINGS:
         text = rf"regexp_replace({text}, '{pattern}', '\1\\ufffd', 'g')"

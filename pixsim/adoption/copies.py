@@ -15,7 +15,7 @@ ADOPTED = "_adopted"
 
 @dataclass(frozen=True)
 class Copy:
-    """One table of ours and where its rows come from."""
+    """One table of ours and the source of its rows."""
 
     table: str
     source: str
@@ -36,7 +36,7 @@ class Copy:
     """What our `id` is, over `o`."""
 
     def select(self, schema: str) -> str:
-        """The rows as ours."""
+        """Return a SELECT of the rows in our form."""
         values = ", ".join(f"{value} AS {quoted(name)}" for name, value in self.values.items())
         return f"SELECT {values} FROM {self.source}".replace("{schema}", quoted(schema))
 
@@ -44,7 +44,8 @@ class Copy:
 def copy_of(
     system: System, found: Table, wanted: Table, head: Table, *, secrets: frozenset[str]
 ) -> Copy:
-    """How the rows of `found` become rows of `wanted`; `head` has the columns that come later."""
+    """Return how the rows of `found` become rows of `wanted`; `head` has the columns that come
+    later."""
     values: dict[str, str] = {}
     conversions: dict[str, Conversion] = {}
     impossible: dict[str, str] = {}
@@ -97,7 +98,7 @@ def copy_of(
 
 
 def later_names(head: Schema) -> set[str]:
-    """The names of all relations that our history makes, up to its head."""
+    """Return the names of all relations that our history makes, up to its head."""
     names = set(head.tables) | set(head.sequences)
     for table in head.tables.values():
         names |= set(table.indexes) | set(table.constraints)
@@ -106,8 +107,8 @@ def later_names(head: Schema) -> set[str]:
 
 
 def _proof(name: str, way: Conversion, wanted: Column) -> tuple[str, str]:
-    """What a value is before and after, as it would be with us. Of a mended one its text, since
-    that is what was noted of it."""
+    """Return the value before and after, both in our form. Of a mended value, return its text,
+    since that was recorded."""
     before = f"CAST({way.sql} AS {wanted.type})::text"
     if way.raw:
         before = f'CASE WHEN {way.raw} THEN o."{name}"::text ELSE {before} END'

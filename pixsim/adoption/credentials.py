@@ -26,7 +26,7 @@ from pixsim.schema.errors import SchemaError
 
 
 class NoKey(SchemaError):
-    """Credentials cannot be encrypted, or not read again."""
+    """Credentials cannot be encrypted, or cannot be decrypted."""
 
 
 TOKENS = f"{ORIGINALS}.adoption_tokens_"
@@ -36,12 +36,12 @@ PAGE = 500
 
 
 def secrets_of(copy: Copy) -> list[str]:
-    """The columns of ours that are encrypted and come from the older table."""
+    """Return our encrypted columns that come from the older table."""
     return [name for name, way in copy.conversions.items() if way.why == ENCRYPTED]
 
 
 def refuse_without_key() -> None:
-    """Raises NoKey if nothing can be encrypted with what CREDENTIALS_KEYS holds."""
+    """Raise NoKey if nothing can be encrypted with CREDENTIALS_KEYS."""
     try:
         cipher.encrypt("")
     except ImproperlyConfigured as error:
@@ -50,9 +50,9 @@ def refuse_without_key() -> None:
 
 @sensitive_variables()
 def encrypted(cursor: CursorWrapper, copy: Copy, original: str) -> Copy:
-    """The copy with tokens of `original`'s secrets.
+    """Return the copy with tokens instead of `original`'s secrets.
 
-    Raises NoKey without CREDENTIALS_KEYS.
+    Raise NoKey without CREDENTIALS_KEYS.
     """
     names = secrets_of(copy)
     if not names:
@@ -93,9 +93,10 @@ def forget_plain_text(cursor: CursorWrapper, copy: Copy, original: Table, whole:
 
 @sensitive_variables()
 def bring_back(cursor: CursorWrapper, names: Sequence[str], original: Table, whole: str) -> None:
-    """Put the plain text of its tokens back into the older table, called `whole`, for good.
+    """Write the plain text of the tokens back into the older table, called `whole`, and drop the
+    tokens.
 
-    Raises NoKey if the key of a token is gone.
+    Raise NoKey if the key of a token is missing.
     """
     sets = ", ".join(f"{quoted(name)} = %s::{original.columns[name].type}" for name in names)
     tokens = TOKENS + original.name
@@ -110,7 +111,7 @@ def bring_back(cursor: CursorWrapper, names: Sequence[str], original: Table, who
 
 @sensitive_variables()
 def fingerprint(cursor: CursorWrapper, name: str, table: str, *, is_encrypted: bool) -> int:
-    """A checksum of the plain texts of one column."""
+    """Return a checksum of the plain texts of one column."""
     total = 0
     for rows in _pages(cursor, table, [name]):
         for key, text in rows:
@@ -133,7 +134,7 @@ def _plain(names: Sequence[str], table: str, texts: Sequence[str | None]) -> lis
 
 @contextmanager
 def _without_triggers(cursor: CursorWrapper, table: str) -> Iterator[None]:
-    """In the block, the site's own triggers do not see what is done to the table."""
+    """Disable the site's own triggers on the table within the block."""
     cursor.execute(
         "SELECT format('ALTER TABLE %%s ENABLE %%s TRIGGER %%I', tgrelid::regclass, CASE tgenabled"
         " WHEN 'R' THEN 'REPLICA' WHEN 'A' THEN 'ALWAYS' END, tgname) FROM pg_trigger"

@@ -92,7 +92,7 @@ SELECT c.relname FROM pg_class AS c
 
 @dataclass
 class Beside:
-    """What there is, and the statements that make it again."""
+    """The site's own objects, and the statements that make them again."""
 
     after: list[str] = field(default_factory=list)
     """Run once our tables are filled and whole."""
@@ -118,7 +118,7 @@ def read_beside(
     *,
     people: str,
 ) -> Beside:
-    """What is there beside ours. Reads the catalogue only."""
+    """Return the objects that depend on the tables. Read the catalogue only."""
     beside = Beside()
     moved = {copy.table: copy for copy in copies if copy.table in found.tables}
     with closing(connection.cursor()) as cursor:
@@ -156,7 +156,7 @@ def read_beside(
 def _view(
     beside: Beside, name: str, query: str, columns: Sequence[str], moved: Mapping[str, Copy]
 ) -> None:
-    """A view of the site's own, which reads these columns of tables that move."""
+    """Add a view of the site's own that reads these columns of tables that move."""
     converted = {
         f"{copy.table}.{column}": way
         for copy in moved.values()
@@ -185,7 +185,7 @@ def _view(
 
 
 def _speaks_of_enumeration(text: str, copies: Iterable[Copy]) -> bool:
-    """Whether a definition compares with members of an enumeration that is text with us."""
+    """Return whether a definition compares with members of an enumeration that becomes text."""
     types = {type_ for copy in copies for type_ in copy.enumerations}
     return any(re.search(rf"::{re.escape(type_)}(?!\w)", text) for type_ in types)
 
@@ -198,7 +198,7 @@ def _of_table(
     head: Schema,
     people: str,
 ) -> None:
-    """The site's own indexes, constraints and triggers on a table of ours."""
+    """Add the site's own indexes, constraints and triggers on a table of ours."""
     extra = {
         (d.kind, d.name) for d in differences if d.table == copy.table and d.expected == "nothing"
     }
@@ -284,7 +284,7 @@ def _constraint(
 
 
 def _references(beside: Beside, found: Schema, moved: set[str]) -> None:
-    """Foreign keys of the site's own tables that point at ours."""
+    """Add the foreign keys of the site's own tables that refer to ours."""
     for table in found.tables.values():
         if table.name in moved:
             continue

@@ -14,7 +14,7 @@ from pixsim.schema.catalog import Schema, quoted
 def notes_on(
     cursor: CursorWrapper, point: Point, found: Schema, counts: dict[str, int]
 ) -> Iterator[str]:
-    """What the operator should know besides."""
+    """Yield what the operator should know besides the conversions."""
     schema = quoted(found.name)
     cursor.execute(
         "SELECT count(*), (array_agg(o.email ORDER BY o.email))[1:5] FROM (SELECT email,"

@@ -30,7 +30,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for the rows of one table."""
+    """The rules for the rows of one table."""
 
     table: str
     filled: tuple[str, ...]
@@ -45,8 +45,8 @@ class Rules:
     """References that become empty when what they point at is not there."""
 
     def broken(self, rows: str) -> str:
-        """A query of `id` and `reason` over `rows`, which may not be there; tables that it refers
-        to hold only good rows."""
+        """Return a query of `id` and `reason` over `rows`, which may be missing; referred tables
+        hold only good rows."""
         tests = [f"WHEN r.{quoted(name)} IS NULL THEN '{name} is empty'" for name in self.filled]
         tests += [
             f"WHEN r.{quoted(each.column)} IS NOT NULL AND NOT EXISTS (SELECT FROM {each.to} AS p"
@@ -79,7 +79,7 @@ def rules_of(
     tables: set[str],
     emptied: frozenset[tuple[str, str]],
 ) -> Rules:
-    """The rules of all `versions` of a table that speak of `columns` and refer to `tables` only."""
+    """Return the rules of all `versions` of a table that use `columns` and refer to `tables` only."""
     name = versions[0].name
     may_be_empty = _set_null(name) | {column for table, column in emptied if table == name}
     references = {
@@ -142,7 +142,8 @@ def _plain(keys: tuple[str, ...]) -> str:
 
 
 def _set_null(table: str) -> set[str]:
-    """The columns of a table whose model says that they become empty with what they point at."""
+    """Return the columns of a table that become empty when the referred row is deleted, by its
+    model."""
     return {
         str(field.column)
         for model in apps.get_models(include_auto_created=True)

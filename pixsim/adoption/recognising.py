@@ -24,7 +24,7 @@ SHOWN = 5
 
 
 class Unrecognised(SchemaError):
-    """The database cannot be adopted as what it says it is. The message says what it looks like."""
+    """The database cannot be adopted as the revision it names. The message says what it looks like."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Likeness:
 
 
 def made_by_alembic(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an older system made this database, and it is not ours yet. Asks the catalogue only."""
+    """Return whether an older system made this database, and it is not ours yet. Read the catalogue
+    only."""
     with closing(connection.cursor()) as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE pg_table_is_visible(oid)")
         names = {name for (name,) in cursor.fetchall()}
@@ -64,9 +65,9 @@ def recognise(
     *,
     assume: str | None = None,
 ) -> Point:
-    """The revision that the database is at, or that `assume` says, if its tables agree.
+    """Return the revision of the database, or the one of `assume`, if its tables agree.
 
-    Raises Unrecognised, UsageError for an `assume` that nobody knows.
+    Raise Unrecognised if they do not, UsageError for an unknown `assume`.
     """
     _refuse_ours(loader, found)
     stored = stored_revisions(connection, found)
@@ -85,7 +86,7 @@ def recognise(
 
 
 def stored_revisions(connection: BaseDatabaseWrapper, found: Schema) -> list[str]:
-    """What `alembic_version` holds; nothing without the table."""
+    """Return the rows of `alembic_version`; none without the table."""
     if VERSIONS not in found.tables or "version_num" not in found.tables[VERSIONS].columns:
         return []
     with closing(connection.cursor()) as cursor:
@@ -94,9 +95,10 @@ def stored_revisions(connection: BaseDatabaseWrapper, found: Schema) -> list[str
 
 
 def likenesses(found: Schema, loader: MigrationLoader) -> list[Likeness]:
-    """Every revision of the system that made the tables, the nearest first; none if nobody did.
+    """Return every revision of the system that made the tables, the nearest first; none if neither
+    did.
 
-    Raises Unrecognised if both systems' tables are there.
+    Raise Unrecognised if both systems' tables exist.
     """
     systems = [system for system in SYSTEMS if _has(system, set(found.tables))]
     if len(systems) > 1:
@@ -114,7 +116,7 @@ def likenesses(found: Schema, loader: MigrationLoader) -> list[Likeness]:
 
 
 def _apart(found: Schema, loader: MigrationLoader, point: Point) -> list[str]:
-    """What a table of the system lacks at this revision, and what it has that came later."""
+    """Return what a table of the system lacks at this revision, and what it has that came later."""
     expected = _columns(loader, point)
     last = _columns(loader, points(point.system)[-1])
     apart = []
@@ -133,7 +135,7 @@ def _apart(found: Schema, loader: MigrationLoader, point: Point) -> list[str]:
 
 
 def _columns(loader: MigrationLoader, point: Point) -> Mapping[str, set[str]]:
-    """The columns that the tables of the system have at a revision."""
+    """Return the columns of the system's tables at a revision."""
     state = loader.project_state(list(point.keys))
     tables = {}
     for model in state.models.values():
@@ -150,7 +152,7 @@ def _columns(loader: MigrationLoader, point: Point) -> Mapping[str, set[str]]:
 
 
 def _agreed(named: Point, nearest: Sequence[Likeness], otherwise: str) -> Point:
-    """The point, unless the tables are nearer to another one."""
+    """Return the point. Raise Unrecognised if the tables are nearer to another one."""
     own = next((each for each in nearest if each.point == named), None)
     if own is None or len(own.apart) > len(nearest[0].apart):
         raise Unrecognised(f"{otherwise} Nothing was written. {_looks(nearest)}")

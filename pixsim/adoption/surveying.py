@@ -56,7 +56,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found, and what would be done."""
+    """What was found, and what adoption would do."""
 
     point: Point
     stored: tuple[str, ...]
@@ -82,14 +82,14 @@ class Survey:
 
     @property
     def originals(self) -> list[str]:
-        """The older tables that move aside."""
+        """Return the older tables that move aside."""
         return [name for name in self.point.system.tables if name in self.found.tables]
 
 
 def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Survey:
-    """Read a database that an older system made. Nothing is written to its tables.
+    """Read a database that an older system made. Write nothing to its tables.
 
-    Raises Unrecognised, UsageError for an `assume` that nobody knows, NoReference.
+    Raise Unrecognised, UsageError for an unknown `assume`, or NoReference.
     """
     loader = load_migrations(connection)
     with reading(connection):
@@ -137,8 +137,8 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
 
 
 def _head(built: Reference, heads: tuple[Key, ...]) -> Schema:
-    """The schema at the head of our history. Going on to it takes a second, once for each process:
-    all databases of servers of one version have the same."""
+    """Return the schema at the head of our history. Building it takes a second, so each process
+    does it once for each version of the server."""
     version = built.connection.get_database_version()
     if (version, heads) not in HEADS:
         HEADS[version, heads] = go_on(built, heads)
@@ -147,7 +147,7 @@ def _head(built: Reference, heads: tuple[Key, ...]) -> Schema:
 
 @contextmanager
 def reading(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
-    """A transaction that sees one moment and cannot write."""
+    """Open a read-only transaction on one snapshot."""
     with transaction.atomic(using=connection.alias), closing(connection.cursor()) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute(SETTINGS)
@@ -155,7 +155,8 @@ def reading(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
 
 
 def _copies(point: Point, found: Schema, target: Schema, head: Schema) -> Iterator[Copy]:
-    """In the order in which they are filled: people after profiles, before all else."""
+    """Yield the copies in the order in which they are filled: people after profiles, before all
+    others."""
     people = found.tables.get(point.system.people)
     if people is None:
         raise Unrecognised(
@@ -192,7 +193,7 @@ def _people(point: Point, people: Table) -> Copy:
 
 
 def _secrets(table: str) -> frozenset[str]:
-    """The columns that are encrypted with us."""
+    """Return the columns that are encrypted with us."""
     return frozenset(
         str(field.column)
         for model in apps.get_models()
@@ -217,7 +218,7 @@ def _rules(point: Point, copies: Sequence[Copy], target: Schema, head: Schema) -
 def _counted(
     cursor: CursorWrapper, found: Schema, copies: Sequence[Copy], seen: list[Finding], people: str
 ) -> tuple[dict[str, int], list[Finding]]:
-    """How many rows each table has, and the findings with how many rows they touch."""
+    """Return how many rows each table has, and the findings with the numbers of their rows."""
     schema = quoted(found.name)
     counts: dict[str, int] = {}
     touched: dict[str, int] = {}
@@ -260,7 +261,7 @@ def _counted(
 
 
 def _alike(table: Table) -> str:
-    """How many rows have no id, or one that another has too; an expression over `o`."""
+    """Return an expression over `o`: how many rows have no id, or the id of another row."""
     unique = [
         each.columns
         for each in table.constraints.values()
@@ -279,9 +280,9 @@ def _foretold(
     rules: Sequence[Rules],
     changes: Sequence[Change],
 ) -> tuple[list[Broken], list[tuple[Change, int]]]:
-    """Which rows would go to quarantine, and how many values would change.
+    """Return which rows would go to quarantine, and how many values would change.
 
-    Every table is seen as if it were ours already: a name stands for the converted good rows.
+    In the query each name of our tables stands for the converted good rows.
     """
     filled = {copy.table for copy in copies}
     parts = [_empty(table) for table in target.tables.values() if table.name not in filled]
@@ -312,7 +313,7 @@ def _foretold(
 
 
 def _empty(table: Table) -> str:
-    """A table of ours that nothing fills."""
+    """Return an empty table of ours as a query."""
     columns = ", ".join(
         f"CAST(NULL AS {each.type}) AS {quoted(each.name)}" for each in table.columns.values()
     )
@@ -320,7 +321,7 @@ def _empty(table: Table) -> str:
 
 
 def _parts(target: Schema, point: Point) -> int:
-    """How many columns, constraints and indexes the older system's tables have with us."""
+    """Return how many columns, constraints and indexes the older system's tables have with us."""
     tables = [target.tables[name] for name in point.system.tables if name in target.tables]
     return sum(len(each.columns) + len(each.constraints) + len(each.indexes) for each in tables)
 

@@ -135,7 +135,7 @@ SYSTEMS: Sequence[System] = (CRAWLER, GENERATOR)
 
 
 def points(system: System | None = None) -> list[Point]:
-    """Every revision, of one system or of all."""
+    """Return every revision, of one system or of all."""
     return [
         Point(each, revision, tuple(keys))
         for each in SYSTEMS

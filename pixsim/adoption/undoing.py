@@ -30,11 +30,11 @@ HISTORY = "django_migrations"
 
 
 class NotUndone(SchemaError):
-    """The older database cannot be given back, or not without losing something."""
+    """The older database cannot be restored, or not without losing something."""
 
 
 def described(copy: Copy) -> dict[str, Any]:
-    """What undoing must know of a copy, for the record."""
+    """Return what undoing must know of a copy, for the record."""
     return {
         "table": copy.table,
         "source": copy.source,
@@ -45,7 +45,7 @@ def described(copy: Copy) -> dict[str, Any]:
 
 
 def contents(cursor: CursorWrapper, tables: list[str]) -> dict[str, list[int]]:
-    """How many rows each table has, and the sum of hashes of them all."""
+    """Return how many rows each table has, and the sum of the hashes of all rows."""
     found = {}
     for table in tables:
         cursor.execute(
@@ -56,7 +56,8 @@ def contents(cursor: CursorWrapper, tables: list[str]) -> dict[str, list[int]]:
 
 
 def read_record(connection: BaseDatabaseWrapper) -> dict[str, Any]:
-    """What adoption noted. Raises NotUndone if this database was not adopted, or stands elsewhere."""
+    """Return what adoption recorded. Raise NotUndone if this database was not adopted, or has
+    changed its point."""
     recorder = MigrationRecorder(connection)
     with closing(connection.cursor()) as cursor:
         cursor.execute("SELECT to_regclass(%s), to_regnamespace(%s)", [RECORD, ORIGINALS])
@@ -93,10 +94,10 @@ def undo(
     lose_changes: bool = False,
     on_wait: Callable[[Wait], None] = lambda wait: None,
 ) -> None:
-    """Give the older database back, in one transaction.
+    """Restore the older database, in one transaction.
 
-    Raises NotUndone if rows changed since the adoption, unless `lose_changes`; LockNotGiven if
-    somebody keeps using the tables; NoKey without the key of the secrets.
+    Raise NotUndone if rows changed since the adoption, unless `lose_changes`; LockNotGiven if other
+    sessions keep using the tables; NoKey without the key of the secrets.
     """
     waiting = Waiting(connection, patience, on_wait)
     with waiting.open():

@@ -29,14 +29,14 @@ LATER = "row_number() OVER (PARTITION BY lower(o.email) ORDER BY o.created_at, o
 
 
 def copy_of_people(system: System, people: Table) -> Copy:
-    """`auth_user` over the people of the system. Raises KeyError if a column is missing."""
+    """Return `auth_user` as a copy of the system's people. Raise KeyError if a column is missing."""
     if people.name == "profiles":
         return _of_profiles()
     return _of_users(people)
 
 
 def _of_users(users: Table) -> Copy:
-    """PixSim7's users: they keep ids, names and passwords."""
+    """Copy PixSim7's users with their ids, names and passwords."""
     email = f"CASE WHEN length(o.email) > {LONGEST_EMAIL} THEN '' ELSE o.email END"
     return Copy(
         table=USERS,
@@ -76,7 +76,7 @@ def _of_users(users: Table) -> Copy:
 
 
 def _of_profiles() -> Copy:
-    """PixCrawler's profiles, which had no password here: nobody can log in until one is set."""
+    """Copy PixCrawler's profiles. They have no password, so nobody can log in until one is set."""
     number = "row_number() OVER (ORDER BY o.created_at, o.id)"
     name = (
         f"CASE WHEN {LATER} OR o.email = '' OR length(o.email) > {LONGEST_USERNAME}"

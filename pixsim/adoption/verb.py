@@ -123,7 +123,7 @@ class Adopt(Verb):
 
 
 def window(connection: BaseDatabaseWrapper, seen: Survey) -> str:
-    """The maintenance window, in a sentence: what is locked, for how long, and the room it needs."""
+    """Return the maintenance window as a sentence: what is locked, how long, and the room it needs."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"
@@ -141,7 +141,7 @@ def window(connection: BaseDatabaseWrapper, seen: Survey) -> str:
 
 
 def report(context: Context, seen: Survey) -> None:
-    """What was found and what would be done, for people."""
+    """Print what was found and what would be done."""
     console = context.console
     named = f"alembic_version names {seen.stored[0]}" if seen.stored else "without alembic_version"
     equals = ", ".join(" ".join(key) for key in seen.point.keys)

@@ -76,7 +76,7 @@ ON CONFLICT (name) DO UPDATE SET state = 'paused', updated_at = clock_timestamp(
 
 
 class State(StrEnum):
-    """Where a backfill is."""
+    """The state of a backfill."""
 
     NOT_YET = "not yet"
     """Its tables or columns are not there: migrations are pending."""
@@ -91,12 +91,12 @@ class State(StrEnum):
 
 
 class Paused(SchemaError):
-    """Somebody paused the backfill; what was filled stays."""
+    """The backfill was paused; the rows that were filled stay."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a backfill is."""
+    """The progress of a backfill."""
 
     backfill: Backfill
     state: State
@@ -130,9 +130,9 @@ class _Row:
 
 
 def registered() -> dict[str, Backfill]:
-    """The backfills of all installed apps, by name; what undoes one is there by its own name.
+    """Return the backfills of all installed apps by name, also those that undo another one.
 
-    Raises SchemaError if a module cannot be imported, or two backfills have one name.
+    Raise SchemaError if a module cannot be imported, or if two backfills have one name.
     """
     found: dict[str, Backfill] = {}
     for config in apps.get_app_configs():
@@ -152,7 +152,7 @@ def registered() -> dict[str, Backfill]:
 
 
 def named(name: str) -> Backfill:
-    """Raises UsageError, with the names there are, for an unknown one."""
+    """Return the backfill of this name. Raise UsageError, with the known names, if there is none."""
     known = registered()
     if name not in known:
         there_is = f"there is: {', '.join(known)}" if known else "no app declares one"
@@ -161,7 +161,7 @@ def named(name: str) -> Backfill:
 
 
 def statuses(connection: BaseDatabaseWrapper, backfills: Iterable[Backfill]) -> list[Status]:
-    """How far each is. Reads only; counts the rows that are pending."""
+    """Return the progress of each backfill. Read only; count the pending rows."""
     rows = _rows(connection)
     return [_status(connection, backfill, rows.get(backfill.name)) for backfill in backfills]
 
@@ -182,11 +182,12 @@ def run(
 ) -> Status:
     """Run a backfill to its end, from where an earlier run stopped; the caller holds the lock.
 
-    `resume` also goes on with one that is paused; `restart` begins again at the first row. Each
-    range of rows is about `goal_seconds` of work, and `share` (above 0, up to 1) is how much of
-    the time is worked at all. `on_progress` is told how many rows are done, of how many.
+    `resume` also continues a paused backfill; `restart` begins again at the first row. Each range
+    of rows takes about `goal_seconds`, and `share` (above 0, up to 1) is the part of the time to
+    work in. `on_progress` gets the number of rows that are done, and of all.
 
-    Raises Paused if somebody pauses it, SchemaError if it cannot run; what was committed stays.
+    Raise Paused if the backfill is paused meanwhile, SchemaError if it cannot run; committed rows
+    stay.
     """
     before = status(connection, backfill)
     _refuse(before, resume=resume, restart=restart)
@@ -204,9 +205,9 @@ def run(
 
 
 def pause(connection: BaseDatabaseWrapper, backfill: Backfill) -> Status:
-    """Let the runner end after its range, and none begin before `run(resume=True)`.
+    """Make the runner end after its range, and refuse every run but `run(resume=True)`.
 
-    Raises SchemaError if there is nothing to pause.
+    Raise SchemaError if there is nothing to pause.
     """
     now = status(connection, backfill)
     if now.state in (State.DONE, State.NOT_YET):
@@ -218,7 +219,7 @@ def pause(connection: BaseDatabaseWrapper, backfill: Backfill) -> Status:
 
 
 def _refuse(before: Status, *, resume: bool, restart: bool) -> None:
-    """Raise SchemaError if it may not run now."""
+    """Raise SchemaError if the backfill may not run now."""
     name = before.backfill.name
     if before.state is State.NOT_YET:
         raise SchemaError(
@@ -246,7 +247,7 @@ def _run(
     goal_seconds: float,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    """All ranges, each with the row that says how far the backfill is."""
+    """Run all ranges, each with the row of the table that records the progress."""
     afresh = restart or before.state in (State.DONE, State.TO_DO)
     with connection.cursor() as cursor:
         cursor.execute(CREATE)
@@ -296,7 +297,8 @@ def _run(
 
 
 def _forget(cursor: CursorWrapper, backfill: Backfill, *, also_itself: bool) -> None:
-    """Drop the rows of what it undoes and of what undoes it: neither is where it was any more."""
+    """Delete the rows of the backfill that this one undoes and of the one that undoes it: their
+    progress is no longer true."""
     names = [backfill.undo.name] if backfill.undo else []
     names += [other.name for other in registered().values() if other.undo == backfill]
     names += [backfill.name] if also_itself else []
@@ -332,7 +334,7 @@ def _state(row: _Row, pending: int) -> State:
 
 
 def _pending(connection: BaseDatabaseWrapper, backfill: Backfill) -> int | None:
-    """How many rows are pending; None if the tables or columns of the backfill are not there."""
+    """Return how many rows are pending; None if tables or columns of the backfill are missing."""
     with connection.cursor() as cursor:
         try:
             cursor.execute("EXPLAIN " + backfill.change, [0, -1])
@@ -355,7 +357,7 @@ def _rows(connection: BaseDatabaseWrapper) -> dict[str, _Row]:
 
 
 def _session(backfill: Backfill) -> str:
-    """What the session is called meanwhile, so that whoever meets its lock knows who it is."""
+    """Return the session's application_name, which another session sees as the holder of the lock."""
     return f"backfill {backfill.name}"
 
 

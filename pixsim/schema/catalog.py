@@ -228,7 +228,7 @@ class IndexKey:
 
 @dataclass(frozen=True)
 class Index:
-    """An index that no constraint made."""
+    """An index that belongs to no constraint."""
 
     name: str
     method: str
@@ -244,7 +244,7 @@ class Index:
 
     @property
     def definition(self) -> str:
-        """As after ON table in CREATE INDEX."""
+        """Return the text after ON table in CREATE INDEX."""
         parts = [f"USING {self.method} ({', '.join(map(str, self.keys))})"]
         if self.include:
             parts.append(f"INCLUDE ({', '.join(map(quoted, self.include))})")
@@ -315,15 +315,14 @@ class Schema:
     types: dict[str, Type] = field(default_factory=dict)
 
     def counter(self, column: Column) -> Sequence | None:
-        """The sequence that a counter takes its numbers from."""
+        """Return the sequence of a counting column."""
         return self.sequences.get(column.sequence)
 
 
 def read_schema(connection: BaseDatabaseWrapper, name: str | None = None) -> Schema:
-    """The schema `name`, or the one in which new tables are made.
+    """Read the schema `name`, or the one in which new tables are made.
 
-    Reads one moment of the database and changes nothing; in a transaction of the caller it sees
-    what that has done. Takes some milliseconds.
+    Read one snapshot and change nothing; inside a transaction of the caller, read what it has done.
     """
     with _inside(connection, name) as (cursor, schema):
         for row in _rows(cursor, TABLES):
@@ -348,7 +347,7 @@ def read_schema(connection: BaseDatabaseWrapper, name: str | None = None) -> Sch
 
 
 def quoted(name: str) -> str:
-    """The name as an identifier of SQL."""
+    """Return the name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -356,7 +355,7 @@ def quoted(name: str) -> str:
 def _inside(
     connection: BaseDatabaseWrapper, name: str | None
 ) -> Iterator[tuple[CursorWrapper, Schema]]:
-    """A cursor that sees one moment, and names as they are seen from inside the schema."""
+    """Open a cursor on one snapshot, with the schema as the search path."""
     joins = connection.in_atomic_block
     with transaction.atomic(using=connection.alias), closing(connection.cursor()) as cursor:
         if not joins:

@@ -34,7 +34,7 @@ NARROW = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that must not go on like this."""
+    """Something to correct before a deployment."""
 
     kind: str
     """`models`, `heads`, `files`, `database`, `unsafe`, `drift` or `keys`."""
@@ -47,7 +47,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class NarrowKey:
-    """A key that counts in 32 bits or fewer, and has used more than half of them."""
+    """A key of 32 bits or fewer of which more than half is used."""
 
     table: str
     column: str
@@ -82,7 +82,7 @@ def problems(connection: BaseDatabaseWrapper | None) -> list[Problem]:
 
 
 def narrow_keys(schema: Schema) -> Iterator[NarrowKey]:
-    """The keys that are past half of what they can count to."""
+    """Yield the keys that have used more than half of their range."""
     referring: dict[tuple[str, str], list[str]] = {}
     for table in schema.tables.values():
         for key in table.constraints.values():
@@ -127,7 +127,7 @@ def _models_without_migration(loader: MigrationLoader) -> Iterator[Problem]:
 
 
 def _of_database(connection: BaseDatabaseWrapper, *, readable: bool) -> Iterator[Problem]:
-    """What is wrong with the database, as far as it can be looked at."""
+    """Yield what is wrong with the database, as far as it can be read."""
     try:
         look(connection)
         yield from (Problem("keys", str(each)) for each in narrow_keys(read_schema(connection)))
@@ -140,7 +140,7 @@ def _of_database(connection: BaseDatabaseWrapper, *, readable: bool) -> Iterator
 
 
 def _beside_the_files(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
-    """Where the database and the migration files do not go together."""
+    """Yield the differences between the database and the migration files."""
     loader = load_migrations(connection)
     if foreign := foreign_history(connection, loader):
         yield Problem("database", str(foreign))

@@ -23,7 +23,7 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
 
 
 class ServerTooOld(SchemaError):
-    """The server is older than what the migrations are written for."""
+    """The server is older than the oldest supported version."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Server:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A kind of database error: how it is recognised, and what to say of it.
+    """A kind of database error: how to recognise it, and the message.
 
-    A server that refuses a connection gives no SQLSTATE to the client, only its sentence.
+    A server that refuses a connection sends no SQLSTATE, only its sentence.
     """
 
     message: str
@@ -157,7 +157,7 @@ TROUBLES = (
 
 
 def look(connection: BaseDatabaseWrapper) -> Server:
-    """What answers. Raises DatabaseError if nothing does, ServerTooOld if it is older than 14."""
+    """Return what answers. Raise DatabaseError if nothing does, ServerTooOld for an old server."""
     with connection.cursor() as cursor:
         cursor.execute(SERVER)
         number, version, size, is_replica, is_read_only = cursor.fetchone()
@@ -171,7 +171,7 @@ def look(connection: BaseDatabaseWrapper) -> Server:
 
 
 def refuse_old(number: int) -> None:
-    """Raises ServerTooOld if `number`, as in `server_version_num`, is before PostgreSQL 14."""
+    """Raise ServerTooOld if `number`, as in `server_version_num`, is before PostgreSQL 14."""
     if number < OLDEST * 10000:
         raise ServerTooOld(
             f"The server is PostgreSQL {number // 10000}; {OLDEST} is the oldest that works. "
@@ -180,7 +180,7 @@ def refuse_old(number: int) -> None:
 
 
 def place(connection: BaseDatabaseWrapper) -> str:
-    """The database in words that a person recognises, without the password."""
+    """Return a description of the database for people, without the password."""
     where = connection.settings_dict
     host = where["HOST"] or "the local socket"
     port = f":{where['PORT']}" if where["PORT"] else ""
@@ -188,19 +188,19 @@ def place(connection: BaseDatabaseWrapper) -> str:
 
 
 def origin(alias: str) -> str:
-    """Which setting the URL of the database came from."""
+    """Return the setting that the URL of the database came from."""
     if alias == DEFAULT_DB_ALIAS:
         return str(getattr(settings, "DATABASE_URL_ORIGIN", "settings.DATABASES"))
     return f"settings.DATABASES[{alias!r}]"
 
 
 def disagreement(alias: str) -> str:
-    """A warning if two settings name different databases, else empty."""
+    """Return a warning if two settings name different databases, else an empty text."""
     return str(getattr(settings, "DATABASE_URL_WARNING", "")) if alias == DEFAULT_DB_ALIAS else ""
 
 
 def explain(error: Error, connection: BaseDatabaseWrapper) -> str:
-    """One message for a database error: what happened, and what to do next."""
+    """Return one message for a database error: what happened, and what to do next."""
     if isinstance(error, CommandError):
         return str(error)
     words = {
@@ -223,7 +223,7 @@ def _in(sentences: Sequence[str], text: str) -> bool:
 
 
 def _said(error: Error) -> str:
-    """The server's own sentence, without what the client library wraps around it."""
+    """Return the server's own sentence, without the text that the client library adds."""
     said = str(error).strip().partition("\n")[0]
     if said.startswith(("connection failed", "connection is bad")):
         said = said.rpartition(" failed: ")[2]
@@ -231,6 +231,6 @@ def _said(error: Error) -> str:
 
 
 def _detail(error: Error) -> str:
-    """What the server adds to its sentence, as the key that is there twice; may be empty."""
+    """Return the server's detail, such as the duplicate key; it may be empty."""
     detail = getattr(getattr(error.__cause__, "diag", None), "message_detail", None)
     return f" ({detail.rstrip('.')})" if detail else ""

@@ -21,8 +21,8 @@ class Stream(Protocol):
 
 
 class Console:
-    """Writes to `out`. With `as_json` only the object given to `result` goes there, and what is
-    said meanwhile goes to `err`, so that a script reads nothing but JSON."""
+    """Write to `out`. With `as_json` only the object given to `result` goes to `out`, and all other
+    lines go to `err`, so that a script reads nothing but JSON."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Console:
         self._above_bar: Callable[[str], None] | None = None
 
     def say(self, text: str = "") -> None:
-        """A line for people."""
+        """Write a line for people."""
         stream = self.err if self.as_json else self.out
         if self._above_bar and getattr(stream, "isatty", lambda: False)():
             self._above_bar(text)
@@ -49,11 +49,11 @@ class Console:
             stream.write(text + "\n")
 
     def warn(self, text: str) -> None:
-        """A line that must not be lost in a pipe."""
+        """Write a line that is seen even if `out` is a pipe."""
         self.err.write(f"Warning: {text}\n")
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Columns as wide as they need; nothing at all without rows. Not shown with `as_json`."""
+        """Write a table with columns as wide as needed; nothing without rows or with `as_json`."""
         cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
         if self.as_json or not cells:
             return
@@ -64,15 +64,15 @@ class Console:
             self.out.write(text.rstrip() + "\n")
 
     def result(self, answer: dict[str, Any]) -> None:
-        """The verb's one object. Only shown with `as_json`."""
+        """Write the verb's one object, with `as_json` only."""
         if self.as_json:
             self.out.write(json.dumps(answer, cls=DjangoJSONEncoder) + "\n")
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int | None], None]]:
-        """A bar on stderr, where a person looks at it; nothing anywhere else.
+        """Show a bar on stderr if that is a terminal; else show nothing.
 
-        Call what it gives with how much is done, of how much (None: nobody knows).
+        Call the yielded function with how much is done, and of how much (None: unknown).
         """
         if not sys.stderr.isatty():
             yield lambda done, total: None
@@ -90,9 +90,9 @@ class Console:
                 self._above_bar = None
 
     def confirm(self, question: str) -> None:
-        """Return if the answer is yes, given by a person or by --yes.
+        """Return if a person, or --yes, answers yes.
 
-        Raises Declined if it is no, or if nobody is there to be asked.
+        Raise Declined if the answer is no, or if there is no terminal to ask.
         """
         if self._yes:
             return
@@ -104,10 +104,10 @@ class Console:
             raise Declined("Nothing was changed.")
 
     def ask_for(self, word: str, question: str, *, otherwise: str) -> None:
-        """Return if exactly this word is typed; --yes does not stand for it.
+        """Return if a person types exactly this word; --yes is not enough.
 
-        Raises Declined if it is not, or if nobody is there to type; `otherwise` tells a script
-        what to say instead.
+        Raise Declined for another word, or if there is no terminal; `otherwise` tells a script what
+        to do.
         """
         if not self._source.isatty():
             raise Declined(f"Nobody is here to type {word!r}: {otherwise}. Nothing was changed.")
@@ -118,5 +118,5 @@ class Console:
 
 
 def readable_size(size: int) -> str:
-    """Bytes in words that people read, like 1.4 MB."""
+    """Return a number of bytes as text, like 1.4 MB."""
     return filesizeformat(size).replace("\N{NO-BREAK SPACE}", " ")

@@ -56,7 +56,7 @@ SELECT 'PUBLICATION', quote_ident(pubname) FROM pg_publication
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that an empty database has not."""
+    """An object that an empty database does not have."""
 
     kind: str
     """As DROP calls it: TABLE, VIEW, ROUTINE …"""
@@ -68,14 +68,14 @@ class Thing:
 
 
 def tables(connection: BaseDatabaseWrapper) -> dict[str, int]:
-    """Every table of people, by its name with schema, and its size in bytes."""
+    """Return the size in bytes of every table, by its name with schema; no system tables."""
     with connection.cursor() as cursor:
         cursor.execute(TABLES)
         return dict(cursor.fetchall())
 
 
 def count_rows(connection: BaseDatabaseWrapper, names: Iterable[str]) -> dict[str, int]:
-    """The rows of the tables, which are named as in `tables`."""
+    """Return the number of rows of each table, named as in `tables`."""
     counts = {}
     with connection.cursor() as cursor:
         for name in names:
@@ -85,7 +85,7 @@ def count_rows(connection: BaseDatabaseWrapper, names: Iterable[str]) -> dict[st
 
 
 def things(connection: BaseDatabaseWrapper) -> list[Thing]:
-    """Whatever would be lost with the database; none if it is empty. Extensions do not count."""
+    """Return all objects of the database; none if it is empty. Extensions do not count."""
     with connection.cursor() as cursor:
         cursor.execute(OBJECTS)
         return sorted(
@@ -94,8 +94,8 @@ def things(connection: BaseDatabaseWrapper) -> list[Thing]:
 
 
 def wipe(connection: BaseDatabaseWrapper) -> list[Thing]:
-    """Drop everything at once, or nothing; what was dropped. Extensions and the schema `public`
-    with its grants stay."""
+    """Drop everything in one transaction, and return what was dropped. Extensions and the schema
+    `public` with its grants stay."""
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         found = things(connection)

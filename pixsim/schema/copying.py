@@ -47,12 +47,12 @@ FROM pg_database WHERE datname = current_database()
 
 
 class NoCopy(SchemaError):
-    """The database could not be copied; it is as it was."""
+    """The database could not be copied; it is unchanged."""
 
 
 @dataclass
 class Copy:
-    """A copy, while it is there."""
+    """A copy of a database."""
 
     name: str
     seconds: float
@@ -64,7 +64,7 @@ class Copy:
 
 
 def drop_left_behind(connection: BaseDatabaseWrapper) -> list[str]:
-    """Drop the copies that killed runs left; their names."""
+    """Drop the copies that killed runs left, and return their names."""
     with connection.cursor() as cursor:
         cursor.execute(LEFT_BEHIND)
         names = [name for (name,) in cursor.fetchall()]
@@ -80,10 +80,10 @@ def copied(
     keep: bool = False,
     report: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Copy]:
-    """A copy, with a connection to it under an alias of its own.
+    """Make a copy, and yield it with a connection to it under its own alias.
 
-    Afterwards it is dropped, or with `keep` renamed. `report` is told rows, where they are loaded
-    one by one. Raises NoCopy if the server or a program refuses.
+    Drop it after the block, or rename it with `keep`. `report` gets the number of loaded rows.
+    Raise NoCopy if the server or a program refuses.
     """
     name, others, seconds = _make(connection, report)
     try:
@@ -99,8 +99,8 @@ def copied(
 
 @contextmanager
 def nothing_but(alias: str) -> Iterator[None]:
-    """Refuse statements of this thread to any other database: a data step that forgets which one
-    it is for must not reach the real one."""
+    """Refuse statements of this thread to any other database: a data step that does not use the
+    database it is applied to must not change the real one."""
 
     def refuse(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
         raise SchemaError(
@@ -121,7 +121,7 @@ def nothing_but(alias: str) -> Iterator[None]:
 def _make(
     connection: BaseDatabaseWrapper, report: Callable[[int, int | None], None]
 ) -> tuple[str, int, float]:
-    """Its name, how many others were connected, and how many seconds it took."""
+    """Return the copy's name, how many other clients were connected, and how many seconds it took."""
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(OTHERS)
@@ -210,7 +210,7 @@ def _kept_name(connection: BaseDatabaseWrapper) -> str:
 
 
 def _drop(connection: BaseDatabaseWrapper, name: str) -> None:
-    """Drop a copy, if it is there; a connection that is lost leaves that to the next run."""
+    """Drop a copy if it exists. If the connection is lost, the next run drops it."""
     with suppress(DatabaseError):
         _execute(connection, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

@@ -28,7 +28,7 @@ WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped
 
 @dataclass(frozen=True)
 class Rows:
-    """How many rows there are."""
+    """A number of rows."""
 
     count: int
     is_exact: bool = True
@@ -39,7 +39,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Loss:
-    """A table, or a column of one, that goes with all that is in it."""
+    """A table or column that is dropped with its contents."""
 
     table: str
     column: str | None
@@ -53,7 +53,7 @@ class Loss:
 
 
 def losses(connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan) -> list[Loss]:
-    """What the plan deletes, the tables first. Reads the database, so it knows what is there."""
+    """Return what the plan drops, tables first. Read the database for the numbers of rows."""
     dropped = list(dict.fromkeys(_dropped(loader, plan)))
     tables = {table for table, column in dropped if column is None}
     found = []
@@ -66,7 +66,7 @@ def losses(connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan)
 
 
 def refuse_irreversible(loader: MigrationLoader, plan: Plan) -> None:
-    """Raises SchemaError if a step of the plan cannot be taken back."""
+    """Raise SchemaError if a step of the plan cannot be taken back."""
     for step in plan.steps:
         for operation in loader.graph.nodes[step.key].operations:
             if not operation.reversible:
@@ -84,9 +84,10 @@ def count_rows(
     column: str | None = None,
     up_to: int = COUNT_UP_TO,
 ) -> Rows | None:
-    """How many rows a table has, or how many with a value in a column; None if it is not there.
+    """Return how many rows a table has, or how many with a value in a column; None if it is
+    missing.
 
-    Exact up to `up_to`; of more rows it is the estimate that the server keeps, at least `up_to`.
+    The number is exact up to `up_to`; above, it is the server's estimate, at least `up_to`.
     """
     quote = connection.ops.quote_name
     with connection.cursor() as cursor:
@@ -113,10 +114,9 @@ def count_rows(
 def walk(
     loader: MigrationLoader, migrations: Iterable[Migration]
 ) -> Iterator[tuple[Migration, ProjectState]]:
-    """Each of the migrations, in the order of the graph, with the state before it.
+    """Yield each of the migrations, in the order of the graph, with the state before it.
 
-    The state holds what the graph has before it in one order that is possible; it is the caller's
-    to change.
+    The caller may change the state.
     """
     wanted = set(migrations)
     state = ProjectState(real_apps=loader.unmigrated_apps)
@@ -128,13 +128,13 @@ def walk(
 
 
 def table_name(state: ProjectState, app: str, model: str) -> str:
-    """The table of a model as it is in the state."""
+    """Return the table of a model in the state."""
     found = state.models.get((app, model.lower()))
     return str((found and found.options.get("db_table")) or f"{app}_{model.lower()}")
 
 
 def column_name(name: str, field: Field[Any, Any]) -> str:
-    """The column of a field that belongs to no model yet."""
+    """Return the column of a field that belongs to no model yet."""
     return field.db_column or (f"{name}_id" if field.remote_field else name)
 
 
@@ -155,7 +155,7 @@ def _flat(each: Iterable[Operation]) -> Iterator[Operation]:
 
 
 def _made(operation: Operation, app: str, state: ProjectState) -> Iterator[tuple[str, str | None]]:
-    """The tables and columns that an operation made."""
+    """Yield the tables and columns that an operation makes."""
     if isinstance(operation, operations.CreateModel):
         if operation.options.get("proxy") or not operation.options.get("managed", True):
             return

@@ -32,7 +32,7 @@ Named = TypeVar("Named", Constraint, Index, Trigger)
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as the migrations make it."""
+    """One difference between the database and what the migrations make."""
 
     kind: str
     """`table`, `column`, `constraint`, `index`, `trigger`, `storage parameter`, `sequence`,
@@ -51,7 +51,7 @@ class Difference:
 
     @property
     def what(self) -> str:
-        """The thing, named."""
+        """Return the name of the thing with its kind."""
         if self.kind == "column":
             return f"column {self.table}.{self.name}"
         where = f" of {self.table}" if self.table and self.kind != "table" else ""
@@ -61,17 +61,17 @@ class Difference:
 def differences(
     connection: BaseDatabaseWrapper, *, at: Sequence[Key] | None = None
 ) -> list[Difference]:
-    """Where the database differs from what the migrations `at`, and all they depend on, make.
+    """Return how the database differs from what the migrations `at`, and all they depend on, make.
 
-    Without `at`: the migrations that are recorded as applied. Reads only what is there; the
-    reference is built beside it and goes. Raises NoReference if it cannot be built.
+    Without `at`: the migrations that are recorded as applied. Write nothing but the temporary
+    reference. Raise NoReference if that cannot be built.
     """
     with reference(connection, at=at) as expected:
         return between(expected, read_schema(connection))
 
 
 def between(expected: Reference, found: Schema) -> list[Difference]:
-    """Where `found` differs, by table. Both must come from servers of one version."""
+    """Return how `found` differs, by table. Both must come from servers of one version."""
     return list(_Comparison(expected, found).run())
 
 
@@ -144,7 +144,7 @@ class _Comparison:
                 yield from self._counter(wanted.name, one, other)
 
     def _counter(self, table: str, wanted: Column, got: Column) -> Iterator[Difference]:
-        """A counter may reach further than it must, but not count otherwise."""
+        """Compare counters: a larger range is no difference, another step is."""
         one, other = self.expected.counter(wanted), self.found.counter(got)
         if one is None:
             return
@@ -155,8 +155,8 @@ class _Comparison:
     def _named(
         self, kind: str, table: Table, wanted: Mapping[str, Named], got: Mapping[str, Named]
     ) -> Iterator[Difference]:
-        """What has names: the same name must mean the same. A name of its own for something that
-        is expected under another one is one difference, not two."""
+        """Compare things by name. A thing that exists under another name is one difference, not
+        two."""
         missing = {name: each for name, each in wanted.items() if name not in got}
         extra = {name: each for name, each in got.items() if name not in wanted}
         for name, one in wanted.items():
@@ -179,7 +179,7 @@ class _Comparison:
             yield Difference(kind, table.name, name, NOTHING, _text(each))
 
     def _same(self, table: str, one: Named, other: Named) -> bool:
-        """Whether they do the same, whatever they are called."""
+        """Return whether two things are equal but for their names."""
         if isinstance(one, Constraint) and isinstance(other, Constraint):
             return self._same_constraint(table, one, other)
         if isinstance(one, Index) and isinstance(other, Index):
@@ -213,7 +213,7 @@ class _Comparison:
         return replace(one, name=other.name) == other
 
     def _sequences(self) -> Iterator[Difference]:
-        """Those that stand alone; a counter's goes with its column."""
+        """Compare the sequences that belong to no column."""
         for name, wanted in self.expected.sequences.items():
             if wanted.owner:
                 continue
@@ -228,7 +228,7 @@ def _shape(table: Table) -> str:
 
 
 def _aspects(column: Column) -> list[str]:
-    """What there is to say of a column, always in the same places."""
+    """Return the properties of a column as texts, always in the same order."""
     counting = {"always": "generated always as identity", "by default": "a counter"}
     return [
         column.type + (f" collate {column.collation}" if column.collation else ""),
@@ -241,7 +241,7 @@ def _aspects(column: Column) -> list[str]:
 
 
 def _apart(one: list[str], other: list[str]) -> tuple[str, str]:
-    """Only what differs of the two."""
+    """Return only the aspects that differ."""
     pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
     return ", ".join(pair[0] for pair in pairs), ", ".join(pair[1] for pair in pairs)
 
@@ -251,7 +251,7 @@ def _steps(sequence: Counter) -> tuple[int, int, bool]:
 
 
 def _counting(sequence: Counter) -> str:
-    """How it counts, whatever its name."""
+    """Return how a sequence counts, without its name."""
     cycle = ", cycling" if sequence.cycles else ""
     return (
         f"a sequence of {sequence.type} by {sequence.increment} from {sequence.minimum} to "

@@ -40,16 +40,16 @@ Report = Callable[[int, int | None], None]
 
 
 class NoBackup(SchemaError):
-    """No backup was made; no file looks like one."""
+    """No backup was made."""
 
 
 class BadBackup(SchemaError):
-    """A file is no backup, or is damaged."""
+    """The file is no backup, or is damaged."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is in a dump."""
+    """The contents of a dump."""
 
     made_at: str
     database: str
@@ -80,7 +80,7 @@ class Manifest:
 
     @classmethod
     def read(cls, dump: Path) -> Self:
-        """The manifest of a dump. Raises BadBackup if there is none that can be read."""
+        """Return the manifest of a dump. Raise BadBackup if it is missing or cannot be read."""
         file = manifest_of(dump)
         try:
             return cls(**json.loads(file.read_text()))
@@ -94,23 +94,23 @@ class Manifest:
 
 
 def manifest_of(dump: Path) -> Path:
-    """The file beside the dump that says what is in it."""
+    """Return the path of the dump's manifest."""
     return Path(f"{dump}{MANIFEST}")
 
 
 def part_of(dump: Path) -> Path:
-    """What the dump is called until it is complete."""
+    """Return the path of the dump while it is incomplete."""
     return Path(f"{dump}{PARTIAL}")
 
 
 def default_name(database: str) -> str:
-    """What a backup that is made now is called if nobody says."""
+    """Return the file name of a backup made now."""
     return f"{database}-{timezone.now():%Y%m%d-%H%M%S}.dump"
 
 
 def clear_left_behind(folder: Path, database: str) -> list[Path]:
-    """Remove what killed backups of the database to names by default left in the folder; what they
-    were to be called. What another run is writing now stays."""
+    """Remove the incomplete files that killed backups of the database left under default names, and
+    return the names. Files that another run writes now stay."""
     pattern = f"{escape(database)}-{'[0-9]' * 8}-{'[0-9]' * 6}.dump{PARTIAL}"
     cleared = []
     for part in sorted(folder.glob(pattern)):
@@ -129,8 +129,8 @@ def backup(
 ) -> Manifest:
     """Dump the database to `target`, checked, with a manifest beside it.
 
-    Reads only. `report` is told the bytes written. Raises NoBackup or ProgramMissing, and leaves no
-    file of the name, if anything fails or `target` is there already.
+    Read only. `report` gets the number of bytes. Raise NoBackup or ProgramMissing, and leave no
+    file of the name, if anything fails or `target` exists already.
     """
     server = look(connection)
     pg_dump = find_program("pg_dump", at_least=server_major(connection))
@@ -162,7 +162,7 @@ def backup(
 
 
 def check(dump: Path, *, report: Report = lambda done, total: None) -> Manifest:
-    """The manifest of a dump whose bytes are what they were. Raises BadBackup if they are not."""
+    """Return the manifest of a dump. Raise BadBackup if its bytes have changed."""
     if dump.name.endswith(PARTIAL):
         raise BadBackup(
             f"{dump} is what a backup left that did not end. It is not complete and is not "
@@ -191,7 +191,7 @@ def check(dump: Path, *, report: Report = lambda done, total: None) -> Manifest:
 
 @contextmanager
 def _part(path: Path) -> Iterator[IO[bytes]]:
-    """The file to write to, which only one backup has; it is gone if the block fails."""
+    """Open the file to write to, for one backup at a time; remove it if the block fails."""
     try:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
@@ -219,7 +219,7 @@ def _part(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _snapshot(connection: BaseDatabaseWrapper) -> Iterator[str]:
-    """A view of the database at one moment, which the connection and pg_dump share."""
+    """Export a snapshot of the database that the connection and pg_dump share."""
     with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # The session does nothing while pg_dump works, and its counts may take long.
@@ -236,9 +236,9 @@ def _dump(
     file: IO[bytes],
     report: Report,
 ) -> tuple[int, str]:
-    """Write what pg_dump says; its size and sha256.
+    """Write the output of pg_dump to the file; return its size and sha256.
 
-    It writes to a pipe, so it ends with this process, and a full disk is an error of ours.
+    pg_dump writes to a pipe, so it ends with this process, and a full disk raises an error here.
     """
     command: list[Any] = [
         pg_dump.path,
@@ -295,12 +295,12 @@ def _migrations(connection: BaseDatabaseWrapper) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Names as they are in both SQL and listings."""
+    """Return names without the punctuation in which SQL and listings differ."""
     return text.replace('"', "").replace(".", " ")
 
 
 def _publish(target: Path, manifest: Manifest) -> None:
-    """Give dump and manifest their names."""
+    """Give dump and manifest their final names."""
     file = manifest_of(target)
     part = part_of(file)
     with part.open("w") as stream:
@@ -320,7 +320,7 @@ def _publish(target: Path, manifest: Manifest) -> None:
 
 
 def is_half_restored(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a restore began in this database and did not end."""
+    """Return whether a restore began in this database and did not end."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [MARK])
         return bool(cursor.fetchone()[0])

@@ -7,13 +7,13 @@ FINE, WRONG, USAGE = 0, 1, 2
 
 
 class SchemaError(Exception):
-    """What cannot be done. The message says what happened, what was kept and what to do next."""
+    """A refusal. The message says what happened, what was kept and what to do next."""
 
     exit_code = WRONG
 
 
 class UsageError(SchemaError):
-    """The words of the command make no sense: an unknown target, a step of zero."""
+    """The command's arguments are wrong: an unknown target, a step of zero."""
 
     exit_code = USAGE
 

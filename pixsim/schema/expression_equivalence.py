@@ -24,9 +24,9 @@ SAME_MOMENT = {"CURRENT_TIMESTAMP", "now()", "transaction_timestamp()"}
 
 
 class Meaning:
-    """Compares expressions over the columns of tables that are in `schema` of `connection`.
+    """Compare expressions over the columns of tables in `schema` of `connection`.
 
-    Works on an empty copy of the table, which is never committed.
+    Work on an empty copy of the table that is never committed.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, schema: str) -> None:
@@ -34,7 +34,7 @@ class Meaning:
         self._schema = schema
 
     def same_value(self, table: str, one: str | None, other: str | None, *, type: str = "") -> bool:
-        """Whether two expressions have the same value in every row, as values of `type`."""
+        """Return whether two expressions have the same value in every row, as values of `type`."""
         if one is None or other is None or one == other:
             return one == other
         if {one, other} <= SAME_MOMENT:
@@ -45,13 +45,13 @@ class Meaning:
         return False
 
     def same_predicate(self, table: str, one: str | None, other: str | None) -> bool:
-        """Whether two conditions are true for the same rows: those of partial indexes."""
+        """Return whether two conditions are true for the same rows, as in partial indexes."""
         return self.same_value(table, one, other) or (
             one is not None and other is not None and self._equivalent(table, one, other)
         )
 
     def same_check(self, table: str, one: str | None, other: str | None) -> bool:
-        """Whether two conditions are false for the same rows: CHECK lets an unknown pass."""
+        """Return whether two conditions are false for the same rows, as in CHECK."""
         return self.same_value(table, one, other) or (
             one is not None
             and other is not None
@@ -65,8 +65,8 @@ class Meaning:
 
     @contextmanager
     def _probe(self, table: str) -> Iterator[CursorWrapper]:
-        """A copy of the table without rows, constraints and indexes. What the server does not
-        understand, since one of the expressions is not of this table, ends the block silently."""
+        """Make a copy of the table without rows, constraints and indexes. If the server cannot
+        evaluate an expression over this table, end the block without an error."""
         using = self._connection.alias
         with transaction.atomic(using=using), closing(self._connection.cursor()) as cursor:
             point = transaction.savepoint(using=using)
@@ -83,12 +83,12 @@ class Meaning:
 
 
 def _folded(cursor: CursorWrapper, expression: str) -> Any:
-    """The expression as the planner sees it, with what is constant worked out."""
+    """Return the expression as the planner sees it, with its constant parts computed."""
     return _explained(cursor, f"SELECT {expression} FROM {PROBE}")["Output"]
 
 
 def _follows(cursor: CursorWrapper, known: str, wanted: str) -> bool:
-    """Whether the prover finds that `wanted` is true wherever `known` is."""
+    """Return whether the prover finds that `wanted` is true wherever `known` is."""
     cursor.execute(f"CREATE INDEX {PROBE_INDEX} ON {PROBE} ((1)) WHERE {wanted}")
     cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
     plan = _explained(cursor, f"SELECT FROM {PROBE} WHERE {known}")

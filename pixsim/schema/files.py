@@ -52,7 +52,7 @@ FORGET = f"DELETE FROM {TABLE} WHERE app = %s AND name = %s"
 
 
 class Interrupted(SchemaError):
-    """A migration that runs without a transaction was stopped midway, and cannot go on."""
+    """A migration without a transaction was stopped midway and cannot be continued."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Unfinished:
 
 
 def digest(migration: Migration) -> str:
-    """The sha256 of the migration's file, whatever its line ends; empty if there is no file."""
+    """Return the sha256 of the migration's file with any line ends; empty if there is no file."""
     source = inspect.getsourcefile(type(migration))
     if not source or not Path(source).exists():
         return ""
@@ -97,29 +97,29 @@ def digest(migration: Migration) -> str:
 
 
 def make_table(connection: BaseDatabaseWrapper) -> None:
-    """Make the table, unless it is there."""
+    """Create the table, if it is missing."""
     if not has_table(connection):
         _execute(connection, CREATE)
 
 
 def has_table(connection: BaseDatabaseWrapper) -> bool:
-    """Whether any run has recorded anything yet."""
+    """Return whether any run has recorded anything yet."""
     return bool(_execute(connection, "SELECT to_regclass(%s) IS NOT NULL", TABLE)[0][0])
 
 
 def record(connection: BaseDatabaseWrapper, migration: Migration) -> None:
-    """Keep the hash of a migration that is applied now."""
+    """Record the hash of a migration that was applied."""
     _execute(connection, RECORD, migration.app_label, migration.name, digest(migration))
 
 
 def forget(connection: BaseDatabaseWrapper, key: Key) -> None:
-    """Forget a migration that was taken back, or that nobody can finish."""
+    """Delete the record of a migration."""
     if has_table(connection):
         _execute(connection, FORGET, *key)
 
 
 def edited(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Key]:
-    """The applied migrations whose file is another one than when it was applied, in their order."""
+    """Return the applied migrations whose file has changed since, in their order."""
     if not has_table(connection):
         return []
     rows = _execute(
@@ -137,7 +137,7 @@ def edited(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Key
 
 
 def unfinished(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Unfinished]:
-    """The migrations that were stopped midway, by app and name."""
+    """Return the migrations that were stopped midway, by app and name."""
     if not has_table(connection):
         return []
     return [
@@ -159,9 +159,9 @@ def unfinished(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list
 
 @dataclass
 class Journal:
-    """Which operations of a migration that runs without a transaction are done.
+    """The completed operations of a migration that runs without a transaction.
 
-    Written after each one, so that the run after a kill -9 goes on with the first that is not.
+    Written after each operation, so that the run after a kill -9 continues with the next one.
     """
 
     connection: BaseDatabaseWrapper
@@ -172,8 +172,8 @@ class Journal:
     """An earlier run was in the middle of the operation that comes next."""
 
     def open(self, earlier: Unfinished | None) -> None:
-        """Begin, or go on where `earlier` stopped. Raises Interrupted if nobody can tell where
-        that is, since the file is another one now."""
+        """Begin, or continue where `earlier` stopped. Raise Interrupted if the file was changed
+        since."""
         texts = [self.text(position) for position in range(len(self.migration.operations))]
         if earlier:
             order = texts[::-1] if self.backwards else texts
@@ -190,15 +190,15 @@ class Journal:
         _execute(self.connection, begin, *self._key, digest(self.migration))
 
     def text(self, position: int) -> str:
-        """What an operation is called here."""
+        """Return the operation's text in the journal."""
         return f"{position + 1}. {self.migration.operations[position].describe()}"
 
     def has(self, position: int) -> bool:
-        """Whether the operation is done."""
+        """Return whether the operation is done."""
         return self.text(position) in self.done
 
     def add(self, position: int) -> None:
-        """The operation is done."""
+        """Record that the operation is done."""
         self.done.append(self.text(position))
         self.is_interrupted = False
         _execute(

@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class History:
-    """Where a database stands."""
+    """The applied and pending migrations of a database."""
 
     applied: tuple[Row, ...]
     """In the order of application."""
@@ -50,24 +50,24 @@ class History:
 
     @property
     def keys(self) -> list[Key]:
-        """What is applied, in its order."""
+        """Return the applied migrations, in their order."""
         return [row.key for row in self.applied]
 
     @property
     def unknown(self) -> tuple[Row, ...]:
-        """The rows without a file."""
+        """Return the rows without a file."""
         return tuple(row for row in self.applied if not row.has_file)
 
     @property
     def last(self) -> Row | None:
-        """What was applied last."""
+        """Return the migration that was applied last."""
         return self.applied[-1] if self.applied else None
 
 
 def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
-    """The migration files, and with a connection what is applied of them.
+    """Load the migration files, and with a connection what is applied of them.
 
-    Raises SchemaError if a file cannot be imported, or names one that does not exist, or if the
+    Raise SchemaError if a file cannot be imported, or names one that does not exist, or if the
     database has applied only a part of what a squashed migration replaces and the files are gone.
     """
     try:
@@ -86,7 +86,7 @@ def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
 def read_history(
     connection: BaseDatabaseWrapper, *, loader: MigrationLoader | None = None
 ) -> History:
-    """Where the database stands. Reads only; a database without the table has nothing applied."""
+    """Return the history of the database. Read only; without the table nothing is applied."""
     loader = loader or load_migrations(connection)
     return History(
         applied=_rows(connection, loader),
@@ -107,7 +107,7 @@ def pending(loader: MigrationLoader) -> list[Key]:
 
 
 def heads(loader: MigrationLoader) -> dict[str, tuple[str, ...]]:
-    """The leaf migrations of each app, by app."""
+    """Return the leaf migrations of each app."""
     found: dict[str, tuple[str, ...]] = {}
     for app, name in sorted(loader.graph.leaf_nodes()):
         found[app] = (*found.get(app, ()), name)
@@ -116,7 +116,7 @@ def heads(loader: MigrationLoader) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Fork:
-    """An app whose history ends more than once."""
+    """An app with more than one leaf migration."""
 
     app: str
     after: str | None
@@ -126,7 +126,7 @@ class Fork:
 
 
 def forks(loader: MigrationLoader) -> list[Fork]:
-    """Every app with more than one head, by app."""
+    """Return every app with more than one head."""
     found = []
     for app, names in heads(loader).items():
         if len(names) < 2:
@@ -150,7 +150,8 @@ def forks(loader: MigrationLoader) -> list[Fork]:
 
 
 def inconsistency(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> str:
-    """What is wrong if a migration is applied and one that it needs is not; else empty."""
+    """Return what is wrong if a migration is applied before one that it depends on; else an empty
+    text."""
     try:
         loader.check_consistent_history(connection)
     except InconsistentMigrationHistory as error:
@@ -183,7 +184,7 @@ def summary(migration: Migration) -> str:
 
 
 def _where(error: Exception) -> str:
-    """The file that could not be imported, and its line, unless the error says it."""
+    """Return the file that could not be imported, and its line, unless the error names it."""
     if isinstance(error, NodeNotFoundError | SyntaxError):
         return ""
     for frame in traceback.extract_tb(error.__traceback__):

@@ -23,7 +23,7 @@ TRANSACTION_TIMEOUT_SINCE = 17
 
 
 class NotLoaded(SchemaError):
-    """One of the programs failed, and says why."""
+    """One of the programs failed; the message says why."""
 
     def __init__(self, program: str, why: str) -> None:
         self.why = why
@@ -45,11 +45,10 @@ def load(
     database: str | None = None,
     on_lines: Callable[[int], None] = lambda lines: None,
 ) -> None:
-    """Run what `script` writes in the database, or another `database` of the same server.
+    """Run what `script` writes in the database, or in another `database` of the same server.
 
-    `on_lines` is told how many lines were sent, of which a row of a table is one. Raises NotLoaded
-    if either program fails; what was done before that is undone if the script is one transaction,
-    as psql ends without COMMIT.
+    `on_lines` gets the number of sent lines; a row of a table is one. Raise NotLoaded if either
+    program fails; a script in one transaction is undone then, as psql ends without COMMIT.
     """
     major = server_major(connection)
     psql = find_program("psql", at_least=major)
@@ -84,7 +83,7 @@ def _piped(
     written: IO[bytes],
     answered: IO[bytes],
 ) -> Iterator[tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
-    """Both programs; neither is left running."""
+    """Start both programs, and end both after the block."""
     source = subprocess.Popen(
         script.command, stdout=subprocess.PIPE, stderr=written, env=script.environment
     )
@@ -124,8 +123,8 @@ def _send(
 
 
 def _preamble(source: IO[bytes], major: int) -> Iterator[bytes]:
-    """The settings at the beginning, without the one that newer programs write and older servers
-    do not know."""
+    """Yield the first lines, without the setting that newer programs write and older servers do not
+    know."""
     for _ in range(PREAMBLE_LINES):
         line = source.readline()
         if major >= TRANSACTION_TIMEOUT_SINCE or not line.startswith(b"SET transaction_timeout"):

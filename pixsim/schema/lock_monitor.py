@@ -47,7 +47,7 @@ WRITES = {"RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessE
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that a migration held on a table that was there before it."""
+    """A lock that a migration held on a table that existed before."""
 
     table: str
     mode: str
@@ -57,7 +57,7 @@ class Lock:
 
     @property
     def blocks(self) -> str:
-        """Whom it keeps waiting."""
+        """Return what the lock keeps waiting."""
         if self.mode == "ACCESS EXCLUSIVE":
             return "reads and writes"
         return "nobody" if self.mode == "SHARE UPDATE EXCLUSIVE" else "writes"
@@ -77,7 +77,7 @@ class Effect:
 
 @dataclass
 class _Seen:
-    """What was seen of one migration so far."""
+    """The locks seen of one migration so far."""
 
     since: dict[tuple[str, str], float] = field(default_factory=dict)
     """When each lock that is held now was first seen."""
@@ -86,7 +86,7 @@ class _Seen:
 
 
 class Watcher:
-    """Watches one session. Use `watching`."""
+    """A monitor of the locks of one session. Use `watching`."""
 
     def __init__(self, session: BaseDatabaseWrapper, own: BaseDatabaseWrapper) -> None:
         self._own = own
@@ -98,12 +98,12 @@ class Watcher:
         self._files = self._read_files()
 
     def begin(self) -> None:
-        """A migration begins."""
+        """Start measuring a migration."""
         with self._mutex:
             self._seen = _Seen()
 
     def end(self, *, is_atomic: bool) -> Effect:
-        """What the migration did since `begin`."""
+        """Return what the migration did since `begin`."""
         self.look()
         with self._mutex:
             self._let_go(set(), time.monotonic())
@@ -134,7 +134,7 @@ class Watcher:
     def after_statement(
         self, execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        """A wrapper of the watched session's statements."""
+        """Wrap the statements of the monitored session."""
         result = execute(sql, params, many, context)
         self.look()
         return result
@@ -150,8 +150,8 @@ class Watcher:
             return {oid: (name, file) for oid, name, file in cursor.fetchall()}
 
     def _count(self, is_atomic: bool) -> dict[str, int]:
-        """The rows now. In a transaction every lock is seen, so what was not locked is as before;
-        without one, all are counted."""
+        """Return the numbers of rows now. In a transaction every lock is seen, so a table that was
+        not locked is unchanged; without one, count all tables."""
         names = _theirs(self._own)
         written = {table for table, mode in self._seen.held if mode in WRITES}
         known = {
@@ -164,7 +164,7 @@ class Watcher:
 
 @contextmanager
 def watching(session: BaseDatabaseWrapper) -> Iterator[Watcher]:
-    """Watch what `session` does, from a session beside it."""
+    """Monitor the locks of `session`, from a second session."""
     own = session.copy()
     own.inc_thread_sharing()  # two threads look, one at a time
     stop = threading.Event()

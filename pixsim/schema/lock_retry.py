@@ -46,12 +46,12 @@ IS_GONE = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject
 
 
 class LockNotGiven(SchemaError):
-    """Somebody held a lock for longer than the run waits."""
+    """Another session held a lock for longer than the run waits."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How a run waits for locks."""
+    """How long and how often a run waits for locks."""
 
     lock_timeout: float
     """Seconds that a statement waits for a lock, and others behind it; 0 waits for ever."""
@@ -64,7 +64,7 @@ class Patience:
     def from_settings(
         cls, *, lock_timeout: float | None = None, tries: int | None = None
     ) -> Patience:
-        """As the settings say, where nothing else is said."""
+        """Return the policy of the settings, with the given values instead."""
         if lock_timeout is None:
             lock_timeout = getattr(settings, "SCHEMA_LOCK_TIMEOUT_SECONDS", 2.0)
         return cls(
@@ -72,14 +72,14 @@ class Patience:
         )
 
     def pause_after(self, tries: int) -> float:
-        """Seconds to wait after so many tries, not the same for everybody who waits."""
+        """Return the seconds to wait after so many tries, with some randomness."""
         pause = min(self.longest_pause, self.first_pause * 2 ** (tries - 1))
         return float(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
 
 
 @dataclass(frozen=True)
 class Blocker:
-    """A session that holds a lock that is wanted."""
+    """A session that holds a wanted lock."""
 
     pid: int
     """0 for a prepared transaction, which has no session."""
@@ -106,7 +106,7 @@ class Blocker:
 
 @dataclass(frozen=True)
 class Wait:
-    """A lock is not there yet."""
+    """A lock that is not available yet."""
 
     wanted: str
     """The tables, by commas; empty if nobody could look."""
@@ -125,10 +125,10 @@ class Wait:
 
 
 class Waiting:
-    """Runs statements of one connection so that nobody waits long behind them.
+    """Run statements of one connection with a lock timeout, and retry them.
 
-    While it is open, each statement has the lock timeout; outside a transaction it is tried again
-    by itself. A statement that takes long is looked at over a second connection.
+    While it is open, each statement has the lock timeout; outside a transaction it is retried. A
+    second connection looks up which session blocks a statement that takes long.
     """
 
     def __init__(
@@ -152,9 +152,9 @@ class Waiting:
             yield
 
     def attempt(self, work: Callable[[], Result]) -> Result:
-        """Do `work`, again each time a lock is not given in time. It must undo itself then.
+        """Call `work`, again each time a lock is not available. It must undo itself then.
 
-        Raises LockNotGiven after the last try, saying who stood in the way.
+        Raise LockNotGiven after the last try, with the sessions that hold the lock.
         """
         if self._connection.in_atomic_block:  # what failed can only be undone by who began it
             return work()
@@ -176,8 +176,8 @@ class Waiting:
 
     @contextmanager
     def replaying(self, is_replay: bool) -> Iterator[None]:
-        """In the block, what a killed run did already is taken as done: things that are there when
-        a statement makes them, things that are gone when it removes them."""
+        """Within the block, accept what a killed run has done already: objects that exist when a
+        statement makes them, objects that are missing when it removes them."""
         before, self._is_replaying = self._is_replaying, is_replay
         try:
             yield
@@ -204,8 +204,8 @@ class Waiting:
         return None
 
     def _drop_invalid(self, text: str) -> None:
-        """Remove what an interrupted build left under the name of the index, or it would count as
-        being there."""
+        """Drop the invalid index that an interrupted build left under the same name, since IF NOT
+        EXISTS would accept it."""
         name = BUILDS_INDEX.match(text)
         if not name:
             return
@@ -217,13 +217,13 @@ class Waiting:
 
 
 def is_lock_failure(error: Error) -> bool:
-    """Whether a lock was not given, so that the same may work a moment later."""
+    """Return whether a lock was not available, so that a retry may succeed."""
     return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
 
 
 @contextmanager
 def lock_timeout(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
-    """In the block, statements of the session wait at most so long for a lock; 0 is for ever."""
+    """Set the session's lock timeout for the block; 0 is no timeout."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('lock_timeout')")
         before = cursor.fetchone()[0]
@@ -238,7 +238,8 @@ def lock_timeout(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[No
 
 
 class _Watcher:
-    """Looks who blocks the connection's statement, once it takes long. Connects only then."""
+    """A thread that looks up who blocks the connection's statement. Connects only when one takes
+    long."""
 
     def __init__(
         self, connection: BaseDatabaseWrapper, patience: Patience, on_wait: Callable[[Wait], None]
@@ -278,7 +279,7 @@ class _Watcher:
         self._last = Wait("", (), 0.0)
 
     def last(self, tries: int) -> Wait:
-        """What was seen of the statement that just failed."""
+        """Return what was seen of the statement that failed last."""
         return replace(self._last, tries=tries)
 
     def _watch(self) -> None:
@@ -309,7 +310,7 @@ class _Watcher:
 
 
 def _is_done(text: str, error: Error) -> bool:
-    """Whether a statement fails because it was done before."""
+    """Return whether a statement fails because an earlier run has done it."""
     cause = error.__cause__
     return bool(
         (isinstance(cause, IS_THERE) and MAKES.search(text))

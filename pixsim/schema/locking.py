@@ -33,8 +33,8 @@ def schema_lock(
 ) -> Iterator[None]:
     """Hold the lock for the block, on the connection's own session.
 
-    It goes with the session, so a killed run leaves none behind. If another session has it, this
-    waits after telling `wait` who that is; without `wait`, SomebodyElseWrites is raised at once.
+    The lock ends with the session, so a killed run leaves none. If another session holds it, call
+    `wait` with who that is and wait; without `wait`, raise SomebodyElseWrites at once.
     """
     with closing(connection.cursor()) as cursor:
         told = ""
@@ -57,14 +57,14 @@ def schema_lock(
 
 
 def _take(cursor: CursorWrapper) -> bool:
-    """Whether the lock is ours now. Asked again and again, since a statement that waits would keep
-    the other run's concurrent index builds waiting for it."""
+    """Return whether the lock was taken. Called repeatedly, since a waiting statement would block
+    the other run's concurrent index builds."""
     cursor.execute(f"SELECT pg_try_advisory_lock({KEY})")
     return bool(cursor.fetchone()[0])
 
 
 def _unlock(connection: BaseDatabaseWrapper) -> None:
-    """Let go, unless the session is gone, and the lock with it."""
+    """Release the lock, unless the session and its lock are gone."""
     if connection.connection is None or connection.connection.closed:
         return
     if connection.in_atomic_block or not connection.is_usable():

@@ -37,12 +37,12 @@ ERROR = re.compile(r"\b(?:error|ERROR|FATAL):\s+")
 
 
 class ProgramMissing(SchemaError):
-    """No program of this name is here, or none that is new enough."""
+    """No program of this name was found, or none that is new enough."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """One client program that runs here."""
+    """A client program that runs here."""
 
     path: Path
     version: str
@@ -57,9 +57,9 @@ class Program:
 
 
 def find_program(name: str, *, at_least: int) -> Program:
-    """The oldest `name` (pg_dump, pg_restore, psql …) whose major version is `at_least` that.
+    """Return the oldest program `name` whose major version is at least `at_least`.
 
-    Raises ProgramMissing with what was found instead.
+    Raise ProgramMissing with what was found instead.
     """
     found = [program for path in _paths(name) if (program := _asked(path))]
     suitable = [program for program in found if program.major >= at_least]
@@ -74,14 +74,14 @@ def find_program(name: str, *, at_least: int) -> Program:
 
 
 def server_major(connection: BaseDatabaseWrapper) -> int:
-    """The major version of the server."""
+    """Return the major version of the server."""
     connection.ensure_connection()
     return int(connection.connection.info.server_version) // 10_000
 
 
 def environment(connection: BaseDatabaseWrapper, *, database: str | None = None) -> dict[str, str]:
-    """The environment in which a program reaches what `connection` does, or another `database` of
-    the same server. Nothing of it, so no password, ever stands on a command line or on a disk."""
+    """Return the environment in which a program connects as `connection` does, or to another
+    `database` of the same server. So no password is on a command line or on a disk."""
     given = connection.get_connection_params()
     if database:
         given["dbname"] = database
@@ -94,8 +94,8 @@ def environment(connection: BaseDatabaseWrapper, *, database: str | None = None)
 
 
 def complaint(said: IO[bytes]) -> str:
-    """The first error in what a program wrote to this file, in one line; not its name, since that
-    is known, nor the line of a script, since nobody sees the script."""
+    """Return the first error in a program's output, in one line, without the program's name and the
+    script's line number."""
     said.seek(0)
     lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
     found = next((line for line in lines if ERROR.search(line)), lines[-1])
@@ -122,7 +122,7 @@ def _folders() -> Iterator[Path]:
 
 
 def _asked(path: Path) -> Program | None:
-    """The program with the version it names, or None if it does not run here."""
+    """Return the program with its version, or None if it does not run here."""
     try:
         shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

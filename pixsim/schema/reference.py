@@ -44,7 +44,7 @@ class NoReference(SchemaError):
 
 @dataclass(frozen=True)
 class Reference:
-    """A schema as it should be."""
+    """A schema as the migrations make it."""
 
     schema: Schema
     connection: BaseDatabaseWrapper
@@ -57,10 +57,10 @@ class Reference:
 def reference(
     connection: BaseDatabaseWrapper, *, at: Sequence[Key] | None = None
 ) -> Iterator[Reference]:
-    """The schema after the migrations `at` and all they depend on; without `at`, after those that
-    are recorded as applied.
+    """Build the schema after the migrations `at` and all they depend on; without `at`, after those
+    that are recorded as applied.
 
-    It is gone after the block. Raises NoReference if the server refuses or a migration fails.
+    Drop it after the block. Raise NoReference if the server refuses or a migration fails.
     """
     loader = load_migrations(connection)
     if at is None:
@@ -71,14 +71,14 @@ def reference(
 
 
 def go_on(built: Reference, at: Sequence[Key]) -> Schema:
-    """The schema after the migrations `at` too; `built.connection` sees that one from then on."""
+    """Apply the migrations `at` to the reference too, and return the schema."""
     _migrate(built.connection, load_migrations(built.connection), at, done=built.made)
     return read_schema(built.connection)
 
 
 @contextmanager
 def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """A session beside `connection` with a new schema, which is all that it sees."""
+    """Open a session beside `connection` with a new schema as its only search path."""
     with _session(connection) as scratch:
         with closing(scratch.cursor()) as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::bigint")
@@ -103,7 +103,7 @@ def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
 
 @contextmanager
 def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """A session of its own, under an alias that goes with it."""
+    """Open a session under an alias that exists only within the block."""
     own = deepcopy(connection.settings_dict)
     # Nobody but the migrations says how long they may take here.
     own |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
@@ -123,7 +123,7 @@ def _migrate(
     *,
     done: Sequence[Key] = (),
 ) -> tuple[Key, ...]:
-    """Apply the migrations, without the signals of `migrate`; what was applied, in its order."""
+    """Apply the migrations, without the signals of `migrate`; return them in their order."""
     executor = MigrationExecutor(scratch)
     # The graph as the live database has it: whether a squashed migration stands for those that it
     # replaces depends on what was applied. Here nothing is but what is `done`.
@@ -152,10 +152,10 @@ def _migrate(
 def _for_an_empty_place(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    """Build indexes at once, and look for them only here.
+    """Build indexes without CONCURRENTLY, and look for them in this schema only.
 
-    A concurrent build waits for every transaction of the database, of which there may be long ones;
-    and the operations that build indexes ask for a name in any schema.
+    A concurrent build waits for every transaction of the database, and operations that build
+    indexes look for the name in all schemas.
     """
     if isinstance(sql, str):
         sql = sql.replace(" CONCURRENTLY", "")
@@ -167,7 +167,7 @@ def _for_an_empty_place(
 def _refuse(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    """Keep a data step that forgets which database it is for away from the live one."""
+    """Refuse statements of a data step to any other database than the one it is applied to."""
     raise NoReference(
         f"A migration used the database {context['connection'].alias!r} instead of the one it is "
         f"applied to (schema_editor.connection). Nothing was done there. Mend that migration."

@@ -21,7 +21,7 @@ SESSION = "rehearsal"
 
 @dataclass(frozen=True)
 class Measured:
-    """A migration on the copy."""
+    """A migration that was applied to the copy."""
 
     done: Done
     effect: Effect
@@ -29,7 +29,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What a rehearsal found out."""
+    """The results of a rehearsal."""
 
     copy: Copy
     measured: tuple[Measured, ...]
@@ -38,7 +38,7 @@ class Rehearsed:
 
 
 class Audience(Listener):
-    """Hears how a rehearsal goes; by itself it does nothing with it."""
+    """Callbacks of a rehearsal; each does nothing unless it is overridden."""
 
     def copied(self, copy: Copy) -> None: ...
     def measured(self, measured: Measured) -> None: ...
@@ -56,7 +56,7 @@ def rehearse(
     """Copy the database, apply the steps there and measure each. The caller holds the lock.
 
     The database itself is only read. With `keep` the copy stays, under the name in `Copy.kept_as`.
-    `report` is told rows while they are copied. Raises NoCopy if there can be none.
+    `report` gets the number of copied rows. Raise NoCopy if the database cannot be copied.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('application_name', %s, false)", [SESSION])
@@ -78,7 +78,7 @@ def rehearse(
 
 
 class _Notes(Listener):
-    """Measures each migration as it is told of them."""
+    """Measure each migration between its callbacks."""
 
     def __init__(self, watcher: Watcher, loader: MigrationLoader, audience: Audience) -> None:
         self.measured: list[Measured] = []

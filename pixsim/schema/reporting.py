@@ -20,7 +20,7 @@ NOTE = re.compile(r"\s*note: .*", re.I)
 
 
 class Reporter(Listener):
-    """Says a line for each migration and each wait, and moves the bar."""
+    """Print a line for each migration and each wait, and move the bar."""
 
     def __init__(
         self, console: Console, total: int, bar: Callable[[int, int | None], None]
@@ -43,7 +43,7 @@ class Reporter(Listener):
         self._console.say(f"{verb} {name(done.step)} in {done.seconds:.2f} s")
 
     def conclude(self, plan: Plan, done: Sequence[Done]) -> None:
-        """The last line, and the object for machines."""
+        """Print the last line, and the object for machines."""
         seconds = sum(each.seconds for each in done)
         if not done:
             self._console.say(_nothing(plan))
@@ -68,7 +68,7 @@ class Reporter(Listener):
 
 
 def told(wait: Wait) -> str:
-    """A wait in a line."""
+    """Return a wait as a line."""
     if not wait.tries:
         return f"  Waiting for {wait.seconds:.0f} s for {wait}"
     return f"  Gave up try {wait.tries} for {wait}. Next try in {wait.pause:.1f} s."
@@ -86,7 +86,7 @@ def _nothing(plan: Plan) -> str:
 def show_plan(
     console: Console, loader: MigrationLoader, plan: Plan, more: dict[str, Any] | None = None
 ) -> None:
-    """What a run would do, operation by operation."""
+    """Print what a run would do, operation by operation."""
     if not plan.steps:
         console.say(_nothing(plan))
     for step in plan.steps:
@@ -112,7 +112,7 @@ def show_plan(
 
 
 def add_waiting_arguments(parser: ArgumentParser) -> None:
-    """The options of whatever takes locks."""
+    """Add the options of verbs that take locks."""
     parser.add_argument(
         "--lock-timeout",
         type=_seconds,
@@ -128,12 +128,12 @@ def add_waiting_arguments(parser: ArgumentParser) -> None:
 
 
 def patience_from(options: Namespace) -> Patience:
-    """What those options say, and the settings where they say nothing."""
+    """Return the lock policy of those options and the settings."""
     return Patience.from_settings(lock_timeout=options.lock_timeout, tries=options.tries)
 
 
 def number(text: str, *, least: float, most: float, what: str) -> float:
-    """The number of an option. Raises ArgumentTypeError, saying that it is not `what`."""
+    """Return the number of an option. Raise ArgumentTypeError, saying that it is not `what`."""
     try:
         value = float(text)
     except ValueError:

@@ -28,7 +28,7 @@ SHOWN = 5
 
 
 class NotRestored(SchemaError):
-    """Nothing was restored, or what was is not what was backed up."""
+    """Nothing was restored, or the restored rows differ from the backup."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored."""
+    """The result of a restore."""
 
     manifest: Manifest
     earlier: Mark | None
@@ -60,9 +60,9 @@ def restore(
 ) -> Restored:
     """Fill an empty database with a backup; the caller holds the lock.
 
-    Without owners, everything belongs to whoever restores it, and grants are left out. `report` is
-    told rows. Raises BadBackup if the file is damaged or the server too old for it, NotRestored if
-    the database is not empty or the counts differ.
+    Without owners, everything belongs to the user who restores, without grants. `report` gets
+    numbers of rows. Raise BadBackup if the file is damaged or the server too old for it,
+    NotRestored if the database is not empty or the counts differ.
     """
     manifest = dumps.check(dump, report=report)
     _refuse_older_server(connection, manifest)
@@ -112,7 +112,7 @@ def _load(
 
 
 def _compare(connection: BaseDatabaseWrapper, manifest: Manifest) -> None:
-    """Raise NotRestored unless every table has the rows it had."""
+    """Raise NotRestored unless every table has as many rows as before."""
     there = count_rows(connection, tables(connection))
     wrong = [
         f"{name} has {there[name]:,} rows, not {rows:,}" if name in there else f"{name} is missing"

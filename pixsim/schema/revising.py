@@ -32,7 +32,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Hint:
-    """Something to look at before a migration is let go."""
+    """Something that a reviewer of the migration must look at."""
 
     kind: Literal["blocks", "breaks", "rename"]
     """It blocks its table, breaks code that still runs, or drops what may only have been renamed."""
@@ -53,7 +53,7 @@ class Revision:
 
 
 class Questioner(MigrationQuestioner):
-    """Answers what the models alone do not say. `ask` raises Declined for no."""
+    """Answer the autodetector's questions. `ask` raises Declined for no."""
 
     def __init__(self, ask: Any, chosen: set[str]) -> None:
         super().__init__(specified_apps=chosen)
@@ -95,11 +95,11 @@ class Questioner(MigrationQuestioner):
 def detect(
     loader: MigrationLoader, questioner: Questioner, *, chosen: set[str], message: str, empty: bool
 ) -> list[Migration]:
-    """The migrations that lead from the files to the models, of the apps that are `chosen` and
-    what they depend on, or of all; with `empty`, one without operations for each that is chosen.
+    """Return the migrations that lead from the files to the models, of the `chosen` apps and what
+    they depend on, or of all; with `empty`, one without operations for each chosen app.
 
-    Raises UsageError for a message that makes no name, SchemaError if the models need an answer
-    that only their author has.
+    Raise UsageError if the message gives no name, SchemaError if only the author of the models can
+    answer a question.
     """
     detector = MigrationAutodetector(
         loader.project_state(), ProjectState.from_apps(apps), questioner
@@ -119,7 +119,7 @@ def detect(
 
 
 def file_name(message: str) -> str:
-    """What a file is called whose migration does what `message` says."""
+    """Return the file name of a migration with this message."""
     name = slugify(message).replace("-", "_")
     if not name:
         raise UsageError(f"{message!r} makes no name for a file: say it in letters or digits.")
@@ -127,7 +127,7 @@ def file_name(message: str) -> str:
 
 
 def write(migrations: Sequence[Migration], message: str) -> dict[Key, Path]:
-    """Write the files, `message` as their docstring, or without one what they do."""
+    """Write the files, with `message` or a list of the operations as their docstring."""
     written: dict[Key, Path] = {}
     for migration in migrations:
         writer = MigrationWriter(migration, include_header=False)
@@ -147,7 +147,7 @@ def write(migrations: Sequence[Migration], message: str) -> dict[Key, Path]:
 
 
 def look_over(written: dict[Key, Path], connection: BaseDatabaseWrapper) -> list[Revision]:
-    """What was written, as it is read back, with what to look at. Asks no database."""
+    """Read back what was written, and return it with hints. Query no database."""
     loader = load_migrations(None)
     new = [loader.disk_migrations[key] for key in written]
     hints: dict[Key, list[Hint]] = {key: [] for key in written}
@@ -171,7 +171,7 @@ def look_over(written: dict[Key, Path], connection: BaseDatabaseWrapper) -> list
 
 
 def _renamed_fields(migration: Migration, before: ProjectState) -> Iterator[str]:
-    """The columns that go while one of the same kind comes."""
+    """Yield a hint for each column that is dropped while one of the same kind is added."""
     app = migration.app_label
     added = [each for each in migration.operations if isinstance(each, AddField)]
     for operation in migration.operations:
@@ -191,7 +191,7 @@ def _renamed_fields(migration: Migration, before: ProjectState) -> Iterator[str]
 def _renamed_models(
     app: str, deleted: DeleteModel, before: ProjectState, new: Sequence[Migration]
 ) -> Iterator[str]:
-    """The models that come, in any app, with the fields of one that goes."""
+    """Yield a hint for each model, of any app, that is added with the fields of a dropped one."""
     old = before.models[app, deleted.name_lower].fields
     for migration in new:
         for operation in migration.operations:
@@ -212,7 +212,7 @@ def _renamed_models(
 
 
 def _alike(one: models.Field[Any, Any] | None, other: models.Field[Any, Any]) -> bool:
-    """Whether they are of a kind, and point at the same if they do."""
+    """Return whether two fields are of one kind and refer to the same model."""
     return type(one) is type(other) and _points_at(one) == _points_at(other)
 
 

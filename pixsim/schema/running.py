@@ -38,12 +38,12 @@ from pixsim.schema.targets import Step
 
 
 class MigrationFailed(SchemaError):
-    """A migration raised something; the message says what stays of it."""
+    """A migration raised an error; the message says what remains of it."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """A migration that was applied, or taken back."""
+    """A migration that was applied or taken back."""
 
     step: Step
     seconds: float
@@ -52,7 +52,7 @@ class Done:
 
 
 class Listener:
-    """Hears how a run goes; by itself it does nothing with it."""
+    """Callbacks of a run; each does nothing unless it is overridden."""
 
     def begins(self, step: Step) -> None: ...
     def waits(self, wait: Wait) -> None: ...
@@ -68,8 +68,8 @@ def run(
 ) -> list[Done]:
     """Apply the steps, or take them back, with the signals that Django's `migrate` sends.
 
-    The steps all go one way. Raises MigrationFailed, LockNotGiven or Interrupted; what was done
-    before that stays.
+    All steps have one direction. Raise MigrationFailed, LockNotGiven or Interrupted; what was done
+    before stays.
     """
     for app in apps.get_app_configs():  # where receivers of the signals are registered
         if app.module and module_has_submodule(app.module, "management"):
@@ -93,7 +93,7 @@ def run(
 
 
 class Executor(MigrationExecutor):
-    """Django's executor with the promises of this module; `migrate` uses it too."""
+    """Django's executor with the guarantees of this module; `migrate` uses it too."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Executor(MigrationExecutor):
         self._unfinished: dict[tuple[Key, bool], files.Unfinished] = {}
 
     def state_before(self) -> ProjectState:
-        """The models as what is applied leaves them."""
+        """Return the state after all applied migrations."""
         return super()._create_project_state(with_applied_migrations=True)  # type: ignore[misc,no-any-return]
 
     def migrate(
@@ -217,7 +217,7 @@ class Executor(MigrationExecutor):
         journal: files.Journal | None,
         backwards: bool,
     ) -> ProjectState:
-        """One try."""
+        """Apply the migration, or take it back, once."""
         original, migration = migration, copy(migration)
         if journal:
             once = [
@@ -236,7 +236,8 @@ class Executor(MigrationExecutor):
         return state
 
     def _look_for_unfinished(self, plan: Sequence[tuple[Migration, bool]]) -> None:
-        """Remember what was stopped midway. Raises Interrupted if the plan leads away from it."""
+        """Remember the migrations that were stopped midway. Raise Interrupted if the plan does not
+        include them."""
         planned = {((step.app_label, step.name), backwards) for step, backwards in plan}
         apps_changed = {step.app_label for step, _ in plan}
         for each in files.unfinished(self.connection, self.loader):
@@ -266,7 +267,7 @@ class Executor(MigrationExecutor):
 
 
 class _Once:
-    """An operation that is done once, however often the run is interrupted."""
+    """An operation that is completed once, however often the run is interrupted."""
 
     def __init__(
         self, operation: Operation, place: int, journal: files.Journal, waiting: Waiting
@@ -308,7 +309,7 @@ def _what_stays(journal: files.Journal | None) -> str:
 
 
 def _final(state: ProjectState) -> ProjectState:
-    """The state with the models of apps without migrations as they are, as `migrate` has it."""
+    """Return the state with the current models of apps without migrations, as `migrate` does."""
     state.clear_delayed_apps_cache()
     models = state.apps
     with models.bulk_update():

@@ -22,7 +22,7 @@ from pixsim.schema.targets import Plan
 
 @dataclass(frozen=True)
 class Look:
-    """How the database differs from what would be recorded of it."""
+    """How the database differs from what would be recorded."""
 
     differences: tuple[Difference, ...]
     """In tables of the apps that the plan changes, and in what belongs to no app."""
@@ -33,7 +33,7 @@ class Look:
 def look(connection: BaseDatabaseWrapper, applied: Sequence[Key], plan: Plan) -> Look:
     """Compare the database with what it should be if the plan were recorded.
 
-    Raises NoReference if there is no place to build that.
+    Raise NoReference if the reference cannot be built.
     """
     loader = load_migrations(connection)
     known = [key for key in applied if key in loader.graph.nodes]
@@ -52,7 +52,7 @@ def look(connection: BaseDatabaseWrapper, applied: Sequence[Key], plan: Plan) ->
 
 
 def record(connection: BaseDatabaseWrapper, plan: Plan) -> None:
-    """Write the rows of the plan, and the hashes of the files, all or none."""
+    """Write the rows of the plan and the hashes of the files in one transaction."""
     with atomic(connection.alias):
         executor = Executor(connection)
         executor.recorder.ensure_schema()
@@ -64,7 +64,7 @@ def record(connection: BaseDatabaseWrapper, plan: Plan) -> None:
 
 
 def _owners(loader: MigrationLoader, keys: Sequence[Key]) -> dict[str, str]:
-    """The tables that Django manages once `keys` are applied, each with its app."""
+    """Return the app of each table that Django manages once `keys` are applied."""
     state = loader.project_state(list(keys))
     return {
         model._meta.db_table: model._meta.app_label
@@ -74,7 +74,7 @@ def _owners(loader: MigrationLoader, keys: Sequence[Key]) -> dict[str, str]:
 
 
 def _left_over(found: Schema, tables: Iterable[str]) -> list[Difference]:
-    """The tables that should not be there any more."""
+    """Return the tables that should not exist any more."""
     return [
         Difference("table", name, name, drift.NOTHING, "the table")
         for name in sorted(tables)

@@ -25,7 +25,8 @@ SHORTEST_REVISION = 4
 
 @dataclass(frozen=True)
 class Point:
-    """A place in the history: `keys` are the last to stay, of the apps in `emptied` none stays."""
+    """A point of the history: `keys` are the last migrations that stay; no migration of the
+    `emptied` apps stays."""
 
     words: str
     keys: tuple[Key, ...] = ()
@@ -35,7 +36,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Distance:
-    """`count` migrations from where the database stands, of one app or of all; below 0 is down."""
+    """`count` migrations from the database's point, of one app or of all; negative is down."""
 
     words: str
     count: int
@@ -48,9 +49,9 @@ Target = Point | Distance
 def read_target(
     loader: MigrationLoader, words: Sequence[str], *, revisions: Revisions | None = None
 ) -> Target:
-    """What `words` mean: none, one (`head`, `-1`, an app, a revision id), or an app and one.
+    """Parse no word, one (`head`, `-1`, an app, a revision id), or an app and one.
 
-    Raises UsageError, with names that are near, if they mean nothing or more than one thing.
+    Raise UsageError, with similar names, if the words have no meaning or more than one.
     """
     if len(words) > 2:
         raise UsageError(f"Too many words: {' '.join(words)}. Say an app and a migration.")
@@ -96,7 +97,7 @@ def _count(word: str) -> int:
 
 
 def _migration(loader: MigrationLoader, app: str, word: str) -> Key:
-    """The one migration of `app` that is called `word`, or begins with it."""
+    """Return the one migration of `app` with the name `word`, or with a name that begins so."""
     start = word.zfill(4) if word.isdigit() else word
     names = sorted(name for label, name in loader.graph.nodes if label == app)
     found = [name for name in names if name == word] or [
@@ -115,7 +116,7 @@ def _migration(loader: MigrationLoader, app: str, word: str) -> Key:
 
 
 def _revision(word: str, revisions: Revisions) -> str | None:
-    """The id that `word` is, or begins."""
+    """Return the revision id that equals `word` or begins with it."""
     if word in revisions:
         return word
     found = [each for each in revisions if each.startswith(word)]
@@ -133,7 +134,7 @@ def _no_such_app(loader: MigrationLoader, app: str) -> str:
 
 
 def _unknown(loader: MigrationLoader, word: str, revisions: Revisions) -> str:
-    """What to say of one word that means nothing, with what it may have meant."""
+    """Return a message for a word without a meaning, with similar names."""
     start = word.zfill(4) if word.isdigit() else word
     named = [f"{app} {name}" for app, name in sorted(loader.graph.nodes) if name.startswith(start)]
     if named:
@@ -146,5 +147,5 @@ def _unknown(loader: MigrationLoader, word: str, revisions: Revisions) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names in one line."""
+    """Return the names in one line, separated by commas."""
     return ", ".join(names)

@@ -25,12 +25,12 @@ from pixsim.schema.target_parsing import (
 
 
 class SeveralHeads(SchemaError):
-    """`head` means nothing while an app has more than one."""
+    """`head` is ambiguous while an app has more than one leaf migration."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One migration to apply, or with `backwards` to take back."""
+    """One migration to apply, or to take back with `backwards`."""
 
     app: str
     name: str
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, in order. None at all: the database stands there already."""
+    """The steps, in order. No steps: the database is there already."""
 
     target: str
     """The words as they were understood, for messages."""
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def along(self) -> tuple[Step, ...]:
-        """The steps that were not asked for, but must go too."""
+        """Return the steps that were not asked for but are needed."""
         return tuple(step for step in self.steps if not step.asked)
 
 
@@ -65,11 +65,11 @@ def plan_for(
     backwards: bool = False,
     revisions: Revisions | None = None,
 ) -> Plan:
-    """The steps from `applied`, in the order of application, to where `words` point.
+    """Return the steps from `applied`, in the order of application, to the target.
 
-    `loader` may have no connection. No words mean `head` when going up; going down they must say
-    how far. Raises UsageError for words that cannot be understood or that lead the other way,
-    SeveralHeads for a `head` that is more than one, SchemaError if a file that is needed is gone.
+    `loader` may have no connection. Without words the target is `head`; a way down needs words.
+    Raise UsageError for words that cannot be parsed or that lead the other way, SeveralHeads for an
+    ambiguous `head`, SchemaError if a needed file is missing.
     """
     target = read_target(loader, words, revisions=revisions)
     if backwards:
@@ -86,7 +86,7 @@ def plan_between(
     *,
     revisions: Revisions | None = None,
 ) -> Plan:
-    """The steps to exactly where `words` point, from either side: down first, then up."""
+    """Return the steps to exactly the target, from either side: down first, then up."""
     target = read_target(loader, words, revisions=revisions)
     if isinstance(target, Distance):
         return (_down if target.count < 0 else _up)(loader, applied, target)
@@ -102,7 +102,7 @@ def plan_between(
 def state_at(
     loader: MigrationLoader, words: Sequence[str], *, revisions: Revisions | None = None
 ) -> list[Key]:
-    """What an empty database has applied once it was taken up to `words`, in plan order."""
+    """Return what an empty database has applied after an upgrade to the target, in plan order."""
     target = read_target(loader, words, revisions=revisions)
     if isinstance(target, Distance) and target.count < 0:
         raise UsageError(f"{target.words} needs a database to count from.")
@@ -123,7 +123,7 @@ def _up(loader: MigrationLoader, applied: Sequence[Key], target: Target) -> Plan
 
 
 def _next(loader: MigrationLoader, applied: Sequence[Key], target: Distance) -> Plan:
-    """The next `count` migrations in plan order, and what those of one app depend on."""
+    """Plan the next `count` migrations, and what those of one app depend on."""
     if target.count < 0:
         raise UsageError(f"{target.words} is down: say `downgrade {target.words}`.")
     leaves = tuple(loader.graph.leaf_nodes(target.app))
@@ -149,7 +149,7 @@ def _forwards(
     asked_apps: Iterable[str] | None = None,
     asked_keys: Iterable[Key] | None = None,
 ) -> tuple[Step, ...]:
-    """What is missing below `keys`, and these, in plan order."""
+    """Return what is missing below `keys`, and these, in plan order."""
     seen = set(_standing(loader, applied))
     steps = []
     for target in keys:
@@ -165,7 +165,7 @@ def _forwards(
 
 
 def refuse_several_heads(leaves: Iterable[Key]) -> None:
-    """Raises SeveralHeads if an app occurs twice in `leaves`."""
+    """Raise SeveralHeads if an app occurs twice in `leaves`."""
     names: dict[str, list[str]] = {}
     for app, name in leaves:
         names.setdefault(app, []).append(name)
@@ -179,7 +179,7 @@ def refuse_several_heads(leaves: Iterable[Key]) -> None:
 
 @dataclass
 class _Unwinding:
-    """Takes migrations back so that each goes after all that depend on it."""
+    """Collect the steps that take migrations back, each after all that depend on it."""
 
     loader: MigrationLoader
     standing: list[Key]
@@ -198,7 +198,7 @@ class _Unwinding:
             self.steps.setdefault(top, Step(*top, backwards=True, asked=top in self.asked))
 
     def _children(self, key: Key) -> list[Key]:
-        """The applied migrations that need this one, the last applied at the end."""
+        """Return the applied migrations that depend on this one, the last applied at the end."""
         children = {node.key for node in self.loader.graph.node_map[key].children}
         return [each for each in self.standing if each in children]
 
@@ -219,7 +219,7 @@ def _down(loader: MigrationLoader, applied: Sequence[Key], target: Target) -> Pl
 def _last(
     loader: MigrationLoader, applied: Sequence[Key], standing: list[Key], target: Distance
 ) -> set[Key]:
-    """The last `-count` that were applied."""
+    """Return the last `-count` migrations that were applied."""
     if target.count > 0:
         raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
     known = set(standing)
@@ -241,8 +241,8 @@ def _last(
 
 
 def _after(loader: MigrationLoader, standing: list[Key], target: Point) -> set[Key]:
-    """What stands beyond the point: of an emptied app everything, else what comes after its key
-    in the same app."""
+    """Return what is applied after the point: all of an emptied app, else the later migrations of
+    the app of each key."""
     if target.is_head:
         raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
     missing = [" ".join(key) for key in target.keys if key not in standing]
@@ -261,7 +261,7 @@ def _after(loader: MigrationLoader, standing: list[Key], target: Point) -> set[K
 
 
 def _standing(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
-    """The migrations of the graph that are applied, in the order of application."""
+    """Return the migrations of the graph that are applied, in the order of application."""
     return [key for key in in_order(loader, applied) if key in loader.graph.nodes]
 
 

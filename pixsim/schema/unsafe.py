@@ -31,7 +31,7 @@ COLUMN = rf"(?P<column>{NAME})"
 
 @dataclass(frozen=True)
 class Finding:
-    """An operation that people may notice, and how to do it so that they do not."""
+    """An operation that blocks or breaks something, and the safe way to do it."""
 
     kind: Literal["blocks", "breaks"]
     """It blocks the table for a time that grows with its rows, or it breaks code that still runs."""
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of statement that blocks its table."""
+    """A kind of statement that blocks its table or breaks running code."""
 
     pattern: re.Pattern[str]
     why: str
@@ -231,7 +231,7 @@ def is_announced(migration: Migration, finding: Finding) -> bool:
 def too_large(
     connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan, *, threshold: int
 ) -> list[tuple[Step, Finding, Rows]]:
-    """The steps that block a table with more rows than `threshold`, with how many it has now."""
+    """Return the steps that block a table with more rows than `threshold`, with the number of rows."""
     steps = {loader.graph.nodes[step.key]: step for step in plan.steps}
     sizes: dict[str, Rows | None] = {}
     found = []
@@ -301,12 +301,12 @@ def _has_default(match: re.Match[str], said: Sequence[str], place: int) -> bool:
 
 
 def _split(said: Sequence[str]) -> list[str]:
-    """One statement each; raw SQL may be several."""
+    """Return single statements; raw SQL may hold several."""
     return [each for text in said for each in sqlparse.split(text) if each.strip(" ;\n")]
 
 
 def _table(statement: str) -> str:
-    """The table that a statement is about; empty if it does not say."""
+    """Return the table that a statement names; empty if it names none."""
     match = re.search(
         rf"TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})", statement, re.I
     )
@@ -324,8 +324,8 @@ def _bare(name: str) -> str:
 
 
 def _is_proved(column: str | None, before: Sequence[str]) -> bool:
-    """Whether the migration has validated a CHECK that the column is not null, so that nothing has
-    to be read or changed for it."""
+    """Return whether the migration has validated a CHECK that the column is not null, so that
+    nothing has to be read or changed."""
     name = re.escape(_bare(column or "no column"))
     checked = any(
         re.search(rf'CHECK\s*\(.*\b"?{name}"?\s+IS\s+NOT\s+NULL', each, re.I | re.S)
@@ -337,7 +337,7 @@ def _is_proved(column: str | None, before: Sequence[str]) -> bool:
 def _keeps_values(
     operation: Operation, app: str, from_state: ProjectState, to_state: ProjectState
 ) -> bool:
-    """Whether the new type holds the old one's values as they are, so that nothing is rewritten."""
+    """Return whether the new type stores the old values unchanged, so that nothing is rewritten."""
     if not isinstance(operation, migrations.AlterField):
         return False
     old, new = (
@@ -353,6 +353,6 @@ def _keeps_values(
 
 
 def _type(state: ProjectState, app: str, model: str, name: str) -> str:
-    """The type of a field's column, without its model; empty for a reference."""
+    """Return the type of a field's column, without its model; empty for a reference."""
     field = state.models[app, model].fields[name]
     return "" if field.remote_field else field.db_type(connections["default"]) or ""

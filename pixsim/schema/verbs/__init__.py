@@ -18,7 +18,7 @@ from pixsim.schema.console import Console
 
 @dataclass(frozen=True)
 class Context:
-    """What a verb runs with."""
+    """The arguments of a verb."""
 
     database: str
     """The alias that --database named."""
@@ -31,7 +31,7 @@ class Context:
 
 
 class Verb:
-    """One verb. Subclasses stand in a module of this package and are found there."""
+    """One verb. Subclasses are found in the modules of this package and of plug-ins."""
 
     name: ClassVar[str]
     help: ClassVar[str]
@@ -41,10 +41,11 @@ class Verb:
     """Whether it runs under the advisory lock that all that writes to the database takes."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Its own arguments; --database, --json and --yes are there already."""
+        """Add the verb's own arguments; --database, --json and --yes are there already."""
 
     def run(self, context: Context) -> int:
-        """Do it, and return the exit code: FINE or WRONG. Raises SchemaError with one message."""
+        """Run the verb, and return the exit code: FINE or WRONG. Raise SchemaError with one
+        message."""
         raise NotImplementedError
 
 

@@ -68,7 +68,7 @@ def _show(console: Console, plan: Plan) -> None:
 
 
 def _warn(console: Console, loader: MigrationLoader, plan: Plan, lost: list[Loss]) -> None:
-    """What is gone for good, and what nobody can tell."""
+    """Print what is lost for good, and which steps run statements of their own."""
     if any(each.rows.count for each in lost):
         console.say("This data is lost, unless there is a backup (`manage.py db backup`):")
     elif lost:

@@ -47,7 +47,7 @@ class Merge(Verb):
 
 
 def _write(apps: list[str], name: str | None) -> list[str]:
-    """The files that makemigrations wrote."""
+    """Write the files with makemigrations, and return their paths."""
     written = io.StringIO()
     try:
         call_command(
@@ -80,7 +80,7 @@ def _show(context: Context, loader: MigrationLoader, fork: Fork, both: list[str]
 
 
 def _changed_by_both(loader: MigrationLoader, fork: Fork) -> list[str]:
-    """The models and columns that more than one branch changes."""
+    """Return the models and columns that more than one branch changes."""
     seen: set[str] = set()
     twice: set[str] = set()
     for names in fork.branches.values():
@@ -95,7 +95,7 @@ def _changed_by_both(loader: MigrationLoader, fork: Fork) -> list[str]:
 
 
 def _subject(operation: Operation) -> str:
-    """The model, or its column, that an operation changes; empty if it does not say."""
+    """Return the model, or its column, that an operation changes; empty if it names none."""
     model = getattr(operation, "model_name", "")
     name = getattr(operation, "name", "") or getattr(operation, "old_name", "")
     return ".".join(part.lower() for part in (model, name) if part)

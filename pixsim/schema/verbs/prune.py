@@ -73,7 +73,7 @@ class Prune(Verb):
 def _halves(
     connection: BaseDatabaseWrapper, loader: MigrationLoader, history: History
 ) -> list[Unfinished]:
-    """What was stopped midway and is recorded nowhere else, yet stands in the way of others."""
+    """Return what was stopped midway, has no file and is recorded nowhere else."""
     return [
         each
         for each in files.unfinished(connection, loader)

@@ -59,7 +59,7 @@ class Rehearse(Verb):
 
 
 class _Teller(Audience):
-    """Says how it goes."""
+    """Print the progress."""
 
     def __init__(
         self, console: Console, total: int, bar: Callable[[int, int | None], None]
@@ -108,7 +108,7 @@ def _show(console: Console, rehearsed: Rehearsed, planned: int) -> None:
 
 
 def _lines(measured: Measured) -> list[tuple[str, ...]]:
-    """The rows of the table for one migration: its first lock beside its name, the others below."""
+    """Return the table rows of one migration: its first lock beside its name, other locks below."""
     effect = measured.effect
     columns = [
         [name(measured.done.step)],
@@ -127,7 +127,7 @@ def _lines(measured: Measured) -> list[tuple[str, ...]]:
 
 
 def _longest(rehearsed: Rehearsed) -> tuple[Measured, Lock] | None:
-    """The lock that somebody would wait for longest."""
+    """Return the lock that another session would wait for longest."""
     locks = [
         (measured, lock)
         for measured in rehearsed.measured

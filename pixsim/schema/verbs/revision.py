@@ -50,7 +50,7 @@ class Revise(Verb):
 
 
 def _read(words: list[str], option: str | None) -> tuple[str, str]:
-    """The message and the app; either may be empty."""
+    """Return the message and the app; either may be empty."""
     labels = {config.label for config in apps.get_app_configs()}
     if option is not None:
         words = [option, *words]

@@ -51,7 +51,7 @@ class Sql(Verb):
 
 
 def _range(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of START and of END."""
+    """Return the words of START and of END."""
     parts = " ".join(words).split(":")
     if len(parts) > 2:
         raise UsageError(f"{' '.join(words)} has more than one colon: say START:END.")

@@ -86,7 +86,7 @@ class Status(Verb):
 
 
 def _facts(context: Context) -> dict[str, Any]:
-    """What the settings say of the database; never the password."""
+    """Return what the settings say of the database, without the password."""
     where = context.connection.settings_dict
     return {
         "alias": context.database,
@@ -100,7 +100,7 @@ def _facts(context: Context) -> dict[str, Any]:
 
 
 def _app(history: History, app: str) -> dict[str, Any]:
-    """How far one app is."""
+    """Return the progress of one app."""
     applied = [row.name for row in history.applied if row.app == app and row.has_file]
     waiting = [name for label, name in history.pending if label == app]
     return {
@@ -117,7 +117,7 @@ def _row(row: Row | None) -> dict[str, Any] | None:
 
 
 def _wrong(history: History, foreign: ForeignHistory | None) -> list[str]:
-    """What is to be done or wrong, one sentence each."""
+    """Return what is wrong or to be done, one sentence each."""
     wrong = []
     if foreign:
         wrong.append(str(foreign))
@@ -162,7 +162,7 @@ def _show(console: Console, history: History, wrong: list[str]) -> None:
 
 
 def _short(names: list[str]) -> str:
-    """The names, of many the first and the last: `history` has them all."""
+    """Return the names, or of many the first and the last."""
     if len(names) <= SHOWN:
         return ", ".join(names)
     return f"{names[0]} … {names[-1]} ({len(names)})"

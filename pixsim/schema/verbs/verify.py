@@ -97,7 +97,7 @@ def _nothing_applied(foreign: ForeignHistory | None) -> str:
 
 
 def _standing(history: History) -> list[str]:
-    """What the comparison does not cover, a sentence each."""
+    """Return what the comparison does not cover, one sentence each."""
     lines = []
     if history.applied and history.pending:
         count = len(history.pending)

@@ -76,7 +76,7 @@ class Command(migrate.Command):
 
 
 class _Waits(Listener):
-    """Says between the lines of `migrate` what is waited for."""
+    """Print the waits between the lines of `migrate`."""
 
     def __init__(self, command: Command) -> None:
         self._command = command
@@ -88,7 +88,7 @@ class _Waits(Listener):
 
 @contextmanager
 def _replaced(executor: Any) -> Iterator[None]:
-    """Have Django's command use our executor; it has no other way to be told."""
+    """Make Django's command use our executor; it takes none as an argument."""
     names = vars(migrate)
     before, names["MigrationExecutor"] = names["MigrationExecutor"], executor
     try:
