@@ -29,7 +29,7 @@ from pixsim.schema.catalog import Column, Schema, quoted, read_schema
 from pixsim.schema.drift import NOTHING, between
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
-from pixsim.schema.lock_retry import Patience, Wait, Waiting
+from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
 from pixsim.schema.reference import Reference
 
 CREATE_RECORD = f"""
@@ -56,7 +56,7 @@ def adopt(
     connection: BaseDatabaseWrapper,
     survey: Survey,
     *,
-    patience: Patience,
+    policy: LockPolicy,
     on_wait: Callable[[Wait], None] = lambda wait: None,
 ) -> Adopted:
     """Take the database over as `survey` describes.
@@ -66,7 +66,7 @@ def adopt(
     """
     if any(credentials.secrets_of(copy) for copy in survey.copies):
         credentials.refuse_without_key()
-    waiting = Waiting(connection, patience, on_wait)
+    waiting = LockRetry(connection, policy, on_wait)
     with waiting.open():
         done = waiting.attempt(lambda: _Adoption(connection, survey).run())
     _tidy(connection, survey)
@@ -119,7 +119,7 @@ class _Adoption:
         """Lock the tables against all other sessions until the end. Return them as they are now."""
         names = [
             *self.survey.originals,
-            *(table for table, _, _ in self.survey.beside.foreign_keys),
+            *(table for table, _, _ in self.survey.dependents.foreign_keys),
         ]
         names += [
             name
@@ -137,13 +137,13 @@ class _Adoption:
 
     def _move_aside(self) -> None:
         self.cursor.execute(f"CREATE SCHEMA {ORIGINALS}")
-        for table, name, _ in self.survey.beside.foreign_keys:
+        for table, name, _ in self.survey.dependents.foreign_keys:
             self.cursor.execute(f"ALTER TABLE {quoted(table)} DROP CONSTRAINT {quoted(name)}")
-        for name, _ in self.survey.beside.views:
+        for name, _ in self.survey.dependents.views:
             self.cursor.execute(f"ALTER VIEW {quoted(name)} SET SCHEMA {ORIGINALS}")
         for name in self.survey.originals:
             self.cursor.execute(f"ALTER TABLE {quoted(name)} SET SCHEMA {ORIGINALS}")
-        names = list(self.survey.beside.clashes)
+        names = list(self.survey.dependents.clashes)
         names += [VERSIONS] if VERSIONS in self.survey.found.tables else []
         for name in names:
             self.cursor.execute(f"ALTER TABLE {quoted(name)} RENAME TO {quoted(name + ADOPTED)}")
@@ -217,11 +217,11 @@ class _Adoption:
             for table in self._tables():
                 for statement in make(table):
                     self.cursor.execute(statement)
-        for statement in self.survey.beside.after:
+        for statement in self.survey.dependents.after:
             self._make_own(statement)
-        for table_name, name, definition in self.survey.beside.foreign_keys:
+        for table_name, name, definition in self.survey.dependents.foreign_keys:
             self._point_here(table_name, name, definition)
-        for name, query in self.survey.beside.views:
+        for name, query in self.survey.dependents.views:
             self._make_own(f"CREATE VIEW {quoted(name)} AS {query}")
 
     def _make_own(self, statement: str) -> None:
@@ -282,8 +282,8 @@ class _Adoption:
             "tables": [table.name for table in self._tables()],
             "originals": self.survey.originals,
             "renamed": self.renamed,
-            "foreign_keys": self.survey.beside.foreign_keys,
-            "views": [name for name, _ in self.survey.beside.views],
+            "foreign_keys": self.survey.dependents.foreign_keys,
+            "views": [name for name, _ in self.survey.dependents.views],
             "quarantined": self.done.quarantined,
             "copies": [described(copy) for copy in self._copies(self.site)],
             "sums": before,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pixsim.adoption.conversions import ENCRYPTED
 from pixsim.adoption.copies import ADOPTED, Copy
-from pixsim.adoption.dependent_objects import Beside
+from pixsim.adoption.dependent_objects import DependentObjects
 from pixsim.adoption.systems import System
 from pixsim.schema.catalog import Schema
 from pixsim.schema.drift import NOTHING, Difference
@@ -31,7 +31,7 @@ def findings(
     found: Schema,
     copies: Sequence[Copy],
     differences: Sequence[Difference],
-    beside: Beside,
+    dependents: DependentObjects,
 ) -> Iterator[Finding]:
     """Yield everything that is not equal, without numbers of rows."""
     by_table = {copy.table: copy for copy in copies}
@@ -49,7 +49,7 @@ def findings(
         yield Finding(
             CONVERTED, system.people, "each gets a log-in in auth_user, with an unusable password"
         )
-    yield from _beside(beside)
+    yield from _dependents(dependents)
 
 
 def _conversions(copy: Copy) -> Iterator[Finding]:
@@ -80,7 +80,7 @@ def _difference(system: System, copy: Copy, each: Difference) -> Iterator[Findin
             yield Finding(HARMLESS, each.what, text)
             return
     if each.expected == NOTHING:
-        return  # told by what is beside ours
+        return  # listed with the dependent objects
     if each.found == NOTHING:
         yield Finding(HARMLESS, each.what, "missing; it is made", sql=each.expected)
     elif "REFERENCES auth_user" in each.expected:
@@ -89,14 +89,14 @@ def _difference(system: System, copy: Copy, each: Difference) -> Iterator[Findin
         yield Finding(HARMLESS, each.what, f"becomes {each.expected}; it is {each.found}")
 
 
-def _beside(beside: Beside) -> Iterator[Finding]:
-    for what, text in beside.kept:
+def _dependents(dependents: DependentObjects) -> Iterator[Finding]:
+    for what, text in dependents.kept:
         yield Finding(HARMLESS, what, text)
-    for what, text in beside.lost:
+    for what, text in dependents.lost:
         yield Finding(CONVERTED, what, text)
-    for what, text in beside.undecided:
+    for what, text in dependents.unresolved:
         yield Finding(DECISION, what, text)
-    for name in beside.clashes:
+    for name in dependents.clashes:
         yield Finding(
             CONVERTED, name, f"not ours, but its name is; it is called {name}{ADOPTED} from now on"
         )

@@ -39,7 +39,7 @@ SELECT c.relname, c.relkind, c.relnamespace = current_schema()::regnamespace,
                 AND d.refobjid = ANY (%(tables)s::oid[]))
   FROM pg_class AS c WHERE c.oid IN (SELECT oid FROM reading) ORDER BY c.oid
 """
-UNDECIDED = """
+BLOCKERS = """
 SELECT format('%%s of %%s', conname, conrelid::regclass), 'a foreign key from another schema; drop it'
   FROM pg_constraint
  WHERE contype = 'f' AND confrelid = ANY (%(tables)s::oid[])
@@ -91,7 +91,7 @@ SELECT c.relname FROM pg_class AS c
 
 
 @dataclass
-class Beside:
+class DependentObjects:
     """The site's own objects, and the statements that make them again."""
 
     after: list[str] = field(default_factory=list)
@@ -105,11 +105,11 @@ class Beside:
     kept: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
     """What goes or must be looked at again, and why."""
-    undecided: list[tuple[str, str]] = field(default_factory=list)
+    unresolved: list[tuple[str, str]] = field(default_factory=list)
     """What stands in the way, and what to do about it."""
 
 
-def read_beside(
+def read_dependent_objects(
     connection: BaseDatabaseWrapper,
     found: Schema,
     head: Schema,
@@ -117,9 +117,9 @@ def read_beside(
     differences: Sequence[Difference],
     *,
     people: str,
-) -> Beside:
+) -> DependentObjects:
     """Return the objects that depend on the tables. Read the catalogue only."""
-    beside = Beside()
+    dependents = DependentObjects()
     moved = {copy.table: copy for copy in copies if copy.table in found.tables}
     with closing(connection.cursor()) as cursor:
         cursor.execute(
@@ -133,28 +133,32 @@ def read_beside(
             "originals": ORIGINALS,
         }
         for table, copy in moved.items():
-            _of_table(beside, found.tables[table], copy, differences, head, people)
-        _references(beside, found, set(moved))
+            _of_table(dependents, found.tables[table], copy, differences, head, people)
+        _references(dependents, found, set(moved))
         cursor.execute(VIEWS, parameters)
         for name, kind, is_here, query, whole, columns in cursor.fetchall():
             if kind == "v" and is_here:
-                _view(beside, name, query.rstrip().rstrip(";"), columns, moved)
+                _view(dependents, name, query.rstrip().rstrip(";"), columns, moved)
             elif whole not in moved:
-                beside.undecided.append(
+                dependents.unresolved.append(
                     (whole, "it reads our tables; drop it, adopt, and make it again")
                 )
         cursor.execute(GRANTS, parameters)
-        beside.after += [statement for (statement,) in cursor.fetchall()]
+        dependents.after += [statement for (statement,) in cursor.fetchall()]
         cursor.execute(OTHERS, parameters)
-        beside.clashes += [name for (name,) in cursor.fetchall()]
-        parameters["taken"] = [name + ADOPTED for name in (VERSIONS, *beside.clashes)]
-        cursor.execute(UNDECIDED, parameters)
-        beside.undecided += cursor.fetchall()
-    return beside
+        dependents.clashes += [name for (name,) in cursor.fetchall()]
+        parameters["taken"] = [name + ADOPTED for name in (VERSIONS, *dependents.clashes)]
+        cursor.execute(BLOCKERS, parameters)
+        dependents.unresolved += cursor.fetchall()
+    return dependents
 
 
 def _view(
-    beside: Beside, name: str, query: str, columns: Sequence[str], moved: Mapping[str, Copy]
+    dependents: DependentObjects,
+    name: str,
+    query: str,
+    columns: Sequence[str],
+    moved: Mapping[str, Copy],
 ) -> None:
     """Add a view of the site's own that reads these columns of tables that move."""
     converted = {
@@ -163,8 +167,8 @@ def _view(
         for column, way in copy.conversions.items()
         if way.why
     }
-    if _speaks_of_enumeration(query, moved.values()):
-        beside.undecided.append(
+    if _uses_enumeration(query, moved.values()):
+        dependents.unresolved.append(
             (
                 f"view {name}",
                 "it speaks of an enumeration that is text with us; drop it, adopt, and "
@@ -172,7 +176,7 @@ def _view(
             )
         )
     elif read := [column for column in columns if column in converted]:
-        beside.lost.append(
+        dependents.lost.append(
             (
                 f"view {name}",
                 "the site's own; made anew over our tables. Look at it again, for what "
@@ -180,18 +184,18 @@ def _view(
             )
         )
     else:
-        beside.kept.append((f"view {name}", "the site's own; made anew over our tables"))
-    beside.views.append((name, query))
+        dependents.kept.append((f"view {name}", "the site's own; made anew over our tables"))
+    dependents.views.append((name, query))
 
 
-def _speaks_of_enumeration(text: str, copies: Iterable[Copy]) -> bool:
+def _uses_enumeration(text: str, copies: Iterable[Copy]) -> bool:
     """Return whether a definition compares with members of an enumeration that becomes text."""
     types = {type_ for copy in copies for type_ in copy.enumerations}
     return any(re.search(rf"::{re.escape(type_)}(?!\w)", text) for type_ in types)
 
 
 def _of_table(
-    beside: Beside,
+    dependents: DependentObjects,
     there: Table,
     copy: Copy,
     differences: Sequence[Difference],
@@ -210,26 +214,28 @@ def _of_table(
             continue
         what = f"index {index.name} of {there.name}"
         if not index.valid:
-            beside.lost.append((what, "its building was interrupted; it serves nobody and goes"))
+            dependents.lost.append(
+                (what, "its building was interrupted; it serves nobody and goes")
+            )
         elif _is_plain(index, same):
             name = _free(index.name, taken)
             unique = "UNIQUE " if index.unique else ""
-            beside.after.append(
+            dependents.after.append(
                 f"CREATE {unique}INDEX {quoted(name)} ON {quoted(there.name)} {index.definition}"
             )
-            beside.kept.append((what, "the site's own, made again"))
+            dependents.kept.append((what, "the site's own, made again"))
         else:
-            beside.lost.append(
+            dependents.lost.append(
                 (what, f"goes, for what it indexes is converted: {index.definition}")
             )
     for constraint in there.constraints.values():
         if ("constraint", constraint.name) in extra:
-            _constraint(beside, there, constraint, same, taken, people)
+            _constraint(dependents, there, constraint, same, taken, people)
     for trigger in there.triggers.values():
         if ("trigger", trigger.name) not in extra:
             continue
-        if _speaks_of_enumeration(trigger.definition, [copy]):
-            beside.undecided.append(
+        if _uses_enumeration(trigger.definition, [copy]):
+            dependents.unresolved.append(
                 (
                     f"trigger {trigger.name} of {there.name}",
                     "it speaks of an enumeration that is "
@@ -237,16 +243,16 @@ def _of_table(
                 )
             )
         else:
-            beside.after.append(trigger.definition)
+            dependents.after.append(trigger.definition)
             if not trigger.enabled:
-                beside.after.append(
+                dependents.after.append(
                     f"ALTER TABLE {quoted(there.name)} DISABLE TRIGGER {quoted(trigger.name)}"
                 )
-            beside.kept.append(
+            dependents.kept.append(
                 (f"trigger {trigger.name} of {there.name}", "the site's own, made again")
             )
     if there.row_security:
-        beside.undecided.append(
+        dependents.unresolved.append(
             (
                 there.name,
                 "row level security is on, and its policies are not carried over: switch it off "
@@ -256,7 +262,7 @@ def _of_table(
 
 
 def _constraint(
-    beside: Beside,
+    dependents: DependentObjects,
     there: Table,
     constraint: Constraint,
     same: set[str],
@@ -265,25 +271,29 @@ def _constraint(
 ) -> None:
     what = f"constraint {constraint.name} of {there.name}"
     if constraint.to_table == people and people != "profiles":
-        beside.lost.append((what, f"goes: people are in auth_user, not in {people}, from now on"))
+        dependents.lost.append(
+            (what, f"goes: people are in auth_user, not in {people}, from now on")
+        )
     elif constraint.kind == "foreign key" and there.name == people:
         to = constraint.to_table
-        beside.lost.append(
+        dependents.lost.append(
             (what, f"goes: people are made here from now on, whom {to} does not know")
         )
     elif set(constraint.columns) <= same:
         # Rows that are there were never asked, or need not be asked again.
         late = " NOT VALID" if constraint.kind in ("check", "foreign key") else ""
-        beside.after.append(
+        dependents.after.append(
             f"ALTER TABLE {quoted(there.name)} ADD CONSTRAINT {quoted(_free(constraint.name, taken))}"
             f" {constraint.definition}{late}"
         )
-        beside.kept.append((what, "the site's own, made again"))
+        dependents.kept.append((what, "the site's own, made again"))
     else:
-        beside.lost.append((what, f"goes, for its columns are converted: {constraint.definition}"))
+        dependents.lost.append(
+            (what, f"goes, for its columns are converted: {constraint.definition}")
+        )
 
 
-def _references(beside: Beside, found: Schema, moved: set[str]) -> None:
+def _references(dependents: DependentObjects, found: Schema, moved: set[str]) -> None:
     """Add the foreign keys of the site's own tables that refer to ours."""
     for table in found.tables.values():
         if table.name in moved:
@@ -291,8 +301,8 @@ def _references(beside: Beside, found: Schema, moved: set[str]) -> None:
         for each in table.constraints.values():
             if each.kind == "foreign key" and each.to_table in moved:
                 late = "" if each.validated else " NOT VALID"
-                beside.foreign_keys.append((table.name, each.name, each.definition + late))
-                beside.kept.append(
+                dependents.foreign_keys.append((table.name, each.name, each.definition + late))
+                dependents.kept.append(
                     (f"foreign key {each.name} of {table.name}", "points at our table from now on")
                 )
 

@@ -108,14 +108,14 @@ def likenesses(found: Schema, loader: MigrationLoader) -> list[Likeness]:
             "them into a database of its own (pg_dump -t …), then adopt each."
         )
     near = [
-        Likeness(point, tuple(_apart(found, loader, point)))
+        Likeness(point, tuple(_differing(found, loader, point)))
         for system in systems
         for point in points(system)
     ]
     return sorted(near, key=lambda likeness: len(likeness.apart))
 
 
-def _apart(found: Schema, loader: MigrationLoader, point: Point) -> list[str]:
+def _differing(found: Schema, loader: MigrationLoader, point: Point) -> list[str]:
     """Return what a table of the system lacks at this revision, and what it has that came later."""
     expected = _columns(loader, point)
     last = _columns(loader, points(point.system)[-1])

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from pixsim.adoption.changes import Change, changes_for
 from pixsim.adoption.comparing import CONVERTED, DECISION, Finding, findings
 from pixsim.adoption.copies import Copy, copy_of
-from pixsim.adoption.dependent_objects import Beside, read_beside
+from pixsim.adoption.dependent_objects import DependentObjects, read_dependent_objects
 from pixsim.adoption.notes import notes_on
 from pixsim.adoption.quarantine import Rules, rules_of
 from pixsim.adoption.recognising import Unrecognised, recognise, stored_revisions
@@ -24,7 +24,7 @@ from pixsim.core.crypto import EncryptedTextField
 from pixsim.schema.catalog import Schema, Table, quoted, read_schema
 from pixsim.schema.drift import Difference, between
 from pixsim.schema.history import load_migrations
-from pixsim.schema.reference import Reference, go_on, reference
+from pixsim.schema.reference import Reference, continue_to, reference
 from pixsim.schema.target_parsing import Key
 
 SETTINGS = (
@@ -67,7 +67,7 @@ class Survey:
     """Those migrations, in their order."""
     copies: tuple[Copy, ...]
     rules: tuple[Rules, ...]
-    beside: Beside
+    dependents: DependentObjects
     findings: tuple[Finding, ...]
     equal: int
     """How many columns, constraints and indexes are as ours."""
@@ -77,7 +77,7 @@ class Survey:
     notes: tuple[str, ...]
 
     @property
-    def undecided(self) -> tuple[Finding, ...]:
+    def unresolved(self) -> tuple[Finding, ...]:
         return tuple(each for each in self.findings if each.kind == DECISION)
 
     @property
@@ -105,10 +105,10 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
     copies = list(_copies(point, found, target, head))
     rules = list(_rules(point, copies, target, head))
     with reading(connection) as cursor:
-        beside = read_beside(
+        dependents = read_dependent_objects(
             connection, found, head, copies, differences, people=point.system.people
         )
-        seen = findings(point.system, found, copies, differences, beside)
+        seen = findings(point.system, found, copies, differences, dependents)
         counts, counted = _counted(cursor, found, copies, list(seen), point.system.people)
         changes = changes_for(target, rules)
         broken: list[Broken] = []
@@ -116,7 +116,7 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         notes: tuple[str, ...] = ()
         impossible = any(copy.impossible for copy in copies)
         if not impossible and not any(each.kind == DECISION and each.rows for each in counted):
-            broken, changed = _foretold(cursor, found, target, copies, rules, changes)
+            broken, changed = _predicted(cursor, found, target, copies, rules, changes)
             notes = tuple(notes_on(cursor, point, found, counts))
     return Survey(
         point=point,
@@ -126,7 +126,7 @@ def survey(connection: BaseDatabaseWrapper, *, assume: str | None = None) -> Sur
         made=made,
         copies=tuple(copies),
         rules=tuple(rules),
-        beside=beside,
+        dependents=dependents,
         findings=tuple(counted),
         equal=_parts(target, point) - _differing(differences, point),
         rows=counts,
@@ -141,7 +141,7 @@ def _head(built: Reference, heads: tuple[Key, ...]) -> Schema:
     does it once for each version of the server."""
     version = built.connection.get_database_version()
     if (version, heads) not in HEADS:
-        HEADS[version, heads] = go_on(built, heads)
+        HEADS[version, heads] = continue_to(built, heads)
     return HEADS[version, heads]
 
 
@@ -272,7 +272,7 @@ def _alike(table: Table) -> str:
     return "0" if is_safe else "count(*) - count(DISTINCT o.id)"
 
 
-def _foretold(
+def _predicted(
     cursor: CursorWrapper,
     found: Schema,
     target: Schema,

@@ -23,7 +23,7 @@ from pixsim.adoption.surveying import SETTINGS
 from pixsim.schema import files
 from pixsim.schema.catalog import Schema, quoted, read_schema
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.lock_retry import Patience, Wait, Waiting
+from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
 from pixsim.schema.target_parsing import listed
 
 HISTORY = "django_migrations"
@@ -90,7 +90,7 @@ def undo(
     connection: BaseDatabaseWrapper,
     about: dict[str, Any],
     *,
-    patience: Patience,
+    policy: LockPolicy,
     lose_changes: bool = False,
     on_wait: Callable[[Wait], None] = lambda wait: None,
 ) -> None:
@@ -99,7 +99,7 @@ def undo(
     Raise NotUndone if rows changed since the adoption, unless `lose_changes`; LockNotGiven if other
     sessions keep using the tables; NoKey without the key of the secrets.
     """
-    waiting = Waiting(connection, patience, on_wait)
+    waiting = LockRetry(connection, policy, on_wait)
     with waiting.open():
         waiting.attempt(lambda: _undo(connection, about, lose_changes))
 

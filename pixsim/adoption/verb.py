@@ -16,7 +16,7 @@ from pixsim.adoption.undoing import read_record, undo
 from pixsim.schema.console import readable_size
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.locking import schema_lock
-from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
+from pixsim.schema.reporting import add_lock_arguments, describe_wait, lock_policy_from
 from pixsim.schema.verbs import Context, Verb
 
 ROWS_PER_SECOND = 15_000
@@ -43,7 +43,7 @@ class Adopt(Verb):
         parser.add_argument(
             "--lose-changes", action="store_true", help="undo although rows were changed since"
         )
-        add_waiting_arguments(parser)
+        add_lock_arguments(parser)
 
     def run(self, context: Context) -> int:
         if context.options.undo:
@@ -54,16 +54,16 @@ class Adopt(Verb):
                 return self._apply(context)
         seen = survey(context.connection, assume=context.options.assume)
         report(context, seen)
-        if not seen.undecided:
+        if not seen.unresolved:
             context.console.say("\nNothing was changed. Take a backup, then say --apply.")
         context.console.result({**_as_json(seen), "applied": False})
-        return WRONG if seen.undecided else FINE
+        return WRONG if seen.unresolved else FINE
 
     def _apply(self, context: Context) -> int:
         console = context.console
         seen = survey(context.connection, assume=context.options.assume)
         report(context, seen)
-        if seen.undecided:
+        if seen.unresolved:
             console.result({**_as_json(seen), "applied": False})
             return WRONG
         console.say(f"\n{window(context.connection, seen)}")
@@ -72,8 +72,8 @@ class Adopt(Verb):
         done = adopt(
             context.connection,
             seen,
-            patience=patience_from(context.options),
-            on_wait=lambda wait: console.say(told(wait)),
+            policy=lock_policy_from(context.options),
+            on_wait=lambda wait: console.say(describe_wait(wait)),
         )
         seconds = time.monotonic() - begun
         console.say(f"\nAdopted in {seconds:.1f} s.")
@@ -113,9 +113,9 @@ class Adopt(Verb):
         undo(
             context.connection,
             about,
-            patience=patience_from(options),
+            policy=lock_policy_from(options),
             lose_changes=options.lose_changes,
-            on_wait=lambda wait: console.say(told(wait)),
+            on_wait=lambda wait: console.say(describe_wait(wait)),
         )
         console.say("Undone: the older tables are as they were, proved by their checksums.")
         console.result({"undone": True, "system": about["system"], "revision": about["revision"]})
@@ -170,9 +170,9 @@ def report(context: Context, seen: Survey) -> None:
         )
     for note in seen.notes:
         console.say(f"\n{note}")
-    if seen.undecided:
+    if seen.unresolved:
         console.say(
-            f"\n{len(seen.undecided)} differences need a decision: mend them, then look again. "
+            f"\n{len(seen.unresolved)} differences need a decision: mend them, then look again. "
             "Nothing was changed."
         )
 

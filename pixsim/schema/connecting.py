@@ -39,7 +39,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ErrorKind:
     """A kind of database error: how to recognise it, and the message.
 
     A server that refuses a connection sends no SQLSTATE, only its sentence.
@@ -52,20 +52,20 @@ class Trouble:
     sentences: Sequence[str] = ()
 
 
-TROUBLES = (
-    Trouble(
+ERROR_KINDS = (
+    ErrorKind(
         "There is no database {name!r} on this server ({place}). Make it with `createdb`, or name "
         "the right one in DATABASE_URL.",
         codes=["3D000"],
         sentences=['database "{name}" does not exist'],
     ),
-    Trouble(
+    ErrorKind(
         "The password of {user!r} is wrong or missing ({place}). Put the right one into "
         "DATABASE_URL.",
         codes=["28P01"],
         sentences=["password authentication failed", "no password supplied"],
     ),
-    Trouble(
+    ErrorKind(
         "{user!r} may not connect ({place}): {said}. Name another user in DATABASE_URL, or have "
         "the server's owner let this one in (CREATE ROLE, pg_hba.conf, GRANT CONNECT).",
         codes=["28000"],
@@ -76,18 +76,18 @@ TROUBLES = (
             "permission denied for database",
         ],
     ),
-    Trouble(
+    ErrorKind(
         "The server takes no more connections ({place}). End some, or raise max_connections, then "
         "try again.",
         codes=["53300"],
         sentences=["too many connections", "too many clients", "remaining connection slots"],
     ),
-    Trouble(
+    ErrorKind(
         "The server is starting or stopping ({place}): {said}. Try again in a moment.",
         codes=["57P03"],
         sentences=["the database system is"],
     ),
-    Trouble(
+    ErrorKind(
         "No PostgreSQL answers at {place}: {said}. Start it, or correct host and port in "
         "DATABASE_URL.",
         codes=["08001", "08004"],
@@ -102,52 +102,52 @@ TROUBLES = (
             "Network is unreachable",
         ],
     ),
-    Trouble(
+    ErrorKind(
         "The server is too old ({place}): {said}. Nothing was changed. Upgrade it (pg_upgrade, or "
         "dump and restore).",
         sentences=["or later is required"],
     ),
-    Trouble(
+    ErrorKind(
         "{place} is read-only: a replica, or default_transaction_read_only is on. Nothing was "
         "changed. Name the primary in DATABASE_URL.",
         codes=["25006"],
     ),
-    Trouble(
+    ErrorKind(
         "{user!r} may not do this in {place}: {said}. What was not committed was undone. Connect "
         "as the owner of the tables, or have the owner GRANT it.",
         codes=["42501"],
     ),
-    Trouble(
+    ErrorKind(
         "The disk of the server is full ({place}): {said}. What was not committed was undone. Free "
         "space, then run it again.",
         codes=["53100"],
     ),
-    Trouble(
+    ErrorKind(
         "The server has not enough memory or other means ({place}): {said}. What was not committed "
         "was undone.",
         codes=["53"],
     ),
-    Trouble(
+    ErrorKind(
         "A lock was not given in time ({place}): {said}. What was not committed was undone. Run it "
         "again when the database is quieter.",
         codes=["55P03", "40P01"],
     ),
-    Trouble(
+    ErrorKind(
         "The connection was lost ({place}): {said}. What was not committed was undone; look with "
         "`manage.py db status`.",
         codes=["08", "57P01", "57P02", "25P03"],
         sentences=["server closed the connection", "connection is closed", "connection is lost"],
     ),
-    Trouble(
+    ErrorKind(
         "{place} has already what was to be made: {said}. `manage.py db verify` says what differs; "
         "if all of it is there and only the record is missing, `manage.py db stamp` writes it.",
         codes=["42701", "42P07", "42710"],
     ),
-    Trouble(
+    ErrorKind(
         "Rows in {place} do not fit: {said}{detail}. Mend or remove them, then run it again.",
         codes=["23"],
     ),
-    Trouble(
+    ErrorKind(
         "{place} is not as the code expects it: {said}. See `manage.py db status` and `manage.py "
         "db verify`.",
         codes=["42P01", "42703"],
@@ -211,7 +211,7 @@ def explain(error: Error, connection: BaseDatabaseWrapper) -> str:
         "detail": _detail(error),
     }
     code = getattr(error.__cause__, "sqlstate", None) or ""
-    for trouble in TROUBLES:
+    for trouble in ERROR_KINDS:
         sentences = [sentence.format(**words) for sentence in trouble.sentences]
         if code.startswith(tuple(trouble.codes)) if code else _in(sentences, str(error)):
             return trouble.message.format(**words)

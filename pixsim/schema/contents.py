@@ -55,7 +55,7 @@ SELECT 'PUBLICATION', quote_ident(pubname) FROM pg_publication
 
 
 @dataclass(frozen=True)
-class Thing:
+class DatabaseObject:
     """An object that an empty database does not have."""
 
     kind: str
@@ -84,21 +84,22 @@ def count_rows(connection: BaseDatabaseWrapper, names: Iterable[str]) -> dict[st
     return counts
 
 
-def things(connection: BaseDatabaseWrapper) -> list[Thing]:
+def database_objects(connection: BaseDatabaseWrapper) -> list[DatabaseObject]:
     """Return all objects of the database; none if it is empty. Extensions do not count."""
     with connection.cursor() as cursor:
         cursor.execute(OBJECTS)
         return sorted(
-            (Thing(*row) for row in cursor.fetchall()), key=lambda thing: (thing.kind, thing.name)
+            (DatabaseObject(*row) for row in cursor.fetchall()),
+            key=lambda thing: (thing.kind, thing.name),
         )
 
 
-def wipe(connection: BaseDatabaseWrapper) -> list[Thing]:
+def wipe(connection: BaseDatabaseWrapper) -> list[DatabaseObject]:
     """Drop everything in one transaction, and return what was dropped. Extensions and the schema
     `public` with its grants stay."""
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        found = things(connection)
+        found = database_objects(connection)
         for thing in found:
             cursor.execute(f"DROP {thing.kind} IF EXISTS {thing.name} CASCADE")
     return found

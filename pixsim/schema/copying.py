@@ -98,7 +98,7 @@ def copied(
 
 
 @contextmanager
-def nothing_but(alias: str) -> Iterator[None]:
+def refuse_other_databases(alias: str) -> Iterator[None]:
     """Refuse statements of this thread to any other database: a data step that does not use the
     database it is applied to must not change the real one."""
 

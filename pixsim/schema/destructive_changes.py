@@ -18,7 +18,7 @@ from pixsim.schema.history import graph_order
 from pixsim.schema.targets import Plan
 
 COUNT_UP_TO = 1_000_000
-"""Of more rows than this the server's estimate is told: counting would take too long."""
+"""Of more rows than this the server's estimate is taken: counting would take too long."""
 
 COLUMN = """
 SELECT FROM pg_attribute
@@ -38,7 +38,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Loss:
+class DestructiveChange:
     """A table or column that is dropped with its contents."""
 
     table: str
@@ -52,7 +52,9 @@ class Loss:
         return f"table {self.table}: {self.rows}"
 
 
-def losses(connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan) -> list[Loss]:
+def destructive_changes_of(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan
+) -> list[DestructiveChange]:
     """Return what the plan drops, tables first. Read the database for the numbers of rows."""
     dropped = list(dict.fromkeys(_dropped(loader, plan)))
     tables = {table for table, column in dropped if column is None}
@@ -61,7 +63,7 @@ def losses(connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan)
         if column is None or table not in tables:
             rows = count_rows(connection, table, column=column)
             if rows is not None:
-                found.append(Loss(table, column, rows))
+                found.append(DestructiveChange(table, column, rows))
     return found
 
 

@@ -19,7 +19,7 @@ from pixsim.schema import plugins
 from pixsim.schema.backfills import TABLE as BACKFILLS
 from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
 from pixsim.schema.catalog import Sequence as Counter
-from pixsim.schema.expression_equivalence import Meaning
+from pixsim.schema.expression_equivalence import ExpressionEquivalence
 from pixsim.schema.files import TABLE as FILES
 from pixsim.schema.reference import Reference, reference
 from pixsim.schema.target_parsing import Key
@@ -90,7 +90,7 @@ class _Comparison:
     def __init__(self, expected: Reference, found: Schema) -> None:
         self.expected = expected.schema
         self.found = found
-        self.meaning = Meaning(expected.connection, expected.schema.name)
+        self.meaning = ExpressionEquivalence(expected.connection, expected.schema.name)
 
     def run(self) -> Iterator[Difference]:
         for name, table in self.expected.tables.items():
@@ -137,7 +137,7 @@ class _Comparison:
                 other = replace(other, default=one.default)
             if self.meaning.same_value(wanted.name, one.generated, other.generated, type=one.type):
                 other = replace(other, generated=one.generated)
-            apart = _apart(_aspects(one), _aspects(other))
+            apart = _differing(_aspects(one), _aspects(other))
             if apart[0] != apart[1]:
                 yield Difference("column", wanted.name, name, *apart)
             elif one.counter:
@@ -240,7 +240,7 @@ def _aspects(column: Column) -> list[str]:
     ]
 
 
-def _apart(one: list[str], other: list[str]) -> tuple[str, str]:
+def _differing(one: list[str], other: list[str]) -> tuple[str, str]:
     """Return only the aspects that differ."""
     pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
     return ", ".join(pair[0] for pair in pairs), ", ".join(pair[1] for pair in pairs)

@@ -27,7 +27,7 @@ from django.utils import timezone
 from pixsim.schema.connecting import look
 from pixsim.schema.contents import count_rows, tables
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.programs import Program, complaint, environment, find_program, server_major
+from pixsim.schema.programs import Program, environment, find_program, first_error, server_major
 
 PARTIAL, MANIFEST = ".partial", ".manifest.json"
 MARK = "pixsim_restoring"
@@ -265,7 +265,9 @@ def _dump(
             process.kill()
             raise
         if process.wait():
-            raise NoBackup(f"{pg_dump} failed: {complaint(said)}. Nothing of the backup was kept.")
+            raise NoBackup(
+                f"{pg_dump} failed: {first_error(said)}. Nothing of the backup was kept."
+            )
     file.flush()
     os.fsync(file.fileno())
     return size, digest.hexdigest()

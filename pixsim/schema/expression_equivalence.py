@@ -23,7 +23,7 @@ PROBE, PROBE_INDEX = "pixsim_probe", "pixsim_probe_index"
 SAME_MOMENT = {"CURRENT_TIMESTAMP", "now()", "transaction_timestamp()"}
 
 
-class Meaning:
+class ExpressionEquivalence:
     """Compare expressions over the columns of tables in `schema` of `connection`.
 
     Work on an empty copy of the table that is never committed.

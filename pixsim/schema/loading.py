@@ -13,7 +13,7 @@ from typing import IO
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.programs import complaint, environment, find_program, server_major
+from pixsim.schema.programs import environment, find_program, first_error, server_major
 
 SESSION = "pixsim load"
 """What psql's session is called."""
@@ -70,9 +70,9 @@ def load(
         except BrokenPipeError:
             source.kill()
         if target.wait():
-            raise NotLoaded(str(psql), complaint(answered))
+            raise NotLoaded(str(psql), first_error(answered))
         if source.wait():
-            raise NotLoaded(Path(script.command[0]).stem, complaint(written))
+            raise NotLoaded(Path(script.command[0]).stem, first_error(written))
 
 
 @contextmanager

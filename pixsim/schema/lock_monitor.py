@@ -85,8 +85,8 @@ class _Seen:
     """The longest that each was held."""
 
 
-class Watcher:
-    """A monitor of the locks of one session. Use `watching`."""
+class LockMonitor:
+    """A monitor of the locks of one session. Use `monitored`."""
 
     def __init__(self, session: BaseDatabaseWrapper, own: BaseDatabaseWrapper) -> None:
         self._own = own
@@ -106,7 +106,7 @@ class Watcher:
         """Return what the migration did since `begin`."""
         self.look()
         with self._mutex:
-            self._let_go(set(), time.monotonic())
+            self._end_locks(set(), time.monotonic())
             held = self._seen.held
             before_files, self._files = self._files, self._read_files()
             before_rows, self._rows = self._rows, self._count(is_atomic)
@@ -129,7 +129,7 @@ class Watcher:
             now, locks = time.monotonic(), set(cursor.fetchall())
             for lock in locks:
                 self._seen.since.setdefault(lock, now)
-            self._let_go(locks, now)
+            self._end_locks(locks, now)
 
     def after_statement(
         self, execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]
@@ -139,7 +139,7 @@ class Watcher:
         self.look()
         return result
 
-    def _let_go(self, locks: set[tuple[str, str]], now: float) -> None:
+    def _end_locks(self, locks: set[tuple[str, str]], now: float) -> None:
         for lock in self._seen.since.keys() - locks:
             seconds = now - self._seen.since.pop(lock)
             self._seen.held[lock] = max(seconds, self._seen.held.get(lock, 0.0))
@@ -163,13 +163,13 @@ class Watcher:
 
 
 @contextmanager
-def watching(session: BaseDatabaseWrapper) -> Iterator[Watcher]:
+def monitored(session: BaseDatabaseWrapper) -> Iterator[LockMonitor]:
     """Monitor the locks of `session`, from a second session."""
     own = session.copy()
     own.inc_thread_sharing()  # two threads look, one at a time
     stop = threading.Event()
     try:
-        watcher = Watcher(session, own)
+        watcher = LockMonitor(session, own)
 
         def look_often() -> None:
             with suppress(DatabaseError):  # the session that is watched meets the same, and says so

@@ -1,4 +1,4 @@
-"""Waiting for locks: a timeout for each, a pause, another try, and who stood in the way."""
+"""LockRetry for locks: a timeout for each, a pause, another try, and who stood in the way."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BUILDS_INDEX = re.compile(
 IS_CONCURRENT = re.compile(r"\b(INDEX|PARTITION|TABLE|VIEW)\s+(\S+\s+)?CONCURRENTLY\b", re.I)
 MAKES, REMOVES = re.compile(r"\b(CREATE|ADD)\b", re.I), re.compile(r"\b(DROP|RENAME)\b", re.I)
 REMINDER_SECONDS = 10.0
-"""Whoever waits without a timeout is told so often what for."""
+"""A run that waits without a timeout prints so often what it waits for."""
 IS_THERE = (errors.DuplicateTable, errors.DuplicateColumn, errors.DuplicateObject)
 IS_GONE = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject)
 
@@ -50,7 +50,7 @@ class LockNotGiven(SchemaError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class LockPolicy:
     """How long and how often a run waits for locks."""
 
     lock_timeout: float
@@ -63,7 +63,7 @@ class Patience:
     @classmethod
     def from_settings(
         cls, *, lock_timeout: float | None = None, tries: int | None = None
-    ) -> Patience:
+    ) -> LockPolicy:
         """Return the policy of the settings, with the given values instead."""
         if lock_timeout is None:
             lock_timeout = getattr(settings, "SCHEMA_LOCK_TIMEOUT_SECONDS", 2.0)
@@ -124,7 +124,7 @@ class Wait:
         return f"{what}, held by {who}" if self.blockers else f"{what}; {who}"
 
 
-class Waiting:
+class LockRetry:
     """Run statements of one connection with a lock timeout, and retry them.
 
     While it is open, each statement has the lock timeout; outside a transaction it is retried. A
@@ -134,20 +134,20 @@ class Waiting:
     def __init__(
         self,
         connection: BaseDatabaseWrapper,
-        patience: Patience,
+        policy: LockPolicy,
         on_wait: Callable[[Wait], None] = lambda wait: None,
     ) -> None:
-        self.patience = patience
+        self.policy = policy
         self._connection = connection
         self._on_wait = on_wait
-        self._watcher = _Watcher(connection, patience, on_wait)
+        self._blockers = _BlockerThread(connection, policy, on_wait)
         self._is_replaying = False
 
     @contextmanager
     def open(self) -> Iterator[None]:
         with ExitStack() as stack:
-            stack.enter_context(lock_timeout(self._connection, self.patience.lock_timeout))
-            stack.enter_context(self._watcher.watching())
+            stack.enter_context(lock_timeout(self._connection, self.policy.lock_timeout))
+            stack.enter_context(self._blockers.running())
             stack.enter_context(self._connection.execute_wrapper(self._execute))
             yield
 
@@ -160,17 +160,17 @@ class Waiting:
             return work()
         tries = 0
         while True:
-            self._watcher.forget()
+            self._blockers.forget()
             try:
                 return work()
             except OperationalError as error:
                 if not is_lock_failure(error):
                     raise
                 tries += 1
-                wait = self._watcher.last(tries)
-                if tries >= self.patience.tries:
-                    raise LockNotGiven(_not_given(wait, self.patience)) from error
-            pause = self.patience.pause_after(tries)
+                wait = self._blockers.last(tries)
+                if tries >= self.policy.tries:
+                    raise LockNotGiven(_not_given(wait, self.policy)) from error
+            pause = self.policy.pause_after(tries)
             self._on_wait(replace(wait, pause=pause))
             time.sleep(pause)
 
@@ -187,7 +187,7 @@ class Waiting:
     def _execute(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
-        with self._watcher.statement():
+        with self._blockers.statement():
             if self._connection.in_atomic_block:
                 return execute(sql, params, many, context)
             text = sql if isinstance(sql, str) else ""
@@ -237,24 +237,24 @@ def lock_timeout(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[No
                 cursor.execute("SELECT set_config('lock_timeout', %s, false)", [before])
 
 
-class _Watcher:
+class _BlockerThread:
     """A thread that looks up who blocks the connection's statement. Connects only when one takes
     long."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, patience: Patience, on_wait: Callable[[Wait], None]
+        self, connection: BaseDatabaseWrapper, policy: LockPolicy, on_wait: Callable[[Wait], None]
     ) -> None:
         self._connection = connection
         self._on_wait = on_wait
         # Several looks before a lock timeout, none at all for what takes no time.
-        self._interval = min(0.2, (patience.lock_timeout or 1.0) / 4)
+        self._interval = min(0.2, (policy.lock_timeout or 1.0) / 4)
         self._since: float | None = None
         self._pid = 0
         self._last = Wait("", (), 0.0)
         self._ended = threading.Event()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         self._ended.clear()
         thread = threading.Thread(target=self._watch, name="who-blocks", daemon=True)
         thread.start()
@@ -318,13 +318,13 @@ def _is_done(text: str, error: Error) -> bool:
     )
 
 
-def _not_given(wait: Wait, patience: Patience) -> str:
+def _not_given(wait: Wait, policy: LockPolicy) -> str:
     end = "".join(
         f" To end it: SELECT pg_terminate_backend({blocker.pid})."
         for blocker in wait.blockers[:1]
         if blocker.pid
     )
     return (
-        f"Waited {wait.tries} times {patience.lock_timeout:g} s for {wait}.{end} "
+        f"Waited {wait.tries} times {policy.lock_timeout:g} s for {wait}.{end} "
         f"Run it again when the database is quieter, or let it try longer (--tries)."
     )

@@ -23,7 +23,7 @@ WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
 """
 
 
-class SomebodyElseWrites(SchemaError):
+class AnotherRunWrites(SchemaError):
     """Another run holds the lock."""
 
 
@@ -34,7 +34,7 @@ def schema_lock(
     """Hold the lock for the block, on the connection's own session.
 
     The lock ends with the session, so a killed run leaves none. If another session holds it, call
-    `wait` with who that is and wait; without `wait`, raise SomebodyElseWrites at once.
+    `wait` with who that is and wait; without `wait`, raise AnotherRunWrites at once.
     """
     with closing(connection.cursor()) as cursor:
         told = ""
@@ -42,7 +42,7 @@ def schema_lock(
             cursor.execute(HOLDER)
             who = _who(cursor.fetchone())
             if not wait:
-                raise SomebodyElseWrites(
+                raise AnotherRunWrites(
                     f"{who} is changing this database. Nothing was changed; try again when it has "
                     f"ended."
                 )

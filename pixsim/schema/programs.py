@@ -61,7 +61,7 @@ def find_program(name: str, *, at_least: int) -> Program:
 
     Raise ProgramMissing with what was found instead.
     """
-    found = [program for path in _paths(name) if (program := _asked(path))]
+    found = [program for path in _paths(name) if (program := _with_version(path))]
     suitable = [program for program in found if program.major >= at_least]
     if suitable:
         return min(suitable, key=lambda program: program.major)
@@ -93,7 +93,7 @@ def environment(connection: BaseDatabaseWrapper, *, database: str | None = None)
     return {**os.environ, **variables}
 
 
-def complaint(said: IO[bytes]) -> str:
+def first_error(said: IO[bytes]) -> str:
     """Return the first error in a program's output, in one line, without the program's name and the
     script's line number."""
     said.seek(0)
@@ -121,7 +121,7 @@ def _folders() -> Iterator[Path]:
             yield from sorted(Path(folder).glob("pginstall*/bin"))
 
 
-def _asked(path: Path) -> Program | None:
+def _with_version(path: Path) -> Program | None:
     """Return the program with its version, or None if it does not run here."""
     try:
         shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)

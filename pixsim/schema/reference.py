@@ -70,7 +70,7 @@ def reference(
         yield Reference(read_schema(scratch), scratch, made)
 
 
-def go_on(built: Reference, at: Sequence[Key]) -> Schema:
+def continue_to(built: Reference, at: Sequence[Key]) -> Schema:
     """Apply the migrations `at` to the reference too, and return the schema."""
     _migrate(built.connection, load_migrations(built.connection), at, done=built.made)
     return read_schema(built.connection)
@@ -130,7 +130,7 @@ def _migrate(
     executor.loader = loader
     loader.applied_migrations = {key: loader.graph.nodes[key] for key in done}
     with ExitStack() as stack:
-        stack.enter_context(scratch.execute_wrapper(_for_an_empty_place))
+        stack.enter_context(scratch.execute_wrapper(_without_concurrency))
         for alias in set(connections) - {ALIAS}:
             stack.enter_context(connections[alias].execute_wrapper(_refuse))
         try:
@@ -149,7 +149,7 @@ def _migrate(
     return tuple((migration.app_label, migration.name) for migration, _ in plan)
 
 
-def _for_an_empty_place(
+def _without_concurrency(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
     """Build indexes without CONCURRENTLY, and look for them in this schema only.

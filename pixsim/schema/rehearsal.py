@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.schema.copying import Copy, copied, nothing_but
+from pixsim.schema.copying import Copy, copied, refuse_other_databases
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.lock_monitor import Effect, Watcher, watching
+from pixsim.schema.lock_monitor import Effect, LockMonitor, monitored
 from pixsim.schema.lock_retry import Wait
 from pixsim.schema.running import Done, Listener, run
 from pixsim.schema.targets import Step
@@ -37,7 +37,7 @@ class Rehearsed:
     """Why it ended early; empty if every step was done."""
 
 
-class Audience(Listener):
+class RehearsalListener(Listener):
     """Callbacks of a rehearsal; each does nothing unless it is overridden."""
 
     def copied(self, copy: Copy) -> None: ...
@@ -50,7 +50,7 @@ def rehearse(
     steps: Sequence[Step],
     *,
     keep: bool = False,
-    audience: Audience,
+    listener: RehearsalListener,
     report: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Rehearsed:
     """Copy the database, apply the steps there and measure each. The caller holds the lock.
@@ -63,38 +63,43 @@ def rehearse(
     failure = ""
     try:
         with copied(connection, keep=keep, report=report) as copy:
-            audience.copied(copy)
-            with nothing_but(copy.connection.alias), watching(copy.connection) as watcher:
-                notes = _Notes(watcher, loader, audience)
+            listener.copied(copy)
+            with (
+                refuse_other_databases(copy.connection.alias),
+                monitored(copy.connection) as monitor,
+            ):
+                measuring = _Measuring(monitor, loader, listener)
                 try:
-                    run(copy.connection, steps, listener=notes)
+                    run(copy.connection, steps, listener=measuring)
                 except SchemaError as error:
                     failure = str(error)
-        return Rehearsed(copy, tuple(notes.measured), failure)
+        return Rehearsed(copy, tuple(measuring.measured), failure)
     finally:
         if connection.is_usable():
             with connection.cursor() as cursor:
                 cursor.execute("RESET application_name")
 
 
-class _Notes(Listener):
+class _Measuring(Listener):
     """Measure each migration between its callbacks."""
 
-    def __init__(self, watcher: Watcher, loader: MigrationLoader, audience: Audience) -> None:
+    def __init__(
+        self, monitor: LockMonitor, loader: MigrationLoader, listener: RehearsalListener
+    ) -> None:
         self.measured: list[Measured] = []
-        self._watcher = watcher
+        self._monitor = monitor
         self._loader = loader
-        self._audience = audience
+        self._listener = listener
 
     def begins(self, step: Step) -> None:
-        self._audience.begins(step)
-        self._watcher.begin()
+        self._listener.begins(step)
+        self._monitor.begin()
 
     def waits(self, wait: Wait) -> None:
-        self._audience.waits(wait)
+        self._listener.waits(wait)
 
     def ended(self, done: Done) -> None:
         is_atomic = self._loader.graph.nodes[done.step.key].atomic
-        self.measured.append(Measured(done, self._watcher.end(is_atomic=is_atomic)))
-        self._audience.ended(done)
-        self._audience.measured(self.measured[-1])
+        self.measured.append(Measured(done, self._monitor.end(is_atomic=is_atomic)))
+        self._listener.ended(done)
+        self._listener.measured(self.measured[-1])

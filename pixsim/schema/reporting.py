@@ -1,4 +1,4 @@
-"""How a run is told to people and machines, and the options that upgrade, downgrade and migrate
+"""The output of a run for people and machines, and the options that upgrade, downgrade and migrate
 share."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.console import Console
-from pixsim.schema.lock_retry import Patience, Wait
+from pixsim.schema.lock_retry import LockPolicy, Wait
 from pixsim.schema.running import Done, Listener
 from pixsim.schema.targets import Plan, Step
 
@@ -34,7 +34,7 @@ class Reporter(Listener):
         self._bar(self._finished, self._total)
 
     def waits(self, wait: Wait) -> None:
-        self._console.say(told(wait))
+        self._console.say(describe_wait(wait))
 
     def ended(self, done: Done) -> None:
         self._finished += 1
@@ -67,10 +67,10 @@ class Reporter(Listener):
         )
 
 
-def told(wait: Wait) -> str:
+def describe_wait(wait: Wait) -> str:
     """Return a wait as a line."""
     if not wait.tries:
-        return f"  Waiting for {wait.seconds:.0f} s for {wait}"
+        return f"  LockRetry for {wait.seconds:.0f} s for {wait}"
     return f"  Gave up try {wait.tries} for {wait}. Next try in {wait.pause:.1f} s."
 
 
@@ -111,7 +111,7 @@ def show_plan(
     )
 
 
-def add_waiting_arguments(parser: ArgumentParser) -> None:
+def add_lock_arguments(parser: ArgumentParser) -> None:
     """Add the options of verbs that take locks."""
     parser.add_argument(
         "--lock-timeout",
@@ -127,9 +127,9 @@ def add_waiting_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def patience_from(options: Namespace) -> Patience:
+def lock_policy_from(options: Namespace) -> LockPolicy:
     """Return the lock policy of those options and the settings."""
-    return Patience.from_settings(lock_timeout=options.lock_timeout, tries=options.tries)
+    return LockPolicy.from_settings(lock_timeout=options.lock_timeout, tries=options.tries)
 
 
 def number(text: str, *, least: float, most: float, what: str) -> float:

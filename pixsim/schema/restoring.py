@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema import dumps, loading
 from pixsim.schema.connecting import place
-from pixsim.schema.contents import Thing, count_rows, tables, things
+from pixsim.schema.contents import DatabaseObject, count_rows, database_objects, tables
 from pixsim.schema.dumps import MARK, Manifest, Report
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.loading import NotLoaded, Script, load
@@ -68,7 +68,7 @@ def restore(
     _refuse_older_server(connection, manifest)
     earlier = _mark(connection)
     _refuse_while_it_ends(connection)
-    found = [thing for thing in things(connection) if not thing.name.endswith(f".{MARK}")]
+    found = [thing for thing in database_objects(connection) if not thing.name.endswith(f".{MARK}")]
     only_counted = bool(earlier and found and earlier.sha256 == manifest.sha256)
     if found and not only_counted:
         raise NotRestored(_not_empty(connection, found, earlier))
@@ -150,7 +150,9 @@ def _refuse_while_it_ends(connection: BaseDatabaseWrapper) -> None:
             )
 
 
-def _not_empty(connection: BaseDatabaseWrapper, found: list[Thing], earlier: Mark | None) -> str:
+def _not_empty(
+    connection: BaseDatabaseWrapper, found: list[DatabaseObject], earlier: Mark | None
+) -> str:
     if earlier:
         return (
             f"A restore of {earlier.file}, begun {earlier.began_at:%Y-%m-%d %H:%M:%S %Z}, put its "

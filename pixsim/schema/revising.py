@@ -146,7 +146,7 @@ def write(migrations: Sequence[Migration], message: str) -> dict[Key, Path]:
     return written
 
 
-def look_over(written: dict[Key, Path], connection: BaseDatabaseWrapper) -> list[Revision]:
+def review_written(written: dict[Key, Path], connection: BaseDatabaseWrapper) -> list[Revision]:
     """Read back what was written, and return it with hints. Query no database."""
     loader = load_migrations(None)
     new = [loader.disk_migrations[key] for key in written]

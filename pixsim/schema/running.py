@@ -31,7 +31,7 @@ from pixsim.schema import files
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import graph_order
-from pixsim.schema.lock_retry import Patience, Wait, Waiting
+from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
 from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.target_parsing import Key
 from pixsim.schema.targets import Step
@@ -63,7 +63,7 @@ def run(
     connection: BaseDatabaseWrapper,
     steps: Sequence[Step],
     *,
-    patience: Patience | None = None,
+    policy: LockPolicy | None = None,
     listener: Listener | None = None,
 ) -> list[Done]:
     """Apply the steps, or take them back, with the signals that Django's `migrate` sends.
@@ -75,7 +75,7 @@ def run(
         if app.module and module_has_submodule(app.module, "management"):
             import_module(".management", app.name)
     done: list[Done] = []
-    executor = Executor(connection, patience=patience, listener=listener, done=done)
+    executor = Executor(connection, policy=policy, listener=listener, done=done)
     refuse_foreign(connection, executor.loader)
     nodes = executor.loader.graph.nodes
     plan = [(nodes[step.key], step.backwards) for step in steps]
@@ -100,7 +100,7 @@ class Executor(MigrationExecutor):
         connection: BaseDatabaseWrapper,
         progress_callback: Callable[..., None] | None = None,
         *,
-        patience: Patience | None = None,
+        policy: LockPolicy | None = None,
         listener: Listener | None = None,
         done: list[Done] | None = None,
     ) -> None:
@@ -108,7 +108,9 @@ class Executor(MigrationExecutor):
         self._listener = listener or Listener()
         self._done = [] if done is None else done
         self._waits: list[Wait] = []
-        self._waiting = Waiting(connection, patience or Patience.from_settings(), self._hear)
+        self._lock_retry = LockRetry(
+            connection, policy or LockPolicy.from_settings(), self._on_wait
+        )
         self._unfinished: dict[tuple[Key, bool], files.Unfinished] = {}
 
     def state_before(self) -> ProjectState:
@@ -128,7 +130,7 @@ class Executor(MigrationExecutor):
             self.recorder.ensure_schema()
             files.make_table(self.connection)
             self._look_for_unfinished(plan)
-        with self._waiting.open() if plan else nullcontext():
+        with self._lock_retry.open() if plan else nullcontext():
             return super().migrate(targets, plan, state, fake, fake_initial)
 
     def apply_migration(
@@ -194,7 +196,7 @@ class Executor(MigrationExecutor):
             journal = files.Journal(self.connection, migration, backwards)
             journal.open(self._unfinished.get(((migration.app_label, migration.name), backwards)))
         try:
-            return self._waiting.attempt(
+            return self._lock_retry.attempt(
                 lambda: self._change(migration, state.clone(), journal, backwards)
             )
         except DatabaseError as error:
@@ -221,7 +223,7 @@ class Executor(MigrationExecutor):
         original, migration = migration, copy(migration)
         if journal:
             once = [
-                _Once(operation, place, journal, self._waiting)
+                _ResumableOperation(operation, place, journal, self._lock_retry)
                 for place, operation in enumerate(original.operations)
             ]
             vars(migration)["operations"] = once
@@ -246,7 +248,7 @@ class Executor(MigrationExecutor):
             if key not in planned and each.app in apps_changed:
                 raise files.Interrupted(f"Nothing was changed, since first {each}")
 
-    def _hear(self, wait: Wait) -> None:
+    def _on_wait(self, wait: Wait) -> None:
         self._waits.append(wait)
         self._listener.waits(wait)
 
@@ -266,16 +268,16 @@ class Executor(MigrationExecutor):
             self.progress_callback(action, migration, fake)
 
 
-class _Once:
+class _ResumableOperation:
     """An operation that is completed once, however often the run is interrupted."""
 
     def __init__(
-        self, operation: Operation, place: int, journal: files.Journal, waiting: Waiting
+        self, operation: Operation, place: int, journal: files.Journal, waiting: LockRetry
     ) -> None:
         self._operation = operation
         self._place = place
         self._journal = journal
-        self._waiting = waiting
+        self._lock_retry = waiting
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._operation, name)
@@ -289,7 +291,7 @@ class _Once:
     def _do(self, change: Callable[..., None], app: str, editor: Any, *states: Any) -> None:
         if self._journal.has(self._place):
             return
-        with self._waiting.replaying(self._journal.is_interrupted):
+        with self._lock_retry.replaying(self._journal.is_interrupted):
             change(app, editor, *states)
             # What the editor keeps for the end belongs to this operation: it is done with it.
             for statement in editor.deferred_sql:

@@ -31,7 +31,7 @@ from pixsim.schema import files
 from pixsim.schema.connecting import OLDEST
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import graph_order
-from pixsim.schema.lock_retry import IS_CONCURRENT, Patience
+from pixsim.schema.lock_retry import IS_CONCURRENT, LockPolicy
 from pixsim.schema.target_parsing import Key
 from pixsim.schema.targets import Plan
 
@@ -71,7 +71,7 @@ def script(
     Raise CannotWrite, naming the step, if a step does not say what it does in SQL.
     """
     backwards = any(step.backwards for step in plan.steps)
-    timeout = Patience.from_settings().lock_timeout
+    timeout = LockPolicy.from_settings().lock_timeout
     lines = [
         HEADER.format(
             target=plan.target,
@@ -179,7 +179,7 @@ def _said(
         if "--" in statement.rpartition("\n")[2]:
             statement += "\n;"
         if IS_CONCURRENT.search(statement):
-            timeout = Patience.from_settings().lock_timeout
+            timeout = LockPolicy.from_settings().lock_timeout
             statement = (
                 f"SET lock_timeout = 0;\n{statement}\nSET lock_timeout = '{timeout * 1000:.0f}ms';"
             )

@@ -220,10 +220,10 @@ def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, l
     site(sql)
     rows, schema = look(), read_schema(connections[ALIAS])
 
-    told = db("adopt", "--json")
-    assert (told.code, told.json["applied"]) == (0, False)
+    seen = db("adopt", "--json")
+    assert (seen.code, seen.json["applied"]) == (0, False)
     assert look() == rows
-    kinds = {each["what"]: each["kind"] for each in told.json["differences"]}
+    kinds = {each["what"]: each["kind"] for each in seen.json["differences"]}
     assert kinds["jobs.priority"] == kinds["jobs.status"] == "converted"
     assert kinds["jobs.held"] == kinds["index site_partial of jobs"] == "converted"
     assert (
@@ -231,7 +231,7 @@ def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, l
         == kinds["trigger touched of workspaces"]
         == "harmless"
     )
-    assert {each["what"]: each["text"] for each in told.json["differences"]}["view urgent"] == (
+    assert {each["what"]: each["text"] for each in seen.json["differences"]}["view urgent"] == (
         "the site's own; made anew over our tables. Look at it again, for what it reads is converted: "
         "jobs.priority"
     )
@@ -239,7 +239,7 @@ def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, l
     done = db("adopt", "--apply", "--yes", "--json")
     assert done.code == 0, done.err
     foretold = {}
-    for each in told.json["quarantine"]:
+    for each in seen.json["quarantine"]:
         foretold[each["table"]] = foretold.get(each["table"], 0) + each["rows"]
     assert done.json["quarantined"] == foretold == {"jobs": 3, "provider_submissions": 27}
 

@@ -289,7 +289,7 @@ def manage(shop: Packages, *words: str) -> subprocess.Popen:
     (shop.folder / "settings_of_test.py").write_text(
         "from pixsim.settings import *\n"
         f"DATABASES['default']['NAME'] = {NAME!r}\n"
-        "INSTALLED_APPS = ['pixsim', 'shop']\n"
+        "INSTALLED_APPS = ['pixsim.schema', 'shop']\n"
     )
     return subprocess.Popen(
         [sys.executable, str(MANAGE), *words],

@@ -57,7 +57,7 @@ def has_extension(sql: Sql) -> bool:
 
 
 def is_empty(database: str) -> bool:
-    return not contents.things(connections[database])
+    return not contents.database_objects(connections[database])
 
 
 def test_with_debug_on_and_the_name_typed_everything_is_gone(
@@ -132,10 +132,10 @@ def test_a_table_that_somebody_uses_keeps_everything(
     name: str, database: str, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contents, "LOCK_TIMEOUT", "50ms")
-    before = contents.things(connections[database])
+    before = contents.database_objects(connections[database])
     with psycopg.connect(scratch_url()) as other:
         other.execute("SELECT FROM shop_book")
         ran = db("wipe", "--yes-really", name)
     assert ran.code == 1
     assert ran.err.startswith("A lock was not given in time")
-    assert contents.things(connections[database]) == before
+    assert contents.database_objects(connections[database]) == before

@@ -9,15 +9,19 @@ from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema import plugins
 from pixsim.schema.console import Console
-from pixsim.schema.destructive_changes import Loss, losses, refuse_irreversible
+from pixsim.schema.destructive_changes import (
+    DestructiveChange,
+    destructive_changes_of,
+    refuse_irreversible,
+)
 from pixsim.schema.errors import FINE
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
-    add_waiting_arguments,
+    add_lock_arguments,
+    lock_policy_from,
     name,
-    patience_from,
     show_plan,
 )
 from pixsim.schema.running import run
@@ -33,7 +37,7 @@ class Downgrade(Verb):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("target", nargs="*", help="-1, APP -1, APP NAME, APP zero, zero")
         parser.add_argument("--plan", action="store_true", help="say what would be done, only")
-        add_waiting_arguments(parser)
+        add_lock_arguments(parser)
 
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
@@ -44,10 +48,10 @@ class Downgrade(Verb):
             loader, history.keys, options.target, backwards=True, revisions=plugins.revisions()
         )
         refuse_irreversible(loader, plan)
-        lost = losses(connection, loader, plan)
+        lost = destructive_changes_of(connection, loader, plan)
         if options.plan:
             _warn(console, loader, plan, lost)
-            show_plan(console, loader, plan, {"lost": [_loss(each) for each in lost]})
+            show_plan(console, loader, plan, {"lost": [_as_json(each) for each in lost]})
             return FINE
         if plan.steps:
             _show(console, plan)
@@ -55,7 +59,7 @@ class Downgrade(Verb):
             console.confirm(f"Take back {len(plan.steps)}?")
         with console.progress("Taking back") as bar:
             reporter = Reporter(console, len(plan.steps), bar)
-            done = run(connection, plan.steps, patience=patience_from(options), listener=reporter)
+            done = run(connection, plan.steps, policy=lock_policy_from(options), listener=reporter)
         reporter.conclude(plan, done)
         return FINE
 
@@ -67,7 +71,9 @@ def _show(console: Console, plan: Plan) -> None:
         console.say(f"  {name(step)}{along}")
 
 
-def _warn(console: Console, loader: MigrationLoader, plan: Plan, lost: list[Loss]) -> None:
+def _warn(
+    console: Console, loader: MigrationLoader, plan: Plan, lost: list[DestructiveChange]
+) -> None:
     """Print what is lost for good, and which steps run statements of their own."""
     if any(each.rows.count for each in lost):
         console.say("This data is lost, unless there is a backup (`manage.py db backup`):")
@@ -88,7 +94,7 @@ def _warn(console: Console, loader: MigrationLoader, plan: Plan, lost: list[Loss
             console.say(f"  {step_name}")
 
 
-def _loss(loss: Loss) -> dict[str, object]:
+def _as_json(loss: DestructiveChange) -> dict[str, object]:
     return {
         "table": loss.table,
         "column": loss.column,

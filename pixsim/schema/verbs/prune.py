@@ -34,7 +34,7 @@ class Prune(Verb):
         history = read_history(context.connection, loader=loader)
         lost: list[Row | Unfinished] = [
             *history.unknown,
-            *_halves(context.connection, loader, history),
+            *_unfinished_without_file(context.connection, loader, history),
         ]
         known = {
             *history.heads,
@@ -53,7 +53,7 @@ class Prune(Verb):
             console.say("Name the app to forget its rows: `manage.py db prune APP`.")
         if chosen:
             for each in chosen:
-                console.say(_told(each))
+                console.say(_describe(each))
             console.confirm(f"Forget {_counted(len(chosen))}?")
             recorder = MigrationRecorder(context.connection)
             with atomic(using=context.database):
@@ -70,7 +70,7 @@ class Prune(Verb):
         return FINE
 
 
-def _halves(
+def _unfinished_without_file(
     connection: BaseDatabaseWrapper, loader: MigrationLoader, history: History
 ) -> list[Unfinished]:
     """Return what was stopped midway, has no file and is recorded nowhere else."""
@@ -81,7 +81,7 @@ def _halves(
     ]
 
 
-def _told(lost: Row | Unfinished) -> str:
+def _describe(lost: Row | Unfinished) -> str:
     if isinstance(lost, Row):
         return f"Its file is gone: {_named(lost)}, applied {lost.at:%Y-%m-%d %H:%M:%S}"
     done = "; ".join(lost.done) or "nothing for sure"

@@ -14,7 +14,7 @@ from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.lock_monitor import Lock
 from pixsim.schema.ownership import refuse_foreign
-from pixsim.schema.rehearsal import Audience, Measured, Rehearsed, rehearse
+from pixsim.schema.rehearsal import Measured, RehearsalListener, Rehearsed, rehearse
 from pixsim.schema.reporting import name
 from pixsim.schema.running import Done
 from pixsim.schema.targets import plan_for
@@ -50,7 +50,7 @@ class Rehearse(Verb):
                 loader,
                 plan.steps,
                 keep=context.options.keep,
-                audience=_Teller(console, len(plan.steps), bar),
+                listener=_Printer(console, len(plan.steps), bar),
                 report=bar,
             )
         _show(console, rehearsed, len(plan.steps))
@@ -58,7 +58,7 @@ class Rehearse(Verb):
         return WRONG if rehearsed.failure else FINE
 
 
-class _Teller(Audience):
+class _Printer(RehearsalListener):
     """Print the progress."""
 
     def __init__(

@@ -11,7 +11,7 @@ from django.apps import apps
 from pixsim.schema.console import Console
 from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import load_migrations
-from pixsim.schema.revising import Questioner, Revision, detect, look_over, write
+from pixsim.schema.revising import Questioner, Revision, detect, review_written, write
 from pixsim.schema.target_parsing import listed
 from pixsim.schema.targets import refuse_several_heads
 from pixsim.schema.verbs import Context, Verb
@@ -38,7 +38,7 @@ class Revise(Verb):
         refuse_several_heads(key for key in loader.graph.leaf_nodes() if app in ("", key[0]))
         questioner = Questioner(console.confirm, chosen)
         found = detect(loader, questioner, chosen=chosen, message=message, empty=options.empty)
-        made = look_over(write(found, message), context.connection) if found else []
+        made = review_written(write(found, message), context.connection) if found else []
         for each in made:
             _show(console, each)
         if made:

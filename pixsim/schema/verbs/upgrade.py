@@ -14,9 +14,9 @@ from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
-    add_waiting_arguments,
+    add_lock_arguments,
+    lock_policy_from,
     name,
-    patience_from,
     show_plan,
 )
 from pixsim.schema.running import run
@@ -43,7 +43,7 @@ class Upgrade(Verb):
             default=getattr(settings, "SCHEMA_UNSAFE_ROWS", 100_000),
             help="a table with more rows is large (%(default)s)",
         )
-        add_waiting_arguments(parser)
+        add_lock_arguments(parser)
 
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
@@ -70,7 +70,7 @@ class Upgrade(Verb):
             console.say("Going back may lose what is written from now on: `manage.py db backup`.")
         with console.progress("Applying") as bar:
             reporter = Reporter(console, len(plan.steps), bar)
-            done = run(connection, plan.steps, patience=patience_from(options), listener=reporter)
+            done = run(connection, plan.steps, policy=lock_policy_from(options), listener=reporter)
         reporter.conclude(plan, done)
         return FINE
 

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from pixsim.schema.connecting import look, place
 from pixsim.schema.console import readable_size
-from pixsim.schema.contents import things, wipe
+from pixsim.schema.contents import database_objects, wipe
 from pixsim.schema.errors import FINE, SchemaError, UsageError
 from pixsim.schema.verbs import Context, Verb
 
@@ -35,7 +35,7 @@ class Wipe(Verb):
                 f"DEBUG is off, so this may be where people work. Nothing was wiped. If "
                 f"{place(connection)} must go, say --yes-really {name}."
             )
-        found = things(connection)
+        found = database_objects(connection)
         if not found:
             console.say(f"{name} is empty already.")
         else:

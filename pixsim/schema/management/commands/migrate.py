@@ -27,7 +27,7 @@ from pixsim.schema.history import load_migrations
 from pixsim.schema.lock_retry import Wait
 from pixsim.schema.locking import schema_lock
 from pixsim.schema.ownership import refuse_foreign
-from pixsim.schema.reporting import add_waiting_arguments, patience_from, told
+from pixsim.schema.reporting import add_lock_arguments, describe_wait, lock_policy_from
 from pixsim.schema.running import Executor, Listener
 
 INTERRUPTED = 130
@@ -44,7 +44,7 @@ DJANGOS_OWN = (
 class Command(migrate.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        add_waiting_arguments(parser)
+        add_lock_arguments(parser)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         connection = connections[options["database"]]
@@ -69,7 +69,7 @@ class Command(migrate.Command):
         with alone or schema_lock(connection, wait=wait):
             refuse_foreign(connection, load_migrations(connection))
             executor = partial(
-                Executor, patience=patience_from(Namespace(**options)), listener=_Waits(self)
+                Executor, policy=lock_policy_from(Namespace(**options)), listener=_Waits(self)
             )
             with _replaced(executor):
                 super().handle(*args, **options)
@@ -83,7 +83,7 @@ class _Waits(Listener):
 
     def waits(self, wait: Wait) -> None:
         if self._command.verbosity:
-            self._command.stdout.write(f"\n{told(wait)}")
+            self._command.stdout.write(f"\n{describe_wait(wait)}")
 
 
 @contextmanager
