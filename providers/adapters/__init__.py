@@ -9,6 +9,8 @@ from __future__ import annotations
 import pkgutil
 from functools import cache
 from importlib import import_module
+from inspect import isabstract
+from typing import Any
 
 from django.conf import settings
 
@@ -25,7 +27,10 @@ def all_adapters() -> dict[str, Adapter]:
     for module in pkgutil.iter_modules(__path__):
         if module.ispkg:
             import_module(f"{__name__}.{module.name}.adapter")
-    adapters = [each() for each in Adapter.__subclasses__()]
+    classes: list[Any] = [Adapter]
+    for each in classes:
+        classes += each.__subclasses__()
+    adapters = [each() for each in classes if not isabstract(each)]
     return {adapter.name: adapter for adapter in sorted(adapters, key=lambda each: each.name)}
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from providers.adapters.base import (
     Accepted,
-    Adapter,
     Credentials,
     Deadlines,
     Failed,
@@ -22,16 +20,16 @@ from providers.adapters.base import (
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
 from providers.adapters.mureka import errors, schemas
+from providers.adapters.rest import RestAdapter, accepted, check_id, path_of
 
-ASK_TIMEOUT = 30.0
 
-
-class Mureka(Adapter):
+class Mureka(RestAdapter):
     """The song API."""
 
     name = "mureka"
     title = "Mureka"
     base_url = "https://api.mureka.ai/v1"
+    classify = staticmethod(errors.classify)
     operations = {
         "song": Operation(
             "song",
@@ -46,7 +44,7 @@ class Mureka(Adapter):
     ) -> Accepted | Succeeded:
         body = {name: value for name, value in request.params.canonical().items() if value}
         path = "song/generate" if "lyrics" in body else "song/easy-generate"
-        task = await self._call(
+        task = await self.call(
             http,
             credentials,
             "POST",
@@ -54,17 +52,12 @@ class Mureka(Adapter):
             body | {"model": request.model},
             timeout=self.operations[request.operation].deadlines.submit,
         )
-        if not isinstance(task.get("id"), str):
-            raise ProviderError(ErrorClass.UNKNOWN, "The answer names no task.")
-        return Accepted(task["id"], task)
+        return accepted(task, "task")
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
-        path = f"song/query/{quote(provider_job_id, safe='')}"
-        task = await self._call(http, credentials, "GET", path)
-        if task.get("id") != provider_job_id:
-            raise ProviderError(
-                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {task.get('id')}."
-            )
+        path = path_of("song/query", provider_job_id)
+        task = await self.call(http, credentials, "GET", path)
+        check_id(task, provider_job_id)
         match task.get("status"):
             case "preparing" | "queued" | "running" | "streaming" | "reviewing":
                 return Running(response=task)
@@ -82,31 +75,11 @@ class Mureka(Adapter):
                 raise ProviderError(ErrorClass.UNKNOWN, f"The song is {status!r}.")
 
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
-        billing = await self._call(http, credentials, "GET", "account/billing")
+        billing = await self.call(http, credentials, "GET", "account/billing")
         try:
             return {"cents": int(billing["balance"])}
         except (KeyError, TypeError, ValueError) as error:
             raise ProviderError(ErrorClass.UNKNOWN, "The answer tells no balance.") from error
-
-    async def _call(
-        self,
-        http: Http,
-        credentials: Credentials,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        timeout: float = ASK_TIMEOUT,
-    ) -> dict[str, Any]:
-        answer = await http.call(
-            method,
-            path,
-            headers={"Authorization": f"Bearer {credentials.api_key}"},
-            classify=errors.classify,
-            timeout=timeout,
-            body=body,
-        )
-        return answer.body
 
 
 def _songs(task: Mapping[str, Any]) -> list[Output]:

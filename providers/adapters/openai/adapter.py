@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from providers.adapters.base import (
     Accepted,
-    Adapter,
     Credentials,
     Deadlines,
     Failed,
@@ -30,19 +27,19 @@ from providers.adapters.base import (
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
 from providers.adapters.openai import errors, schemas
-
-ASK_TIMEOUT = 30.0
+from providers.adapters.rest import RestAdapter, accepted, check_id, path_of, without_empty
 
 IMAGE_DEADLINES = Deadlines(submit=300.0, run=300.0, total=3600.0)
 VIDEO_DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
 
 
-class OpenAI(Adapter):
+class OpenAI(RestAdapter):
     """The Images and Videos API."""
 
     name = "openai"
     title = "OpenAI"
     base_url = "https://api.openai.com/v1"
+    classify = staticmethod(errors.classify)
     operations = {
         each.name: each
         for each in (
@@ -91,33 +88,28 @@ class OpenAI(Adapter):
         self, http: Http, credentials: Credentials, request: Request
     ) -> Accepted | Succeeded:
         path, body = _question(request)
-        answer = await self._call(
+        answer = await self.call(
             http,
             credentials,
             "POST",
             path,
             body,
-            reference=request.reference,
+            headers={"X-Client-Request-Id": request.reference},
             timeout=self.operations[request.operation].deadlines.submit,
         )
         if path != "videos":
             return _pictures(answer)
-        if not isinstance(answer.get("id"), str):
-            raise ProviderError(ErrorClass.UNKNOWN, "The answer names no video.")
-        return Accepted(answer["id"], answer)
+        return accepted(answer, "video")
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
-        path = f"videos/{quote(provider_job_id, safe='')}"
-        video = await self._call(http, credentials, "GET", path)
-        if video.get("id") != provider_job_id:
-            raise ProviderError(
-                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {video.get('id')}."
-            )
+        path = path_of("videos", provider_job_id)
+        video = await self.call(http, credentials, "GET", path)
+        check_id(video, provider_job_id)
         match video.get("status"):
             case "completed":
                 output = Output(
                     url=http.url(f"{path}/content"),
-                    headers=_headers(credentials),
+                    headers=self.headers(credentials),
                     provider_asset_id=provider_job_id,
                 )
                 return Succeeded([output], video, provider_job_id)
@@ -130,41 +122,12 @@ class OpenAI(Adapter):
                 raise ProviderError(ErrorClass.UNKNOWN, f"The video is {status!r}.")
 
     async def test(self, http: Http, credentials: Credentials) -> None:
-        await self._call(http, credentials, "GET", "models")
-
-    async def _call(
-        self,
-        http: Http,
-        credentials: Credentials,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        reference: str | None = None,
-        timeout: float = ASK_TIMEOUT,
-    ) -> dict[str, Any]:
-        headers = _headers(credentials)
-        if reference is not None:
-            headers["X-Client-Request-Id"] = reference
-        answer = await http.call(
-            method,
-            path,
-            headers=headers,
-            classify=errors.classify,
-            timeout=timeout,
-            body=body,
-        )
-        return answer.body
-
-
-def _headers(credentials: Credentials) -> dict[str, str]:
-    return {"Authorization": f"Bearer {credentials.api_key}"}
+        await self.call(http, credentials, "GET", "models")
 
 
 def _question(request: Request) -> tuple[str, dict[str, Any]]:
     """Return path and body of the call that submits a generation."""
-    body = {name: value for name, value in request.params.canonical().items() if value is not None}
-    body["model"] = request.model
+    body = without_empty(request.params.canonical()) | {"model": request.model}
     if request.operation == "text_to_image":
         return "images/generations", body
     if request.operation == "image_to_image":

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 from uuid import NAMESPACE_OID, uuid4, uuid5
-
-import aiohttp
 
 from providers.adapters.base import (
     Accepted,
-    Adapter,
     Credentials,
     Deadlines,
     Failed,
@@ -29,9 +25,7 @@ from providers.adapters.base import (
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
 from providers.adapters.pixverse import errors, schemas, uploads
-
-ASK_TIMEOUT = 30.0
-UPLOAD_TIMEOUT = 120.0
+from providers.adapters.rest import RestAdapter, check_id, path_of, without_empty
 
 DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
 
@@ -52,28 +46,32 @@ FILES = {
 """PixVerse's field for the number of an uploaded file, by our parameter."""
 
 
-class PixVerse(Adapter):
+class PixVerse(RestAdapter):
     """The video generation API, version 2."""
 
     name = "pixverse"
     title = "PixVerse"
     base_url = "https://app-api.pixverse.ai/openapi/v2"
+    classify = staticmethod(errors.classify)
     operations = {
         name: Operation(name, models, expected_seconds=60.0, deadlines=DEADLINES)
         for name, models in schemas.MODELS.items()
     }
 
+    def headers(self, credentials: Credentials) -> dict[str, str]:
+        return {"API-KEY": str(credentials.api_key), "Ai-trace-id": str(uuid4())}
+
     async def submit(
         self, http: Http, credentials: Credentials, request: Request
     ) -> Accepted | Succeeded:
         body = await self._question(http, credentials, request)
-        answer = await self._call(
+        answer = await self.call(
             http,
             credentials,
             "POST",
             PATHS[request.operation],
             body,
-            trace_id=str(uuid5(NAMESPACE_OID, request.reference)),
+            headers={"Ai-trace-id": str(uuid5(NAMESPACE_OID, request.reference))},
             timeout=self.operations[request.operation].deadlines.submit,
         )
         video_id = _inner(answer).get("video_id")
@@ -82,17 +80,13 @@ class PixVerse(Adapter):
         return Accepted(str(video_id), answer)
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
-        path = f"video/result/{quote(provider_job_id, safe='')}"
-        answer = await self._call(http, credentials, "GET", path)
+        answer = await self.call(http, credentials, "GET", path_of("video/result", provider_job_id))
         video = _inner(answer)
-        if str(video.get("id")) != provider_job_id:
-            raise ProviderError(
-                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {video.get('id')}."
-            )
+        check_id(video, provider_job_id)
         return _state(video, answer)
 
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
-        balance = _inner(await self._call(http, credentials, "GET", "account/balance"))
+        balance = _inner(await self.call(http, credentials, "GET", "account/balance"))
         try:
             return {
                 "monthly": int(balance["credit_monthly"]),
@@ -105,9 +99,7 @@ class PixVerse(Adapter):
         self, http: Http, credentials: Credentials, request: Request
     ) -> dict[str, Any]:
         """Upload the input files and return the body of the call."""
-        body = {
-            name: value for name, value in request.params.canonical().items() if value is not None
-        }
+        body = without_empty(request.params.canonical())
         for name, (sent_as, kind) in FILES.items():
             if name in body:
                 body[sent_as] = await self._upload(http, credentials, kind, body.pop(name))
@@ -127,48 +119,11 @@ class PixVerse(Adapter):
         self, http: Http, credentials: Credentials, kind: uploads.Kind, url: str
     ) -> int:
         """Upload a file and return PixVerse's number of it. A failed upload costs nothing."""
-        try:
-            answer = await self._call(
-                http,
-                credentials,
-                "POST",
-                kind.path,
-                form=uploads.form(kind, url),
-                timeout=UPLOAD_TIMEOUT,
-            )
-        except ProviderError as error:
-            if error.may_have_been_accepted:
-                raise ProviderError(
-                    ErrorClass.UNAVAILABLE, f"The upload failed: {error}"
-                ) from error
-            raise
+        answer = await self.upload(http, credentials, kind.path, uploads.form(kind, url))
         number = _inner(answer).get(kind.number)
         if not isinstance(number, int):
             raise ProviderError(ErrorClass.UNAVAILABLE, "The upload's answer names no file.")
         return number
-
-    async def _call(
-        self,
-        http: Http,
-        credentials: Credentials,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        form: aiohttp.FormData | None = None,
-        trace_id: str | None = None,
-        timeout: float = ASK_TIMEOUT,
-    ) -> dict[str, Any]:
-        answer = await http.call(
-            method,
-            path,
-            headers={"API-KEY": str(credentials.api_key), "Ai-trace-id": trace_id or str(uuid4())},
-            classify=errors.classify,
-            timeout=timeout,
-            body=body,
-            form=form,
-        )
-        return answer.body
 
 
 def _inner(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,14 +10,12 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 
 from providers.adapters import base_url_of
 from providers.adapters.base import (
     Accepted,
-    Adapter,
     Credentials,
     Deadlines,
     Failed,
@@ -33,9 +31,7 @@ from providers.adapters.http import Http
 from providers.adapters.inline import inline_bytes
 from providers.adapters.params import Params
 from providers.adapters.replicate import errors, files, schemas, webhooks
-
-ASK_TIMEOUT = 30.0
-UPLOAD_TIMEOUT = 120.0
+from providers.adapters.rest import RestAdapter, accepted, check_id, path_of, without_empty
 
 # Replicate ends a prediction after 30 minutes.
 DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
@@ -45,12 +41,13 @@ def _operation(name: str, expected_seconds: float, models: Mapping[str, type[Par
     return Operation(name, schemas.Models(models), expected_seconds, DEADLINES)
 
 
-class Replicate(Adapter):
+class Replicate(RestAdapter):
     """The predictions API."""
 
     name = "replicate"
     title = "Replicate"
     base_url = "https://api.replicate.com/v1"
+    classify = staticmethod(errors.classify)
     can_cancel = True
     operations = {
         each.name: each
@@ -91,7 +88,7 @@ class Replicate(Adapter):
         }
         if request.webhook_url:
             body |= {"webhook": request.webhook_url, "webhook_events_filter": ["completed"]}
-        prediction = await self._call(
+        prediction = await self.call(
             http,
             credentials,
             "POST",
@@ -100,25 +97,21 @@ class Replicate(Adapter):
             headers={"Cancel-After": f"{math.ceil(deadlines.run / 60)}m"},
             timeout=deadlines.submit,
         )
-        if not isinstance(prediction.get("id"), str):
-            raise ProviderError(ErrorClass.UNKNOWN, "The answer names no prediction.")
-        return Accepted(prediction["id"], prediction)
+        return accepted(prediction, "prediction")
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:
-        path = f"predictions/{quote(provider_job_id, safe='')}"
-        prediction = await self._call(http, credentials, "GET", path)
-        if prediction.get("id") != provider_job_id:
-            raise ProviderError(
-                ErrorClass.UNKNOWN, f"Asked for {provider_job_id}, told of {prediction.get('id')}."
-            )
-        return _state(prediction, http.url("files/"), _headers(credentials))
+        path = path_of("predictions", provider_job_id)
+        prediction = await self.call(http, credentials, "GET", path)
+        check_id(prediction, provider_job_id)
+        return _state(prediction, http.url("files/"), self.headers(credentials))
 
     async def cancel(self, http: Http, credentials: Credentials, provider_job_id: str) -> None:
-        path = f"predictions/{quote(provider_job_id, safe='')}/cancel"
-        await self._call(http, credentials, "POST", path)
+        await self.call(
+            http, credentials, "POST", f"{path_of('predictions', provider_job_id)}/cancel"
+        )
 
     async def test(self, http: Http, credentials: Credentials) -> None:
-        await self._call(http, credentials, "GET", "account")
+        await self.call(http, credentials, "GET", "account")
 
     def webhook(
         self, headers: Mapping[str, str], body: bytes, *, secret: str, now: float
@@ -142,9 +135,7 @@ class Replicate(Adapter):
         self, http: Http, credentials: Credentials, request: Request
     ) -> dict[str, Any]:
         """Return the model's input; upload files that are too large for a data URL."""
-        values = {
-            name: value for name, value in request.params.canonical().items() if value is not None
-        }
+        values = without_empty(request.params.canonical())
         if isinstance(request.params, schemas.AnyInput):
             values = values["input"] | values["files"]
         for name, value in values.items():
@@ -165,48 +156,13 @@ class Replicate(Adapter):
         kind, content = inline
         form = aiohttp.FormData()
         form.add_field("content", content, filename="input", content_type=kind)
+        answer = await self.upload(http, credentials, "files", form)
         try:
-            answer = await self._call(
-                http, credentials, "POST", "files", form=form, timeout=UPLOAD_TIMEOUT
-            )
             return answer["urls"]["get"]
         except (KeyError, TypeError) as error:
             raise ProviderError(
                 ErrorClass.UNAVAILABLE, "The upload's answer names no address."
             ) from error
-        except ProviderError as error:
-            if error.may_have_been_accepted:
-                raise ProviderError(
-                    ErrorClass.UNAVAILABLE, f"The upload failed: {error}"
-                ) from error
-            raise
-
-    async def _call(
-        self,
-        http: Http,
-        credentials: Credentials,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        form: aiohttp.FormData | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = ASK_TIMEOUT,
-    ) -> dict[str, Any]:
-        answer = await http.call(
-            method,
-            path,
-            headers={**_headers(credentials), **(headers or {})},
-            classify=errors.classify,
-            timeout=timeout,
-            body=body,
-            form=form,
-        )
-        return answer.body
-
-
-def _headers(credentials: Credentials) -> dict[str, str]:
-    return {"Authorization": f"Bearer {credentials.api_key}"}
 
 
 def _state(prediction: dict[str, Any], own_files: str, headers: Mapping[str, str]) -> State:
