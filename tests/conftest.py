@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings as project_settings
-from django.db import connections
+from django.db import connection, connections
 from django.test import TransactionTestCase
 
 from jobs.queue.worker import notify, shared_state
-from tests import databases
+from tests import databases, queue_guard
 from tests.migrating import Walk, Walker
 from tests.scratch import (  # noqa: F401  fixtures that several folders use
     _head,
@@ -90,6 +90,8 @@ def django_db_setup(
         databases.database(database_server, name, template=database_template),
         databases.default_database(name),
     ):
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(queue_guard.INSTALL)
         yield
 
 

@@ -28,6 +28,7 @@ WHAT_MIGRATE_READS = (
     "*/models/**/*",
     "*/apps.py",
     "pixsim/core/*/*.py",
+    "tests/queue_guard.py",
 )
 UNSAFE_AND_FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 """A test's server never has to outlive a crash of the machine. A killed process loses nothing."""

@@ -24,6 +24,7 @@ import psycopg
 from pixsim.embedded.paths import place_for
 from pixsim.embedded.postgres import Postgres
 from pixsim.embedded.redis import SOCKET_NAME, Redis, find_redis
+from tests import queue_guard
 from tests.databases import PROJECT, make_unsafe_and_fast, schema_digest
 
 PREPARED = PROJECT / ".pixsim" / "test" / "worlds"
@@ -57,6 +58,8 @@ class World:
             with psycopg.connect(self.database_url, autocommit=True) as server:
                 make_unsafe_and_fast(server)
             self.manage("migrate", "--verbosity=0")
+            with psycopg.connect(self.database_url, autocommit=True) as server:
+                server.execute(queue_guard.INSTALL)
             self.postgres.stop()
             draft = target.with_suffix(".new")
             shutil.rmtree(draft, ignore_errors=True)
@@ -144,7 +147,9 @@ class World:
         return (self.home / "worker.log").read_text(errors="replace")
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
+        """Run a statement as a person would by hand, who may change work rows; return its rows."""
+        by_hand = f"-c {queue_guard.BY_HAND}=on"
+        with psycopg.connect(self.database_url, autocommit=True, options=by_hand) as connection:
             cursor = connection.execute(query, params)
             return cursor.fetchall() if cursor.description else []
 

@@ -55,6 +55,9 @@ class Left(NamedTuple):
     parent_id: int | None
 
 
+DEFAULT_GRACE = timedelta(hours=1)
+
+
 @dataclass(frozen=True)
 class Options:
     """`dry_run` changes nothing and counts; `force` skips a chore's doubts about its own result.
@@ -62,9 +65,9 @@ class Options:
     `grace`: what is younger is left alone, since a worker may be about to need it.
     """
 
-    grace: timedelta
     dry_run: bool = False
     force: bool = False
+    grace: timedelta = DEFAULT_GRACE
 
 
 @dataclass(frozen=True)

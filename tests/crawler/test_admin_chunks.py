@@ -23,6 +23,7 @@ from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from pixsim.core.admin.paging import COUNT_CAP
 from tests.admin_forms import sent
+from tests.queue_guard import edits_by_hand
 
 LIST = reverse("admin:crawler_jobchunk_changelist")
 
@@ -95,9 +96,10 @@ def test_a_stuck_chunk_is_requeued_and_its_worker_writes_nothing(admin_client, m
     job = make_job()
     [work] = claim()
     chunk = JobChunk.objects.get(pk=work.id)
-    JobChunk.objects.filter(pk=work.id).update(
-        lease_expires_at=timezone.now() - timedelta(minutes=5)
-    )
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=work.id).update(
+            lease_expires_at=timezone.now() - timedelta(minutes=5)
+        )
 
     page = admin_client.get(LIST, {"state": "stuck"}).content.decode()
     assert f"#{chunk.pk}" in page

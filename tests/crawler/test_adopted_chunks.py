@@ -22,6 +22,7 @@ from jobs.queue.worker.sweeper import Sweeper
 from tests.admin_forms import sent
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -89,7 +90,7 @@ def adopted_job(owner=None, *, chunks=4, status="running", **values):
 
 
 def sql(query, *params):
-    with connection.cursor() as cursor:
+    with edits_by_hand(), connection.cursor() as cursor:
         cursor.execute(query, params)
         return cursor.fetchall() if cursor.description else []
 

@@ -11,6 +11,7 @@ from jobs.queue import api
 from jobs.queue.errors import Unrecoverable
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,7 +45,7 @@ def insert_job(tmp_path):
 
 
 def sql(query):
-    with connection.cursor() as cursor:
+    with edits_by_hand(), connection.cursor() as cursor:
         cursor.execute(query)
 
 

@@ -13,6 +13,7 @@ from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.loop import run_worker_loop
 from jobs.queue.worker.sweeper import Sweeper
 from tests.crawler.in_process import wait_until
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -211,8 +212,10 @@ def test_hand_made_changes_are_found_by_the_sweeper(kind, make_owner, make_job, 
     job = make_job(owner)
     owned, orphan = make_chunks(job, 1), make_chunks(make_job(), 1)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE job_chunks SET status = 'failed' WHERE id = %s", orphan)
-        cursor.execute("UPDATE job_chunks SET status = 'pending' WHERE id = %s", orphan)
+        with edits_by_hand():
+            cursor.execute("UPDATE job_chunks SET status = 'failed' WHERE id = %s", orphan)
+        with edits_by_hand():
+            cursor.execute("UPDATE job_chunks SET status = 'pending' WHERE id = %s", orphan)
 
     sweep()
 
@@ -226,7 +229,8 @@ def test_waiting_items_that_are_ended_by_hand_make_no_room_in_the_window(
     owner = make_owner("FREE")
     chunks = make_chunks(make_job(owner), 9, owner=owner)
     api.admit(kind, owner.pk)
-    JobChunk.objects.filter(pk__in=chunks[-3:]).update(status="failed")
+    with edits_by_hand():
+        JobChunk.objects.filter(pk__in=chunks[-3:]).update(status="failed")
 
     api.register_ends(kind)
 
@@ -239,10 +243,12 @@ def test_items_are_released_when_their_time_has_come_but_not_while_their_job_is_
     due = make_chunks(make_job(), 1)
     paused = make_chunks(make_job(status="paused"), 1)
     later = make_chunks(make_job(), 1)
-    JobChunk.objects.update(held=True, available_at=timezone.now())
-    JobChunk.objects.filter(pk__in=later).update(
-        available_at=timezone.now() + timezone.timedelta(hours=1)
-    )
+    with edits_by_hand():
+        JobChunk.objects.update(held=True, available_at=timezone.now())
+    with edits_by_hand():
+        JobChunk.objects.filter(pk__in=later).update(
+            available_at=timezone.now() + timezone.timedelta(hours=1)
+        )
 
     sweep()
 

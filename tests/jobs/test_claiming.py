@@ -11,6 +11,7 @@ from jobs.queue.errors import LeaseLost, Unrecoverable
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Completed, GiveBack, Wait
 from jobs.queue.worker.loop import Pace, run_worker_loop
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +21,8 @@ def claim(kind, limit=1):
 
 
 def ready(chunk_ids):
-    JobChunk.objects.filter(pk__in=chunk_ids).update(ready_at=F("created_at"))
+    with edits_by_hand():
+        JobChunk.objects.filter(pk__in=chunk_ids).update(ready_at=F("created_at"))
 
 
 def test_a_plain_row_is_adopted_claimed_and_completed(kind, make_job, make_chunks):
@@ -75,9 +77,11 @@ def test_a_stale_lease_writes_nothing(kind, make_job, make_chunks):
     job = make_job()
     ready(make_chunks(job, 1))
     [stale] = claim(kind)
-    JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
+    with edits_by_hand():
+        JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
     api.rescue(kind)
-    JobChunk.objects.update(held=False, available_at=None, ready_at=F("created_at"))
+    with edits_by_hand():
+        JobChunk.objects.update(held=False, available_at=None, ready_at=F("created_at"))
     [fresh] = claim(kind)
 
     assert api.complete([stale]) == set()
@@ -110,7 +114,8 @@ def test_a_failing_item_is_retried_with_growing_pauses_and_then_fails_for_good(
         assert (chunk.status, chunk.held, chunk.ready_at) == ("pending", True, None)
         assert "no route" in chunk.error_message
         pauses.append((chunk.available_at - chunk.updated_at).total_seconds())
-        JobChunk.objects.update(available_at=timezone.now())
+        with edits_by_hand():
+            JobChunk.objects.update(available_at=timezone.now())
         api.resume_due(kind)
     run_worker_loop(task_id="t")
 
@@ -160,9 +165,11 @@ def test_a_dead_workers_item_is_rescued_and_one_that_kills_workers_ends_as_faile
     ready(make_chunks(job, 1))
     for _ in range(MAX_RETRIES + 1):
         assert len(claim(kind)) == 1
-        JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
+        with edits_by_hand():
+            JobChunk.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
         assert len(api.rescue(kind)) == 1
-        JobChunk.objects.filter(held=True).update(available_at=timezone.now())
+        with edits_by_hand():
+            JobChunk.objects.filter(held=True).update(available_at=timezone.now())
         api.resume_due(kind)
 
     chunk = JobChunk.objects.get()
@@ -227,7 +234,7 @@ def test_items_ended_by_hand_leave_the_window_and_end_their_job(
     job = make_job(owner)
     first, second = make_chunks(job, 2, owner=owner)
     api.admit(kind, owner.pk)
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, edits_by_hand():
         cursor.execute("UPDATE job_chunks SET status = 'completed' WHERE id = %s", [first])
 
     api.register_ends(kind)
@@ -236,7 +243,8 @@ def test_items_ended_by_hand_leave_the_window_and_end_their_job(
     assert JobChunk.objects.get(pk=first).ready_at is None
     assert (job.status, job.completed_chunks, job.active_chunks) == ("pending", 1, 1)
 
-    JobChunk.objects.filter(pk=second).update(status="failed")
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=second).update(status="failed")
     api.register_ends(kind)
 
     job.refresh_from_db()

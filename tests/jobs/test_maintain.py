@@ -17,6 +17,7 @@ from jobs.queue import api
 from jobs.queue.kinds import Options, all_kinds, kind_named
 from jobs.queue.ops import maintenance
 from pixsim.core import blobs
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,7 +169,8 @@ def test_old_unfinished_files_are_removed(folder):
 def test_dead_rows_go_and_statistics_are_renewed(make_job, make_chunks):
     make_chunks(make_job(), 200)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE job_chunks SET priority = 1")
+        with edits_by_hand():
+            cursor.execute("UPDATE job_chunks SET priority = 1")
         cursor.execute("DELETE FROM job_chunks")
 
         done = everything()
@@ -216,9 +218,11 @@ def test_a_table_that_is_locked_is_left_with_a_word_about_it(monkeypatch):
 def test_ended_leases_are_told(make_job, make_chunks):
     [chunk] = make_chunks(make_job(), 1)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE job_chunks SET ready_at = now()")
+        with edits_by_hand():
+            cursor.execute("UPDATE job_chunks SET ready_at = now()")
         api.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
-        cursor.execute("UPDATE job_chunks SET lease_expires_at = now() - interval '1 hour'")
+        with edits_by_hand():
+            cursor.execute("UPDATE job_chunks SET lease_expires_at = now() - interval '1 hour'")
 
     result = everything()["expired leases of chunk"]
 

@@ -18,6 +18,7 @@ from tests.jobs.backlog import (
     new_owner,
     record_claims,
 )
+from tests.queue_guard import edits_by_hand
 from tests.world import World, has_redis
 
 pytestmark = [
@@ -202,8 +203,10 @@ def test_one_named_chunk_is_processed_eagerly_and_nobody_elses(
     free, foreign, finished, paused = make_chunks(make_job(), 4)
     api.register(kind)
     api.claim_one(kind, item_id=foreign, task_id="somebody else")
-    JobChunk.objects.filter(pk=finished).update(status="completed")
-    JobChunk.objects.filter(pk=paused).update(held=True, ready_at=None)
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=finished).update(status="completed")
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=paused).update(held=True, ready_at=None)
 
     def process(chunk):
         return process_chunk.apply(args=[chunk]).get()

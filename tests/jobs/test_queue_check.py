@@ -15,6 +15,7 @@ from jobs.queue import api
 from jobs.queue.errors import LeaseLost
 from jobs.queue.kinds import all_kinds, kind_named
 from jobs.queue.ops.check import check
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,8 +91,9 @@ def broken(kinds=None):
 def after(*statements):
     """What is broken after these statements, which are undone."""
     with transaction.atomic(), connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
+        with edits_by_hand():
+            for statement in statements:
+                cursor.execute(statement)
         found = broken()
         transaction.set_rollback(True)
     return found
@@ -230,7 +232,8 @@ def test_a_worker_that_lost_its_chunk_unawares_leaves_no_candidate_in_flight(cra
     chunks = kind_named("chunk")
     [stale] = api.claim(chunks, limit=1, task_id="stale")
     chunk = stale.item
-    JobChunk.objects.filter(pk=stale.id).update(lease_expires_at="2020-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=stale.id).update(lease_expires_at="2020-01-01T00:00Z")
     api.rescue(chunks)
 
     with pytest.raises(LeaseLost):

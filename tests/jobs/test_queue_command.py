@@ -18,6 +18,7 @@ from crawler import services
 from crawler.models import CrawlJob, CrawlSource, JobChunk
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -149,9 +150,11 @@ def test_a_kind_that_does_not_exist_is_named(make_job):
 
 def test_ended_leases_are_shown_with_their_tasks(make_job, make_chunks):
     make_chunks(make_job(), 1)
-    JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
     api.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
-    JobChunk.objects.update(lease_expires_at="2020-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.update(lease_expires_at="2020-01-01T00:00Z")
     assert "celery-task-7" in run("status")[1]
 
 
@@ -201,9 +204,11 @@ def test_a_grace_in_which_a_worker_could_store_and_record_is_refused():
 
 def test_maintain_ends_with_1_when_something_was_left_undone(make_job, make_chunks):
     make_chunks(make_job(), 1)
-    JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
     api.claim(kind_named("chunk"), limit=1, task_id="celery-task-7")
-    JobChunk.objects.update(lease_expires_at="2020-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.update(lease_expires_at="2020-01-01T00:00Z")
     assert run("maintain", "--dry-run")[0] == 1
 
 
@@ -241,9 +246,10 @@ def test_work_goes_on_until_everything_is_done(start, make_owner, make_job, make
     services.plan_job(job_id=job.pk)
     [by_hand] = make_chunks(make_job(), 1)
     retried = JobChunk.objects.filter(job=job).last()
-    JobChunk.objects.filter(pk=retried.pk).update(
-        retry_count=1, held=True, ready_at=None, available_at="2020-01-01T00:00Z"
-    )
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=retried.pk).update(
+            retry_count=1, held=True, ready_at=None, available_at="2020-01-01T00:00Z"
+        )
 
     process = start("work", "--until-idle")
     out, errors = process.communicate(timeout=60)
@@ -273,7 +279,8 @@ def test_a_signal_gives_back_what_is_in_hand(start, make_job, make_chunks, numbe
 
 def test_the_end_of_standard_input_gives_back_what_is_in_hand(start, make_job, make_chunks):
     [chunk] = make_chunks(make_job(), 1)
-    JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
     process = start("work", "--while-stdin-open", seconds=60)
     wait_until(processing)
 
@@ -286,7 +293,8 @@ def test_the_end_of_standard_input_gives_back_what_is_in_hand(start, make_job, m
 
 def test_beside_a_worker_it_ends_when_nothing_was_ready_for_a_while(start, make_job, make_chunks):
     make_chunks(make_job(), 2)
-    JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
+    with edits_by_hand():
+        JobChunk.objects.update(ready_at="2030-01-01T00:00Z")
     process = start("work", "--while-stdin-open")
     process.wait(timeout=30)
     assert process.returncode == 0

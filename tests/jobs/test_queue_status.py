@@ -11,6 +11,7 @@ from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops import status
 from jobs.queue.ops.status import Count, snapshot
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,7 +23,7 @@ def _windows(settings):
 
 
 def sql(statement, *params):
-    with connection.cursor() as cursor:
+    with edits_by_hand(), connection.cursor() as cursor:
         cursor.execute(statement, params)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from jobs.management import queue_work, reports
-from jobs.queue.kinds import Kind, all_kinds, kind_named
+from jobs.queue.kinds import DEFAULT_GRACE, Kind, Options, all_kinds, kind_named
 from jobs.queue.ops import check, maintenance, status
 from pixsim.core import cli
 from pixsim.core.cli.progress import Display, display_on
@@ -50,7 +50,7 @@ class Command(cli.Command):
             "--grace",
             type=cli.positive_seconds,
             metavar="SECONDS",
-            default=maintenance.DEFAULT_GRACE.total_seconds(),
+            default=DEFAULT_GRACE.total_seconds(),
             help="blobs and files younger than this are left alone (default: one hour)",
         )
 
@@ -108,7 +108,7 @@ class Command(cli.Command):
                 f"--grace: must be at least {least:g} s (stall limit and lease), not {grace:g}: a "
                 "worker may need so long between storing bytes and recording them."
             )
-        chosen = maintenance.Options(dry_run=dry_run, force=force, grace=timedelta(seconds=grace))
+        chosen = Options(dry_run=dry_run, force=force, grace=timedelta(seconds=grace))
         problems = 0
         with display_on(self.stderr, quiet=not self.stderr.isatty()) as display:
             for chore in maintenance.chores(all_kinds()):

@@ -12,7 +12,6 @@ from psycopg.errors import LockNotAvailable
 from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
 from jobs.queue.ops.status import MAX_STUCK, STUCK
 
-DEFAULT_GRACE = timedelta(hours=1)
 LOCK_SECONDS = 5
 
 READ_TABLES = ("profiles",)

@@ -19,6 +19,7 @@ from jobs.queue.worker.sweeper import Sweeper
 from providers.adapters import all_adapters
 from providers.models import ProviderAccount
 from tests.providers.adapters.simple_fake import SimpleFake
+from tests.queue_guard import edits_by_hand
 
 all_adapters.cache_clear()
 
@@ -100,7 +101,8 @@ def hurry(*, accounts: bool = False) -> None:
         cursor.execute(
             "UPDATE provider_submissions SET next_poll_at = now() WHERE next_poll_at IS NOT NULL"
         )
-        cursor.execute("UPDATE jobs SET available_at = now() WHERE available_at IS NOT NULL")
+        with edits_by_hand():
+            cursor.execute("UPDATE jobs SET available_at = now() WHERE available_at IS NOT NULL")
         if accounts:
             cursor.execute("UPDATE provider_accounts SET cooldown_until = NULL")
 

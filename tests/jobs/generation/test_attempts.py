@@ -11,6 +11,7 @@ from jobs.queue.worker.heartbeat import Heartbeat
 from providers import submissions
 from providers.models import ProviderSubmission
 from tests.jobs.generation.conftest import ask
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ def test_the_heartbeat_drops_the_work_that_it_was_given(attempt: Attempt) -> Non
 
 
 def test_an_attempt_remembers_that_its_lease_is_lost(attempt: Attempt) -> None:
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, edits_by_hand():
         cursor.execute("UPDATE jobs SET lease_id = lease_id + 1")
     with pytest.raises(LeaseLost):
         attempt.work.lock_lease()

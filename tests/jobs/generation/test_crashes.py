@@ -30,6 +30,7 @@ from tests.providers.adapters.fake import (
 )
 from tests.providers.adapters.simple_adapter import SimpleAdapter
 from tests.providers.adapters.simple_fake import error
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,7 +73,7 @@ def test_a_worker_that_dies_at_a_step_loses_nothing_and_pays_nothing_twice(
     job = ask(ada)
 
     assert crash(step, fake=fake, blob_folder=blob_folder, tmp_path=tmp_path) == -signal.SIGKILL
-    with connection.cursor() as cursor:  # the lease of the dead passes
+    with edits_by_hand(), connection.cursor() as cursor:  # the lease of the dead passes
         cursor.execute(
             "UPDATE jobs SET lease_expires_at = now() - interval '1 second' "
             "WHERE lease_expires_at IS NOT NULL"

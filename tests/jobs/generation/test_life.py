@@ -35,6 +35,7 @@ from tests.providers.adapters.fake import (
 )
 from tests.providers.adapters.simple_adapter import SimpleAdapter
 from tests.providers.adapters.simple_fake import error
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -524,9 +525,10 @@ def test_a_job_cannot_be_started_anew_while_its_call_is_under_way(fake, account,
                 with pytest.raises(WrongState, match="still at work"):
                     services.retry_job(job=job)
                 # By hand it can be revived; it waits until the call has ended.
-                Job.objects.filter(pk=job.pk).update(
-                    status="pending", ready_at=timezone.now(), completed_at=None
-                )
+                with edits_by_hand():
+                    Job.objects.filter(pk=job.pk).update(
+                        status="pending", ready_at=timezone.now(), completed_at=None
+                    )
                 return "done"
             finally:
                 connections.close_all()
@@ -593,7 +595,8 @@ def test_a_call_that_breaks_is_looked_up(fake, account, ada, monkeypatch) -> Non
     monkeypatch.setattr(calling.Caller, "submit", broken)
     job = ask(ada)
     work(lambda: fake.requests["submit"] > 0)
-    Job.objects.filter(lease_expires_at__isnull=False).update(lease_expires_at=timezone.now())
+    with edits_by_hand():
+        Job.objects.filter(lease_expires_at__isnull=False).update(lease_expires_at=timezone.now())
     work(lambda: bool(hurry()) or ended(job)())
     assert Job.objects.get(pk=job.pk).status == "completed"
     assert fake.requests["submit"] == 1
