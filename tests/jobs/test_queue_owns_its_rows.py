@@ -76,7 +76,7 @@ def test_a_change_without_the_queues_tag_is_refused_unless_it_is_an_edit_by_hand
     make_job, make_chunks, change
 ):
     chunks = JobChunk.objects.filter(pk__in=make_chunks(make_job(), 1))
-    with pytest.raises(ProgrammingError, match="Only jobs/queue/sql.py"), transaction.atomic():
+    with pytest.raises(ProgrammingError, match=r"Only jobs/queue/sql\.py"), transaction.atomic():
         chunks.update(**change)
     with edits_by_hand():
         assert chunks.update(**change) == 1
