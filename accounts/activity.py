@@ -14,7 +14,7 @@ def record(
     request_id: str = "",
     **metadata: Any,
 ) -> None:
-    """Append one line, in the caller's transaction: it stands if and only if what it tells stands.
+    """Append an entry in the caller's transaction: it commits or rolls back with the change.
 
     `actor` None is the system. `action` is `thing.what_happened`; `metadata` are JSON values.
     """
@@ -23,7 +23,7 @@ def record(
         action=action,
         resource_type=resource_type or None,
         resource_id=resource_id or None,
-        # It may come from a client's header; an over-long one must not undo what it tells of.
+        # A client's header may be too long, and the change must not fail because of that.
         request_id=request_id[:64] or None,
         metadata=metadata or None,
     )

@@ -1,4 +1,8 @@
-"""People and their records in the admin."""
+"""People and their records in the admin.
+
+Tables of the older system that no code uses yet (API keys, notifications and their preferences) are
+not shown: what is entered there would do nothing.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +18,8 @@ from django.utils.safestring import SafeString
 
 from accounts.models import (
     ActivityLog,
-    ApiKey,
     CreditAccount,
     CreditTransaction,
-    Notification,
-    NotificationPreferences,
     Profile,
     TierName,
     UsageMetrics,
@@ -30,9 +31,9 @@ from pixsim.core.admin.display import shortened
 
 @dataclass(frozen=True)
 class ProfileColumn:
-    """A column that a higher layer adds to the list of profiles, such as work in the window.
+    """A column that another app adds to the list of profiles, such as work in the window.
 
-    `values` gets the ids of one page and answers with one query.
+    `values` takes the ids of one page and returns their texts with one query.
     """
 
     name: str
@@ -44,12 +45,12 @@ PROFILE_COLUMNS: list[ProfileColumn] = []
 
 
 def actor_of(request: HttpRequest) -> Profile | None:
-    """Return who does this, for the activity log."""
+    """Return the profile of the person who sends the request, for the activity log."""
     return getattr(request.user, "profile", None)
 
 
 def owner_and_tier(owner: Profile | None) -> SafeString:
-    """Return a cell that says whose a row is."""
+    """Return a cell with the owner of a row and the owner's tier."""
     if owner is None:
         return format_html('<span class="px-quiet-text">{}</span>', "system")
     return format_html(
@@ -72,7 +73,7 @@ class ProfileChangeList(ChangeList):
 
 @admin.register(Profile)
 class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Made and kept up to date with the log-in; what is edited here is the tier."""
+    """Profiles follow their log-in; only tier and picture are edited here."""
 
     list_display = ["email", "full_name", "user_tier", "window", "limits", "user", "created_at"]
     list_filter = ["user_tier"]
@@ -92,16 +93,7 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "created_at",
         "updated_at",
     ]
-    readonly_fields = [
-        "email",
-        "full_name",
-        "user",
-        "role",
-        "window",
-        "limits",
-        "created_at",
-        "updated_at",
-    ]
+    readonly_fields = [name for name in fields if name not in ("user_tier", "avatar_url")]
 
     @admin.display(description="window")
     def window(self, profile: Profile) -> int:
@@ -161,10 +153,6 @@ def _tier_action(tier: str) -> Callable[[ProfileAdmin, HttpRequest, QuerySet[Pro
     return act
 
 
-def _actor(request: HttpRequest) -> Profile | None:
-    return getattr(request.user, "profile", None)
-
-
 class RecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that the system writes and people only read."""
 
@@ -202,30 +190,8 @@ class CreditTransactionAdmin(RecordAdmin):
     ordering = ["-created_at", "-id"]
 
 
-@admin.register(Notification)
-class NotificationAdmin(RecordAdmin):
-    list_display = ["created_at", "user", "type", "category", "title", "is_read"]
-    list_filter = ["type", "category", "is_read"]
-    search_fields = ["user__email"]
-    ordering = ["-created_at", "-id"]
-
-
-@admin.register(NotificationPreferences)
-class NotificationPreferencesAdmin(RecordAdmin):
-    list_display = ["user", "email_enabled", "digest_frequency"]
-    search_fields = ["user__email"]
-
-
 @admin.register(UsageMetrics)
 class UsageMetricsAdmin(RecordAdmin):
     list_display = ["metric_date", "user", "images_processed", "storage_used_gb", "api_calls"]
     search_fields = ["user__email"]
     ordering = ["-metric_date", "-id"]
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(RecordAdmin):
-    list_display = ["name", "user", "key_prefix", "status", "last_used_at", "expires_at"]
-    list_filter = ["status"]
-    search_fields = ["name", "=key_prefix", "user__email"]
-    exclude = ["key_hash"]

@@ -1,9 +1,10 @@
-"""Credits: holding, spending and giving back, so that the ledger always explains the balance.
+"""Credits are held, captured and released, so that the ledger always explains the balance.
 
 The ledger is append-only and its sum is the balance. Work holds its estimate when it is created
-(a line `hold`, negative); when it ends, one line settles the hold: `capture` gives back what it did
-not cost (or takes what it cost more), `release` gives all of it back. Each step is one conditional
-UPDATE of the balance and its line in the same transaction; no two spends can pass together.
+(an entry `hold`, negative). When the work ends, one entry closes the hold: `capture` returns what
+the work did not cost (or takes what it cost more), `release` returns all of it. Each step is one
+conditional UPDATE of the balance and its entry in the same transaction, so that no two callers can
+spend the same credits.
 
 Lock order: the credit account comes after everything else that a transaction locks.
 """
@@ -21,7 +22,7 @@ from accounts.models import CreditAccount, CreditTransaction, Profile
 from accounts.models.credits import TransactionType
 from pixsim.core.invariants import Finding, Invariant, examine
 
-# Only if it does not go below zero. A line is written for every change of a balance.
+# Only if the balance does not go below zero. Every change of a balance writes an entry.
 CHANGE = """
 UPDATE credit_accounts SET
     current_balance = current_balance + %(amount)s,
@@ -32,20 +33,20 @@ RETURNING id, current_balance
 
 LOCK = "SELECT current_balance FROM credit_accounts WHERE user_id = %(profile)s FOR NO KEY UPDATE"
 
-# `carried_over`: an older system made the balance, and no line was written here since.
+# `carried_over`: an older system made the balance, and no entry was written here since.
 LEDGER_ADDS_UP = Invariant(
     "ledger-adds-up",
     "A credit balance is the sum of its ledger.",
     """
     SELECT account.user_id AS profile, account.current_balance AS balance,
-        coalesce(sum(line.amount), 0) AS ledger,
-        NOT coalesce(bool_or(line.reference IS NOT NULL OR line.settles_id IS NOT NULL), FALSE)
+        coalesce(sum(entry.amount), 0) AS ledger,
+        NOT coalesce(bool_or(entry.reference IS NOT NULL OR entry.settles_id IS NOT NULL), FALSE)
             AS carried_over
     FROM credit_accounts account
-    LEFT JOIN credit_transactions line
-        ON line.account_id = account.id AND line.status = 'completed'
+    LEFT JOIN credit_transactions entry
+        ON entry.account_id = account.id AND entry.status = 'completed'
     GROUP BY account.id
-    HAVING account.current_balance <> coalesce(sum(line.amount), 0)
+    HAVING account.current_balance <> coalesce(sum(entry.amount), 0)
     """,
     subject="credits",
 )
@@ -53,32 +54,32 @@ LEDGER_ADDS_UP = Invariant(
 USED_LEDGER_ADDS_UP = replace(
     LEDGER_ADDS_UP, sql=f"SELECT * FROM ({LEDGER_ADDS_UP.sql}) AS found WHERE NOT carried_over"
 )
-"""The same, without the balances that wait for `credits check --explain`."""
+"""The same invariant, without balances that `credits check --explain` has yet to explain."""
 
-# An account that stood before the ledger did explains its balance with an opening line.
+# An account that is older than the ledger gets an entry that explains its balance.
 OPENING = """
 INSERT INTO credit_transactions (account_id, user_id, type, description, amount, balance_after,
     reference)
 SELECT account.id, account.user_id, 'adjustment', %(description)s,
-    account.current_balance - coalesce(sum(line.amount), 0), account.current_balance,
+    account.current_balance - coalesce(sum(entry.amount), 0), account.current_balance,
     'opening:' || account.id
 FROM credit_accounts account
-LEFT JOIN credit_transactions line
-    ON line.account_id = account.id AND line.status = 'completed'
+LEFT JOIN credit_transactions entry
+    ON entry.account_id = account.id AND entry.status = 'completed'
 GROUP BY account.id
-HAVING account.current_balance <> coalesce(sum(line.amount), 0)
+HAVING account.current_balance <> coalesce(sum(entry.amount), 0)
 ON CONFLICT DO NOTHING
 """
 
 
 def open_account(profile: Profile) -> CreditAccount:
-    """The profile's credit account, made with a balance of zero if there is none."""
+    """Return the profile's credit account; make one with a balance of zero if there is none."""
     CreditAccount.objects.bulk_create([CreditAccount(user=profile)], ignore_conflicts=True)
     return CreditAccount.objects.get(user=profile)
 
 
 def balance(profile: Profile) -> int:
-    """What the profile may spend now; what is held is not in it."""
+    """Return what the profile may spend now, without what is held."""
     found = CreditAccount.objects.filter(user=profile).values_list("current_balance", flat=True)
     return found.first() or 0
 
@@ -99,9 +100,10 @@ def grant(
 def hold(
     *, profile: Profile | None, amount: int, description: str, reference: str
 ) -> CreditTransaction | None:
-    """Set credits aside for work that begins; None for the system, which pays nothing.
+    """Hold credits for work that begins; return the entry, or None for the system, which pays nothing.
 
-    The same reference holds once. Raises InsufficientCredits, with nothing written.
+    The same reference holds once. Raise InsufficientCredits, and write nothing, if the balance is
+    too small.
     """
     if profile is None:
         return None
@@ -119,10 +121,10 @@ def hold(
 
 
 def capture(*, reference: str, actual: int) -> int:
-    """Settle the hold of `reference` with what the work cost; what was taken.
+    """Close the hold of `reference` with what the work cost; return how much was taken.
 
-    More than was held is taken from the balance as far as it goes: a job that is done is never
-    undone for want of credits. Settling twice, or a hold that does not exist, changes nothing.
+    What the work cost more than was held is taken from the balance, at most all of it: a finished
+    job stays finished. A hold that is closed or does not exist changes nothing and returns 0.
     """
     if actual < 0:
         raise ValueError(f"actual must not be negative, not {actual}")
@@ -137,14 +139,17 @@ def capture(*, reference: str, actual: int) -> int:
             used=taken,
             type_=TransactionType.CAPTURE,
             description=held.description,
-            settles=held,
+            closes=held,
             metadata={"held": -held.amount, "actual": actual, "taken": taken},
         )
     return taken
 
 
 def release(*, reference: str) -> int:
-    """Give all of the hold of `reference` back; how much. Doing it again changes nothing."""
+    """Return all of the hold of `reference` to the balance; return how much.
+
+    A hold that is closed or does not exist changes nothing and returns 0.
+    """
     with transaction.atomic():
         held, _ = _open_hold(reference)
         if held is None:
@@ -155,7 +160,7 @@ def release(*, reference: str) -> int:
             used=0,
             type_=TransactionType.RELEASE,
             description=held.description,
-            settles=held,
+            closes=held,
         )
     return -held.amount
 
@@ -167,35 +172,36 @@ def check() -> Finding:
 
 
 def explain_openings(*, description: str) -> int:
-    """Write the missing difference of each account to its ledger, once per account; return how
-    many lines were written.
+    """Write the missing difference of each account to its ledger, once per account.
+
+    Return how many entries were written.
     """
     with connection.cursor() as cursor:
         cursor.execute(OPENING, {"description": description})
         return int(cursor.rowcount)
 
 
-def _once(profile_id: UUID, **line: Any) -> CreditTransaction:
-    """Change the balance with a line of this reference, unless there is one already."""
-    # The account's lock is what makes "unless" hold between two callers.
+def _once(profile_id: UUID, **entry: Any) -> CreditTransaction:
+    """Return the entry of this reference; change the balance and write it if there is none."""
+    # Under the lock of the account no other caller writes the same reference.
     available = _lock(profile_id)
-    if known := CreditTransaction.objects.filter(reference=line["reference"]).first():
+    if known := CreditTransaction.objects.filter(reference=entry["reference"]).first():
         return known
-    written = _change(profile_id, used=0, **line)
+    written = _change(profile_id, used=0, **entry)
     if written is None:
-        raise InsufficientCredits(wanted=-line["amount"], available=available)
+        raise InsufficientCredits(wanted=-entry["amount"], available=available)
     return written
 
 
 def _open_hold(reference: str) -> tuple[CreditTransaction | None, int]:
-    """The hold that is not settled yet, its account locked, and the balance."""
+    """Lock the account of the hold; return the hold, None if it is closed, and the balance."""
     holds = CreditTransaction.objects.filter(reference=reference, type=TransactionType.HOLD)
     held = holds.first()
     if held is None:
         return None, 0
     available = _lock(held.user_id)
-    # Looked at under the lock: somebody may have settled it while we waited.
-    return holds.filter(settlements=None).first(), available
+    # Read again under the lock: another process may have closed it in the meantime.
+    return holds.filter(closings=None).first(), available
 
 
 def _lock(profile_id: UUID) -> int:
@@ -205,9 +211,9 @@ def _lock(profile_id: UUID) -> int:
 
 
 def _change(
-    profile_id: UUID, *, amount: int, used: int, type_: str, description: str, **line: Any
+    profile_id: UUID, *, amount: int, used: int, type_: str, description: str, **entry: Any
 ) -> CreditTransaction | None:
-    """The written line, or None if the balance does not allow it."""
+    """Change the balance and return the entry; None if the balance is too small."""
     with connection.cursor() as cursor:
         cursor.execute(CHANGE, {"profile": profile_id, "amount": amount, "used": used})
         row = cursor.fetchone()
@@ -221,5 +227,5 @@ def _change(
         description=description,
         amount=amount,
         balance_after=left,
-        **line,
+        **entry,
     )

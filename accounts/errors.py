@@ -1,4 +1,4 @@
-"""What accounts refuse."""
+"""Errors of accounts."""
 
 from datetime import datetime
 
@@ -8,11 +8,11 @@ class AccountsError(Exception):
 
 
 class LimitExceeded(AccountsError):
-    """A tier does not allow that much.
+    """A limit of the tier does not allow the request.
 
-    `limit` is the field of the tier, `use` what counts already, `wanted` what was asked on top,
-    `allowed` the most there may be, `resets_at` when `use` begins at zero again (None: when
-    something ends or is removed).
+    `limit` is the field of the tier, `allowed` its value, `use` what counts against it already,
+    `wanted` what was asked for in addition, `resets_at` the time when `use` returns to zero (None:
+    only when something ends or is removed).
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class LimitExceeded(AccountsError):
         super().__init__(self._message())
 
     def as_dict(self) -> dict[str, str | int | None]:
-        """The refusal as plain values, for an API answer."""
+        """Return the refusal as plain values, for the answer of an API."""
         return {
             "limit": self.limit,
             "tier": self.tier,
@@ -61,7 +61,7 @@ class LimitExceeded(AccountsError):
 
 
 class InsufficientCredits(AccountsError):
-    """The balance does not cover what was asked for; nothing was taken."""
+    """The balance is smaller than what was asked for; nothing was taken."""
 
     def __init__(self, *, wanted: int, available: int) -> None:
         self.wanted = wanted

@@ -16,7 +16,7 @@ MAX_BYTES = 72
 class LegacyBcryptHasher(BasePasswordHasher):
     """Verifies `bcrypt_legacy$<hash>`, where the hash is the older system's, as it stood there.
 
-    It makes no hashes: whoever logs in with such a password gets one of the preferred hasher.
+    It makes no hashes: a log-in with such a password stores a hash of the preferred hasher.
     """
 
     algorithm = "bcrypt_legacy"
@@ -27,7 +27,7 @@ class LegacyBcryptHasher(BasePasswordHasher):
         try:
             return bcrypt.checkpw(password.encode()[:MAX_BYTES], _original(encoded).encode())
         except ValueError:
-            # Not a hash that bcrypt knows: nobody's password, and no reason to fail.
+            # Not a hash that bcrypt knows, so no password fits it.
             return False
 
     def safe_summary(self, encoded: str) -> dict[Any, Any]:
@@ -43,11 +43,11 @@ class LegacyBcryptHasher(BasePasswordHasher):
         return True
 
     def harden_runtime(self, password: str, encoded: str) -> None:
-        """Nothing to do: the cost of a hash is the older system's."""
+        """Do nothing: the cost of a hash is the older system's."""
 
 
 def encode_legacy(original: str) -> str:
-    """What Django stores for a bcrypt hash of an older system."""
+    """Return what Django stores for a bcrypt hash of an older system."""
     return f"{LegacyBcryptHasher.algorithm}${original}"
 
 

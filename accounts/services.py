@@ -13,10 +13,10 @@ FALLBACK_DOMAIN = "@users.invalid"
 
 
 def create_profile_for_user(*, user: User) -> Profile:
-    """The user's profile, made if there is none.
+    """Return the user's profile; make one if there is none.
 
-    A user whose e-mail is empty or belongs to another profile gets `user<id>@users.invalid`: an
-    e-mail is unique, and no proof of being the person whose profile it is.
+    A user whose e-mail is empty or belongs to another profile gets `user<id>@users.invalid`:
+    e-mails are unique, and giving an address does not prove that it is one's own.
     """
     for email in _emails(user):
         if profile := Profile.objects.filter(user=user).first():
@@ -32,7 +32,7 @@ def create_profile_for_user(*, user: User) -> Profile:
 
 
 def keep_profile(*, user: User) -> Profile:
-    """The user's profile, made if there is none, with the user's e-mail, name and role."""
+    """Return the user's profile, made if there is none, with the user's e-mail, name and role."""
     profile = create_profile_for_user(user=user)
     for email in _emails(user):
         wanted = {"email": email, "full_name": _full_name(user), "role": _role(user)}
@@ -52,10 +52,10 @@ def keep_profile(*, user: User) -> Profile:
 def change_tier(
     *, profile: Profile, tier: str, actor: Profile | None, request_id: str = ""
 ) -> bool:
-    """Give `profile` another tier and write that to the activity log; False if it has it already.
+    """Give `profile` another tier and log it; return False if it has that tier already.
 
-    The queue applies the new window by itself. `actor` is who did it, None the system. Raises
-    ValueError for a name that is no tier.
+    The queue applies the new window by itself. `actor` None is the system. Raise ValueError for a
+    name that is no tier.
     """
     if tier not in TierName.values:
         raise ValueError(f"There is no tier {tier!r}; there are {', '.join(TierName.values)}.")

@@ -1,4 +1,4 @@
-"""What each tier may do: the one table, and the one check of it.
+"""What each tier may do: the only table of it, and the only check.
 
 `settings.TIERS` overrides single fields of single tiers, as in {"FREE": {"jobs_per_day": 10}}. In
 development (DEBUG) no limit is smaller than `DEVELOPMENT` says. A profile of None is the system
@@ -22,7 +22,7 @@ FEATURES = frozenset({"crawl", "export", "generate", "api", "schedule"})
 
 @dataclass(frozen=True)
 class Tier:
-    """Raises ValueError for values that cannot be meant."""
+    """The limits of one tier. Raise ValueError for values that make no sense."""
 
     name: str
     features: frozenset[str]
@@ -100,7 +100,7 @@ TABLE = {
     ),
 }
 
-# Windows stay as they are: they share out workers, they do not stop anybody from working.
+# Windows stay as they are: they divide the workers among owners and refuse nothing.
 DEVELOPMENT: dict[str, int] = {
     "concurrent_jobs": 100,
     "images_per_job": 100_000,
@@ -116,9 +116,9 @@ DEVELOPMENT: dict[str, int] = {
 
 
 def all_tiers() -> dict[str, Tier]:
-    """Every tier by name, as the settings have it.
+    """Return every tier by name, with the overrides of the settings.
 
-    Raises ImproperlyConfigured when `settings.TIERS` is wrong; the system check says so earlier.
+    Raise ImproperlyConfigured if `settings.TIERS` is wrong; a system check reports that earlier.
     """
     problems, tiers = _build(settings.TIERS, generous=settings.DEBUG)
     if problems:
@@ -127,7 +127,7 @@ def all_tiers() -> dict[str, Tier]:
 
 
 def tier_of(profile: Profile) -> Tier:
-    """The profile's tier. Raises KeyError for a tier outside the table: it may do nothing."""
+    """Return the profile's tier. Raise KeyError for a tier outside the table: it may do nothing."""
     return all_tiers()[profile.user_tier]
 
 
@@ -137,12 +137,12 @@ def default_priority(profile: Profile | None) -> int:
 
 
 def windows() -> dict[str, int]:
-    """Tier name → how many of an owner's work items may be ready or processing at once."""
+    """Return by tier name how many of an owner's work items may be ready or processing at once."""
     return {name: tier.window for name, tier in all_tiers().items()}
 
 
 def feature_allowed(profile: Profile | None, feature: str) -> bool:
-    """Whether the profile's tier has `feature`. Raises ValueError if there is no such feature."""
+    """Return whether the profile's tier has `feature`. Raise ValueError for an unknown feature."""
     if feature not in FEATURES:
         raise ValueError(f"There is no feature {feature!r}; there are {sorted(FEATURES)}.")
     return profile is None or feature in tier_of(profile).features
@@ -155,13 +155,12 @@ def require(
     wanted: int = 1,
     resets_at: datetime | None = None,
 ) -> None:
-    """Refuse `wanted` more of `limit` when `use` is in use already.
+    """Raise LimitExceeded if `wanted` more of `limit` is too much when `use` is in use already.
 
     `limit` is a number field of Tier. For limits of a single value (images_per_job,
     highest_priority) `use` is 0. Count `use` under a lock on the profile's row, in the
-    transaction that creates the work, or two requests pass together.
-
-    Raises LimitExceeded, and ValueError if there is no such limit.
+    transaction that creates the work; else two requests can both pass. Raise ValueError if there is
+    no such limit.
     """
     if limit not in LIMITS:
         raise ValueError(f"There is no limit {limit!r}; there are {', '.join(LIMITS)}.")
@@ -181,7 +180,7 @@ def require(
 
 
 def setting_problems() -> list[str]:
-    """What is wrong with `settings.TIERS`, in sentences; empty when nothing is."""
+    """Return what is wrong with `settings.TIERS`, one sentence each."""
     return _build(settings.TIERS, generous=settings.DEBUG)[0]
 
 

@@ -1,4 +1,4 @@
-"""Counting what is used, per profile and day, in the transaction that used it."""
+"""Count use per profile and day, in the transaction that uses it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def add(
 ) -> None:
     """Add to what `owner_id` used on `day`. The system (None) is not counted.
 
-    Raises ValueError for a negative amount.
+    Raise ValueError for a negative amount.
     """
     add_all([Usage(owner_id, day, images_processed, api_calls, storage_bytes, bandwidth_bytes)])
 

@@ -83,9 +83,9 @@ def _credits(job: Job) -> Iterator[Event]:
         return
     references = [f"job:{job.pk}:{run}" for run in range(job.run + 1)][-MAX_RUNS:]
     holds = CreditTransaction.objects.filter(reference__in=references)
-    for hold in holds.prefetch_related("settlements"):
+    for hold in holds.prefetch_related("closings"):
         yield Event(hold.created_at, f"{-hold.amount:,} credits held")
-        for line in hold.settlements.all():
+        for line in hold.closings.all():
             taken, returned = -hold.amount - line.amount, f"{line.amount:,} credits given back"
             if taken <= 0:
                 yield Event(line.created_at, returned)

@@ -30,8 +30,8 @@ KINDS = [
     ("refund", "refund"),
     ("bonus", "bonus"),
     ("hold", "held for work"),
-    ("capture", "hold settled with the cost"),
-    ("release", "hold given back"),
+    ("capture", "captured from a hold"),
+    ("release", "released from a hold"),
     ("adjustment", "adjustment"),
 ]
 
@@ -138,15 +138,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="credittransaction",
-            name="settles",
+            name="closes",
             field=models.ForeignKey(
                 blank=True,
+                db_column="settles_id",
                 db_constraint=False,
                 db_index=False,
-                help_text="The hold that this line ends; a hold ends once.",
+                help_text="The hold that this entry captures or releases; a hold is closed once.",
                 null=True,
                 on_delete=models.RESTRICT,
-                related_name="settlements",
+                related_name="closings",
                 to="accounts.credittransaction",
             ),
         ),

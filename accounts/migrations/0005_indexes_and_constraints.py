@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
         SaferAddUniqueConstraint(
             model_name="credittransaction",
             constraint=models.UniqueConstraint(
-                fields=("settles",), name="uq_credit_transactions_settles"
+                fields=("closes",), name="uq_credit_transactions_settles"
             ),
         ),
         ValidateConstraint("credittransaction", "ck_credit_transactions_type_valid"),

@@ -10,7 +10,7 @@ from pixsim.core.db.indexes import NamedIndex
 
 
 class ActivityLog(models.Model):
-    """One line of the log. Append-only; written by `accounts.activity.record`."""
+    """One entry of the log. Append-only; written by `accounts.activity.record`."""
 
     user = NamedForeignKey(
         Profile,
@@ -32,7 +32,7 @@ class ActivityLog(models.Model):
         indexes = [
             # A person's activity, newest first, and the foreign key of a profile that is deleted.
             NamedIndex(fields=["user", "timestamp"], name="ix_activity_logs_user_timestamp"),
-            # What people did to a thing: its story.
+            # What people did to a thing, for its timeline.
             NamedIndex(
                 fields=["resource_type", "resource_id"],
                 name="ix_activity_logs_resource",

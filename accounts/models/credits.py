@@ -65,8 +65,8 @@ class TransactionType(models.TextChoices):
     REFUND = "refund", "refund"
     BONUS = "bonus", "bonus"
     HOLD = "hold", "held for work"
-    CAPTURE = "capture", "hold settled with the cost"
-    RELEASE = "release", "hold given back"
+    CAPTURE = "capture", "captured from a hold"
+    RELEASE = "release", "released from a hold"
     ADJUSTMENT = "adjustment", "adjustment"
 
 
@@ -97,13 +97,14 @@ class CreditTransaction(models.Model):
     reference = models.CharField(
         max_length=100, null=True, blank=True, help_text="What it is for; booked once."
     )
-    settles = NamedForeignKey(
+    closes = NamedForeignKey(
         "self",
         models.RESTRICT,
+        db_column="settles_id",
         null=True,
         blank=True,
-        related_name="settlements",
-        help_text="The hold that this line ends; a hold ends once.",
+        related_name="closings",
+        help_text="The hold that this entry captures or releases; a hold is closed once.",
     )
 
     class Meta:
@@ -119,7 +120,7 @@ class CreditTransaction(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["reference"], name="uq_credit_transactions_reference"),
-            models.UniqueConstraint(fields=["settles"], name="uq_credit_transactions_settles"),
+            models.UniqueConstraint(fields=["closes"], name="uq_credit_transactions_settles"),
             models.CheckConstraint(
                 name="ck_credit_transactions_balance_positive", condition=Q(balance_after__gte=0)
             ),

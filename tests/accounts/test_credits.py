@@ -78,7 +78,7 @@ def test_a_hold_is_settled_once_whoever_comes_second(ada: Profile) -> None:
         transaction.atomic(),
     ):
         CreditTransaction.objects.create(
-            account=held.account, user=ada, type="release", amount=1, balance_after=1, settles=held
+            account=held.account, user=ada, type="release", amount=1, balance_after=1, closes=held
         )
 
 
