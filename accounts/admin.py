@@ -93,7 +93,16 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "created_at",
         "updated_at",
     ]
-    readonly_fields = [name for name in fields if name not in ("user_tier", "avatar_url")]
+    readonly_fields = [
+        "email",
+        "full_name",
+        "user",
+        "role",
+        "window",
+        "limits",
+        "created_at",
+        "updated_at",
+    ]
 
     @admin.display(description="window")
     def window(self, profile: Profile) -> int:

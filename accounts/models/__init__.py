@@ -2,9 +2,8 @@
 
 from accounts.models.activity import ActivityLog
 from accounts.models.credits import CreditAccount, CreditTransaction
-from accounts.models.keys import ApiKey
-from accounts.models.notifications import Notification, NotificationPreferences
 from accounts.models.profiles import Profile, TierName
+from accounts.models.unused import ApiKey, Notification, NotificationPreferences
 from accounts.models.usage import UsageMetrics
 
 __all__ = [

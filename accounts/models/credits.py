@@ -1,24 +1,21 @@
 """Credits: a balance per profile and the ledger that explains it."""
 
-import uuid
 from decimal import Decimal
 
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import F, Q
 
 from accounts.models.profiles import Profile
+from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
-from pixsim.core.db.fields import NamedForeignKey
+from pixsim.core.db.fields import NamedForeignKey, uuid_key
 from pixsim.core.db.indexes import NamedIndex
 
 
 class CreditAccount(models.Model):
     """The balance of one profile, in credits. The ledger's sum equals it."""
 
-    id = models.UUIDField(
-        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
-    )
+    id = uuid_key()
     user = NamedForeignKey(Profile, models.CASCADE, related_name="credit_accounts")
     current_balance = models.IntegerField(db_default=0)
     monthly_usage = models.IntegerField(db_default=0)
@@ -37,21 +34,13 @@ class CreditAccount(models.Model):
         constraints = [
             # As an expression it is a unique index, as in the older system, not a constraint.
             models.UniqueConstraint(F("user"), name="ix_credit_accounts_user_id"),
-            models.CheckConstraint(
-                name="ck_credit_accounts_balance_positive", condition=Q(current_balance__gte=0)
-            ),
-            models.CheckConstraint(
-                name="ck_credit_accounts_monthly_usage_positive", condition=Q(monthly_usage__gte=0)
-            ),
-            models.CheckConstraint(
-                name="ck_credit_accounts_refill_threshold_positive",
-                condition=Q(refill_threshold__gt=0),
-            ),
-            models.CheckConstraint(
-                name="ck_credit_accounts_refill_amount_positive", condition=Q(refill_amount__gt=0)
-            ),
-            models.CheckConstraint(
-                name="ck_credit_accounts_monthly_limit_positive", condition=Q(monthly_limit__gt=0)
+            *checks(
+                "credit_accounts",
+                balance_positive=Q(current_balance__gte=0),
+                monthly_usage_positive=Q(monthly_usage__gte=0),
+                refill_threshold_positive=Q(refill_threshold__gt=0),
+                refill_amount_positive=Q(refill_amount__gt=0),
+                monthly_limit_positive=Q(monthly_limit__gt=0),
             ),
         ]
 
@@ -78,11 +67,9 @@ class TransactionStatus(models.TextChoices):
 
 
 class CreditTransaction(models.Model):
-    """One line of the ledger: what changed a balance, and the balance after it."""
+    """One entry of the ledger: what changed a balance, and the balance after it."""
 
-    id = models.UUIDField(
-        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
-    )
+    id = uuid_key()
     account = NamedForeignKey(CreditAccount, models.CASCADE, related_name="transactions")
     user = NamedForeignKey(Profile, models.CASCADE, related_name="credit_transactions")
     type = models.CharField(max_length=20, choices=TransactionType)
@@ -121,16 +108,11 @@ class CreditTransaction(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["reference"], name="uq_credit_transactions_reference"),
             models.UniqueConstraint(fields=["closes"], name="uq_credit_transactions_settles"),
-            models.CheckConstraint(
-                name="ck_credit_transactions_balance_positive", condition=Q(balance_after__gte=0)
-            ),
-            models.CheckConstraint(
-                name="ck_credit_transactions_status_valid",
-                condition=Q(status__in=TransactionStatus.values),
-            ),
-            models.CheckConstraint(
-                name="ck_credit_transactions_type_valid",
-                condition=Q(type__in=TransactionType.values),
+            *checks(
+                "credit_transactions",
+                balance_positive=Q(balance_after__gte=0),
+                status_valid=Q(status__in=TransactionStatus.values),
+                type_valid=Q(type__in=TransactionType.values),
             ),
         ]
 

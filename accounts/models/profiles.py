@@ -1,14 +1,14 @@
 """A profile: a person, or another system's account, that owns work."""
 
-import uuid
 from typing import Self
 
 from django.conf import settings
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import Q
 
+from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
+from pixsim.core.db.fields import uuid_key
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -37,9 +37,7 @@ class Profile(models.Model):
     profile and its work stay.
     """
 
-    id = models.UUIDField(
-        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
-    )
+    id = uuid_key()
     email = models.CharField("e-mail", max_length=255)
     full_name = models.CharField(max_length=100, null=True, blank=True)
     avatar_url = models.TextField(null=True, blank=True)
@@ -74,9 +72,7 @@ class Profile(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["email"], name="profiles_email_key"),
-            models.CheckConstraint(
-                name="ck_profiles_user_tier_valid", condition=Q(user_tier__in=TierName.values)
-            ),
+            *checks("profiles", user_tier_valid=Q(user_tier__in=TierName.values)),
         ]
 
     def __str__(self) -> str:

@@ -1,15 +1,14 @@
 """What a profile used on a day."""
 
-import uuid
 from decimal import Decimal
 
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import Q
 
 from accounts.models.profiles import Profile
+from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
-from pixsim.core.db.fields import NamedForeignKey
+from pixsim.core.db.fields import NamedForeignKey, uuid_key
 from pixsim.core.db.indexes import NamedIndex
 
 _USED = (
@@ -33,9 +32,7 @@ class UsageMetrics(models.Model):
     them; bytes are null where only gigabytes were ever recorded.
     """
 
-    id = models.UUIDField(
-        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
-    )
+    id = uuid_key()
     user = NamedForeignKey(Profile, models.CASCADE, related_name="usage_metrics")
     metric_date = models.DateField()
     images_processed = models.IntegerField(db_default=0)
@@ -72,18 +69,11 @@ class UsageMetrics(models.Model):
             models.UniqueConstraint(
                 fields=["user", "metric_date"], name="uq_usage_metrics_user_date"
             ),
-            *[
-                models.CheckConstraint(
-                    name=f"ck_usage_metrics_{name}_positive", condition=Q(**{f"{field}__gte": 0})
-                )
-                for name, field in _USED
-            ],
-            *[
-                models.CheckConstraint(
-                    name=f"ck_usage_metrics_{name}_positive", condition=Q(**{f"{field}__gt": 0})
-                )
-                for name, field in _LIMITS
-            ],
+            *checks(
+                "usage_metrics",
+                **{f"{name}_positive": Q(**{f"{field}__gte": 0}) for name, field in _USED},
+                **{f"{name}_positive": Q(**{f"{field}__gt": 0}) for name, field in _LIMITS},
+            ),
         ]
 
     def __str__(self) -> str:

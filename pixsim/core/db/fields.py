@@ -1,7 +1,9 @@
 """Model fields whose database objects have names of our own."""
 
+import uuid
 from typing import Any
 
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 
 
@@ -18,3 +20,10 @@ class NamedForeignKey(models.ForeignKey[Any, Any]):
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.ForeignKey", args, kwargs
+
+
+def uuid_key() -> "models.UUIDField[uuid.UUID, uuid.UUID]":
+    """Return a primary key that Python fills, or the database for rows inserted by SQL."""
+    return models.UUIDField(
+        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
+    )

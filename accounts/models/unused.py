@@ -1,14 +1,12 @@
-"""What a person is told, and how they want to be told."""
+"""Tables of the older system that no code uses yet: API keys, notifications, preferences."""
 
-import uuid
-
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import F, Q
 
 from accounts.models.profiles import Profile
+from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
-from pixsim.core.db.fields import NamedForeignKey
+from pixsim.core.db.fields import NamedForeignKey, uuid_key
 from pixsim.core.db.indexes import NamedIndex
 
 
@@ -62,12 +60,11 @@ class Notification(models.Model):
             ),
         ]
         constraints = [
-            models.CheckConstraint(
-                name="ck_notifications_category_valid",
-                condition=Q(category__in=NotificationCategory.values) | Q(category__isnull=True),
-            ),
-            models.CheckConstraint(
-                name="ck_notifications_type_valid", condition=Q(type__in=NotificationType.values)
+            *checks(
+                "notifications",
+                category_valid=Q(category__in=NotificationCategory.values)
+                | Q(category__isnull=True),
+                type_valid=Q(type__in=NotificationType.values),
             ),
         ]
 
@@ -85,9 +82,7 @@ class DigestFrequency(models.TextChoices):
 class NotificationPreferences(models.Model):
     """How one person wants to be told; without a row the defaults hold."""
 
-    id = models.UUIDField(
-        primary_key=True, default=uuid.uuid4, db_default=RandomUUID(), editable=False
-    )
+    id = uuid_key()
     user = NamedForeignKey(Profile, models.CASCADE, related_name="notification_preferences")
     email_enabled = models.BooleanField(db_default=True)
     push_enabled = models.BooleanField(db_default=False)
@@ -112,11 +107,65 @@ class NotificationPreferences(models.Model):
         constraints = [
             # As an expression it is a unique index, as in the older system, not a constraint.
             models.UniqueConstraint(F("user"), name="ix_notification_preferences_user_id"),
-            models.CheckConstraint(
-                name="ck_notification_preferences_digest_frequency_valid",
-                condition=Q(digest_frequency__in=DigestFrequency.values),
+            *checks(
+                "notification_preferences",
+                digest_frequency_valid=Q(digest_frequency__in=DigestFrequency.values),
             ),
         ]
 
     def __str__(self) -> str:
         return f"preferences of {self.user_id}"
+
+
+class ApiKeyStatus(models.TextChoices):
+    ACTIVE = "active", "active"
+    REVOKED = "revoked", "revoked"
+    EXPIRED = "expired", "expired"
+
+
+class ApiKey(models.Model):
+    """A key by which a program acts for a profile."""
+
+    id = uuid_key()
+    user = NamedForeignKey(Profile, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=200)
+    key_hash = models.CharField(max_length=255, editable=False)
+    key_prefix = models.CharField(max_length=20)
+    status = models.CharField(
+        max_length=20, choices=ApiKeyStatus, db_default=ApiKeyStatus.ACTIVE.value
+    )
+    permissions = models.JSONField(
+        db_default=models.Value([], models.JSONField()), blank=True, help_text="Scopes."
+    )
+    rate_limit = models.IntegerField(db_default=1000)
+    usage_count = models.IntegerField(db_default=0)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_ip = models.CharField(max_length=45, null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+
+    class Meta:
+        db_table = "api_keys"
+        verbose_name = "API key"
+        # The indexes of the older system, a contract.
+        indexes = [
+            NamedIndex(fields=["expires_at"], name="ix_api_keys_expires_at"),
+            NamedIndex(fields=["key_hash"], name="ix_api_keys_key_hash"),
+            NamedIndex(fields=["key_prefix"], name="ix_api_keys_key_prefix"),
+            NamedIndex(fields=["last_used_at"], name="ix_api_keys_last_used_at"),
+            NamedIndex(fields=["status"], name="ix_api_keys_status"),
+            NamedIndex(fields=["user"], name="ix_api_keys_user_id"),
+            NamedIndex(fields=["user", "status"], name="ix_api_keys_user_status"),
+        ]
+        constraints = [
+            *checks(
+                "api_keys",
+                rate_limit_positive=Q(rate_limit__gt=0),
+                status_valid=Q(status__in=ApiKeyStatus.values),
+                usage_count_positive=Q(usage_count__gte=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key_prefix}…)"
