@@ -1,24 +1,23 @@
-"""Taking over a database that Alembic made. PixSim's tables, and the older systems', are data here.
+"""Adoption: a plug-in of the schema tool that takes over databases that Alembic made for older systems.
 
-    revisions.py    where each revision of the older systems stands in our history
-    systems.py      their tables, and what is special in them
-    recognising.py  which of the revisions a database is at
-    conversions.py  one column of theirs as one of ours: SQL, or none
-    users.py        log-ins made of the older systems' people
-    copies.py       every table of ours as a SELECT over theirs
+    plugin.py       what the schema tool needs of it; verb.py is `db adopt`
+    systems.py      the older systems: revisions as points of our history, tables, special columns
+    recognising.py  which revision a database is at
+    conversions.py  a column of an older system as one of ours
+    users.py        log-ins from the older systems' people
+    copies.py       every table of ours as a SELECT over an older one
     quarantine.py   rows that break a rule of ours, up to the head of our history
-    changes.py      values that do not stay as they were, for adopted work to be safe
-    comparing.py    each difference as equal, harmless, converted, or in need of a decision
-    surveying.py    all of the above read together: what adoption would do
-    building.py     tables made from a catalogue
-    carrying.py     what a site has beside ours on a table: columns, indexes, triggers, grants
+    changes.py      values that are changed so that adopted work is safe
+    comparing.py    each difference: equal, harmless, converted, or in need of a decision
+    surveying.py    all of these read together: what adoption would do
+    building.py     statements that make tables from a catalogue
+    dependent_objects.py  a site's own columns, indexes, triggers, views and grants on our tables
     notes.py        what the operator should know besides
-    credentials.py  secrets, the one thing that SQL cannot convert
-    checksums.py    the proof: counts, and a checksum for every column, before and after
-    adopting.py     doing it, in one transaction
-    undoing.py      giving the older database back
+    credentials.py  secrets, which SQL cannot encrypt
+    checksums.py    the proof: counts and a checksum of every column, before and after
+    adopting.py     the adoption, in one transaction
+    undoing.py      restoring the older database
 
-How it is done: the older tables move, untouched, into the schema `pixsim_adopted`; ours are built
-in their place as the migrations make them and filled from them. So undoing is exact, and whoever
-needs no way back drops that schema.
+The older tables move, unchanged, into the schema `pixsim_adopted`; ours are built in their place as the
+migrations make them, and filled from them. So undoing is exact. Drop that schema when it is not needed.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -92,13 +93,9 @@ class Adopt(Verb):
         console.result(
             {
                 **_as_json(seen),
+                **asdict(done),
                 "applied": True,
                 "seconds": round(seconds, 3),
-                "filled": done.filled,
-                "quarantined": done.quarantined,
-                "changed": done.changed,
-                "held_jobs": done.held_jobs,
-                "columns_proved": done.columns_proved,
             }
         )
         return FINE
@@ -190,25 +187,8 @@ def _as_json(seen: Survey) -> dict[str, Any]:
         "migrations": [list(key) for key in seen.made],
         "rows": seen.rows,
         "equal": seen.equal,
-        "differences": [
-            {
-                "kind": each.kind,
-                "what": each.what,
-                "text": each.text,
-                "sql": each.sql,
-                "rows": each.rows,
-            }
-            for each in seen.findings
-        ],
-        "quarantine": [
-            {
-                "table": each.table,
-                "rows": each.rows,
-                "reason": each.reason,
-                "examples": list(each.examples),
-            }
-            for each in seen.broken
-        ],
+        "differences": [asdict(each) for each in seen.findings],
+        "quarantine": [asdict(each) for each in seen.broken],
         "changes": [
             {"table": each.table, "column": each.column, "rows": rows, "reason": each.reason}
             for each, rows in seen.changes

@@ -22,6 +22,7 @@ from django.utils.module_loading import module_has_submodule
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from pixsim.core.db.backfill import Backfill, BackfillRefused, Progress
+from pixsim.schema.connecting import session_named
 from pixsim.schema.errors import SchemaError, UsageError
 from pixsim.schema.locking import KEY
 
@@ -191,16 +192,11 @@ def run(
     """
     before = status(connection, backfill)
     _refuse(before, resume=resume, restart=restart)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('application_name', %s, false)", [_session(backfill)])
     try:
-        _run(connection, backfill, before, restart, share, goal_seconds, on_progress)
+        with session_named(connection, f"backfill {backfill.name}"):
+            _run(connection, backfill, before, restart, share, goal_seconds, on_progress)
     except BackfillRefused as refusal:
         raise SchemaError(str(refusal)) from refusal
-    finally:
-        if connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("RESET application_name")
     return status(connection, backfill)
 
 
@@ -354,11 +350,6 @@ def _rows(connection: BaseDatabaseWrapper) -> dict[str, _Row]:
             return {}
         cursor.execute(READ)
         return {name: _Row(*values) for name, *values in cursor.fetchall()}
-
-
-def _session(backfill: Backfill) -> str:
-    """Return the session's application_name, which another session sees as the holder of the lock."""
-    return f"backfill {backfill.name}"
 
 
 def _in_words(now: Status) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.management import CommandError
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.errors import SchemaError
@@ -154,6 +157,56 @@ ERROR_KINDS = (
     ),
 )
 """The first that fits is said."""
+
+
+@contextmanager
+def session_beside(
+    connection: BaseDatabaseWrapper, alias: str, **settings: Any
+) -> Iterator[BaseDatabaseWrapper]:
+    """Open a second session with changed settings, under an alias that exists only in the block."""
+    connections.databases[alias] = deepcopy(connection.settings_dict) | {
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": False,
+        **settings,
+    }
+    try:
+        with closing(connections[alias]) as session:
+            yield session
+    finally:
+        del connections[alias]
+        del connections.databases[alias]
+
+
+@contextmanager
+def session_named(connection: BaseDatabaseWrapper, name: str) -> Iterator[None]:
+    """Set the session's application_name for the block: another session sees it beside its locks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('application_name', %s, false)", [name])
+    try:
+        yield
+    finally:
+        if connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("RESET application_name")
+
+
+@contextmanager
+def only_database(alias: str, *, refusal: type[SchemaError] = SchemaError) -> Iterator[None]:
+    """Raise `refusal` for statements of this thread to any other database than `alias`.
+
+    A data step that does not use the database it is applied to must not change the real one.
+    """
+
+    def refuse(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        raise refusal(
+            f"A migration used the database {context['connection'].alias!r} instead of the one it is "
+            f"applied to (schema_editor.connection). Nothing was done there. Mend that migration."
+        )
+
+    with ExitStack() as stack:
+        for other in set(connections) - {alias}:
+            stack.enter_context(connections[other].execute_wrapper(refuse))
+        yield
 
 
 def look(connection: BaseDatabaseWrapper) -> Server:

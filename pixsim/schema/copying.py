@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from copy import deepcopy
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from psycopg.errors import InsufficientPrivilege, ObjectInUse
 
 from pixsim.schema.catalog import quoted
-from pixsim.schema.connecting import place
+from pixsim.schema.connecting import place, session_beside
 from pixsim.schema.contents import tables
 from pixsim.schema.dumps import LOCK_WAIT_MILLISECONDS
 from pixsim.schema.errors import SchemaError
@@ -87,7 +85,7 @@ def copied(
     """
     name, others, seconds = _make(connection, report)
     try:
-        with _connected(connection, name) as own:
+        with session_beside(connection, ALIAS, NAME=name) as own:
             copy = Copy(name, seconds, others, own)
             yield copy
         if keep:
@@ -95,27 +93,6 @@ def copied(
             _execute(connection, f"ALTER DATABASE {name} RENAME TO {quoted(copy.kept_as)}")
     finally:
         _drop(connection, name)
-
-
-@contextmanager
-def refuse_other_databases(alias: str) -> Iterator[None]:
-    """Refuse statements of this thread to any other database: a data step that does not use the
-    database it is applied to must not change the real one."""
-
-    def refuse(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        raise SchemaError(
-            f"A migration used the database {context['connection'].alias!r} instead of the one it "
-            f"is applied to (schema_editor.connection). Nothing was done there."
-        )
-
-    wrapped = [connections[other] for other in connections if other != alias]
-    for connection in wrapped:
-        connection.execute_wrappers.append(refuse)
-    try:
-        yield
-    finally:
-        for connection in wrapped:
-            connection.execute_wrappers.remove(refuse)
 
 
 def _make(
@@ -187,20 +164,8 @@ def _load(
         )
     except NotLoaded as error:
         raise NoCopy(f"{error} The database itself is as it was.") from error
-    with _connected(connection, name) as own, own.cursor() as cursor:
+    with session_beside(connection, ALIAS, NAME=name) as own, own.cursor() as cursor:
         cursor.execute("ANALYZE")
-
-
-@contextmanager
-def _connected(connection: BaseDatabaseWrapper, name: str) -> Iterator[BaseDatabaseWrapper]:
-    own = deepcopy(connection.settings_dict)
-    connections.databases[ALIAS] = own | {"NAME": name, "CONN_HEALTH_CHECKS": False}
-    try:
-        with closing(connections[ALIAS]) as made:
-            yield made
-    finally:
-        del connections[ALIAS]
-        del connections.databases[ALIAS]
 
 
 def _kept_name(connection: BaseDatabaseWrapper) -> str:

@@ -95,6 +95,11 @@ def read_history(
     )
 
 
+def row_names(rows: Iterable[Row]) -> str:
+    """Return the migrations in one line, as the commands take them."""
+    return ", ".join(" ".join(row.key) for row in rows)
+
+
 def graph_order(loader: MigrationLoader) -> list[Key]:
     """Return all migrations in the order in which an empty database applies them."""
     leaves = loader.graph.leaf_nodes()

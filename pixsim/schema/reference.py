@@ -13,17 +13,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.catalog import Schema, quoted, read_schema
-from pixsim.schema.connecting import place
+from pixsim.schema.connecting import only_database, place, session_beside
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.target_parsing import Key
@@ -79,7 +78,7 @@ def continue_to(built: Reference, at: Sequence[Key]) -> Schema:
 @contextmanager
 def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """Open a session beside `connection` with a new schema as its only search path."""
-    with _session(connection) as scratch:
+    with session_beside(connection, ALIAS) as scratch:
         with closing(scratch.cursor()) as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::bigint")
             name = f"{PREFIX}{os.getpid()}_{cursor.fetchone()[0]}"
@@ -101,21 +100,6 @@ def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
                 cursor.execute(f"DROP SCHEMA IF EXISTS {quoted(name)} CASCADE")
 
 
-@contextmanager
-def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """Open a session under an alias that exists only within the block."""
-    own = deepcopy(connection.settings_dict)
-    # Nobody but the migrations says how long they may take here.
-    own |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
-    connections.databases[ALIAS] = own
-    try:
-        with closing(connections[ALIAS]) as session:
-            yield session
-    finally:
-        del connections[ALIAS]
-        del connections.databases[ALIAS]
-
-
 def _migrate(
     scratch: BaseDatabaseWrapper,
     loader: MigrationLoader,
@@ -131,8 +115,7 @@ def _migrate(
     loader.applied_migrations = {key: loader.graph.nodes[key] for key in done}
     with ExitStack() as stack:
         stack.enter_context(scratch.execute_wrapper(_without_concurrency))
-        for alias in set(connections) - {ALIAS}:
-            stack.enter_context(connections[alias].execute_wrapper(_refuse))
+        stack.enter_context(only_database(ALIAS, refusal=NoReference))
         try:
             # Not the executor's own plan: rows that are out of order would make it go back.
             keys = dict.fromkeys(key for each in at for key in loader.graph.forwards_plan(each))
@@ -162,16 +145,6 @@ def _without_concurrency(
         if "FROM pg_class, pg_index" in sql:
             sql = sql.replace("relname =", "pg_table_is_visible(pg_class.oid) AND relname =")
     return execute(sql, params, many, context)
-
-
-def _refuse(
-    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
-) -> Any:
-    """Refuse statements of a data step to any other database than the one it is applied to."""
-    raise NoReference(
-        f"A migration used the database {context['connection'].alias!r} instead of the one it is "
-        f"applied to (schema_editor.connection). Nothing was done there. Mend that migration."
-    )
 
 
 def _refused(connection: BaseDatabaseWrapper, error: DatabaseError) -> NoReference:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from pixsim.schema.copying import Copy, copied, refuse_other_databases
+from pixsim.schema.connecting import only_database, session_named
+from pixsim.schema.copying import Copy, copied
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.lock_monitor import Effect, LockMonitor, monitored
 from pixsim.schema.lock_retry import Wait
@@ -58,26 +59,19 @@ def rehearse(
     The database itself is only read. With `keep` the copy stays, under the name in `Copy.kept_as`.
     `report` gets the number of copied rows. Raise NoCopy if the database cannot be copied.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('application_name', %s, false)", [SESSION])
     failure = ""
-    try:
-        with copied(connection, keep=keep, report=report) as copy:
-            listener.copied(copy)
-            with (
-                refuse_other_databases(copy.connection.alias),
-                monitored(copy.connection) as monitor,
-            ):
-                measuring = _Measuring(monitor, loader, listener)
-                try:
-                    run(copy.connection, steps, listener=measuring)
-                except SchemaError as error:
-                    failure = str(error)
-        return Rehearsed(copy, tuple(measuring.measured), failure)
-    finally:
-        if connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("RESET application_name")
+    with (
+        session_named(connection, SESSION),
+        copied(connection, keep=keep, report=report) as copy,
+    ):
+        listener.copied(copy)
+        with only_database(copy.connection.alias), monitored(copy.connection) as monitor:
+            measuring = _Measuring(monitor, loader, listener)
+            try:
+                run(copy.connection, steps, listener=measuring)
+            except SchemaError as error:
+                failure = str(error)
+    return Rehearsed(copy, tuple(measuring.measured), failure)
 
 
 class _Measuring(Listener):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +16,7 @@ from pixsim.schema.history import (
     inconsistency,
     load_migrations,
     read_history,
+    row_names,
 )
 from pixsim.schema.ownership import foreign_history
 from pixsim.schema.plugins import ForeignHistory
@@ -124,12 +124,12 @@ def _wrong(history: History, foreign: ForeignHistory | None) -> list[str]:
     elif history.pending:
         count = len(history.pending)
         wrong.append(f"{count} pending: apply with `manage.py db upgrade`.")
-    if gone := _names(row for row in history.unknown if row.is_installed):
+    if gone := row_names(row for row in history.unknown if row.is_installed):
         wrong.append(
             f"Applied, but the file is gone: {gone}. Is this code older than the database? Bring "
             f"the file back, or forget the row with `manage.py db prune`."
         )
-    if others := _names(row for row in history.unknown if not row.is_installed):
+    if others := row_names(row for row in history.unknown if not row.is_installed):
         wrong.append(
             f"Applied by an app that is not installed here: {others}. Is this the right database? "
             f"An app that was removed is forgotten with `manage.py db prune APP`."
@@ -138,10 +138,6 @@ def _wrong(history: History, foreign: ForeignHistory | None) -> list[str]:
     if several:
         wrong.append(f"More than one head in {', '.join(several)}: see `manage.py db branches`.")
     return wrong
-
-
-def _names(rows: Iterable[Row]) -> str:
-    return ", ".join(" ".join(row.key) for row in rows)
 
 
 def _show(console: Console, history: History, wrong: list[str]) -> None:

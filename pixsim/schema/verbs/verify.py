@@ -1,15 +1,15 @@
-"""`db verify`: whether the database is what the migrations make, and keeps what is promised."""
+"""`db verify`: whether the schema is what the migrations make, and whether the invariants hold."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterable
+from dataclasses import asdict
 
 from pixsim.core.invariants import examine
 from pixsim.schema import drift, invariants, plugins
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.errors import FINE, WRONG
-from pixsim.schema.history import History, Row, load_migrations, read_history
+from pixsim.schema.history import History, load_migrations, read_history, row_names
 from pixsim.schema.ownership import foreign_history
 from pixsim.schema.plugins import ForeignHistory
 from pixsim.schema.reference import reference
@@ -18,7 +18,9 @@ from pixsim.schema.verbs import Context, Verb
 
 class Verify(Verb):
     name = "verify"
-    help = "Compare the database with what its migrations make, and prove what its rows promise."
+    help = (
+        "Compare the database with what its migrations make, and prove the invariants of its rows."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -32,14 +34,9 @@ class Verify(Verb):
         with reference(connection) as expected:
             found = read_schema(connection)
             differences = drift.between(expected, found)
-        wanted = (
-            []
-            if context.options.no_rows
-            else [
-                *invariants.references(expected.schema),
-                *plugins.invariants(expected.made),
-            ]
-        )
+        wanted = [*invariants.references(expected.schema), *plugins.invariants(expected.made)]
+        if context.options.no_rows:
+            wanted = []
         findings = examine(wanted, using=connection.alias, skip_missing=True)
         broken = [each for each in findings if each.rows]
         skipped = [each for each in findings if each.skipped]
@@ -64,16 +61,7 @@ class Verify(Verb):
                 "migrations": [".".join(key) for key in expected.made],
                 "pending": [".".join(key) for key in history.pending],
                 "unknown": [".".join(row.key) for row in history.unknown],
-                "differences": [
-                    {
-                        "kind": each.kind,
-                        "table": each.table,
-                        "name": each.name,
-                        "expected": each.expected,
-                        "found": each.found,
-                    }
-                    for each in differences
-                ],
+                "differences": [asdict(each) for each in differences],
                 "invariants": [
                     {
                         "name": each.name,
@@ -104,15 +92,11 @@ def _standing(history: History) -> list[str]:
         lines.append(
             f"Behind head by {count} migration{'s' * (count != 1)}; compared with what is applied."
         )
-    if gone := _named(row for row in history.unknown if row.is_installed):
+    if gone := row_names(row for row in history.unknown if row.is_installed):
         lines.append(
             f"Applied, but its file is gone, so that nobody knows what it did: {gone}. Bring the file "
             f"back, or see to what it did and forget the row with `manage.py db prune`."
         )
-    if foreign := _named(row for row in history.unknown if not row.is_installed):
+    if foreign := row_names(row for row in history.unknown if not row.is_installed):
         lines.append(f"Applied by an app that is not installed here, and left alone: {foreign}.")
     return lines
-
-
-def _named(rows: Iterable[Row]) -> str:
-    return ", ".join(" ".join(row.key) for row in rows)
