@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _quiet_workplace(monkeypatch):
+def _no_worker(monkeypatch):
     """A test's process is no worker: it has no pool, nobody asked it to stop, no message is sent."""
     shared_state.begin_worker(pool_size=0)
     monkeypatch.setattr(notify, "notify", lambda: None)

@@ -178,7 +178,7 @@ class World:
         parent = psutil.Process(process.pid)
         return [one for one in (parent, *parent.children(recursive=True)) if _command(one)]
 
-    def standby(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    def fallback_workers(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The processes with which a worker works without a broker."""
         return [one for one in self.family(process) if "--while-stdin-open" in _command(one)]
 

@@ -1,4 +1,4 @@
-"""Working without Celery: drain slices in this process until something says stop."""
+"""Work without Celery: run the worker loop in this process until a condition ends it."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ SOON_SECONDS = 15.0
 LOOK_SECONDS = 0.2
 STDIN = 0
 
-# Anything that runs, may run now, or will be let in soon.
+# Anything that runs, may run now, or will be resumed soon.
 ANY_WORK = """
 SELECT EXISTS (SELECT 1 FROM {table} WHERE status = 'pending' AND ready_at IS NOT NULL)
     OR EXISTS (SELECT 1 FROM {table} WHERE status = 'pending' AND ready_at IS NULL AND NOT held)

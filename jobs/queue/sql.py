@@ -369,7 +369,7 @@ ORDER BY id LIMIT %(limit)s
 
 # Rows that were inserted by hand, which have no owner and were never admitted, or revived by hand,
 # which still say when they ended. They are not admitted until their parent has counted them. Sorted
-# like the index `waiting`: the planner does not see that one owner's part is sorted by the rest.
+# like the index `waiting`: the planner does not see that one owner's part is sorted already.
 UNREGISTERED = """/* queue:unregistered */
 (SELECT id, {parent} FROM {table}
  WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held

@@ -1,6 +1,6 @@
 """The same work on Redis, RabbitMQ and the filesystem broker, chosen by the broker's URL alone.
 
-The broker carries rings only: losing its messages costs a second, losing the broker costs speed.
+The broker carries notifications only: losing its messages costs a second, losing the broker costs speed.
 """
 
 import contextlib
@@ -168,10 +168,12 @@ def connected_worker(world, broker, worker):
     if broker is not None:
         broker.start()
     deadline = time.monotonic() + 60
-    while "drain@" in crawl(world)[0].task_id:
+    while "work@" in crawl(world)[0].task_id:
         assert time.monotonic() < deadline, f"the broker is not used again\n{world.log()[-3000:]}"
     world.wait_until(
-        lambda: not world.standby(worker), seconds=20, what="the end of the standby processes"
+        lambda: not world.fallback_workers(worker),
+        seconds=20,
+        what="the end of the fallback workers",
     )
     return worker
 
@@ -182,7 +184,7 @@ from crawler.models import CrawlJob
 from crawler.services import SourceSpec, create_crawl_job
 for _ in range({times}):
     source = SourceSpec("urls", {listed!r})
-    job = create_crawl_job(owner=None, name="ring", max_images=4, source_specs=[source])
+    job = create_crawl_job(owner=None, name="small", max_images=4, source_specs=[source])
     deadline = time.monotonic() + 30
     while CrawlJob.objects.get(pk=job.pk).is_open:
         assert time.monotonic() < deadline, "the job does not end"
@@ -212,48 +214,48 @@ def test_without_its_broker_a_worker_works_and_uses_it_when_it_is_there(world, b
     if broker is None:
         pytest.skip("the filesystem broker has no server that could be away")
     request.getfixturevalue("worker")
-    assert "drain@" in crawl(world)[0].task_id
+    assert "work@" in crawl(world)[0].task_id
     request.getfixturevalue("connected_worker")
 
 
-def test_a_ring_wakes_an_idle_worker_at_once(world, connected_worker):
+def test_a_notification_starts_an_idle_worker_at_once(world, connected_worker):
     claims = crawl(world, times=7)
     # The sweeper alone, which looks every second, would need half a second on average.
     assert median(wait_before(world, claim) for claim in claims) < 0.25
-    assert not any("drain@" in claim.task_id for claim in claims)
+    assert not any("work@" in claim.task_id for claim in claims)
 
 
-def test_a_lost_ring_costs_about_a_second(world, connected_worker):
+def test_a_lost_notification_costs_about_a_second(world, connected_worker):
     connected_to, world.broker = world.broker, f"redis://127.0.0.1:{free_port()}/0"
     try:
         claims = crawl(world, times=3)
     finally:
         world.broker = connected_to
     assert max(wait_before(world, claim) for claim in claims) < 3
-    assert not any("drain@" in claim.task_id for claim in claims)
+    assert not any("work@" in claim.task_id for claim in claims)
 
 
-RING = """
+NOTIFY = """
 import time
 from jobs.queue.worker import notify
 for _ in range(3):
     began = time.monotonic()
-    doorbell.ring()
+    notify.notify()
     print(time.monotonic() - began)
-    time.sleep(doorbell.BROKEN_SECONDS + 0.05)
+    time.sleep(notify.BROKEN_SECONDS + 0.05)
 """
 
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
-def test_ringing_takes_half_a_second_at_most_when_the_broker_is_away_or_silent(world, scheme):
+def test_notifying_takes_half_a_second_at_most_when_the_broker_is_away_or_silent(world, scheme):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         urls = [f"{scheme}://127.0.0.1:{port}//" for port in (free_port(), silent.getsockname()[1])]
-        ringers = []
+        senders = []
         for world.broker in urls:
-            ringers.append(world.python(RING))
-        for ringer in ringers:
-            seconds = [float(line) for line in ringer.communicate(timeout=30)[0].split()]
-            assert ringer.returncode == 0
+            senders.append(world.python(NOTIFY))
+        for sender in senders:
+            seconds = [float(line) for line in sender.communicate(timeout=30)[0].split()]
+            assert sender.returncode == 0
             # The first one also imports the broker's client library.
             assert len(seconds) == 3
             assert max(seconds[1:]) < 0.5

@@ -206,7 +206,7 @@ def test_more_ready_items_than_the_window_are_found(crawl):
     assert found.rows[0].items() >= {"window": 2, "ready": 2, "processing": 1}.items()
 
 
-def test_a_window_that_shrank_is_allowed_until_the_work_drains(make_owner, make_job, make_chunks):
+def test_a_window_that_shrank_is_allowed_until_the_work_ends(make_owner, make_job, make_chunks):
     owner = make_owner("PRO")
     make_chunks(make_job(owner), 8, owner=owner)
     chunks = kind_named("chunk")

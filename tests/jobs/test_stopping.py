@@ -218,13 +218,13 @@ def test_a_source_that_does_not_answer_does_not_delay_the_stop(world):
     world.manage("crawl_job", str(job), "cancel")
 
 
-def test_standby_processes_end_with_the_worker_that_started_them(world, job):
+def test_fallback_workers_end_with_the_worker_that_started_them(world, job):
     world.redis.stop()
     try:
         worker = world.start_worker(concurrency=2)
         wait_until_under_way(world, job)
         family, places = world.family(worker), places_of(world, job)
-        assert len(world.standby(worker)) == 2
+        assert len(world.fallback_workers(worker)) == 2
         worker.kill()
         assert ended(family) is True
         assert_all_was_given_back(world, job, places)

@@ -77,13 +77,13 @@ INVARIANTS = (
         CROSS JOIN LATERAL (
             SELECT coalesce((%(windows)s::jsonb ->> profiles.user_tier)::int, 0) AS size) AS room
         CROSS JOIN LATERAL (
-            SELECT profiles.updated_at + make_interval(secs => %(grace)s) AS settled_at) AS change
+            SELECT profiles.updated_at + make_interval(secs => %(grace)s) AS repaired_by) AS change
         WHERE item.ready_at IS NOT NULL
-        GROUP BY item.owner_id, profiles.id, size, settled_at
+        GROUP BY item.owner_id, profiles.id, size, repaired_by
         HAVING count(*) > size
-           AND (count(*) FILTER (WHERE item.status = 'pending') > 0 AND now() > settled_at
+           AND (count(*) FILTER (WHERE item.status = 'pending') > 0 AND now() > repaired_by
                 OR count(*) FILTER (WHERE item.status <> 'pending'
-                                      AND item.started_at > settled_at) > size)
+                                      AND item.started_at > repaired_by) > size)
         """,
     ),
     Invariant(

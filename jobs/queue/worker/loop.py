@@ -81,7 +81,7 @@ def run_worker_loop(*, task_id: str, slice_seconds: float | None = None) -> int:
         settings.QUEUE_SLICE_SECONDS if slice_seconds is None else slice_seconds
     )
     finished, idle_since = 0, None
-    with shared_state.finishing_before_sigterm(), _draining(), Heartbeat() as heartbeat:
+    with shared_state.finishing_before_sigterm(), _working(), Heartbeat() as heartbeat:
         while not shared_state.stop_requested():
             now = time.monotonic()
             reset_queries()  # Django keeps them while DEBUG is on
@@ -151,7 +151,7 @@ def _perform_claimed(kind: Kind, works: Sequence[Work], heartbeat: Heartbeat) ->
                 if isinstance(ending, Completed):
                     completed.append(work)
                 elif isinstance(ending, Wait) and ending.parent is not None:
-                    break  # the rest of the claim may be that parent's
+                    break  # the other items of the claim may be that parent's
             if completed:
                 api.complete(completed)
             api.give_back(works[performed:])
@@ -190,7 +190,7 @@ def _perform(kind: Kind, work: Work) -> Ending | None:
 
 
 @contextmanager
-def _draining() -> Iterator[None]:
+def _working() -> Iterator[None]:
     shared_state.set_working(True)
     try:
         yield
@@ -209,9 +209,9 @@ def _reconnect(error: Exception) -> None:
 
 
 def _outlast(error: Exception, works: Sequence[Work]) -> None:
-    """Wait for a database that has gone away, and give back what was in hand.
+    """Wait for a database that has gone away, and give back the claimed items.
 
-    What had ended already stays ended: the lease decides. If the database stays away for longer
+    An item that has ended stays ended: its lease is over. If the database stays away for longer
     than a lease, the sweeper will rescue the items.
     """
     give_up = time.monotonic() + settings.QUEUE_LEASE_SECONDS
