@@ -1,4 +1,4 @@
-"""The embedded Redis: a broker of doorbells, so it keeps nothing on disk and evicts nothing."""
+"""The embedded Redis: a broker of notifications, so it keeps nothing on disk and evicts nothing."""
 
 import contextlib
 import shutil
