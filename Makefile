@@ -43,7 +43,8 @@ test-long: $(VENV)/.installed-dev  ## The tests that take minutes: chaos, every 
 	if [ -n "$$failed" ]; then echo "make test-long: failed"; exit 1; fi
 
 interleave: $(VENV)/.installed-dev  ## The queue's statements in N=… random orders from SEED=… on
-	@$(TEST_ENV) $(BIN)/python -m pytest --quiet tests/jobs/test_interleavings.py --schedules=$(or $(N),100) --seed=$(or $(SEED),0)
+	@$(TEST_ENV) SCHEDULES=$(or $(N),100) SEED=$(or $(SEED),0) $(BIN)/python -m pytest --quiet --timeout=0 \
+		tests/jobs/test_interleavings.py -k random_schedules
 
 check: $(CHECKS)  ## What `make test` does before the tests
 

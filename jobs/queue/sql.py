@@ -226,27 +226,42 @@ WHERE id = ANY(ARRAY(
 RETURNING id, owner_id
 """
 
-HOLD = """/* queue:hold */
+# What is not registered is not counted by its parent yet. So it is neither held nor ended before
+# REGISTER has found its owner, and held it if its job is paused.
+_REGISTERED = """(status <> 'pending' OR {finished} IS NULL
+        AND (owner_id IS NOT NULL OR ready_at IS NOT NULL OR held))"""
+
+HOLD = (
+    """/* queue:hold */
 UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE id = ANY(%(ids)s) AND status = 'pending' AND (NOT held OR available_at IS NOT NULL)
+      AND """
+    + _REGISTERED
+    + """
     ORDER BY id FOR UPDATE))
 RETURNING id, owner_id
 """
+)
 
 # In a transaction that has locked the items' parent, which comes after items in the lock order: so
 # no item is waited for. A worker that holds one loses its lease.
-STOP = """/* queue:stop */
+STOP = (
+    """/* queue:stop */
 UPDATE {table} SET
     status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
     lease_expires_at = NULL, updated_at = now()
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table}
     WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
+      AND """
+    + _REGISTERED
+    + """
     ORDER BY id FOR UPDATE SKIP LOCKED))
 RETURNING id, owner_id
 """
+)
 
 RESUME = """/* queue:resume */
 UPDATE {table} SET
@@ -347,7 +362,8 @@ FROM before WHERE item.id = before.id AND item.id = ANY(%(ids)s)
 RETURNING item.id, before.owner_id
 """
 
-END = """/* queue:end */
+END = (
+    """/* queue:end */
 UPDATE {table} SET
     status = %(status)s::varchar, ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
     lease_expires_at = NULL, {finished} = now(), updated_at = now(),
@@ -355,9 +371,13 @@ UPDATE {table} SET
         THEN coalesce(%(error)s::text, error_message, 'Marked as ' || %(status)s::varchar || ' by hand.') END
 WHERE id = ANY(ARRAY(
     SELECT id FROM {table} WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
+      AND """
+    + _REGISTERED
+    + """
     ORDER BY id FOR UPDATE))
 RETURNING id, status, {parent}, owner_id
 """
+)
 
 IDS_OF_PARENT = """/* queue:ids_of_parent */
 SELECT id FROM {table}

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import Profile
-from crawler.models import JobChunk
+from crawler.models import CrawlJob, JobChunk
 from jobs.queue import api, sql
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.loop import run_worker_loop
@@ -277,3 +277,20 @@ def run_and_close(action):
         action()
     finally:
         connection.close()
+
+
+def test_a_row_by_hand_whose_job_is_stopped_before_it_is_registered_is_counted_and_has_its_owner(
+    kind, make_owner, make_job, make_chunks
+):
+    owner = make_owner("FREE")
+    job = make_job(owner, status="running")
+    [by_hand] = make_chunks(job, 1)
+    assert api.hold(kind, [by_hand]) == api.stop(kind, parent=job.pk) == 0
+    assert api.end(kind, [by_hand], status="failed") == 0
+    CrawlJob.objects.filter(pk=job.pk).update(status="paused", active_chunks=0, total_chunks=0)
+
+    sweep()
+
+    chunk, job = JobChunk.objects.get(), CrawlJob.objects.get()
+    assert (chunk.held, chunk.ready_at, chunk.owner) == (True, None, owner)
+    assert (job.total_chunks, job.active_chunks) == (1, 1)
