@@ -70,9 +70,9 @@ def _conversions(copy: Copy) -> Iterator[Finding]:
 
 def _difference(system: System, copy: Copy, each: Difference) -> Iterator[Finding]:
     if each.kind == "column":
-        settled = each.name in copy.impossible or each.expected == NOTHING
+        is_expected = each.name in copy.impossible or each.expected == NOTHING
         way = copy.conversions.get(each.name)
-        if settled or (way and way.why):
+        if is_expected or (way and way.why):
             return
         if each.found == NOTHING:
             own = (each.table, each.name) in system.given

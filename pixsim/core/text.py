@@ -1,4 +1,4 @@
-"""Text of strangers, as far as PostgreSQL can hold it."""
+"""Untrusted text in the form that PostgreSQL can store."""
 
 import math
 from collections.abc import Mapping

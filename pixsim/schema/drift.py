@@ -2,7 +2,7 @@
 
 What means the same is the same: how a condition is written, whether a key counts by serial or by
 identity, in which order columns stand, what a sequence is called. What is there beside the
-expected, in a table of ours, is a difference too; a table that no migration knows is a stranger.
+expected, in a table of ours, is a difference too; a table that no migration knows is unknown.
 """
 
 from __future__ import annotations

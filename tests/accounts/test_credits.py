@@ -64,7 +64,7 @@ def test_the_same_reference_is_booked_once(ada: Profile) -> None:
     assert credits.balance(ada) == 6
 
 
-def test_a_hold_is_settled_once_whoever_comes_second(ada: Profile) -> None:
+def test_a_hold_is_closed_once_whoever_comes_second(ada: Profile) -> None:
     grant(ada, 10)
     hold(ada, 10)
     assert credits.release(reference="job:1") == 10
@@ -172,7 +172,7 @@ def test_fifty_spenders_at_once_never_overdraw() -> None:
         try:
             start.wait(30)
             hold(ada, 7, f"job:{number}")
-            # Two settle each hold, at the same time as others hold.
+            # Two close each hold, at the same time as others hold.
             if number % 2:
                 credits.capture(reference=f"job:{number}", actual=5)
                 credits.release(reference=f"job:{number}")
@@ -191,13 +191,13 @@ def test_fifty_spenders_at_once_never_overdraw() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_who_settle_one_hold_settle_it_once() -> None:
+def test_many_who_close_one_hold_close_it_once() -> None:
     ada = Profile.objects.create(email="ada@x.org")
     grant(ada, 10)
     hold(ada, 10)
     start = threading.Barrier(8)
 
-    def settle(number: int) -> int:
+    def close(number: int) -> int:
         try:
             start.wait(30)
             if number % 2:
@@ -207,7 +207,7 @@ def test_many_who_settle_one_hold_settle_it_once() -> None:
             connections["default"].close()
 
     with ThreadPoolExecutor(8) as pool:
-        results = [result for result in pool.map(settle, range(8)) if result]
+        results = [result for result in pool.map(close, range(8)) if result]
     assert results in ([3], [10])
     assert credits.balance(ada) == (7 if results == [3] else 10)
 

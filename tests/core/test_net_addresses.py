@@ -23,7 +23,7 @@ FORBIDDEN_IPV6 = """
 
 
 @pytest.mark.parametrize("ip", f"{FORBIDDEN_IPV4} {FORBIDDEN_IPV6}".split())
-def test_addresses_that_are_not_a_strangers_public_server_are_refused(ip: str) -> None:
+def test_addresses_of_no_public_server_are_refused(ip: str) -> None:
     with pytest.raises(FetchError) as caught:
         AddressPolicy.parse().check("pictures.example", 443, ip)
     assert caught.value.reason == Reason.BLOCKED_ADDRESS

@@ -431,7 +431,7 @@ def test_a_job_is_paused_resumed_and_cancelled_by_its_buttons(admin_client, job)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_actions_of_the_list_steer_the_selected_jobs(admin_client, job):
+def test_actions_of_the_list_change_the_selected_jobs(admin_client, job):
     url = reverse("admin:crawler_crawljob_changelist")
 
     def act(action, **values):
@@ -491,7 +491,7 @@ def test_deleting_what_a_worker_works_on_waits_for_it(admin_client, job, what):
 # Looking
 
 
-def test_names_and_addresses_of_strangers_are_shown_as_text(admin_client, job):
+def test_untrusted_names_and_addresses_are_shown_as_text(admin_client, job):
     attack = "<script>alert(1)</script>"
     CrawlJob.objects.update(
         name=attack, error_message=attack, outcomes={attack: 3, "stored": 1}, keywords=[attack]
@@ -552,7 +552,7 @@ def test_the_pages_need_permission(client, job):
     assert CrawlJob.objects.get().status == "pending"
 
 
-def test_steering_is_never_done_by_following_a_link(admin_client, job):
+def test_nothing_is_changed_by_following_a_link(admin_client, job):
     url = reverse("admin:crawler_crawljob_act", args=[job.pk, "cancel"])
 
     assert admin_client.get(url).status_code == 405

@@ -81,7 +81,7 @@ def pictures_of(site, count=IMAGES):
     return [f"{site.url}/{number}.jpg" for number in range(count)]
 
 
-def steer(world, job, action):
+def act(world, job, action):
     """The answer of `manage.py crawl_job` as an object."""
     return json.loads(world.manage("crawl_job", str(job), action, "--json").stdout)
 
@@ -199,7 +199,7 @@ def test_without_room_for_pictures_nothing_is_lost_and_a_retry_completes(
         assert len(kept) == stored
 
         mend()
-        steer(world, job, "retry")
+        act(world, job, "retry")
         wait_for_status(world, job, "completed")
         assert_complete(world, job)
     assert "Traceback" not in world.log()[logged:]
@@ -253,7 +253,7 @@ def test_a_running_crawl_is_paused_resumed_and_cancelled(world, site, crawl):
     job = crawl(pictures_of(site, 200))
     wait_until_stored(world, job, 5)
 
-    assert steer(world, job, "pause")["status"] == "paused"
+    assert act(world, job, "pause")["status"] == "paused"
     in_hand = "SELECT count(*) FROM job_chunks WHERE job_id = %s AND status = 'processing'"
     world.wait_until(lambda: world.sql(in_hand, job) == [(0,)], seconds=5, what="the pause")
     stored = field(world, job, "valid_images")
@@ -265,10 +265,10 @@ def test_a_running_crawl_is_paused_resumed_and_cancelled(world, site, crawl):
         assert world.sql(in_hand, job) == [(0,)]
     assert (field(world, job, "valid_images"), site.asked.total()) == (stored, asked)
 
-    assert steer(world, job, "resume")["status"] == "running"
+    assert act(world, job, "resume")["status"] == "running"
     wait_until_stored(world, job, stored + 5)
 
-    cancelled = steer(world, job, "cancel")
+    cancelled = act(world, job, "cancel")
     assert cancelled["status"] == "cancelled"
     world.wait_until(lambda: world.sql(in_hand, job) == [(0,)], seconds=5, what="the end")
     kept = field(world, job, "valid_images")

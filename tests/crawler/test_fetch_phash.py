@@ -1,4 +1,4 @@
-"""Perceptual hashes: copies are near, strangers are far, and band look-ups miss nothing."""
+"""Perceptual hashes: copies are near, other pictures are far, and band look-ups miss nothing."""
 
 import io
 

@@ -13,7 +13,6 @@ from jobs.models import Job
 from pixsim.core import cli
 
 ACTIONS = ("status", "cancel", "retry", "explain", "resolve")
-OLD_ACTIONS = {"settle": "resolve"}
 
 
 class Command(cli.Command):
@@ -24,9 +23,7 @@ class Command(cli.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=int)
-        parser.add_argument(
-            "action", choices=ACTIONS, type=lambda word: OLD_ACTIONS.get(word, word)
-        )
+        parser.add_argument("action", choices=ACTIONS)
         cli.add_json_flag(parser)
         decision = parser.add_mutually_exclusive_group()
         decision.add_argument("--charge", action="store_true", help="resolve: it was charged")

@@ -1,4 +1,4 @@
-"""The guarded connector: every request to a stranger's server goes through here."""
+"""The guarded HTTP client: every request to a server outside goes through it."""
 
 from pixsim.core.net.addresses import AddressPolicy
 from pixsim.core.net.client import Client, Response, fetch

@@ -24,7 +24,7 @@ IPNetwork = IPv4Network | IPv6Network
 # IPv6 that is routed on the Internet; site-local, v4-compatible, NAT64 and future ranges are not.
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 
-# Accepted by `is_global` of some Python version, and not a stranger's server for all that.
+# Accepted by `is_global` of some Python version, although no server outside has such an address.
 DENIED: tuple[IPNetwork, ...] = (
     IPv4Network("100.64.0.0/10"),  # carrier NAT, with Alibaba's metadata service
     IPv4Network("168.63.129.16/32"),  # Azure's host agent

@@ -1,4 +1,4 @@
-"""The one way in which PixSim asks a stranger's server for something."""
+"""The client for all requests to servers outside."""
 
 import asyncio
 import errno

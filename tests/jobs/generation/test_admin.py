@@ -272,7 +272,7 @@ def test_the_page_of_a_waiting_job_says_why_it_waits(admin_client: Client, fake:
     assert "There is no account with simple" in admin_client.get(page_of(job)).content.decode()
 
 
-def test_what_strangers_wrote_is_shown_as_text(
+def test_untrusted_text_is_shown_as_text(
     admin_client: Client, fake: Any, account: ProviderAccount
 ) -> None:
     evil = "<script>alert(1)</script>"
