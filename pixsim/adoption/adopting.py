@@ -1,6 +1,6 @@
-"""Taking a database over, in one transaction: whatever stops it leaves the older database as it was.
+"""Adoption of a database, in one transaction: an error leaves the older database unchanged.
 
-The older tables move into the schema ORIGINALS, ours are built in their place and filled.
+The older tables move into the schema ORIGINALS; ours are built in their place and filled.
 """
 
 from __future__ import annotations

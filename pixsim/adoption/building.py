@@ -1,4 +1,4 @@
-"""Tables made from a catalogue: first the columns, and once they are filled all that holds."""
+"""Statements that make tables from a catalogue: first bare columns, then all constraints."""
 
 from __future__ import annotations
 

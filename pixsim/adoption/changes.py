@@ -1,7 +1,7 @@
-"""Values that do not stay as they were, so that adopted work is safe. Each one is noted.
+"""Values that adoption changes so that adopted work is safe. Each change is recorded.
 
-A change is a query of `id` and `value` over tables that are ours already, so the same text tells
-beforehand how many there are and does it afterwards.
+A change is a query of `id` and `value` over tables of ours. The same text counts the rows beforehand
+and changes them later.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The proof that nothing is lost: counts, and a checksum for every column, before and after.
 
-A checksum is the sum over all rows of a hash of the value as text, seeded with the row's key, so
-that values which change places are seen. What is compared is the canonical form: what a value is
-with us. Of a value that was changed besides, what was noted of it counts; rows in quarantine count
-like the others. The server adds up; nothing comes here but the sums.
+A checksum is the sum over all rows of a hash of the value as text, seeded with the row's key, so that
+exchanged values are noticed. Values are compared in our form. For a value that was changed, the
+recorded old value counts; quarantined rows count like the others. The server computes the sums.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Each difference from what the migrations make, as what it means for adoption."""
+"""What each difference from our migrations means for adoption."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def _conversions(copy: Copy) -> Iterator[Finding]:
 
 def _difference(system: System, copy: Copy, each: Difference) -> Iterator[Finding]:
     if each.kind == "column":
-        is_expected = each.name in copy.impossible or each.expected == NOTHING
+        handled = each.name in copy.impossible or each.expected == NOTHING
         way = copy.conversions.get(each.name)
-        if is_expected or (way and way.why):
+        if handled or (way and way.why):
             return
         if each.found == NOTHING:
             own = (each.table, each.name) in system.given

@@ -1,4 +1,4 @@
-"""One column of an older system as one of ours: the SQL, or none where somebody must decide."""
+"""The SQL that converts a column of an older system into one of ours; none where a person must decide."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pixsim.adoption.systems import System
 from pixsim.schema.catalog import Column, Schema, Table, quoted
 
 ADOPTED = "_adopted"
-"""What a name of the site's own ends with that one of ours needs."""
+"""The suffix for a name of the site's own that one of ours needs."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Credentials, the one thing that SQL cannot convert: plain text becomes tokens, and comes back.
+"""Credentials, which SQL cannot convert: plain text becomes encrypted tokens, and back.
 
-A token is of the text exactly as it stood there, for json too. The plain text goes from the older
-table once ours has the token, so that no copy of it stays in the database; tokens stay beside it, so
-that undoing does not depend on what becomes of ours.
+A token holds the exact text of the column, for json too. The plain text is removed from the older table
+once ours has the token, so that no copy of it stays in the database. The tokens are kept beside the older
+table, so that undoing does not depend on ours.
 """
 
 from __future__ import annotations

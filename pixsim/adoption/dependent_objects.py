@@ -1,7 +1,7 @@
-"""What a site has beside ours: on our tables, and referring to them from its own.
+"""A site's own objects that depend on our tables.
 
-Indexes, constraints and triggers of its own are made again on our tables if they speak of columns
-that are not converted; views and foreign keys of its own tables are pointed at our tables.
+Its indexes, constraints and triggers are made again on our tables if their columns are not converted;
+its views and the foreign keys of its own tables refer to our tables afterwards.
 """
 
 from __future__ import annotations

@@ -70,6 +70,6 @@ def _held(cursor: CursorWrapper, schema: str) -> Iterator[str]:
     cursor.execute(f"SELECT count(*) FROM {schema}.jobs WHERE lower(status::text) = 'pending'")
     if pending := cursor.fetchone()[0]:
         yield (
-            f"{pending:,} pending jobs are held until an admin releases them: adopting spends no "
+            f"{pending:,} pending jobs are held until an admin resumes them: adopting spends no "
             "money."
         )

@@ -1,7 +1,7 @@
-"""Rows that break a rule of ours: of the point that the database equals, or of any migration after.
+"""Rows that break a rule of ours, at the point that the database equals or at any later migration.
 
-The rules are read from the schema at that point and at the head of our history, as far as they
-speak of columns that are there already. A row goes to quarantine with the rows that cannot be without it.
+The rules are read from the schema at that point and at the head of our history, as far as they use
+columns that exist already. A row goes to quarantine together with the rows that depend on it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which revision a database is at: by what `alembic_version` says, and by what its tables look like."""
+"""The revision of a database, by `alembic_version` and by its tables."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Likeness:
     apart: tuple[str, ...]
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         if not self.apart:
-            return f"{self.point.words} exactly"
+            return f"{self.point.text} exactly"
         shown = "; ".join(self.apart[:SHOWN]) + ("; …" if len(self.apart) > SHOWN else "")
         count = len(self.apart)
-        return f"{self.point.words} but for {count} difference{'s' * (count > 1)} ({shown})"
+        return f"{self.point.text} but for {count} difference{'s' * (count > 1)} ({shown})"
 
 
 def made_by_alembic(connection: BaseDatabaseWrapper) -> bool:
@@ -177,7 +177,7 @@ def _looks(nearest: Sequence[Likeness]) -> str:
     ]
     same = "".join(f", or, with the same tables, `--assume {twin}`" for twin in twins)
     return (
-        f"The tables look like {best.words}. If that is right, say "
+        f"The tables look like {best.text}. If that is right, say "
         f"`manage.py db adopt --assume {best.point.revision}`{same}."
     )
 

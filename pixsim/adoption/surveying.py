@@ -1,4 +1,4 @@
-"""What adoption would do to a database: everything that can be known without writing."""
+"""What adoption would do to a database, as far as it can be known without writing."""
 
 from __future__ import annotations
 

@@ -54,9 +54,9 @@ class System:
     given: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """SQL of values for columns that only we have."""
     never_null: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """What stands for NULL, and for the null of json, in columns that have neither with us."""
+    """The value instead of NULL, and of the null of json, in columns that have neither with us."""
     emptied: frozenset[tuple[str, str]] = frozenset()
-    """References to nothing that become empty, though our model protects what they point at."""
+    """References to missing rows that become empty, though our model protects what they refer to."""
     ours_alone: frozenset[tuple[str, str]] = frozenset()
     """Columns that our history has at a revision where the older system had none."""
 
@@ -70,7 +70,7 @@ class Point:
     keys: tuple[Key, ...]
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         place = "before 001" if self.revision == BASE else f"at {self.revision}"
         return f"{self.system.name} {place}"
 

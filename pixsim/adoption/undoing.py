@@ -1,4 +1,4 @@
-"""Giving the older database back, exactly, while nothing newer than the adoption was applied."""
+"""Restoring the older database exactly, while nothing newer than the adoption was applied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-ins made of the older systems' people: rows of Django's `auth_user`."""
+"""Log-ins for the older systems' people: rows of Django's `auth_user`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pixsim.schema.catalog import Table
 
 USERS = "auth_user"
 UNUSABLE = "'!' || translate(gen_random_uuid()::text, '-', '') || left(md5(random()::text), 8)"
-"""What Django takes for a password that nobody has: `!` and 40 characters."""
+"""An unusable password of Django: `!` and 40 characters."""
 BCRYPT = r"o.password_hash ~ '^\$2[aby]\$[0-9]{2}\$.{53}$'"
 ADMIN = "coalesce(o.role::text, '') = 'admin'"
 PREFIX = "bcrypt_legacy$"

@@ -1,4 +1,4 @@
-"""`db adopt`: take over a database that Alembic made, or say what that would do."""
+"""`db adopt`: take over a database that Alembic made, or print what that would do."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def report(context: Context, seen: Survey) -> None:
     console = context.console
     named = f"alembic_version names {seen.stored[0]}" if seen.stored else "without alembic_version"
     equals = ", ".join(" ".join(key) for key in seen.point.keys)
-    console.say(f"This is {seen.point.words} ({named}). In our history that is {equals}.")
+    console.say(f"This is {seen.point.text} ({named}). In our history that is {equals}.")
     rows = ", ".join(f"{count:,} {table}" for table, count in seen.rows.items())
     console.say(f"It holds {rows}.")
     console.say(f"{seen.equal:,} columns, constraints and indexes are equal to ours already.\n")

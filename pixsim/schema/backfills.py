@@ -1,8 +1,8 @@
-"""Registered backfills: how far each is, and running one that can be paused, killed and gone on with.
+"""Registered backfills: their progress, and running them so that they can be paused, killed and resumed.
 
-An app declares its backfills as objects in its module `backfills`. How far one is stands in the
-table `pixsim_backfills`, written in the transaction of each range of rows: what the table says is
-true, whenever the run was killed. A runner holds the lock of `locking`, so there is one at a time.
+An app declares its backfills as objects in its module `backfills`. The progress is kept in the table
+`pixsim_backfills`, written in the transaction of each range of rows, so it is correct whenever the run
+was killed. A runner holds the lock of `locking`, so only one runs at a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One schema of a live database, read from `pg_catalog`: tables and all that belongs to them.
 
-Texts of expressions are PostgreSQL's own, with names as they are seen from inside the schema, so
-two snapshots of the same server can be compared. Objects of extensions are left out, and so are
-the NOT NULL constraints that PostgreSQL 18 names: they are the columns' nullability.
+Expressions have the text that PostgreSQL prints, with names as seen from inside the schema, so that two
+snapshots of the same server can be compared. Objects of extensions are left out, and so are the NOT NULL
+constraints that PostgreSQL 18 names: they are the columns' nullability.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What continuous integration asks before a deployment: is anything forgotten, edited, drifted,
-dangerous, or about to run out."""
+"""What continuous integration checks before a deployment: forgotten models, edited files, drift, unsafe
+operations, keys near their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the database answers, as what, and where its URL came from."""
+"""The server of a database, sessions beside a connection, and a message for each kind of error."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ ERROR_KINDS = (
         codes=["42P01", "42703"],
     ),
 )
-"""The first that fits is said."""
+"""The first one that matches is used."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a verb says: tables and sentences for people, or one JSON object for machines."""
+"""The output of a verb: tables and sentences for people, or one JSON object for machines."""
 
 from __future__ import annotations
 

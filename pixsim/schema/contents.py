@@ -1,4 +1,4 @@
-"""What a database contains: its tables, their rows, whether it is empty; and emptying it."""
+"""The tables of a database and their rows, whether it is empty, and emptying it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 LOCK_TIMEOUT = "10s"
 
-# What belongs to an extension comes and goes with it.
+# Tables of extensions are left out.
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_table_size(c.oid)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -22,17 +22,17 @@ ORDER BY 1
 
 OBJECTS = """
 WITH theirs AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
-home AS (
+own_schemas AS (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 )
-SELECT 'SCHEMA', quote_ident(nspname) FROM home
+SELECT 'SCHEMA', quote_ident(nspname) FROM own_schemas
 WHERE nspname <> 'public' AND ('pg_namespace'::regclass, oid) NOT IN (TABLE theirs)
 UNION ALL
 SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
     WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
     format('%I.%I', nspname, relname)
-FROM pg_class AS c JOIN home ON home.oid = c.relnamespace
+FROM pg_class AS c JOIN own_schemas ON own_schemas.oid = c.relnamespace
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   AND ('pg_class'::regclass, c.oid) NOT IN (TABLE theirs)
   -- A sequence of a column goes with its table.
@@ -43,11 +43,11 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   )
 UNION ALL
 SELECT 'ROUTINE', p.oid::regprocedure::text
-FROM pg_proc AS p JOIN home ON home.oid = p.pronamespace
+FROM pg_proc AS p JOIN own_schemas ON own_schemas.oid = p.pronamespace
 WHERE ('pg_proc'::regclass, p.oid) NOT IN (TABLE theirs)
 UNION ALL
 SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, format('%I.%I', nspname, typname)
-FROM pg_type AS t JOIN home ON home.oid = t.typnamespace
+FROM pg_type AS t JOIN own_schemas ON own_schemas.oid = t.typnamespace
 WHERE typtype IN ('e', 'd', 'r') AND ('pg_type'::regclass, t.oid) NOT IN (TABLE theirs)
 UNION ALL
 SELECT 'PUBLICATION', quote_ident(pubname) FROM pg_publication

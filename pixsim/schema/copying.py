@@ -1,7 +1,7 @@
-"""A copy of a database on its own server, to try things on; gone afterwards.
+"""A temporary copy of a database on its own server.
 
-The caller holds the lock of `locking` meanwhile, so whatever copy of the same database is found at
-the beginning was left behind by a killed run.
+The caller holds the lock of `locking`, so a copy of the same database that exists at the beginning was
+left behind by a killed run.
 """
 
 from __future__ import annotations

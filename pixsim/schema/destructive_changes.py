@@ -1,4 +1,4 @@
-"""What going back deletes: tables and columns, and how much is in them."""
+"""What going back drops: tables and columns, and how many rows they hold."""
 
 from __future__ import annotations
 

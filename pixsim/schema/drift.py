@@ -1,8 +1,8 @@
-"""The difference between the schema that the migrations make and the one that is there.
+"""The difference between the schema that the migrations make and the one in the database.
 
-What means the same is the same: how a condition is written, whether a key counts by serial or by
-identity, in which order columns stand, what a sequence is called. What is there beside the
-expected, in a table of ours, is a difference too; a table that no migration knows is unknown.
+Equal meanings are equal: the text of a condition, serial or identity, the order of columns and the name
+of a sequence make no difference. An extra object on a table of ours is a difference; a table that no
+migration made is unknown, and left alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Difference:
     name: str
     """Of the column, constraint …; of the table itself for a table."""
     expected: str
-    """In words of SQL, or `nothing`."""
+    """As SQL, or `nothing`."""
     found: str
 
     def __str__(self) -> str:
@@ -115,8 +115,8 @@ class _Comparison:
             ("row_security", "row level security", "no row level security"),
         ):
             if getattr(wanted, attribute) != getattr(got, attribute):
-                words = (yes, no) if getattr(wanted, attribute) else (no, yes)
-                yield Difference("table", name, name, *words)
+                texts = (yes, no) if getattr(wanted, attribute) else (no, yes)
+                yield Difference("table", name, name, *texts)
         yield from self._columns(wanted, got)
         yield from self._named("constraint", wanted, wanted.constraints, got.constraints)
         yield from self._named("index", wanted, wanted.indexes, got.indexes)

@@ -1,7 +1,7 @@
-"""Backups: a dump in pg_dump's custom format, and beside it a manifest that says what is in it.
+"""Backups: a dump in pg_dump's custom format, with a manifest of its contents beside it.
 
-A file has its name only when it is complete: written as `NAME.partial`, checked, then renamed, the
-manifest first. So whoever finds NAME finds all of it, whatever killed the backup.
+A file gets its name only when it is complete: it is written as `NAME.partial`, checked, then renamed, the
+manifest first. So a dump with its final name is complete, even if the backup was killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOCK_WAIT_MILLISECONDS = 30_000
 CHUNK = 1024 * 1024
 
 Report = Callable[[int, int | None], None]
-"""Told how much is done, of how much (None: nobody knows)."""
+"""Called with how much is done, and of how much (None: unknown)."""
 
 
 class NoBackup(SchemaError):
@@ -212,7 +212,7 @@ def _part(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise NoBackup(
                 f"The backup could not be written to {path.parent}: {error.strerror}. Nothing of "
-                f"it was kept, and the database is as it was. Make room or name another folder."
+                f"it was kept, and the database is as it was. Free space or name another folder."
             ) from error
         raise
 

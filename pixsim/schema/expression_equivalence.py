@@ -1,9 +1,9 @@
-"""Whether two expressions of SQL mean the same, as far as PostgreSQL itself can tell.
+"""Whether two expressions of SQL mean the same, as far as PostgreSQL can prove it.
 
-`x IN ('a', 'b')` is stored in other words than `x = ANY (ARRAY['a'::text, 'b'::text])`, so texts
-prove nothing. First the planner works out what is constant in both, and the results are compared.
-Conditions that still differ are given to its prover, the one that decides whether a query may use
-a partial index: they are the same if each of the two follows from the other.
+`x IN ('a', 'b')` is stored as `x = ANY (ARRAY['a'::text, 'b'::text])`, so texts cannot be compared. First
+the planner computes the constant parts of both, and the results are compared. Conditions that still
+differ are given to its prover, which decides whether a query may use a partial index: they are equal if
+each follows from the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What was applied, as text: the hash of every migration file, and how far an interrupted one came.
+"""The hash of every applied migration file, and the journal of interrupted migrations.
 
-The table is made by the first run that changes anything; no migration knows it. It is bookkeeping
-of ours, like `django_migrations`, and no part of the schema that is compared.
+The table is made by the first run that changes anything; no migration makes it. Like
+`django_migrations` it is bookkeeping, and no part of the compared schema.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Unfinished:
     done: tuple[str, ...]
     """Its operations that are done, in the order in which they were."""
     has_file: bool
-    """False: it can neither be finished nor taken back."""
+    """False: it can be neither finished nor taken back."""
 
     @property
     def key(self) -> Key:

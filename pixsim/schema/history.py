@@ -1,4 +1,4 @@
-"""What was applied, in its order; what is pending; heads; rows whose file is gone."""
+"""The applied migrations in their order, the pending ones, heads, and rows whose file is missing."""
 
 from __future__ import annotations
 

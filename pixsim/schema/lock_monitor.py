@@ -1,7 +1,7 @@
 """What a migration does to a database: the locks it takes, the tables it rewrites, their rows.
 
-A second session looks: after every statement, as a transaction keeps its locks to the end, and many
-times a second, for statements that take long or run without a transaction.
+A second session reads the locks after every statement, as a transaction keeps its locks to the end, and
+many times a second, for statements that take long or run without a transaction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LockRetry for locks: a timeout for each, a pause, another try, and who stood in the way."""
+"""Retries for locks: a timeout for each statement, a pause, another try, and which session blocks."""
 
 from __future__ import annotations
 

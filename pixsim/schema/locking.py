@@ -1,4 +1,4 @@
-"""One advisory lock around everything that changes the schema or adopts a database."""
+"""One advisory lock around everything that changes the schema or takes a database over."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def schema_lock(
     `wait` with who that is and wait; without `wait`, raise AnotherRunWrites at once.
     """
     with closing(connection.cursor()) as cursor:
-        told = ""
+        announced = ""
         while not _take(cursor):
             cursor.execute(HOLDER)
             who = _who(cursor.fetchone())
@@ -46,9 +46,9 @@ def schema_lock(
                     f"{who} is changing this database. Nothing was changed; try again when it has "
                     f"ended."
                 )
-            if who != told:
+            if who != announced:
                 wait(f"{who} is changing this database; waiting until it has ended.")
-                told = who
+                announced = who
             time.sleep(PAUSE_SECONDS)
     try:
         yield

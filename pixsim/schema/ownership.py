@@ -1,4 +1,4 @@
-"""Whose a database is: the project's own, or another system's, which must be taken over first."""
+"""Whether a database is the project's own, or another system's that must be taken over first."""
 
 from __future__ import annotations
 

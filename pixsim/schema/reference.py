@@ -1,8 +1,8 @@
-"""The schema as the migrations make it, built anew each time in a scratch schema of the same
-database: that needs no CREATEDB, and the same server judges both.
+"""The schema as the migrations make it, built each time in a scratch schema of the same database: that
+needs no CREATEDB, and one server prints both schemas.
 
-The scratch schema is called `pixsim_reference_<pid>_<seconds since 1970>`, and so is the session
-that uses it: one that no session is called after was left behind by a killed run, and goes.
+The scratch schema is called `pixsim_reference_<pid>_<seconds since 1970>`, and so is the session that
+uses it. A scratch schema without such a session was left behind by a killed run, and is dropped.
 
 A publication FOR ALL TABLES would send its rows to subscribers that have no such tables: publish
 tables or schemas by name.
@@ -91,7 +91,7 @@ def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
             except DatabaseError as error:
                 raise _refused(connection, error) from error
             cursor.execute("SELECT set_config('search_path', quote_ident(%s), false)", [name])
-            # What is lost in a crash was going to be dropped.
+            # A crash may lose the scratch schema.
             cursor.execute("SET synchronous_commit = off")
         try:
             yield scratch

@@ -17,7 +17,7 @@ from pixsim.schema.running import Done, Listener, run
 from pixsim.schema.targets import Step
 
 SESSION = "rehearsal"
-"""What the session that holds the lock is called meanwhile."""
+"""The application_name of the session that holds the lock."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""A backup into an empty database, in one transaction, and its rows counted afterwards.
+"""A backup restored into an empty database, in one transaction, and its rows counted afterwards.
 
-A table marks the database from before the first statement until the rows are counted, so that the
-next run knows what a killed one has left: nothing at all, or everything but the counting.
+A table marks the database from before the first statement until the rows are counted, so that the next
+run knows what a killed one has left: nothing, or everything but the counting.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CREATE_MARK = f"""
 CREATE TABLE {MARK} AS SELECT %s::text AS file, %s::text AS sha256, clock_timestamp() AS began_at
 """
 SHOWN = 5
-"""How many things a message names."""
+"""The number of objects that a message names."""
 
 
 class NotRestored(SchemaError):

@@ -1,4 +1,4 @@
-"""New migrations from what changed in the models, and what their reviewer should look at."""
+"""New migrations from what changed in the models, with hints for their reviewer."""
 
 from __future__ import annotations
 

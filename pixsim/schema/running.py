@@ -1,8 +1,8 @@
-"""Applying a plan, and taking it back: each migration all or nothing, or step by step and resumed.
+"""Applying a plan, or taking it back: each migration all or nothing, or resumed operation by operation.
 
-A migration in a transaction is recorded in the same transaction, and done again as a whole when a
-lock is not given in time. One without a transaction is done operation by operation: whatever stops
-it, the next run goes on with the operation that was under way.
+A migration in a transaction is recorded in the same transaction, and repeated as a whole when a lock is
+not available in time. One without a transaction is done operation by operation: whatever stops it, the
+next run continues with the interrupted operation.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ class _ResumableOperation:
             return
         with self._lock_retry.replaying(self._journal.is_interrupted):
             change(app, editor, *states)
-            # What the editor keeps for the end belongs to this operation: it is done with it.
+            # The editor's deferred statements belong to this operation.
             for statement in editor.deferred_sql:
                 editor.execute(statement, None)
             editor.deferred_sql.clear()

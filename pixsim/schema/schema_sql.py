@@ -156,20 +156,20 @@ def _table(schema: Schema, table: Table, docs: TableDocs, app: str) -> Iterator[
 
 
 def _column(schema: Schema, column: Column) -> str:
-    words = [column.type]
+    parts = [column.type]
     if column.collation:
-        words.append(f"COLLATE {quoted(column.collation)}")
+        parts.append(f"COLLATE {quoted(column.collation)}")
     if column.generated is not None:
-        words.append(f"GENERATED ALWAYS AS ({_one_line(column.generated)}) STORED")
+        parts.append(f"GENERATED ALWAYS AS ({_one_line(column.generated)}) STORED")
     if column.default is not None:
-        words.append(f"DEFAULT {_one_line(column.default)}")
+        parts.append(f"DEFAULT {_one_line(column.default)}")
     if not column.nullable:
-        words.append("NOT NULL")
+        parts.append("NOT NULL")
     if column.counter:
-        words.append(f"GENERATED {column.counter.upper()} AS IDENTITY")
+        parts.append(f"GENERATED {column.counter.upper()} AS IDENTITY")
         if how := " ".join(_counting(schema.counter(column))):
-            words.append(f"({how})")
-    return " ".join(words)
+            parts.append(f"({how})")
+    return " ".join(parts)
 
 
 def _counting(sequence: Sequence | None) -> list[str]:

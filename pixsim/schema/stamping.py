@@ -1,4 +1,4 @@
-"""Recording where a database stands without running anything, after a look at whether it does."""
+"""Recording migrations without running them, after a comparison with the schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words of a command mean: `head`, `-1`, `crawler 0002`, an older revision id."""
+"""Parsing of targets: `head`, `-1`, `crawler 0002`, a revision id."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Key = tuple[str, str]
 """An app label and the full name of a migration."""
 
 Revisions = Mapping[str, Sequence[Key]]
-"""Revision ids of an older system, each with the last migrations, one an app, that it equals."""
+"""More names for points of the history, each with the last migration of each app there."""
 
 HEAD, ZERO = ("head", "heads"), ("zero", "base")
 RELATIVE = re.compile(r"[+-]\d+")
 SHORTEST_REVISION = 4
-"""A revision id may be cut to its beginning, but not shorter than this."""
+"""The fewest characters of an abbreviated revision id."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Point:
     """A point of the history: `keys` are the last migrations that stay; no migration of the
     `emptied` apps stays."""
 
-    words: str
+    text: str
     keys: tuple[Key, ...] = ()
     emptied: tuple[str, ...] = ()
     is_head: bool = False
@@ -38,7 +38,7 @@ class Point:
 class Distance:
     """`count` migrations from the database's point, of one app or of all; negative is down."""
 
-    words: str
+    text: str
     count: int
     app: str | None = None
 

@@ -1,4 +1,4 @@
-"""From the words of a command and what is applied to a plan: which migrations, in which order.
+"""From a target and what is applied to a plan: which migrations, in which order.
 
 Going up follows the graph of the migration files; `-N` follows the order in which migrations were
 applied, since that is what "the last one" means to the person who applied it.
@@ -36,7 +36,7 @@ class Step:
     name: str
     backwards: bool = False
     asked: bool = True
-    """False: the words do not name it, it goes along because of what depends on what."""
+    """False: the target does not name it, but a dependency requires it."""
 
     @property
     def key(self) -> Key:
@@ -48,7 +48,7 @@ class Plan:
     """The steps, in order. No steps: the database is there already."""
 
     target: str
-    """The words as they were understood, for messages."""
+    """The target as it was parsed, for messages."""
     steps: tuple[Step, ...]
 
     @property
@@ -92,11 +92,11 @@ def plan_between(
         return (_down if target.count < 0 else _up)(loader, applied, target)
     standing = _standing(loader, applied)
     reached = tuple(key for key in target.keys if key in standing)
-    down = _down(loader, applied, Point(target.words, reached, target.emptied)).steps
+    down = _down(loader, applied, Point(target.text, reached, target.emptied)).steps
     gone = {step.key for step in down}
     rest = [key for key in standing if key not in gone]
-    up = _up(loader, rest, Point(target.words, target.keys, is_head=target.is_head)).steps
-    return Plan(target.words, down + up)
+    up = _up(loader, rest, Point(target.text, target.keys, is_head=target.is_head)).steps
+    return Plan(target.text, down + up)
 
 
 def state_at(
@@ -105,7 +105,7 @@ def state_at(
     """Return what an empty database has applied after an upgrade to the target, in plan order."""
     target = read_target(loader, words, revisions=revisions)
     if isinstance(target, Distance) and target.count < 0:
-        raise UsageError(f"{target.words} needs a database to count from.")
+        raise UsageError(f"{target.text} needs a database to count from.")
     if isinstance(target, Point) and target.emptied:
         return []
     return [step.key for step in _up(loader, (), target).steps]
@@ -115,17 +115,17 @@ def _up(loader: MigrationLoader, applied: Sequence[Key], target: Target) -> Plan
     if isinstance(target, Distance):
         return _next(loader, applied, target)
     if target.emptied:
-        raise UsageError(f"{target.words} is down: say `downgrade {target.words}`.")
+        raise UsageError(f"{target.text} is down: say `downgrade {target.text}`.")
     if target.is_head:
         refuse_several_heads(target.keys)
     apps = {app for app, _ in target.keys}
-    return Plan(target.words, _forwards(loader, applied, target.keys, asked_apps=apps))
+    return Plan(target.text, _forwards(loader, applied, target.keys, asked_apps=apps))
 
 
 def _next(loader: MigrationLoader, applied: Sequence[Key], target: Distance) -> Plan:
     """Plan the next `count` migrations, and what those of one app depend on."""
     if target.count < 0:
-        raise UsageError(f"{target.words} is down: say `downgrade {target.words}`.")
+        raise UsageError(f"{target.text} is down: say `downgrade {target.text}`.")
     leaves = tuple(loader.graph.leaf_nodes(target.app))
     refuse_several_heads(leaves)
     pending = [
@@ -134,11 +134,11 @@ def _next(loader: MigrationLoader, applied: Sequence[Key], target: Distance) -> 
     if len(pending) < target.count:
         of = f" of {target.app}" if target.app else ""
         raise UsageError(
-            f"{target.words} goes too far: {len(pending)} migrations{of} are waiting. "
+            f"{target.text} goes too far: {len(pending)} migrations{of} are waiting. "
             f"Say `head` for all."
         )
     asked = pending[: target.count]
-    return Plan(target.words, _forwards(loader, applied, asked, asked_keys=asked))
+    return Plan(target.text, _forwards(loader, applied, asked, asked_keys=asked))
 
 
 def _forwards(
@@ -213,7 +213,7 @@ def _down(loader: MigrationLoader, applied: Sequence[Key], target: Target) -> Pl
     for key in reversed(standing):
         if key in asked:
             unwinding.take_back(key)
-    return Plan(target.words, tuple(unwinding.steps.values()))
+    return Plan(target.text, tuple(unwinding.steps.values()))
 
 
 def _last(
@@ -221,14 +221,14 @@ def _last(
 ) -> set[Key]:
     """Return the last `-count` migrations that were applied."""
     if target.count > 0:
-        raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
+        raise UsageError(f"{target.text} is up: say `upgrade {target.text}`.")
     known = set(standing)
     order = [key for key in in_order(loader, applied) if target.app in (None, key[0])]
     asked = order[target.count :]
     if len(order) < -target.count:
         of = f" of {target.app}" if target.app else ""
         raise UsageError(
-            f"{target.words} goes too far: {len(order)} migrations{of} are applied. "
+            f"{target.text} goes too far: {len(order)} migrations{of} are applied. "
             f"Say `zero` for all."
         )
     gone = [" ".join(key) for key in asked if key not in known]
@@ -244,12 +244,12 @@ def _after(loader: MigrationLoader, standing: list[Key], target: Point) -> set[K
     """Return what is applied after the point: all of an emptied app, else the later migrations of
     the app of each key."""
     if target.is_head:
-        raise UsageError(f"{target.words} is up: say `upgrade {target.words}`.")
+        raise UsageError(f"{target.text} is up: say `upgrade {target.text}`.")
     missing = [" ".join(key) for key in target.keys if key not in standing]
     if missing:
         raise UsageError(
             f"{listed(missing)} is not applied, so there is no going down to it: say "
-            f"`upgrade {target.words}`."
+            f"`upgrade {target.text}`."
         )
     beyond = {key for key in standing if key[0] in target.emptied}
     for app, name in target.keys:

@@ -22,7 +22,7 @@ GENERATOR, CRAWLER = STATES["pixsim7-1105simplifylineage-models"], STATES["pixcr
 def point(assume: str | None = None) -> str:
     connection = connections[ALIAS]
     loader = load_migrations(connection)
-    return recognise(connection, read_schema(connection), loader, assume=assume).words
+    return recognise(connection, read_schema(connection), loader, assume=assume).text
 
 
 @pytest.fixture

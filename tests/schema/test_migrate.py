@@ -1,4 +1,4 @@
-"""Plain `manage.py migrate`: Django's, with the promises of `db upgrade`."""
+"""Plain `manage.py migrate`: Django's, with the guarantees of `db upgrade`."""
 
 import io
 

@@ -45,7 +45,7 @@ def test_so_is_one_at_an_older_point_where_later_columns_and_invariants_are_not_
 
 def test_drift_and_unknown_tables_are_told_apart(shop, db, sql):
     sql("ALTER TABLE shop_pen ALTER COLUMN name DROP NOT NULL; CREATE TABLE visitors (id int)")
-    sql(backfills.CREATE)  # which is known
+    sql(backfills.CREATE)  # which is bookkeeping
     ran = db("verify")
     assert (ran.code, ran.out) == (
         1,

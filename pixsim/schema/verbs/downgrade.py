@@ -1,4 +1,4 @@
-"""`db downgrade`: take migrations back, after saying what goes with them."""
+"""`db downgrade`: take migrations back, after printing what is lost with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`db merge`: one migration that joins the heads of an app."""
+"""`db merge`: write one migration that joins the heads of an app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`db prune`: forget what is recorded of migrations whose file is gone."""
+"""`db prune`: delete the records of migrations whose file is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`db rehearse`: upgrade a copy of the database, and say what it did there."""
+"""`db rehearse`: upgrade a copy of the database, and print what that did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`db revision`: write a migration for what changed in the models, and say what to look at."""
+"""`db revision`: write a migration for what changed in the models, with hints for its reviewer."""
 
 from __future__ import annotations
 

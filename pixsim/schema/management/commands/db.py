@@ -1,4 +1,4 @@
-"""`manage.py db <verb>`: the schema of the database, in the words that Alembic taught people."""
+"""`manage.py db <verb>`: the schema of the database, with Alembic's verbs."""
 
 from __future__ import annotations
 

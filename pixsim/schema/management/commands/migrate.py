@@ -1,5 +1,5 @@
-"""Django's `migrate`, all of it, with the promises of `manage.py db upgrade`: nobody waits long for
-a lock, a run at a time, the hash of every file is kept, and Alembic's databases are left alone."""
+"""Django's `migrate` with the guarantees of `manage.py db upgrade`: a lock timeout, one run at a time,
+the hash of every file recorded, and another system's databases refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Command(migrate.Command):
         connection = connections[options["database"]]
         wait = self.stdout.write if options["wait"] else None
         reads_only = options["plan"] or options["check_unapplied"]
-        # In somebody's transaction, which is a test's, there is nobody to keep out.
+        # Inside a transaction, as in a test, no lock is needed.
         alone = nullcontext() if reads_only or connection.in_atomic_block else None
         with alone or schema_lock(connection, wait=wait):
             refuse_foreign(connection, load_migrations(connection))
