@@ -1,7 +1,8 @@
 """The one table of tiers and its one check."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -24,11 +25,16 @@ def production(settings: Any) -> None:
 
 def test_every_tier_of_the_database_is_in_the_table() -> None:
     assert list(all_tiers()) == TierName.values
-    assert windows() == {"FREE": 2, "PRO": 6, "ENTERPRISE": 20}
-    assert [
-        (t.concurrent_jobs, t.images_per_job, t.jobs_per_day, t.projects, t.members)
-        for t in all_tiers().values()
-    ] == [(1, 100, 3, 3, 1), (3, 1_000, 20, 10, 5), (10, 10_000, 1_000, 100, 50)]
+    assert list(windows()) == TierName.values
+
+
+def test_a_higher_tier_allows_more_of_everything() -> None:
+    for lower, higher in pairwise(all_tiers().values()):
+        for limit in fields(lower):
+            allowed = getattr(lower, limit.name)
+            if isinstance(allowed, int) and limit.name != "price_per_image":
+                assert 0 < allowed <= getattr(higher, limit.name), (higher, limit.name)
+        assert lower.price_per_image >= higher.price_per_image
 
 
 def test_what_fits_is_allowed_and_one_more_is_refused() -> None:
