@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_nothing_that_looks_like_a_backup(
     assert ran.code == 1
     assert ran.err == (
         f"The backup could not be written to {tmp_path}: No space left on device. Nothing of it "
-        f"was kept, and the database is as it was. Make room or name another folder.\n"
+        f"was kept, and the database is as it was. Free space or name another folder.\n"
     )
     assert not list(tmp_path.glob("shop.dump*"))
 
