@@ -27,6 +27,7 @@ from jobs.queue.ops import check
 from tests import databases
 from tests.jobs import interleaving
 from tests.jobs.interleaving import Actor, Operation, Scheduler
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -234,7 +235,7 @@ class Schedule:
                 ),
             ]
         )
-        with transaction.atomic(), connection.cursor() as cursor:
+        with transaction.atomic(), edits_by_hand(), connection.cursor() as cursor:
             cursor.execute(statement, params)
 
     def _finish(self) -> None:
