@@ -89,10 +89,10 @@ class _Rate:
 
 
 class _Idleness:
-    """Notices, once, that nobody has taken the job's work for IDLE_SECONDS."""
+    """Notices, once, that no worker has taken the job's work for IDLE_SECONDS."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self._since = time.monotonic()
         self._seen: Any = None
         self._said = False
 
@@ -101,9 +101,6 @@ class _Idleness:
             return False
         before, self._seen = self._seen, (job.status, job.total_images, job.outcomes)
         if before != self._seen or not waits_for_a_worker(job.pk):
-            self._since = None
-        elif self._since is None:
             self._since = time.monotonic()
-        else:
-            self._said = time.monotonic() - self._since >= IDLE_SECONDS
+        self._said = time.monotonic() - self._since >= IDLE_SECONDS
         return self._said

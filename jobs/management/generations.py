@@ -1,6 +1,4 @@
-"""What the commands say about a job, to people and as one JSON object."""
-
-from __future__ import annotations
+"""What the commands print about a generation, for people and as one JSON object."""
 
 from typing import Any
 
@@ -14,7 +12,6 @@ from providers.models import ProviderSubmission
 
 
 def report(job: Job) -> dict[str, Any]:
-    """One object for machines."""
     asset = job.asset
     return {
         "job": job.pk,
@@ -26,7 +23,9 @@ def report(job: Job) -> dict[str, Any]:
         "error": job.error_message,
         "error_class": job.error_class,
         "credits": {"held": job.estimate, "taken": job.cost},
-        "seconds": _seconds(job),
+        "seconds": round(
+            ((job.completed_at or timezone.now()) - job.created_at).total_seconds(), 1
+        ),
         "asset": asset
         and {
             "id": asset.pk,
@@ -43,22 +42,22 @@ def report(job: Job) -> dict[str, Any]:
 
 
 def sentence(job: Job) -> str:
-    """How the job stands, with the reason and the next step."""
-    told = f"Job {job.pk} is {job.status}"
+    """Return the job's status, with the reason and the next step."""
+    text = f"Job {job.pk} is {job.status}"
     if job.asset is not None:
         asset = job.asset
         size = f", {asset.width}x{asset.height}" if asset.width else ""
         length = f", {asset.duration_sec:.1f} s" if asset.duration_sec else ""
-        told += f": {asset.mime_type}{size}{length}, {_file(asset.local_path)}"
+        text += f": {asset.mime_type}{size}{length}, {_file(asset.local_path)}"
     elif job.status == JobStatus.PENDING:
-        told += f": {wait_reason.reason(job)}"
+        text += f": {wait_reason.reason(job)}"
     elif job.status == JobStatus.FAILED:
-        told += f": {job.error_message or 'it is not recorded why.'}"
+        text += f": {job.error_message or 'it is not recorded why.'}"
     if job.error_class == pricing.UNRESOLVED:
-        told += f" Decide with: manage.py job {job.pk} resolve --charge|--release"
+        text += f" Resolve it with: manage.py job {job.pk} resolve --charge|--release"
     elif job.status == JobStatus.FAILED:
-        told += f" Try again with: manage.py job {job.pk} retry"
-    return told
+        text += f" Try again with: manage.py job {job.pk} retry"
+    return text
 
 
 def timeline_lines(job: Job) -> list[str]:
@@ -84,10 +83,6 @@ def _attempt(one: ProviderSubmission) -> dict[str, Any]:
         "error_class": one.error_class,
         "error": one.error_message,
     }
-
-
-def _seconds(job: Job) -> float:
-    return round(((job.completed_at or timezone.now()) - job.created_at).total_seconds(), 1)
 
 
 def _file(key: str | None) -> str | None:

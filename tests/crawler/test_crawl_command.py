@@ -18,6 +18,7 @@ from django.db import connection
 from accounts.models import Profile
 from crawler.management import progress
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk, Project
+from pixsim.core.cli.progress import Display
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import encode, jpeg, photograph, truncated
 
@@ -253,7 +254,7 @@ def test_waiting_without_a_worker_says_once_how_to_start_one(pictures, monkeypat
 
 @committing
 def test_waiting_outlasts_a_database_that_goes_away(pictures):
-    class Display:
+    class Recorder(Display):
         said: list[str] = []
         shown = 0
 
@@ -265,11 +266,11 @@ def test_waiting_outlasts_a_database_that_goes_away(pictures):
             else:
                 CrawlJob.objects.update(status="completed")
 
-        def say(self, text: str) -> None:
-            self.said.append(text)
+        def say(self, message: str) -> None:
+            self.said.append(message)
 
     crawl_folder(pictures, 5)
-    display = Display()
+    display = Recorder()
     job = progress.wait_for_job(CrawlJob.objects.get().pk, display=display)
     assert job.status == "completed"
     assert len(display.said) == 1

@@ -29,39 +29,29 @@ class Command(cli.Command):
         decision.add_argument("--charge", action="store_true", help="resolve: it was charged")
         decision.add_argument("--release", action="store_true", help="resolve: it was not")
 
-    def handle(self, *, id: int, action: str, **options: Any) -> None:
-        if (action == "resolve") != (options["charge"] or options["release"]):
+    def handle(self, *, id: int, action: str, charge: bool, release: bool, **options: Any) -> None:
+        if (action == "resolve") != (charge or release):
             raise cli.UsageError(
                 "resolve: say --charge or --release, as in: manage.py job 7 resolve --release"
             )
+        jobs = Job.objects.select_related("asset", "user").filter(pk=id)
+        job = jobs.first()
+        if job is None:
+            raise cli.UsageError(f"id: there is no job {id}.")
         try:
-            self._print(_steered(id, action, charge=options["charge"]), action, options["json"])
+            if action == "cancel":
+                services.cancel_job(job=job)
+            elif action == "retry":
+                services.retry_job(job=job)
+            elif action == "resolve":
+                services.resolve_charge(job=job, charge=charge)
         except (GenerationError, AccountsError) as error:
             raise CommandError(str(error)) from error
+        self._print(jobs.get(), explain=action == "explain", as_json=options["json"])
 
-    def _print(self, job: Job, action: str, as_json: bool) -> None:
+    def _print(self, job: Job, *, explain: bool, as_json: bool) -> None:
+        timeline = generations.timeline_lines(job) if explain else []
         if as_json:
-            told = generations.report(job)
-            if action == "explain":
-                told["timeline"] = generations.timeline_lines(job)
-            self.print_json(told)
-        elif action == "explain":
-            self.stdout.write("\n".join(generations.timeline_lines(job)))
+            self.print_json(generations.report(job) | ({"timeline": timeline} if explain else {}))
         else:
-            self.stdout.write(generations.sentence(job))
-
-
-def _steered(job_id: int, action: str, *, charge: bool) -> Job:
-    """The job after the action."""
-    jobs = Job.objects.select_related("asset", "user").filter(pk=job_id)
-    job = jobs.first()
-    if job is None:
-        raise cli.UsageError(f"id: there is no job {job_id}.")
-    if action == "cancel":
-        services.cancel_job(job=job)
-    elif action == "retry":
-        services.retry_job(job=job)
-    elif action == "resolve":
-        services.resolve_charge(job=job, charge=charge)
-    changed: Job = jobs.get()
-    return changed
+            self.stdout.write("\n".join(timeline or [generations.sentence(job)]))

@@ -25,52 +25,49 @@ class Command(cli.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
+        for name, text in (
+            ("status", "figures of each kind of work"),
+            (
+                "check",
+                "check the invariants on the live database; exit code 1 and the rows if one is "
+                "broken. Reads whole tables, which slows the queue for that time",
+            ),
+        ):
+            action = actions.add_parser(name, help=text)
+            cli.add_json_flag(action)
+            action.add_argument("--kind", help="only this kind of work")
 
-        action = actions.add_parser("status", help="figures of each kind of work")
-        cli.add_json_flag(action)
-        action.add_argument("--kind", help="only this kind of work")
-
-        action = actions.add_parser(
-            "check",
-            help="prove the invariants on the live database; exit code 1 and the rows if one is "
-            "broken. Reads whole tables, which slows the queue for that time",
-        )
-        cli.add_json_flag(action)
-        action.add_argument("--kind", help="only this kind of work")
-
-        action = actions.add_parser(
+        add = actions.add_parser(
             "maintain",
             help="the regular work: ANALYZE, VACUUM (ANALYZE), orphan blobs, unfinished files",
-        )
-        action.add_argument("--dry-run", action="store_true", help="count, change nothing")
-        action.add_argument(
-            "--force", action="store_true", help="remove orphan blobs even if most blobs are"
-        )
-        action.add_argument(
+        ).add_argument
+        add("--dry-run", action="store_true", help="count, change nothing")
+        add("--force", action="store_true", help="remove orphan blobs even if most blobs are")
+        add(
             "--grace",
             type=cli.positive_seconds,
             metavar="SECONDS",
             default=DEFAULT_GRACE.total_seconds(),
-            help="blobs and files younger than this are left alone (default: one hour)",
+            help="leave younger blobs and files alone (default: one hour)",
         )
 
-        action = actions.add_parser(
-            "work", help="work in this process, without Celery, until it is stopped"
-        )
-        action.add_argument(
+        add = actions.add_parser(
+            "work", help="run the worker loop in this process, without Celery, until it is stopped"
+        ).add_argument
+        add(
             "--while-stdin-open",
             action="store_true",
             help="end when standard input closes, or when nothing was ready for "
             f"{queue_work.IDLE_SECONDS:g} s",
         )
-        action.add_argument(
+        add(
             "--for",
             type=cli.positive_seconds,
             metavar="SECONDS",
             dest="seconds",
             help="end after so long",
         )
-        action.add_argument(
+        add(
             "--until-idle",
             action="store_true",
             help="end when no work is left that would run now or within "
@@ -121,15 +118,9 @@ class Command(cli.Command):
         if problems:
             sys.exit(cli.ExitCode.FAILED)
 
-    def _work(
-        self, *, while_stdin_open: bool, seconds: float | None, until_idle: bool, **options: Any
-    ) -> None:
-        finished = queue_work.run(
-            task_id=f"work@{socket.gethostname()}:{os.getpid()}",
-            while_stdin_open=while_stdin_open,
-            seconds=seconds,
-            until_idle=until_idle,
-        )
+    def _work(self, **options: Any) -> None:
+        given = {name: options[name] for name in ("while_stdin_open", "seconds", "until_idle")}
+        finished = queue_work.run(task_id=f"work@{socket.gethostname()}:{os.getpid()}", **given)
         self.stdout.write(f"{finished:,} items were worked on.")
 
 
@@ -138,10 +129,8 @@ def _show_count(display: Display, chore: str, count: int) -> None:
 
 
 def _kinds(name: str | None) -> Sequence[Kind]:
-    if name is None:
-        return all_kinds()
     try:
-        return (kind_named(name),)
+        return all_kinds() if name is None else (kind_named(name),)
     except LookupError as error:
         names = ", ".join(kind.name for kind in all_kinds())
         raise cli.UsageError(f"--kind: {error.args[0]} There are: {names}.") from error

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.core.management.base import OutputWrapper
 from django.db import InterfaceError, OperationalError, connection
@@ -18,7 +18,9 @@ POLL_SECONDS = 0.2
 T = TypeVar("T")
 
 
-class Display(Protocol):
+class Display:
+    """Where progress goes. This class itself prints nothing."""
+
     def show(self, state: str, done: float = 0, total: float | None = None) -> None:
         """Replace the state that is shown; without `total` nobody knows how much there is to do."""
 
@@ -35,7 +37,7 @@ def display_on(
     Lines are at least `line_seconds` apart, but the last state is always printed.
     """
     if quiet:
-        yield _Silent()
+        yield Display()
     elif stream.isatty():
         with _bar() as display:
             yield display
@@ -70,15 +72,7 @@ def wait_until_ended(
         time.sleep(POLL_SECONDS)
 
 
-class _Silent:
-    def show(self, state: str, done: float = 0, total: float | None = None) -> None:
-        pass
-
-    def say(self, message: str) -> None:
-        pass
-
-
-class _Lines:
+class _Lines(Display):
     def __init__(self, stream: OutputWrapper, line_seconds: float) -> None:
         self._stream = stream
         self._line_seconds = line_seconds
@@ -99,7 +93,7 @@ class _Lines:
         self._stream.write(message[:1].upper() + message[1:], style_func=str)
 
 
-class _Bar:
+class _Bar(Display):
     def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self._progress = progress
         self._task = task

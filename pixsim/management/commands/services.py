@@ -36,8 +36,8 @@ class Command(cli.Command):
             if answer and "error" in answer:
                 users = ", ".join(map(str, answer["clients"]))
                 raise CommandError(
-                    f"In use by process {users}. End it first, or use --force: it would start them "
-                    "again."
+                    f"In use by process {users}, which would start the services again: end it first, "
+                    "or use --force."
                 )
             self._report(None, json)
         else:

@@ -298,7 +298,7 @@ class TestJob:
         job = finish(job)
 
         _, out, _ = run("job", job.pk, "explain")
-        assert f"Decide with: manage.py job {job.pk} resolve --charge|--release" in out
+        assert f"Resolve it with: manage.py job {job.pk} resolve --charge|--release" in out
         assert out.count("credits held") == 1
         assert "given back" not in out
         assert run("job", job.pk, "resolve", "--release")[0] == 0
