@@ -9,8 +9,6 @@ spend the same credits.
 Lock order: the credit account comes after everything else that a transaction locks.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Passwords that an older system hashed with bcrypt."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import bcrypt

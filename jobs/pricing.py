@@ -1,7 +1,5 @@
 """The price of a generation in credits: an estimate is held, the cost is taken at the end."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from accounts import tiers

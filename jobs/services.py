@@ -1,7 +1,5 @@
 """Use cases of generation: create, cancel, retry and reprioritise a job, resolve its charge."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The timeline of a job: the events of its life, for the page of the job and for the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -5,8 +5,6 @@ signed by the provider, too old, or of another generation; 404: no such submissi
 A webhook that is refused changes nothing.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 

@@ -1,7 +1,5 @@
 """What PixSim adds to the schema tool: the invariants of its rows, for `db verify`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from accounts import credits

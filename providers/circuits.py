@@ -5,8 +5,6 @@ account, all ended because the provider gave no valid answer, the circuit is ope
 COOLDOWN one submission at a time probes the provider. The first valid answer closes the circuit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

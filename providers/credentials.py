@@ -1,7 +1,5 @@
 """An account's secrets in the form that adapters use, and a test of them."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

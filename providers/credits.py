@@ -1,7 +1,5 @@
 """Credits that accounts have left at their providers: fetch, store, compare with our record."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The error policy: what each class of error (`adapters.errors`) means for the account and the job."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """A form for the parameters of a generation, made from the schema that validates them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Payloads and answers for the admin: secrets masked, long texts cut."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

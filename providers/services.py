@@ -1,7 +1,5 @@
 """Use cases of provider accounts: add, test, enable, disable."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.models import User

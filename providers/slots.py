@@ -5,8 +5,6 @@ in a counter. Accounts are read without locks in order of preference; then one i
 account that another process has locked is skipped.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence

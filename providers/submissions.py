@@ -10,8 +10,6 @@ if that worker dies.
 A submission's job is known here by its id only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any

@@ -5,8 +5,6 @@ several secrets of each provider: one per account, or the old and the new during
 both settings no webhook is requested, and polling alone is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Generations in the admin: added with a form, followed on a page of their own, cancelled and retried."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

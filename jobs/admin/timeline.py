@@ -1,7 +1,5 @@
 """The live part of a job's page: its state, its timeline, and what it made."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Allocation: a free slot first, then a job for it. Both commit with the submission."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 

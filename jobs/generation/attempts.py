@@ -1,7 +1,5 @@
 """An attempt: all that a worker needs to follow one submission without the database."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 

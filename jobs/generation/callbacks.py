@@ -5,8 +5,6 @@ outcome, so a forged webhook costs one poll at most. Only a submission that was 
 no more; a webhook that reports its success makes its files due (late_results.py).
 """
 
-from __future__ import annotations
-
 from django.db import IntegrityError, transaction
 
 from jobs.generation import result_handling

@@ -4,8 +4,6 @@ The type is what the first bytes say. What a provider says of a file (the extens
 its content type) is not used.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import struct

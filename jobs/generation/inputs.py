@@ -4,8 +4,6 @@ The adapter decides whether its provider gets an address or bytes. No provider c
 so their bytes are sent.
 """
 
-from __future__ import annotations
-
 import base64
 from functools import cache
 from typing import Any

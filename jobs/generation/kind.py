@@ -1,7 +1,5 @@
 """Jobs as a kind of work: admitted by window, claimed with a slot, guarded by a submission."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Its job must have failed for that reason, and must not have been retried. The jo
 until its files are here; then it is completed, and its cost is taken as far as credits go.
 """
 
-from __future__ import annotations
-
 from accounts import credits
 from jobs import pricing
 from jobs.generation.attempts import Attempt

@@ -4,8 +4,6 @@ Each handler is one transaction, and each of its changes is conditional, so an o
 twice, too late, or after a cancellation changes nothing. Handlers return outputs to fetch now.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Why a job is not sent now, for people. Read without locks, so it holds for that moment only."""
 
-from __future__ import annotations
-
 from django.db.models import Q
 from django.utils import timezone
 

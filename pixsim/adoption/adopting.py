@@ -3,8 +3,6 @@
 The older tables move into the schema ORIGINALS; ours are built in their place and filled.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Statements that make tables from a catalogue: first bare columns, then all constraints."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from pixsim.schema.catalog import Column, Constraint, Table, quoted

@@ -4,8 +4,6 @@ A change is a query of `id` and `value` over tables of ours. The same text count
 and changes them later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ exchanged values are noticed. Values are compared in our form. For a value that 
 recorded old value counts; quarantined rows count like the others. The server computes the sums.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing
 

@@ -1,7 +1,5 @@
 """What each difference from our migrations means for adoption."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Every table of ours as a SELECT over the older system's."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ once ours has the token, so that no copy of it stays in the database. The tokens
 table, so that undoing does not depend on ours.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Its indexes, constraints and triggers are made again on our tables if their colu
 its views and the foreign keys of its own tables refer to our tables afterwards.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing

@@ -1,7 +1,5 @@
 """What the operator should know besides what is converted."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from django.db.backends.utils import CursorWrapper

@@ -1,7 +1,5 @@
 """Adoption as a plug-in of the schema tool."""
 
-from __future__ import annotations
-
 from contextlib import closing
 
 from django.db.backends.base.base import BaseDatabaseWrapper

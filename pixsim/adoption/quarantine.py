@@ -4,8 +4,6 @@ The rules are read from the schema at that point and at the head of our history,
 columns that exist already. A row goes to quarantine together with the rows that depend on it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

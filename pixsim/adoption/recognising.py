@@ -1,7 +1,5 @@
 """The revision of a database, by `alembic_version` and by its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass

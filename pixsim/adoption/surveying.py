@@ -1,7 +1,5 @@
 """What adoption would do to a database, as far as it can be known without writing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace

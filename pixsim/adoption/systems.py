@@ -1,7 +1,5 @@
 """The older systems: their revisions as points of our history, their tables, their special columns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

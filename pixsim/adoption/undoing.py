@@ -1,7 +1,5 @@
 """Restoring the older database exactly, while nothing newer than the adoption was applied."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Log-ins for the older systems' people: rows of Django's `auth_user`."""
 
-from __future__ import annotations
-
 from pixsim.adoption.conversions import ZONELESS, Conversion, out_of_time, without_precision
 from pixsim.adoption.copies import Copy
 from pixsim.adoption.systems import System

@@ -1,7 +1,5 @@
 """`db adopt`: take over a database that Alembic made, or print what that would do."""
 
-from __future__ import annotations
-
 import time
 from argparse import ArgumentParser
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """A part of a file, as players and broken downloads ask for it (RFC 9110, section 14)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import IO

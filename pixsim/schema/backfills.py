@@ -5,8 +5,6 @@ An app declares its backfills as objects in its module `backfills`. The progress
 was killed. A runner holds the lock of `locking`, so only one runs at a time.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

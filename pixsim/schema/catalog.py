@@ -5,8 +5,6 @@ snapshots of the same server can be compared. Objects of extensions are left out
 constraints that PostgreSQL 18 names: they are the columns' nullability.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 """What continuous integration checks before a deployment: forgotten models, edited files, drift, unsafe
 operations, keys near their end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The server of a database, sessions beside a connection, and a message for each kind of error."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """The output of a verb: tables and sentences for people, or one JSON object for machines."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence

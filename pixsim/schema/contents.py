@@ -1,7 +1,5 @@
 """The tables of a database and their rows, whether it is empty, and emptying it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

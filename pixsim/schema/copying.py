@@ -4,8 +4,6 @@ The caller holds the lock of `locking`, so a copy of the same database that exis
 left behind by a killed run.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

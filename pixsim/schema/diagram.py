@@ -1,7 +1,5 @@
 """A diagram of the tables in Mermaid's language, as a page of Markdown."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 

@@ -5,8 +5,6 @@ of a sequence make no difference. An extra object on a table of ours is a differ
 migration made is unknown, and left alone.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ A file gets its name only when it is complete: it is written as `NAME.partial`, 
 manifest first. So a dump with its final name is complete, even if the backup was killed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

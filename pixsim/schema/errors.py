@@ -1,7 +1,5 @@
 """Refusals of `manage.py db`: one clear message each, and the exit code."""
 
-from __future__ import annotations
-
 FINE, WRONG, USAGE = 0, 1, 2
 """Exit codes: fine; something to do, or wrong; a command that was not understood."""
 

@@ -6,8 +6,6 @@ differ are given to its prover, which decides whether a query may use a partial 
 each follows from the other.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

@@ -4,8 +4,6 @@ The table is made by the first run that changes anything; no migration makes it.
 `django_migrations` it is bookkeeping, and no part of the compared schema.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 from collections.abc import Sequence

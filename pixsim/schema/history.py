@@ -1,7 +1,5 @@
 """The applied migrations in their order, the pending ones, heads, and rows whose file is missing."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

@@ -3,8 +3,6 @@
 A foreign key can be not validated, or switched off while rows are loaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pixsim.core.invariants import Invariant

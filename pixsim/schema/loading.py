@@ -1,7 +1,5 @@
 """SQL from one of PostgreSQL's programs into psql, with this process between the two."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

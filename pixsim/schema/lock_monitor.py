@@ -4,8 +4,6 @@ A second session reads the locks after every statement, as a transaction keeps i
 many times a second, for statements that take long or run without a transaction.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """One advisory lock around everything that changes the schema or takes a database over."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager

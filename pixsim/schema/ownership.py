@@ -1,7 +1,5 @@
 """Whether a database is the project's own, or another system's that must be taken over first."""
 
-from __future__ import annotations
-
 from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader

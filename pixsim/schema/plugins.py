@@ -9,8 +9,6 @@ Subclass Plugin, override what is needed, and register an instance in `AppConfig
             plugins.register(ShopPlugin())
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module

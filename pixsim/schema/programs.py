@@ -4,8 +4,6 @@ A program must be at least as new as the server: pg_dump refuses a newer one. Of
 oldest is taken, since newer ones write what older servers do not know.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -8,8 +8,6 @@ A publication FOR ALL TABLES would send its rows to subscribers that have no suc
 tables or schemas by name.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager

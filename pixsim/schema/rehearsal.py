@@ -1,7 +1,5 @@
 """A plan applied to a copy of the database, and what it did there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 """The output of a run for people and machines, and the options that upgrade, downgrade and migrate
 share."""
 
-from __future__ import annotations
-
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence

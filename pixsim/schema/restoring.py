@@ -4,8 +4,6 @@ A table marks the database from before the first statement until the rows are co
 run knows what a killed one has left: nothing, or everything but the counting.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path

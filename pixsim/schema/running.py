@@ -5,8 +5,6 @@ not available in time. One without a transaction is done operation by operation:
 next run continues with the interrupted operation.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext

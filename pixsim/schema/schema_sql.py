@@ -1,7 +1,5 @@
 """A schema as SQL to read and to run: the tables by app, with the docstrings of their models."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Recording migrations without running them, after a comparison with the schema."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Parsing of targets: `head`, `-1`, `crawler 0002`, a revision id."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

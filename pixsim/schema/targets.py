@@ -4,8 +4,6 @@ Going up follows the graph of the migration files; `-N` follows the order in whi
 applied, since that is what "the last one" means to the person who applied it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ and the safe way to write each.
 Both are judged by the SQL of an operation, so raw SQL and operations of our own count too.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

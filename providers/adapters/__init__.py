@@ -4,8 +4,6 @@
 An adapter is a folder with a module `adapter` that defines one Adapter.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from functools import cache
 from importlib import import_module

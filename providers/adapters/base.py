@@ -5,8 +5,6 @@ methods are coroutines that make one or few HTTP calls and raise ProviderError. 
 `adapter.py`, `schemas.py` and `errors.py`; its fake server is `tests/providers/adapters/<name>_fake.py`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Errors of providers, classified once; `providers.error_policy` decides by class."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from pixsim.core.text import storable

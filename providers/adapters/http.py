@@ -1,7 +1,5 @@
 """Calls of a provider's API, with limits on the answer and classified errors."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """Files inside an address (RFC 2397, the `data:` scheme); only base64 is supported."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from typing import Any

@@ -1,7 +1,5 @@
 """Parameters of a generation: one declared schema per provider, operation and model."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

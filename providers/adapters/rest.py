@@ -1,7 +1,5 @@
 """What the JSON APIs of most providers have in common: a key in a header, jobs by their id."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any

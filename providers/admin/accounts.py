@@ -1,7 +1,5 @@
 """Provider accounts in the admin: their state at the moment, and actions on them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

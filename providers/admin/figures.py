@@ -3,8 +3,6 @@
 Ended submissions are read by account, newest first, from an index, at most SAMPLE_SIZE per account.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """An account's standing as small pieces of a page."""
 
-from __future__ import annotations
-
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString

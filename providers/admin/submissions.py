@@ -1,7 +1,5 @@
 """Submissions in the admin: what was sent and the answer, read only, with secrets masked."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The verbs of `manage.py db`, one module each. A new module with a Verb in it is a new verb."""
 
-from __future__ import annotations
-
 import pkgutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence

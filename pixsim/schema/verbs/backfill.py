@@ -1,7 +1,5 @@
 """`db backfill`: filling columns of large tables while they are in use."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`db backup`: a dump that was checked, with a manifest."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`db check`: what must be right before a deployment; one line each, for continuous integration."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 
 from pixsim.schema.checking import problems

@@ -1,7 +1,5 @@
 """`db downgrade`: take migrations back, after printing what is lost with them."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 
 from django.db.migrations import RunPython, RunSQL

@@ -3,8 +3,6 @@
 Both read the files alone, so they work without a database.
 """
 
-from __future__ import annotations
-
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import Fork, forks, heads, load_migrations
 from pixsim.schema.verbs import Context, Verb

@@ -1,7 +1,5 @@
 """`db history`: what was applied, in its order, and what is pending."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`db merge`: write one migration that joins the heads of an app."""
 
-from __future__ import annotations
-
 import io
 from argparse import ArgumentParser
 

@@ -1,7 +1,5 @@
 """`db prune`: delete the records of migrations whose file is missing."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 
 from django.db.backends.base.base import BaseDatabaseWrapper

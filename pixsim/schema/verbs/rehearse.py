@@ -1,7 +1,5 @@
 """`db rehearse`: upgrade a copy of the database, and print what that did."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any

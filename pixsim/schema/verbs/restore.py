@@ -1,7 +1,5 @@
 """`db restore`: a backup into an empty database."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from dataclasses import asdict
 from pathlib import Path

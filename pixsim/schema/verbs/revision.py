@@ -1,7 +1,5 @@
 """`db revision`: write a migration for what changed in the models, with hints for its reviewer."""
 
-from __future__ import annotations
-
 import os
 from argparse import ArgumentParser
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """`db schema`: the schema that the migrations make, as SQL and as a diagram."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from itertools import zip_longest

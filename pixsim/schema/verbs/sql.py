@@ -1,7 +1,5 @@
 """`db sql`: a range of migrations as a script for psql, written without a database."""
 
-from __future__ import annotations
-
 import re
 from argparse import ArgumentParser
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`db stamp`: record where the database stands, without running anything."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from dataclasses import asdict
 

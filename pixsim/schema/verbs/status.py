@@ -1,7 +1,5 @@
 """`db status`: where the database stands."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

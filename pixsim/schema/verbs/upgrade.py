@@ -1,7 +1,5 @@
 """`db upgrade`: apply migrations, so that nobody waits long for it."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """`db verify`: whether the schema is what the migrations make, and whether the invariants hold."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from dataclasses import asdict
 

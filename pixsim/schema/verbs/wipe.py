@@ -1,7 +1,5 @@
 """`db wipe`: empty the database."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from collections import Counter
 

@@ -5,8 +5,6 @@ stored in a file and done when it is asked for. Either way `find` is certain: wh
 was never accepted, and may be submitted again.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """How this provider behaves, for load tests and drills; without settings nothing fails."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Self

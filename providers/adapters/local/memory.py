@@ -1,7 +1,5 @@
 """Accepted generations that are done later: one small file each, by our reference."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

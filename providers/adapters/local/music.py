@@ -1,7 +1,5 @@
 """Songs from a title and lyrics, the same for the same seed: a line of lyrics is two bars."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

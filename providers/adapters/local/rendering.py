@@ -1,7 +1,5 @@
 """From parameters to files. Needs numpy, which the site does without: imported only to render."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Mapping, Sequence

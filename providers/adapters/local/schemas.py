@@ -1,7 +1,5 @@
 """What can be asked of this machine."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator

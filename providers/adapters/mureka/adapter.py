@@ -1,7 +1,5 @@
 """Mureka: songs from lyrics or from a description. Its API has no field for our reference."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

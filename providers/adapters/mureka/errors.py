@@ -1,7 +1,5 @@
 """Mureka's errors: status and message of calls, the reason of songs that failed."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

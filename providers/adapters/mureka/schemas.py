@@ -4,8 +4,6 @@ With lyrics the call is song/generate; without, Mureka writes them from prompt a
 (song/easy-generate). The two have different parameters; docs/providers.md names the pages.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator

@@ -6,8 +6,6 @@ Videos API down on 24 September 2026; the video operations are for other servers
 find a request; no call of the API can.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from typing import Any

@@ -1,7 +1,5 @@
 """OpenAI's error codes, from its guide to error codes and its reference."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

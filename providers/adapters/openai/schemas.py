@@ -4,8 +4,6 @@ Source: https://developers.openai.com/api/reference/resources/images and
 /resources/videos, and the guides beside them (docs/providers.md names the pages).
 """
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

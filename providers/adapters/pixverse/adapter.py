@@ -4,8 +4,6 @@ Input pictures and clips are uploaded first. The API has no field for our refere
 PixVerse's support can find a request by its Ai-trace-id, which is derived from our reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5

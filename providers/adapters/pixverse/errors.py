@@ -3,8 +3,6 @@
 An answer has `ErrCode`, 0 for success, whatever its status; one page spells it `err_code`.
 """
 
-from __future__ import annotations
-
 import re
 
 from providers.adapters.errors import ErrorClass, ProviderError

@@ -3,8 +3,6 @@
 MODELS is PixVerse's capability matrix; docs/providers.md names the pages of each rule.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Uploads to PixVerse: by address, or as bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import aiohttp

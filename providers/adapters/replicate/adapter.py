@@ -4,8 +4,6 @@ A prediction has no field for our reference and cannot be looked up by it. It ha
 (Cancel-After), so that a prediction whose answer was lost stops by itself.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

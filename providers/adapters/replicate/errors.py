@@ -1,7 +1,5 @@
 """Replicate's errors: problem documents of calls, the text of predictions that failed."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

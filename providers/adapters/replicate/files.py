@@ -1,7 +1,5 @@
 """Input and output files of Replicate."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

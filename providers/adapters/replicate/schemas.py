@@ -3,8 +3,6 @@
 Fields, defaults and ranges are those of the models' own pages (replicate.com/OWNER/NAME/api).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal

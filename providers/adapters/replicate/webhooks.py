@@ -1,7 +1,5 @@
 """Signature and age of Replicate's webhooks (replicate.com/docs/topics/webhooks)."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -1,7 +1,5 @@
 """`manage.py db <verb>`: the schema of the database, with Alembic's verbs."""
 
-from __future__ import annotations
-
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import nullcontext, suppress

@@ -1,8 +1,6 @@
 """Django's `migrate` with the guarantees of `manage.py db upgrade`: a lock timeout, one run at a time,
 the hash of every file recorded, and another system's databases refused."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
