@@ -27,3 +27,16 @@ def record(
         request_id=request_id[:64] or None,
         metadata=metadata or None,
     )
+
+
+def record_change(
+    resource_type: str, resource_id: object, what: str, *, actor: Profile | None, **metadata: Any
+) -> None:
+    """Record that `what` happened to one row, as the action `resource_type.what`."""
+    record(
+        actor=actor,
+        action=f"{resource_type}.{what}",
+        resource_type=resource_type,
+        resource_id=str(resource_id),
+        **metadata,
+    )

@@ -1,16 +1,16 @@
 """Regular maintenance of the crawler: remove blobs and files without a row (`queue maintain`)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.core.files.storage import storages
-from django.db import connection
 
 from jobs.queue.kinds import Chore, Options, Result, Tick
 from pixsim.core import blobs
+from pixsim.core.db.sql import fetch
 
 HOT_TABLES = ("job_chunks", "candidates", "images", "crawl_jobs")
 
@@ -45,9 +45,11 @@ def sweep_orphans(options: Options, tick: Tick) -> Result:
     """
     before = datetime.now(UTC) - options.grace
     looked_at = count = size = 0
-    for batch in _batches(key for key, written_at in blobs.iter_keys() if written_at < before):
+    old = (key for key, written_at in blobs.iter_keys() if written_at < before)
+    while batch := list(islice(old, BATCH)):
         orphans = find_orphans(batch)
-        if not looked_at and not options.force and _is_doubtful(batch, orphans):
+        doubtful = len(batch) >= LEAST_SAMPLE and 2 * len(orphans) > len(batch)
+        if doubtful and not looked_at and not options.force:
             return Result(
                 0,
                 "none removed",
@@ -67,9 +69,7 @@ def sweep_orphans(options: Options, tick: Tick) -> Result:
 def find_orphans(keys: Sequence[str]) -> list[str]:
     """Return those of `keys` that no image or asset refers to."""
     hashes = [PurePosixPath(key).stem for key in keys]
-    with connection.cursor() as cursor:
-        cursor.execute(REFERRED_TO, {"hashes": hashes})
-        known = {row[0] for row in cursor.fetchall()}
+    known = {sha256 for (sha256,) in fetch(REFERRED_TO, {"hashes": hashes}, plan_anew=True)}
     return [key for key, sha256 in zip(keys, hashes, strict=True) if sha256 not in known]
 
 
@@ -98,13 +98,3 @@ def sweep_temporaries(options: Options, tick: Tick) -> Result:
         return Result(count, f"{count:,} would be removed")
     count = blobs.sweep_temporaries(older_than=options.grace)
     return Result(count, f"{count:,} removed")
-
-
-def _is_doubtful(batch: Sequence[str], orphans: Sequence[str]) -> bool:
-    return len(batch) >= LEAST_SAMPLE and 2 * len(orphans) > len(batch)
-
-
-def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    keys = iter(keys)
-    while batch := list(islice(keys, BATCH)):
-        yield batch

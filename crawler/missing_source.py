@@ -5,13 +5,14 @@ Their chunks are held, with the reason, until the job has a source, so no worker
 
 from collections.abc import Sequence
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
 from crawler.models import CrawlJob
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
+from pixsim.core.db.sql import fetch
 
 NO_SOURCE = "Waits for a source: its crawl job has none. Add one to the job."
 
@@ -58,9 +59,7 @@ def reason(job: CrawlJob) -> str | None:
 
 def notes() -> Sequence[str]:
     """Return sentences about such jobs for the status of the queue."""
-    with connection.cursor() as cursor:
-        cursor.execute(WAITING_JOBS)
-        jobs, chunks = cursor.fetchone()
+    [(jobs, chunks)] = fetch(WAITING_JOBS, {}, plan_anew=True)
     if not jobs:
         return ()
     return (

@@ -168,7 +168,9 @@ def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[P
 def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]) -> _Batch:
     batch = _Batch()
     pictures = [one for one in results if isinstance(one, Picture)]
-    known = _known_hashes(chunk.job_id, pictures)
+    hashes = [picture.sha256 for picture in pictures]
+    rows = _fetch(KNOWN_HASHES, {"job": chunk.job_id, "hashes": hashes})
+    known = {sha256 for (sha256,) in rows}
     similar = _similar_images(chunk.job_id, pictures)
     indexes = iter(free)
     distinct: list[Picture] = []
@@ -203,12 +205,6 @@ def _decide_refusal(batch: _Batch, refused: Refused) -> None:
         batch.close(refused, refused.outcome, refused.detail)
     else:
         batch.reopened.append(_Reopened(refused.task.id, int(refused.tried), wait))
-
-
-def _known_hashes(job_id: int, pictures: Sequence[Picture]) -> set[str]:
-    hashes = [picture.sha256 for picture in pictures]
-    rows = _fetch(KNOWN_HASHES, {"job": job_id, "hashes": hashes})
-    return {sha256 for (sha256,) in rows}
 
 
 def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:

@@ -1,20 +1,18 @@
 """Columns of the list of profiles: how much of their crawl limits people use."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
-
-from django.db import connection
 
 from accounts import tiers
 from accounts.admin import PROFILE_COLUMNS, ProfileColumn
+from pixsim.core.db.sql import fetch
 
 # Each subquery reads an index that begins with the owner.
 IN_WINDOW = """
 SELECT id, user_tier, (
     SELECT count(*) FROM job_chunks
     WHERE job_chunks.owner_id = profiles.id AND job_chunks.ready_at IS NOT NULL)
-FROM profiles WHERE id = ANY(%s)
+FROM profiles WHERE id = ANY(%(ids)s)
 """
 CRAWLS = """
 SELECT id, user_tier, jobs.open, jobs.today, (
@@ -26,7 +24,7 @@ FROM profiles CROSS JOIN LATERAL (
             >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS today
     FROM crawl_jobs JOIN projects ON projects.id = crawl_jobs.project_id
     WHERE projects.user_id = profiles.id) jobs
-WHERE id = ANY(%s)
+WHERE id = ANY(%(ids)s)
 """
 
 
@@ -35,7 +33,7 @@ def in_window(ids: Sequence[UUID]) -> Mapping[UUID, str]:
     known = tiers.all_tiers()
     return {
         key: f"{used:,} of {known[tier].window:,}"
-        for key, tier, used in _rows(IN_WINDOW, ids)
+        for key, tier, used in fetch(IN_WINDOW, {"ids": list(ids)}, plan_anew=True)
         if tier in known
     }
 
@@ -46,15 +44,9 @@ def crawls(ids: Sequence[UUID]) -> Mapping[UUID, str]:
     return {
         key: f"{opened:,} of {known[tier].concurrent_jobs:,} open, "
         f"{today:,} of {known[tier].jobs_per_day:,} today, {images:,} images today"
-        for key, tier, opened, today, images in _rows(CRAWLS, ids)
+        for key, tier, opened, today, images in fetch(CRAWLS, {"ids": list(ids)}, plan_anew=True)
         if tier in known
     }
-
-
-def _rows(statement: str, ids: Sequence[UUID]) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [list(ids)])
-        return list(cursor.fetchall())
 
 
 PROFILE_COLUMNS += [

@@ -74,7 +74,7 @@ def create_crawl_job(
             chunk_size=chunk_size,
         )
         _insert_sources(job, source_specs, owner=owner)
-        _record(job, "created", actor, max_images=max_images)
+        activity.record_change("crawl_job", job.pk, "created", actor=actor, max_images=max_images)
         if max_images <= MAX_CHUNKS_AT_ONCE * chunk_size:
             plan_job(job_id=job.pk)
     job.refresh_from_db()
@@ -93,7 +93,8 @@ def add_sources(
         if job is None:
             raise WrongState(f"Crawl job {job_id} has ended: no source can be added.")
         _insert_sources(job, source_specs)
-        _record(job, "sources_added", actor, sources=[spec.location for spec in source_specs])
+        locations = [spec.location for spec in source_specs]
+        activity.record_change("crawl_job", job_id, "sources_added", actor=actor, sources=locations)
         transaction.on_commit(partial(api.register_and_notify, kind_named("discovery")))
 
 
@@ -118,14 +119,4 @@ def _insert_sources(
             priority=job.priority,
         )
         for spec in source_specs
-    )
-
-
-def _record(job: CrawlJob, what: str, actor: Profile | None, **details: Any) -> None:
-    activity.record(
-        actor=actor,
-        action=f"crawl_job.{what}",
-        resource_type="crawl_job",
-        resource_id=str(job.pk),
-        **details,
     )

@@ -118,7 +118,9 @@ def change_priority(ids: Sequence[int], *, priority: int, actor: Profile | None 
 
     Raise JobRefused or LimitExceeded if an owner may not have that priority.
     """
-    for owner in _owners(ids):
+    for owner in Profile.objects.filter(
+        pk__in=JobChunk.objects.filter(pk__in=ids).values("owner_id")
+    ):
         check_highest_priority(owner, priority)
     with transaction.atomic():
         changed = api.reprioritise(_kind(), ids, priority=priority)
@@ -196,11 +198,6 @@ def _requeue(
 
 def _jobs(ids: Sequence[int]) -> Iterable[CrawlJob]:
     return CrawlJob.objects.filter(chunks__in=ids).select_related("project__owner").distinct()
-
-
-def _owners(ids: Sequence[int]) -> Iterable[Profile]:
-    owners = JobChunk.objects.filter(pk__in=ids).order_by().values("owner_id").distinct()
-    return Profile.objects.filter(pk__in=owners)
 
 
 def _record(

@@ -5,9 +5,11 @@ from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
 from crawler.models import CrawlJob, JobStatus, Outcome
+from crawler.models.jobs import OPEN_STATUSES
 from jobs.queue import api
 from jobs.queue.items import Status
 from jobs.queue.kinds import kind_named
+from pixsim.core.db.sql import fetch
 
 BATCH = 5000
 
@@ -34,16 +36,6 @@ WITH RECURSIVE open AS (
 SELECT job_id FROM open JOIN crawl_jobs ON crawl_jobs.id = open.job_id
 WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 """
-
-# Locked, so that nobody opens the job again meanwhile.
-LOCK_ENDED = """
-SELECT 1 FROM crawl_jobs WHERE id = %(job)s AND status IN ('completed', 'failed', 'cancelled')
-FOR NO KEY UPDATE
-"""
-
-REOPEN_SURPLUS = (
-    "UPDATE candidates SET outcome = NULL WHERE job_id = %(job)s AND outcome = 'surplus'"
-)
 
 SET_REASON = """
 UPDATE crawl_jobs SET error_message = coalesce(
@@ -75,8 +67,8 @@ def recount_job(cursor: CursorWrapper, job_id: int) -> None:
     job.status, job.completed_at, job.error_message = JobStatus.RUNNING, None, None
     job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
     api.requeue(kind_named("discovery"), parent=job_id, statuses=[Status.FAILED], held=True)
-    cursor.execute(REOPEN_SURPLUS, {"job": job_id})
-    counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -cursor.rowcount})
+    reopened = job.candidates.filter(outcome=Outcome.SURPLUS).update(outcome=None)
+    counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -reopened})
 
 
 def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:
@@ -88,13 +80,11 @@ def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:
 
 def close_surplus() -> None:
     """Close a batch of the open candidates of each ended job."""
-    with connection.cursor() as cursor:
-        cursor.execute(JOBS_WITH_SURPLUS)
-        job_ids = [row[0] for row in cursor.fetchall()]
-    for job_id in job_ids:
+    for (job_id,) in fetch(JOBS_WITH_SURPLUS, {}, plan_anew=True):
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LOCK_ENDED, {"job": job_id})
-            if cursor.fetchone():
+            # Locked, so that nobody opens the job again meanwhile.
+            ended = CrawlJob.objects.exclude(status__in=OPEN_STATUSES).filter(pk=job_id)
+            if ended.select_for_update(no_key=True).first():
                 _close_surplus(cursor, job_id)
 
 

@@ -80,7 +80,7 @@ def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
         job = get_job(job_id)
         if not revived or not job.is_open:
             raise WrongState(f"Crawl job {job_id} is {job.status} and has nothing to try again.")
-        activity.record(actor=actor, action="crawl_job.retried", **_about(job_id), chunks=revived)
+        activity.record_change("crawl_job", job_id, "retried", actor=actor, chunks=revived)
         # They have the priority that the job had when they ended.
         api.reprioritise(chunks, ids, priority=job.priority)
     return revived
@@ -123,8 +123,9 @@ def change_job(
         if not same.update(**changes, updated_at=datetime.now(UTC)):
             raise WrongState(_why_unchanged(job_id, changes))
         action = "priority_changed" if set(changes) == {"priority"} else "changed"
-        activity.record(
-            actor=actor, action=f"crawl_job.{action}", **_about(job_id), **_values(changes)
+        values = {name: changes[name] for name in ("name", "priority") if name in changes}
+        activity.record_change(
+            "crawl_job", job_id, action, actor=actor, **values, fields=sorted(changes)
         )
         if "priority" in changes:
             # After the commit: the work rows are locked before their job.
@@ -152,12 +153,6 @@ def _why_unchanged(job_id: int, changes: Mapping[str, Any]) -> str:
     return f"Crawl job {job_id} is {job.status}: its {names} cannot change any more."
 
 
-def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if name in ("name", "priority")} | {
-        "fields": sorted(changes)
-    }
-
-
 def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile | None) -> None:
     """Change the job's status if it is one of `allowed`, and record that as activity."""
     now = datetime.now(UTC)
@@ -168,8 +163,4 @@ def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile 
         if not CrawlJob.objects.filter(pk=job_id, status__in=allowed).update(**values):
             job = get_job(job_id)
             raise WrongState(f"Crawl job {job_id} is {job.status}: it cannot become {to}.")
-        activity.record(actor=actor, action=f"crawl_job.{to}", **_about(job_id))
-
-
-def _about(job_id: int) -> dict[str, str]:
-    return {"resource_type": "crawl_job", "resource_id": str(job_id)}
+        activity.record_change("crawl_job", job_id, to, actor=actor)

@@ -28,7 +28,7 @@ def create_project(
         owner = lock_owner(owner)
         tiers.require(owner, "projects", Project.objects.filter(owner=owner).count())
         project = Project.objects.create(owner=owner, name=name, description=description)
-        _record(project.pk, "created", actor)
+        activity.record_change("project", project.pk, "created", actor=actor)
     return project
 
 
@@ -64,14 +64,6 @@ def change_project(
         same = Project.objects.filter(pk=project_id, **shown)
         if not same.update(**changes, updated_at=timezone.now()):
             raise WrongState(f"Project {project_id} has changed meanwhile. Nothing was changed.")
-        _record(project_id, "changed", actor, fields=sorted(changes))
-
-
-def _record(project_id: int, what: str, actor: Profile | None, **details: Any) -> None:
-    activity.record(
-        actor=actor,
-        action=f"project.{what}",
-        resource_type="project",
-        resource_id=str(project_id),
-        **details,
-    )
+        activity.record_change(
+            "project", project_id, "changed", actor=actor, fields=sorted(changes)
+        )

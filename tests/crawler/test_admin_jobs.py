@@ -1,4 +1,4 @@
-"""Crawl jobs in the admin: adding, steering, looking at and deleting them."""
+"""Crawl jobs in the admin: add, change, look at and delete them."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -285,7 +285,7 @@ def test_a_job_of_very_many_chunks_is_left_to_the_workers_to_plan(admin_client, 
     assert CrawlJob.objects.unplanned().count() == 1
 
 
-# Changing and steering
+# Changes and lifecycle
 
 
 @pytest.fixture
@@ -522,7 +522,7 @@ def test_untrusted_names_and_addresses_are_shown_as_text(admin_client, job):
     assert attack not in live["html"]
 
 
-def test_odd_counts_do_not_break_the_page(admin_client, job):
+def test_invalid_counts_do_not_break_the_page(admin_client, job):
     CrawlJob.objects.update(
         max_images=0, valid_images=7, outcomes={"stored": 2**40, "x": "y"}, active_chunks=-2
     )

@@ -260,8 +260,15 @@ def test_what_an_older_system_ended_stays_ended(status):
 
 
 def test_ranges_that_are_none_fail_alone(job, pictures):
-    odd = ("[1, 2]", "{}", '{"start": 5, "end": 1}', '"x"', "null", '{"start": "a", "end": "b"}')
-    for place, text in enumerate(odd):
+    invalid = (
+        "[1, 2]",
+        "{}",
+        '{"start": 5, "end": 1}',
+        '"x"',
+        "null",
+        '{"start": "a", "end": "b"}',
+    )
+    for place, text in enumerate(invalid):
         sql(
             "INSERT INTO job_chunks (job_id, chunk_index, image_range) VALUES (%s, %s, %s::jsonb)",
             *[job.pk, 100 + place, text],

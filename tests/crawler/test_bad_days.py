@@ -233,7 +233,7 @@ def test_broken_addresses_in_a_list_are_counted_and_shown_and_the_rest_is_crawle
     assert "ftp://example.org/1.jpg" in shown
 
 
-def test_a_job_whose_pictures_are_all_refused_ends_short_with_an_honest_histogram(
+def test_a_job_whose_pictures_are_all_refused_ends_short_with_an_exact_histogram(
     world, site, crawl
 ):
     addresses = [f"{site.url}/{n}.gone" for n in range(30)]

@@ -1,4 +1,4 @@
-"""`manage.py crawl_job`: looking at a job, steering it, exporting it."""
+"""`manage.py crawl_job`: look at a job, control it, export it."""
 
 import io
 import json
@@ -103,7 +103,7 @@ def test_a_running_job_is_not_started_a_second_time(job, action):
     assert list(JobChunk.objects.order_by("id").values()) == before
 
 
-def test_a_cancelled_job_has_ended_and_cannot_be_steered(job):
+def test_a_cancelled_job_has_ended_and_cannot_be_changed(job):
     code, told = crawl_job(job, "cancel", "--json")
     assert (code, json.loads(told)["status"]) == (0, "cancelled")
     for action in ("cancel", "pause", "resume", "retry"):

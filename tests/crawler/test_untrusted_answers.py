@@ -1,4 +1,4 @@
-"""What a server answers, however odd its text, ends its own candidate and no other."""
+"""What a server answers, whatever its text is, ends its own candidate and no other."""
 
 import socket
 import threading
