@@ -101,12 +101,12 @@ def remove(home: Path) -> None:
 
     django.setup()
     from pixsim.embedded import client
-    from pixsim.embedded.paths import place_for
+    from pixsim.embedded.paths import paths_for
 
     if home.exists():
         client.stop(force=True)
-        place = place_for(home)
-        for folder in (place.run, place.folder, home):
+        paths = paths_for(home)
+        for folder in (paths.run, paths.folder, home):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from pixsim.embedded.paths import place_for
+from pixsim.embedded.paths import paths_for
 from pixsim.embedded.postgres import Postgres
 from pixsim.embedded.redis import SOCKET_NAME, Redis, find_redis
 from tests import queue_guard
@@ -36,16 +36,16 @@ class World:
     def __init__(self, *, broker: str = "redis", **environment: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="pixsim-", dir="/tmp"))
         self.home.chmod(0o711)
-        self.place = place_for(self.home)
-        self.place.prepare()
-        self.postgres = Postgres(self.place)
-        self.redis = Redis(self.place)
+        self.paths = paths_for(self.home)
+        self.paths.prepare()
+        self.postgres = Postgres(self.paths)
+        self.redis = Redis(self.paths)
         self.broker = broker
         self.environment = environment
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "World":
-        _copy(_prepared(), self.place.folder)
+        _copy(_prepared(), self.paths.folder)
         self.postgres.start()
         if self.broker == "redis":
             self.redis.start()
@@ -64,7 +64,7 @@ class World:
             draft = target.with_suffix(".new")
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            _copy(self.place.folder, draft)
+            _copy(self.paths.folder, draft)
             draft.rename(target)
         finally:
             self.__exit__()
@@ -74,17 +74,17 @@ class World:
             self.kill(process)
         self.redis.stop()
         self.postgres.stop()
-        for folder in {self.home, self.place.folder, self.place.run}:
+        for folder in {self.home, self.paths.folder, self.paths.run}:
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def database_url(self) -> str:
-        return f"postgresql://pixsim@/pixsim?host={self.place.sockets}"
+        return f"postgresql://pixsim@/pixsim?host={self.paths.sockets}"
 
     @property
     def broker_url(self) -> str:
         if self.broker == "redis":
-            return f"redis+socket://{self.place.sockets / SOCKET_NAME}"
+            return f"redis+socket://{self.paths.sockets / SOCKET_NAME}"
         if self.broker == "filesystem":
             return f"filesystem://{self.home / 'broker'}"
         return self.broker
@@ -193,7 +193,7 @@ class World:
         binary = find_redis()
         assert binary is not None
         subprocess.run(
-            [binary.with_name("redis-cli"), "-s", self.place.sockets / SOCKET_NAME, "FLUSHALL"],
+            [binary.with_name("redis-cli"), "-s", self.paths.sockets / SOCKET_NAME, "FLUSHALL"],
             capture_output=True,
             check=False,
         )

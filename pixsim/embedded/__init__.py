@@ -1,10 +1,10 @@
 """PostgreSQL and Redis for a bare machine: the default while DEBUG is on and no URL names others.
 
-- `places`: which folder they live in, and which user they run as
-- `postgres`, `broker`: one class per server, which finds its binary, starts and stops it
-- `keeper`: the process that owns the servers and ends when nobody has used them for a while
-- `client`: how a process of ours asks the keeper for a server; `backend` asks at each connect
+- `paths`: their folders, and the user they run as
+- `postgres`, `redis`: one class per server, which finds its binary, starts and stops it
+- `supervisor`: the process that runs the servers and ends when they were not used for a while
+- `client`: requests to the supervisor; `backend` sends one at each connect
 
-A client is counted by its open connection to the keeper, so the kernel itself reports its end,
-however it died.
+A client is counted by its open connection to the supervisor, which the kernel closes when the
+client ends, in whatever way.
 """

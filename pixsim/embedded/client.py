@@ -1,4 +1,4 @@
-"""How a process of ours asks the keeper for a server, and starts the keeper if there is none."""
+"""Requests to the supervisor of the embedded services, which is started if there is none."""
 
 import contextlib
 import json
@@ -14,21 +14,21 @@ from typing import Any
 from django.conf import settings
 
 from pixsim.embedded.errors import EmbeddedServiceError
-from pixsim.embedded.paths import Place, PlaceError, place_for
+from pixsim.embedded.paths import PathsError, ServicePaths, paths_for
 
 CONNECT_SECONDS = 30
-"""For a keeper that is just ending to be gone, and ours to be there."""
+"""Time for an ending supervisor to end and for a new one to start."""
 ANSWER_SECONDS = 180
-"""The first start makes the database; one after a crash replays its log."""
+"""The first start creates the database; one after a crash replays its log."""
 
 _link: socket.socket | None = None
 _guard = threading.Lock()
 
 
 def need(*services: str) -> dict[str, Any]:
-    """Have `services` ("postgres", "redis") running until this process ends.
+    """Run `services` ("postgres", "redis") until this process ends, or longer if others need them.
 
-    Cheap when they run (one exchange on a local socket). Returns the keeper's status. Raises
+    Cheap when they run (one exchange on a local socket). Return the supervisor's status. Raise
     EmbeddedServiceError if one cannot be started.
     """
     global _link
@@ -37,20 +37,20 @@ def need(*services: str) -> dict[str, Any]:
         if _link is not None:
             with contextlib.suppress(OSError, ValueError):
                 return _checked(_ask(_link, request))
-        _link, answer = _connect_and_ask(_place(), request)
+        _link, answer = _connect_and_ask(_paths(), request)
         return _checked(answer)
 
 
 def keep(*services: str) -> dict[str, Any]:
-    """Have `services` running until `stop`. Returns the keeper's status."""
-    link, answer = _connect_and_ask(_place(), {"do": "keep", "services": services})
+    """Run `services` until `stop`. Return the supervisor's status."""
+    link, answer = _connect_and_ask(_paths(), {"do": "keep", "services": services})
     link.close()
     return _checked(answer)
 
 
 def status() -> dict[str, Any] | None:
-    """The keeper's status, or None if there is no keeper. Starts nothing."""
-    link = _connect(_place())
+    """Return the supervisor's status; None if there is no supervisor. Start nothing."""
+    link = _connect(_paths())
     if link is None:
         return None
     with link, contextlib.suppress(OSError, ValueError):
@@ -59,11 +59,11 @@ def status() -> dict[str, Any] | None:
 
 
 def stop(*, force: bool = False) -> dict[str, Any] | None:
-    """Stop the servers and their keeper, and wait for their end; None if nothing runs.
+    """Stop the servers and their supervisor, and wait for their end. Return None if nothing runs.
 
-    Without `force` it leaves servers that are in use alone, and the answer has "error".
+    Without `force` servers that are in use are not stopped, and the answer has "error".
     """
-    link = _connect(_place())
+    link = _connect(_paths())
     if link is None:
         return None
     with link, contextlib.suppress(ConnectionError):
@@ -75,56 +75,58 @@ def stop(*, force: bool = False) -> dict[str, Any] | None:
 
 
 def data_folder() -> Path:
-    """Where the servers keep their data."""
-    return _place().data
+    """Return the folder of the servers' data."""
+    return _paths().data
 
 
-def _place() -> Place:
+def _paths() -> ServicePaths:
     if os.name == "nt":
         raise EmbeddedServiceError("The embedded services run on Linux and macOS only.")
     try:
-        return place_for(settings.PIXSIM_HOME)
-    except PlaceError as error:
+        return paths_for(settings.PIXSIM_HOME)
+    except PathsError as error:
         raise EmbeddedServiceError(str(error)) from error
 
 
-def _connect_and_ask(place: Place, request: dict[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
-    """A link to a keeper and its answer, from the next keeper if this one ends before it answers."""
+def _connect_and_ask(
+    paths: ServicePaths, request: dict[str, Any]
+) -> tuple[socket.socket, dict[str, Any]]:
+    """Return a connection and the answer; from the next supervisor if one ends before it answers."""
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
-        if link := _connect(place):
+        if link := _connect(paths):
             try:
                 return link, _ask(link, request)
             except (OSError, ValueError):
                 link.close()
         else:
-            _start_keeper(place)
+            _start_supervisor(paths)
         if time.monotonic() > deadline:
             raise EmbeddedServiceError(
-                f"The keeper of the embedded services does not answer. Its log: "
-                f"{place.log('keeper')}. `manage.py services status` shows what runs."
+                f"The supervisor of the embedded services does not answer. Its log: "
+                f"{paths.log('supervisor')}. `manage.py services status` shows what runs."
             )
         time.sleep(0.02)
 
 
-def _connect(place: Place) -> socket.socket | None:
+def _connect(paths: ServicePaths) -> socket.socket | None:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.settimeout(ANSWER_SECONDS)
     try:
-        link.connect(str(place.keeper_socket))
+        link.connect(str(paths.supervisor_socket))
     except OSError:
         link.close()
         return None
     return link
 
 
-def _start_keeper(place: Place) -> None:
-    """Returns when a keeper listens, or when another one is about to listen or to end."""
+def _start_supervisor(paths: ServicePaths) -> None:
+    """Return when a supervisor listens, or when another is about to listen or to end."""
     try:
-        place.prepare()
-    except PlaceError as error:
+        paths.prepare()
+    except PathsError as error:
         raise EmbeddedServiceError(str(error)) from error
-    words = [place.folder, place.run, place.user or "", settings.EMBEDDED_IDLE_SECONDS]
+    words = [paths.folder, paths.run, paths.user or "", settings.EMBEDDED_IDLE_SECONDS]
     project = str(Path(__file__).resolve().parents[2])
     paths = filter(None, [project, os.environ.get("PYTHONPATH")])
     started = subprocess.run(
@@ -138,7 +140,7 @@ def _start_keeper(place: Place) -> None:
     )
     if started.returncode:
         raise EmbeddedServiceError(
-            f"The keeper of the embedded services cannot start:\n{started.stderr.strip()}"
+            f"The supervisor of the embedded services cannot start:\n{started.stderr.strip()}"
         )
 
 
@@ -147,7 +149,7 @@ def _ask(link: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     with link.makefile("rb") as answers:
         line = answers.readline()
     if not line:
-        raise ConnectionResetError("The keeper of the embedded services has ended.")
+        raise ConnectionResetError("The supervisor of the embedded services has ended.")
     answer: dict[str, Any] = json.loads(line)
     return answer
 
@@ -162,7 +164,7 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forget_after_fork() -> None:
-    """A child asks on a connection of its own; the inherited one would mix up the answers."""
+    """Give a child process a connection of its own: on a shared one answers would be mixed up."""
     global _link, _guard
     _link, _guard = None, threading.Lock()
 

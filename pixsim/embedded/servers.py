@@ -1,4 +1,4 @@
-"""What the two servers have in common: a child process of the keeper with a log."""
+"""The base of the two servers: a child process of the supervisor with a log."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixsim.embedded.paths import Place, ids_of, reachable
+from pixsim.embedded.paths import ServicePaths, ids_of, reachable
 
 LOG_TAIL_LINES = 12
 
@@ -21,7 +21,7 @@ class ServerError(Exception):
 
 
 class Server:
-    """One server process. Subclasses say how it is started and when it is ready."""
+    """One server process. Subclasses define how it is started and when it is ready."""
 
     name: str
     start_seconds = 120
@@ -29,15 +29,15 @@ class Server:
     stop_signals: tuple[str, ...] = ("SIGTERM", "SIGKILL")
     """Tried in this order, ten seconds each. Names, since Windows must be able to import this."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.log = place.log(self.name)
+    def __init__(self, paths: ServicePaths) -> None:
+        self.paths = paths
+        self.log = paths.log(self.name)
         self.version = ""
         """Of the binary, known once it has been started."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Does nothing if it runs."""
+        """Start the server and wait until it answers. Do nothing if it runs."""
         if self.alive:
             return
         with self.log.open("wb") as log:
@@ -48,7 +48,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 preexec_fn=partial(end_with_parent, signal.SIGINT),
                 start_new_session=True,
-                **_as_service_user(self.place),
+                **_as_service_user(self.paths),
             )
         deadline = time.monotonic() + self.start_seconds
         while not self.ready():
@@ -72,11 +72,11 @@ class Server:
         self._process = None
 
     def command(self) -> list[str]:
-        """The command line. May prepare what the server needs."""
+        """Return the command line; prepare what the server needs."""
         raise NotImplementedError
 
     def ready(self) -> bool:
-        """Whether the server answers."""
+        """Return whether the server answers."""
         raise NotImplementedError
 
     @property
@@ -91,29 +91,29 @@ class Server:
         return f"The embedded {self.name} {what}. The end of {self.log}:\n{tail(self.log)}"
 
 
-def run_as_service_user(place: Place, command: list[str], *, text: str = "") -> None:
-    """Run a short command as the services' user; raises ServerError with its output if it fails."""
+def run_as_service_user(paths: ServicePaths, command: list[str], *, text: str = "") -> None:
+    """Run a short command as the services' user. Raise ServerError with its output if it fails."""
     done = subprocess.run(
         command,
         input=text,
         capture_output=True,
         text=True,
         check=False,
-        **_as_service_user(place),
+        **_as_service_user(paths),
     )
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         raise ServerError(f"{Path(command[0]).name} failed:\n{output}")
 
 
-def reachable_copy(place: Place, tree: Path, *, name: str) -> Path:
+def reachable_copy(paths: ServicePaths, tree: Path, *, name: str) -> Path:
     """`tree`, or a copy of it under `place` if the services' user cannot reach it."""
-    if place.user is None or reachable(tree, place.user):
+    if paths.user is None or reachable(tree, paths.user):
         return tree
-    copy = place.folder / name
+    copy = paths.folder / name
     if not copy.exists():
-        for folder in reversed(copy.relative_to(place.folder).parents[:-1]):
-            _passable(place.folder / folder)
+        for folder in reversed(copy.relative_to(paths.folder).parents[:-1]):
+            _passable(paths.folder / folder)
         draft = copy.with_name(f"{copy.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(tree, draft, symlinks=True)
@@ -131,7 +131,7 @@ def _passable(folder: Path) -> None:
 def end_with_parent(number: signal.Signals) -> None:
     """For a child before its exec: on Linux, get signal `number` when the parent dies.
 
-    Elsewhere a killed keeper leaves its servers running until the next start stops them.
+    Elsewhere a killed supervisor leaves its servers running until the next start stops them.
     """
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
@@ -147,13 +147,13 @@ def tail(path: Path) -> str:
     return "\n".join(f"  {line}" for line in lines or ["(empty)"])
 
 
-def _as_service_user(place: Place) -> dict[str, Any]:
+def _as_service_user(paths: ServicePaths) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "cwd": place.data,
+        "cwd": paths.data,
         "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
         "umask": 0o077,
     }
-    if place.user:
-        user, group = ids_of(place.user)
+    if paths.user:
+        user, group = ids_of(paths.user)
         options |= {"user": user, "group": group, "extra_groups": []}
     return options

@@ -1,11 +1,11 @@
-"""The keeper: the one process that owns the embedded servers of a PIXSIM_HOME.
+"""The supervisor: the process that runs the embedded servers of a PIXSIM_HOME.
 
 It starts a server when a client first needs it, counts clients by their open connections, and
-ends, servers first, when it has had none for a while. `python -m pixsim.embedded.supervisor` detaches
+ends, servers first, when it has had no client for a while. `python -m pixsim.embedded.supervisor` detaches
 itself and returns as soon as clients can connect.
 
 A request is one line of JSON, and so is its answer: {"do": "need", "services": ["postgres"]},
-{"do": "keep", …} (stay until told to stop), {"do": "status"}, {"do": "stop", "force": false}.
+{"do": "keep", …} (run until stopped), {"do": "status"}, {"do": "stop", "force": false}.
 An answer with "error" says why it was refused.
 """
 
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pixsim.embedded.paths import Place
+from pixsim.embedded.paths import ServicePaths
 from pixsim.embedded.postgres import Postgres
 from pixsim.embedded.redis import Redis
 from pixsim.embedded.servers import Server, ServerError
@@ -29,16 +29,18 @@ from pixsim.embedded.servers import Server, ServerError
 TICK_SECONDS = 0.5
 
 
-class Keeper:
-    """Serves requests in one thread; a client that waits for another's start loses nothing."""
+class Supervisor:
+    """Serve requests in one thread, one after the other."""
 
-    def __init__(self, place: Place, listener: socket.socket, *, idle_seconds: float) -> None:
-        self.place = place
+    def __init__(
+        self, paths: ServicePaths, listener: socket.socket, *, idle_seconds: float
+    ) -> None:
+        self.paths = paths
         self.idle_seconds = idle_seconds
         self.kept = False
         self.stopping = False
         self.servers: dict[str, Server] = {
-            server.name: server for server in (Postgres(place), Redis(place))
+            server.name: server for server in (Postgres(paths), Redis(paths))
         }
         self._clients: set[socket.socket] = set()
         self._wanted: set[str] = set()
@@ -48,19 +50,19 @@ class Keeper:
         self._selector.register(listener, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Serve until told to stop, unused for too long, or homeless."""
+        """Serve until stopped, idle too long, or its folder is removed."""
         try:
-            while not self.stopping and not self._unused() and self.place.lock.exists():
+            while not self.stopping and not self._unused() and self.paths.lock.exists():
                 for key, _ in self._selector.select(TICK_SECONDS):
                     if key.fileobj is self._listener:
                         connection, _ = self._listener.accept()
                         self._selector.register(connection, selectors.EVENT_READ)
                     elif isinstance(key.fileobj, socket.socket):
                         self._serve(key.fileobj)
-                self._revive()
+                self._restart_dead()
         finally:
             self._listener.close()
-            self.place.keeper_socket.unlink(missing_ok=True)
+            self.paths.supervisor_socket.unlink(missing_ok=True)
             self._stop_servers()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -71,9 +73,9 @@ class Keeper:
                 connection.sendall(json.dumps(answer).encode() + b"\n")
                 return
         except (OSError, ValueError):
-            # A client that died in mid-sentence, or none of ours: the same as one that left.
+            # A client that died while it wrote, or a foreign one: the same as one that disconnected.
             line = b""
-        self._forget(connection)
+        self._close(connection)
 
     def _answer(self, connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
         match request["do"]:
@@ -88,7 +90,7 @@ class Keeper:
                     self._clients.add(connection)
                 self.kept = self.kept or wish == "keep"
             case "stop":
-                self._forget_the_dead()
+                self._close_dead()
                 if self._clients and not request.get("force"):
                     return {"error": "in use", **self._status()}
                 self._stop_servers()
@@ -97,7 +99,7 @@ class Keeper:
 
     def _status(self) -> dict[str, Any]:
         return {
-            "keeper": os.getpid(),
+            "supervisor": os.getpid(),
             "kept": self.kept,
             "idle_seconds": self.idle_seconds,
             "clients": sorted(_peer_pid(connection) for connection in self._clients),
@@ -108,8 +110,8 @@ class Keeper:
             },
         }
 
-    def _revive(self) -> None:
-        """Start again what died; once, or until a client asks again if that fails."""
+    def _restart_dead(self) -> None:
+        """Start dead servers again. After a failure wait until a client asks again."""
         for name in sorted(self._wanted):
             if not self.stopping and not self.servers[name].alive:
                 try:
@@ -127,7 +129,7 @@ class Keeper:
             self._idle_since = time.monotonic()
         return time.monotonic() - self._idle_since > self.idle_seconds
 
-    def _forget_the_dead(self) -> None:
+    def _close_dead(self) -> None:
         for connection in list(self._clients):
             try:
                 gone = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -136,16 +138,16 @@ class Keeper:
             except OSError:
                 gone = True
             if gone:
-                self._forget(connection)
+                self._close(connection)
 
-    def _forget(self, connection: socket.socket) -> None:
+    def _close(self, connection: socket.socket) -> None:
         self._clients.discard(connection)
         self._selector.unregister(connection)
         connection.close()
 
 
 def _peer_pid(connection: socket.socket) -> int:
-    """The process that opened the connection; 0 where the system does not tell."""
+    """Return the process that opened the connection; 0 where the system does not say."""
     if not hasattr(socket, "SO_PEERCRED"):
         return 0
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -153,7 +155,7 @@ def _peer_pid(connection: socket.socket) -> int:
 
 
 def _detach(log: Path) -> None:
-    """Leave the caller's session, terminal and pipes."""
+    """Detach from the caller's session, terminal and pipes."""
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -165,27 +167,27 @@ def _detach(log: Path) -> None:
 
 
 def main(folder: str, run: str, user: str, idle_seconds: str) -> None:
-    """Become the keeper of the place, unless it has one."""
-    place = Place(folder=Path(folder), run=Path(run), user=user or None)
-    lock = place.lock.open("a")
+    """Become the supervisor of these paths, unless there is one."""
+    paths = ServicePaths(folder=Path(folder), run=Path(run), user=user or None)
+    lock = paths.lock.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    place.keeper_socket.unlink(missing_ok=True)
+    paths.supervisor_socket.unlink(missing_ok=True)
     os.umask(0o077)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(place.keeper_socket))
+    listener.bind(str(paths.supervisor_socket))
     listener.listen(64)
-    _detach(place.log("keeper"))
-    keeper = Keeper(place, listener, idle_seconds=float(idle_seconds))
+    _detach(paths.log("supervisor"))
+    supervisor = Supervisor(paths, listener, idle_seconds=float(idle_seconds))
 
     def stop(number: int, frame: object) -> None:
-        keeper.stopping = True
+        supervisor.stopping = True
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keeper.run()
+    supervisor.run()
 
 
 if __name__ == "__main__":

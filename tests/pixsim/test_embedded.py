@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pixsim.embedded import client as embedded
-from pixsim.embedded.paths import Place, PlaceError, place_for
+from pixsim.embedded.paths import PathsError, ServicePaths, paths_for
 from pixsim.embedded.servers import reachable_copy
 from tests.pixsim.support import (
     PROJECT,
@@ -128,13 +128,13 @@ def test_a_client_that_dies_in_the_first_start_leaves_no_half_made_database() ->
         assert run_python(CONNECT, env).returncode == 0
 
 
-def test_a_killed_keeper_takes_its_servers_along_and_the_next_connection_starts_anew(
+def test_a_killed_supervisor_takes_its_servers_along_and_the_next_connection_starts_anew(
     home: Path,
 ) -> None:
     process = client(environment(home))
     before = server_pids(home)
 
-    os.kill(status(home)["keeper"], signal.SIGKILL)
+    os.kill(status(home)["supervisor"], signal.SIGKILL)
 
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
     assert run_python(PUBLISH, environment(home)).returncode == 0
@@ -188,7 +188,7 @@ def test_services_says_what_runs_keeps_it_and_stops_it(home: Path) -> None:
     assert processes_of(home) == []
 
 
-def test_a_keeper_that_ends_before_it_answers_is_no_error_the_next_one_is_asked(
+def test_a_supervisor_that_ends_before_it_answers_is_no_error_the_next_one_is_asked(
     settings: Any,
 ) -> None:
     def end_twice_then_answer() -> None:
@@ -200,15 +200,15 @@ def test_a_keeper_that_ends_before_it_answers_is_no_error_the_next_one_is_asked(
 
     with short_home() as home, socket.socket(socket.AF_UNIX) as listener:
         settings.PIXSIM_HOME = home
-        place_for(home).prepare()
-        listener.bind(str(place_for(home).keeper_socket))
+        paths_for(home).prepare()
+        listener.bind(str(paths_for(home).supervisor_socket))
         listener.listen()
-        keeper = threading.Thread(target=end_twice_then_answer)
-        keeper.start()
+        supervisor = threading.Thread(target=end_twice_then_answer)
+        supervisor.start()
 
         assert embedded.status() is None
         assert embedded.keep("redis") == {"services": {}}
-        keeper.join()
+        supervisor.join()
 
 
 def test_services_has_nothing_to_do_where_the_settings_name_both(home: Path) -> None:
@@ -240,13 +240,13 @@ def test_a_home_with_a_long_path_has_its_sockets_elsewhere() -> None:
     with short_home() as short:
         home = short / ("long-" * 20)
         done = run_python(PUBLISH, environment(home))
-        place = place_for(home)
+        paths = paths_for(home)
         manage("services", "stop", "--force", env=environment(home))
-        shutil.rmtree(place.run)
+        shutil.rmtree(paths.run)
 
     assert done.returncode == 0, done.stderr
-    assert place.run.parent == Path("/tmp")
-    assert place.folder == home / "embedded"
+    assert paths.run.parent == Path("/tmp")
+    assert paths.folder == home / "embedded"
 
 
 def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) 
     folder.mkdir(mode=0o750)
     (folder / "services").symlink_to("/etc")
 
-    with pytest.raises(PlaceError, match="belongs to another user"):
-        Place(folder=folder, run=folder, user=None).prepare()
+    with pytest.raises(PathsError, match="belongs to another user"):
+        ServicePaths(folder=folder, run=folder, user=None).prepare()
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
@@ -264,16 +264,16 @@ def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) 
 def test_started_by_root_the_data_goes_where_the_unprivileged_user_can_reach_it() -> None:
     home = Path(tempfile.mkdtemp(dir="/tmp"))
     try:
-        place = place_for(home)
+        paths = paths_for(home)
         done = run_python(PUBLISH, environment(home))
         pids = server_pids(home)
         assert done.returncode == 0, done.stderr
-        assert place.folder.parent == Path("/var/lib/pixsim")
+        assert paths.folder.parent == Path("/var/lib/pixsim")
         assert all(Path(f"/proc/{pid}").stat().st_uid for pid in pids)
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
     finally:
         manage("services", "stop", "--force", env=environment(home))
-        shutil.rmtree(place.folder)
+        shutil.rmtree(paths.folder)
         shutil.rmtree(home)
 
 
@@ -284,9 +284,9 @@ def test_binaries_that_the_unprivileged_user_cannot_reach_are_copied() -> None:
         binary.parent.mkdir()
         binary.write_text("#!/bin/sh\n")
         binary.chmod(0o755)
-        place = Place(folder=home, run=home, user="nobody")
+        paths = ServicePaths(folder=home, run=home, user="nobody")
 
-        copy = reachable_copy(place, binary.parent, name="copy")
+        copy = reachable_copy(paths, binary.parent, name="copy")
 
         assert (copy, (copy / "postgres").stat().st_mode & 0o777) == (home / "copy", 0o755)
         assert stat.S_IMODE(Path(closed).stat().st_mode) == 0o700
