@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pixsim.embedded.paths import place_for
+from pixsim.embedded.paths import paths_for
 from tests.pixsim.support import (
     PRODUCTION,
     PROJECT,
@@ -114,7 +114,7 @@ def test_a_killed_up_takes_its_processes_along(home: Path, port: int) -> None:
 def test_up_in_production_serves_the_site_and_its_static_files(home: Path, port: int) -> None:
     services = manage("services", "start", env=environment(home))
     assert services.returncode == 0, services.stderr
-    sockets = place_for(home).sockets
+    sockets = paths_for(home).sockets
     production = {
         **PRODUCTION,
         "DATABASE_URL": f"postgres://pixsim@/pixsim?host={sockets}",
