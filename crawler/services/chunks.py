@@ -81,7 +81,7 @@ def add_chunk(
 def process_chunk(*, chunk_id: int, task_id: str) -> bool:
     """Claim and fill one named chunk in this process; return False if it may not run now."""
     kind = _kind()
-    api.register(kind, item_id=chunk_id)
+    api.register(kind, ids=[chunk_id])
     owner_id = JobChunk.objects.filter(pk=chunk_id).values_list("owner_id", flat=True).first()
     if owner_id is not None:
         api.admit(kind, owner_id)
@@ -109,6 +109,8 @@ def requeue(ids: Sequence[int], *, actor: Profile | None = None) -> int:
 
 def hold(ids: Sequence[int], *, actor: Profile | None = None) -> int:
     """Keep pending chunks from running until they are requeued."""
+    # The queue holds no row that it has not registered yet.
+    api.register(_kind(), ids=ids, limit=max(1, len(ids)))
     with transaction.atomic():
         return _record("held", ids, actor, changed=api.hold(_kind(), ids))
 

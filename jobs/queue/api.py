@@ -272,10 +272,12 @@ def end(
 # Rows that were changed by hand
 
 
-def register(kind: Kind, *, item_id: int | None = None, limit: int = 1000) -> int:
-    """Register rows that were inserted or revived by hand, all or the one named; return how many."""
+def register(kind: Kind, *, ids: Sequence[int] | None = None, limit: int = 1000) -> int:
+    """Register rows that were inserted or revived by hand, all or those named; return how many."""
     with transaction.atomic(), connection.cursor() as cursor:
-        found = fetch(kind.sql(sql.UNREGISTERED), {"id": item_id, "limit": limit})
+        found = fetch(
+            kind.sql(sql.UNREGISTERED), {"ids": ids if ids is None else list(ids), "limit": limit}
+        )
         if not found:
             return 0
         kind.apply_changes(cursor, sorted({parent for _id, parent in found if parent}))

@@ -393,12 +393,12 @@ ORDER BY id LIMIT %(limit)s
 UNREGISTERED = """/* queue:unregistered */
 (SELECT id, {parent} FROM {table}
  WHERE owner_id IS NULL AND status = 'pending' AND ready_at IS NULL AND NOT held
-   AND (%(id)s::bigint IS NULL OR id = %(id)s)
+   AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
  ORDER BY owner_id, priority DESC, created_at, id LIMIT %(limit)s)
 UNION
 (SELECT id, {parent} FROM {table}
  WHERE status = 'pending' AND {finished} IS NOT NULL
-   AND (%(id)s::bigint IS NULL OR id = %(id)s)
+   AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
  ORDER BY id LIMIT %(limit)s)
 """
 

@@ -128,11 +128,11 @@ def _start_supervisor(paths: ServicePaths) -> None:
         raise EmbeddedServiceError(str(error)) from error
     words = [paths.folder, paths.run, paths.user or "", settings.EMBEDDED_IDLE_SECONDS]
     project = str(Path(__file__).resolve().parents[2])
-    paths = filter(None, [project, os.environ.get("PYTHONPATH")])
+    imported_from = filter(None, [project, os.environ.get("PYTHONPATH")])
     started = subprocess.run(
         [sys.executable, "-m", "pixsim.embedded.supervisor", *map(str, words)],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(imported_from)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -79,7 +79,7 @@ def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
         **window_params(),
     }  # fmt: skip
     if name == "UNREGISTERED":
-        params["id"] = None
+        params["ids"] = None
     if name == "IDS_OF_PARENT":
         # Of a long job: a batch goes on where the one before ended.
         done = of_owner.filter(status="pending").order_by("pk").values_list("pk", flat=True)[5000]

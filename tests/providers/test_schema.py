@@ -12,6 +12,7 @@ from jobs.models import Job
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.adoption.legacy.pixsim7 import GENERATION_TABLES as TABLES
 from tests.providers.conftest import Migrate, execute, to_head
+from tests.queue_guard import edits_by_hand
 from tests.tables import Column, Table, describe_table
 
 # What was decided differently from the older system's columns.
@@ -209,7 +210,7 @@ def test_plain_inserts_with_the_columns_one_must_know_work(user: User) -> None:
     ],
 )
 def test_the_database_refuses(submission: ProviderSubmission, change: str) -> None:
-    with pytest.raises(IntegrityError), transaction.atomic():
+    with edits_by_hand(), pytest.raises(IntegrityError), transaction.atomic():
         execute(change)
 
 
