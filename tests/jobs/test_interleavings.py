@@ -268,6 +268,9 @@ def test_the_invariants_hold_after_each_step_of_random_schedules(kind, monitor) 
     run_schedules(range(SEED, SEED + SCHEDULES), kind, monitor)
 
 
+@pytest.mark.xfail(
+    reason="an edit by hand and a worker can deadlock: make interleave N=1 SEED=10182"
+)
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", range(10_000, 10_000 + LONG, SHARD))
