@@ -52,6 +52,18 @@ def stop(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
+_asked: list[int] = []
+"""The signal that asked us to end, once it came."""
+
+
+def check_not_ended() -> None:
+    """Raise Ended if a signal asked us to end. Long waits call this: what a signal's handler raises
+    can be lost, when the signal comes inside a library that swallows every exception.
+    """
+    if _asked:
+        raise Ended(_asked[0])
+
+
 @contextmanager
 def orderly_end() -> Iterator[None]:
     """SIGTERM and SIGHUP unwind the block as Ctrl-C does. While it unwinds, none is heard again."""
@@ -59,7 +71,8 @@ def orderly_end() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)
-        raise Ended(number)
+        _asked.append(number)
+        check_not_ended()
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, end)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from demo import generating
-from demo.processes import PROJECT, last_lines, orderly_end, running
+from demo.processes import PROJECT, check_not_ended, last_lines, orderly_end, running
 from demo.report import differences, display, outcome_table
 
 if TYPE_CHECKING:
@@ -249,6 +249,7 @@ def _crawl(
 
 
 def _check_alive(worker: subprocess.Popen[str], log: Path) -> None:
+    check_not_ended()
     if worker.poll() is not None:
         raise DemoFailed(f"The worker has ended:\n{last_lines(log)}")
 

@@ -231,12 +231,16 @@ RETURNING id, owner_id
 _REGISTERED = """(status <> 'pending' OR {finished} IS NULL
         AND (owner_id IS NOT NULL OR ready_at IS NOT NULL OR held))"""
 
+# What waits already is held by whoever calls from now on, so that it no longer goes on by itself.
 HOLD = (
     """/* queue:hold */
-UPDATE {table} SET held = TRUE, ready_at = NULL, available_at = NULL, updated_at = now()
+UPDATE {table} item SET
+    held = TRUE, ready_at = NULL, available_at = NULL,
+    error_message = nullif(error_message, {reason}), updated_at = now()
 WHERE id = ANY(ARRAY(
-    SELECT id FROM {table}
-    WHERE id = ANY(%(ids)s) AND status = 'pending' AND (NOT held OR available_at IS NOT NULL)
+    SELECT id FROM {table} item
+    WHERE id = ANY(%(ids)s) AND status = 'pending'
+      AND (NOT held OR available_at IS NOT NULL OR error_message = {reason})
       AND """
     + _REGISTERED
     + """

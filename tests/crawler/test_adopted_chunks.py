@@ -206,9 +206,6 @@ def test_a_source_that_cannot_be_read_ends_the_job_with_that_reason(job, tmp_pat
     assert "nowhere" in job.error_message
 
 
-@pytest.mark.xfail(
-    reason="a chunk that waits for a source cannot be held by hand as well", strict=True
-)
 def test_chunks_that_somebody_holds_or_whose_job_is_paused_stay_so(pictures):
     held_by_hand, paused = adopted_job(), adopted_job(status="paused")
     chunk = held_by_hand.chunks.order_by("id").first()

@@ -105,9 +105,30 @@ def test_the_demo_can_be_ended_at_any_time_and_leaves_nothing_running(
         if line.startswith("Crawling"):
             break
     process.send_signal(number)
-    process.communicate(timeout=40)
-    assert process.returncode == 128 + number
+    said, _nothing = process.communicate(timeout=40)
+    assert process.returncode == 128 + number, said
     assert not left_behind(home)
+
+
+LOST = """
+import signal
+from demo.processes import check_not_ended, orderly_end
+
+with orderly_end():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException:  # as some libraries do
+        pass
+    check_not_ended()
+    print("went on")
+"""
+
+
+def test_an_end_that_a_library_swallows_comes_with_the_next_wait() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", LOST], cwd=PROJECT, check=False, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (128 + signal.SIGTERM, ""), run.stderr
 
 
 @pytest.mark.long

@@ -4,9 +4,14 @@ Each actor is a thread with its own database connection. Before each statement a
 stops until the scheduler lets it take this one step, so that a seed gives one order of steps, and
 gives it again. An actor that waits for a lock is left alone until it has it. A kill ends an actor's
 connection in the middle of a transaction.
+
+The queue's own transactions never deadlock. Plain SQL locks rows in the order of its plan, so it can
+deadlock with any of them; PostgreSQL then rolls one of the two back, which is a kill that the actor
+survives. Such an actor is made with `may_deadlock`.
 """
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +19,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from psycopg.errors import DeadlockDetected
 
 from jobs.queue import api
 
@@ -29,8 +35,11 @@ class Killed(BaseException):
 class Actor:
     """A thread that does operations, one step at a time."""
 
-    def __init__(self, name: str, operations: list[Operation]) -> None:
+    def __init__(
+        self, name: str, operations: list[Operation], *, may_deadlock: bool = False
+    ) -> None:
         self.name = name
+        self.may_deadlock = may_deadlock
         self.backend = 0
         self.at = "begin"
         self.is_over = False
@@ -39,10 +48,15 @@ class Actor:
         self._may_go = threading.Semaphore(0)
         self.stopped = threading.Semaphore(0)
         self._is_killed = False
+        self._partners: set[int] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def begin(self) -> None:
-        """Start the thread and wait for its first stop."""
+    def begin(self, *, partners: set[int]) -> None:
+        """Start the thread and wait for its first stop.
+
+        A deadlock with one of the backends in `partners` is no error.
+        """
+        self._partners = partners
         self._thread.start()
         self.stopped.acquire()
 
@@ -72,7 +86,11 @@ class Actor:
             with _stopping(self):
                 for operation in self._operations:
                     self.stop_before("begins")
-                    operation()
+                    try:
+                        operation()
+                    except OperationalError as error:
+                        if not self._may_be_lost_to(error):
+                            raise
         except Killed:
             pass
         except Exception as error:
@@ -84,6 +102,16 @@ class Actor:
             connections.close_all()
             self.is_over = True
             self.stopped.release()
+
+    def _may_be_lost_to(self, error: OperationalError) -> bool:
+        cause = error.__cause__
+        if not isinstance(cause, DeadlockDetected):
+            return False
+        backends = {
+            int(number)
+            for number in re.findall(r"[Pp]rocess (\d+)", str(cause.diag.message_detail))
+        }
+        return bool(backends & self._partners)
 
 
 class Scheduler:
@@ -102,8 +130,11 @@ class Scheduler:
 
     def run(self, check: Callable[[], None]) -> None:
         """Take steps until all actors are over; raise what went wrong in one of them."""
+        partners: set[int] = set()
         for actor in self._actors:
-            actor.begin()
+            actor.begin(partners=partners)
+            if actor.may_deadlock:
+                partners.add(actor.backend)
         try:
             while True:
                 for actor in list(self._waiting):

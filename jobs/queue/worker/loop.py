@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, reset_queries
+from psycopg.errors import DeadlockDetected
 
 from jobs.queue import api
 from jobs.queue.errors import LeaseLost, TryAgain, Unrecoverable, in_one_line
@@ -174,7 +175,7 @@ def _perform(kind: Kind, work: Work) -> Ending | None:
         api.fail(work, error=str(error))
         return None
     except Exception as error:
-        if _database_is_gone(error):
+        if _is_the_databases(error):
             raise  # not the item's fault
         logger.exception("%s %s failed", kind.name, work.id)
         api.fail(work, error=f"{type(error).__name__}: {error}")
@@ -198,8 +199,11 @@ def _working() -> Iterator[None]:
         shared_state.set_working(False)
 
 
-def _database_is_gone(error: Exception) -> bool:
-    return isinstance(error, OperationalError | InterfaceError) and not connection.is_usable()
+def _is_the_databases(error: Exception) -> bool:
+    """Whether the database is gone, or chose this transaction to end a deadlock."""
+    return isinstance(error, OperationalError | InterfaceError) and (
+        isinstance(error.__cause__, DeadlockDetected) or not connection.is_usable()
+    )
 
 
 def _reconnect(error: Exception) -> None:
