@@ -221,12 +221,12 @@ def generate() -> dict[str, tuple[str, int]]:
         )
         fake.latency, fake.duration = 0.4, 6.0
         fake.script("submit", refuses(429, THROTTLED, {"Retry-After": "30"}), DOWN)
-        story = ask(
+        shown = ask(
             "a lighthouse on dunes at dusk, gold and violet", ada, name="Lighthouse", priority=6
         )
-        work_until(ended([story]), slice_seconds=1)
+        work_until(ended([shown]), slice_seconds=1)
         with connection.cursor() as cursor:
-            cursor.execute(SPREAD_SUBMISSIONS, [story.pk])
+            cursor.execute(SPREAD_SUBMISSIONS, [shown.pk])
         fake.duration = None
         live = [ask(f"{PLACES[n % len(PLACES)]} at noon", ada, priority=5) for n in range(7)]
         sent = ProviderSubmission.objects.filter(job__in=live, status="accepted")
@@ -234,7 +234,7 @@ def generate() -> dict[str, tuple[str, int]]:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
     return {
-        "generation": (reverse("admin:jobs_job_change", args=[story.pk]), 1060),
+        "generation": (reverse("admin:jobs_job_change", args=[shown.pk]), 1060),
         "provider-accounts": (reverse("admin:providers_provideraccount_changelist"), 800),
         "providers": (reverse("admin:providers_status"), 1180),
     }

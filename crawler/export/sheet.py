@@ -17,7 +17,7 @@ from pixsim.core.blobs.keys import is_key
 SIDE, GAP, HEADING = 128, 8, 32
 """Pixels: a thumbnail's square, the space around it, a label's line."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-PAPER, INK, MISSING = "white", "#202020", "#d0d0d0"
+BACKGROUND, INK, MISSING = "white", "#202020", "#d0d0d0"
 
 Group = tuple[str, Sequence[Image]]
 
@@ -62,7 +62,7 @@ def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
     step = SIDE + GAP
     rows = [-(-len(images) // columns) for _heading, images in groups]
     size = (columns * step + GAP, sum(HEADING + count * step for count in rows) + GAP)
-    sheet = Pillow.new("RGB", size, PAPER)
+    sheet = Pillow.new("RGB", size, BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     top = 0
     for (heading, images), count in zip(groups, rows, strict=True):

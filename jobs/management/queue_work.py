@@ -84,7 +84,7 @@ def _has_work(kind: Kind) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(kind.sql(ANY_WORK), {"soon": SOON_SECONDS})
             return bool(cursor.fetchone()[0])
-    except (OperationalError, InterfaceError):  # as in `drain`: a database that restarts comes back
+    except (OperationalError, InterfaceError):  # a database that restarts comes back
         connection.close()
         return True
 

@@ -88,7 +88,7 @@ class _Comparison:
     def __init__(self, expected: Reference, found: Schema) -> None:
         self.expected = expected.schema
         self.found = found
-        self.meaning = ExpressionEquivalence(expected.connection, expected.schema.name)
+        self.equivalence = ExpressionEquivalence(expected.connection, expected.schema.name)
 
     def run(self) -> Iterator[Difference]:
         for name, table in self.expected.tables.items():
@@ -131,9 +131,11 @@ class _Comparison:
                 texts = [", ".join(_aspects(each)) if each else NOTHING for each in (one, other)]
                 yield Difference("column", wanted.name, name, *texts)
                 continue
-            if self.meaning.same_value(wanted.name, one.default, other.default, type=one.type):
+            if self.equivalence.same_value(wanted.name, one.default, other.default, type=one.type):
                 other = replace(other, default=one.default)
-            if self.meaning.same_value(wanted.name, one.generated, other.generated, type=one.type):
+            if self.equivalence.same_value(
+                wanted.name, one.generated, other.generated, type=one.type
+            ):
                 other = replace(other, generated=one.generated)
             apart = _differing(_aspects(one), _aspects(other))
             if apart[0] != apart[1]:
@@ -185,7 +187,7 @@ class _Comparison:
         return replace(one, name=other.name) == other
 
     def _same_constraint(self, table: str, one: Constraint, other: Constraint) -> bool:
-        if one.kind == other.kind == "check" and self.meaning.same_check(
+        if one.kind == other.kind == "check" and self.equivalence.same_check(
             table, one.expression, other.expression
         ):
             # Which columns it names, and in which order, is how it is written.
@@ -201,12 +203,12 @@ class _Comparison:
             keys = tuple(
                 replace(theirs, expression=ours.expression)
                 if not ours.column
-                and self.meaning.same_value(table, ours.expression, theirs.expression)
+                and self.equivalence.same_value(table, ours.expression, theirs.expression)
                 else theirs
                 for ours, theirs in zip(one.keys, other.keys, strict=True)
             )
             other = replace(other, keys=keys)
-        if self.meaning.same_predicate(table, one.predicate, other.predicate):
+        if self.equivalence.same_predicate(table, one.predicate, other.predicate):
             other = replace(other, predicate=one.predicate)
         return replace(one, name=other.name) == other
 

@@ -138,19 +138,19 @@ class Scheduler:
         try:
             while True:
                 for actor in list(self._waiting):
-                    self._settle(actor)
+                    self._let_it_go_on(actor)
                 ready = [a for a in self._actors if not a.is_over and a not in self._waiting]
                 if not ready and not self._waiting:
                     break
                 if not ready:
-                    self._settle(self._waiting[0], until_it_stops=True)
+                    self._let_it_go_on(self._waiting[0], until_it_stops=True)
                     continue
                 actor = self._dice.choice(ready)
                 is_killed = self._kills > 0 and self._dice.random() < 0.02
                 self._kills -= is_killed
                 self.steps.append(f"{actor.name} {actor.at}{' KILLED' if is_killed else ''}")
                 actor.go(kill=is_killed)
-                self._settle(actor)
+                self._let_it_go_on(actor)
                 check()
         finally:
             self._end_all()
@@ -158,7 +158,7 @@ class Scheduler:
             if actor.error is not None:
                 raise AssertionError(f"{actor.name}: {actor.error!r}") from actor.error
 
-    def _settle(self, actor: Actor, *, until_it_stops: bool = False) -> None:
+    def _let_it_go_on(self, actor: Actor, *, until_it_stops: bool = False) -> None:
         """Wait until the actor stops again or waits for a lock."""
         deadline = time.monotonic() + STEP_SECONDS
         pause = 0.002

@@ -154,11 +154,11 @@ class UrlsSource(Source):
         wanted = {"url": self._url_column(columns)}
         if label_column := self.options["label_column"]:
             wanted["label"] = required_column(columns, label_column, "label_column")
-        for meaning, names in PROVENANCE_COLUMNS.items():
+        for field, names in PROVENANCE_COLUMNS.items():
             there = (named_column(columns, name) for name in names)
             column = next((name for name in there if name and name not in wanted.values()), None)
             if column:
-                wanted[meaning] = column
+                wanted[field] = column
         return wanted
 
     def _url_column(self, columns: Sequence[str]) -> str:

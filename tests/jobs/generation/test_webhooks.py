@@ -234,7 +234,7 @@ class TestLateResults:
         job = Job.objects.get()
         assert (job.status, job.error_class, credits.balance(ada)) == ("failed", "timeout", 1000)
 
-    def test_decide_what_was_undecided(self, fake, ada, monkeypatch) -> None:
+    def test_resolve_a_charge(self, fake, ada, monkeypatch) -> None:
         monkeypatch.setattr(SimpleAdapter, "can_find", False)
         fake.script("submit", DROPPED_AFTER)
         job = ask(ada)
