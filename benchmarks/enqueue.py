@@ -7,14 +7,14 @@ import django
 
 django.setup()
 
-from crawler import services  # noqa: E402 - after django.setup()
 from crawler.models import CrawlJob, CrawlSource  # noqa: E402
+from crawler.services import chunks, planning  # noqa: E402 - after django.setup()
 from jobs.queue.worker import notify  # noqa: E402
 
 
 def single(job: CrawlJob, count: int) -> None:
     for number in range(count):
-        services.add_chunk(job_id=job.pk, start=number, end=number + 1)
+        chunks.add_chunk(job_id=job.pk, start=number, end=number + 1)
 
 
 def batch(job: CrawlJob, count: int) -> None:
@@ -22,7 +22,7 @@ def batch(job: CrawlJob, count: int) -> None:
         max_images=count, chunk_size=1, total_chunks=0, status="pending"
     )
     CrawlSource.objects.create(job=job, kind="urls", location="none")
-    services.plan_job(job_id=job.pk)
+    planning.plan_job(job_id=job.pk)
 
 
 verb, count = sys.argv[1], int(sys.argv[2])

@@ -8,11 +8,9 @@ from pathlib import PurePosixPath
 from django.conf import settings
 from django.core.files.storage import storages
 
-from jobs.queue.kinds import Chore, Options, Result, Tick
+from jobs.queue.kinds import Options, Result, Tick
 from pixsim.core import blobs
 from pixsim.core.db.sql import fetch
-
-HOT_TABLES = ("job_chunks", "candidates", "images", "crawl_jobs")
 
 BATCH = 1000
 LEAST_SAMPLE = 20
@@ -26,13 +24,6 @@ SELECT sha256 FROM assets WHERE sha256 = ANY(%(hashes)s)
 UNION ALL
 SELECT thumbnail_sha256 FROM assets WHERE thumbnail_sha256 = ANY(%(hashes)s)
 """
-
-
-def chores() -> Sequence[Chore]:
-    return (
-        Chore("orphan blobs", sweep_orphans),
-        Chore("unfinished blob files", sweep_temporaries),
-    )
 
 
 def sweep_orphans(options: Options, tick: Tick) -> Result:

@@ -1,13 +1,15 @@
 """The crawler's kinds of work: discovery reads sources, chunk workers fill chunks with images."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.db.backends.utils import CursorWrapper
 
-from crawler import checks, chunk_worker, counters, discovery, maintenance, missing_source, services
+from crawler import chunk_worker, counters, discovery, maintenance, missing_source
 from crawler.models import CrawlSource, JobChunk
+from crawler.services import ending, planning
 from jobs.queue.kinds import Chore, Ending, Kind, Left, Work
-from pixsim.core.invariants import Invariant
+from pixsim.core.invariants import Invariant, read_invariants
 
 JOB_IS_OPEN = """EXISTS (
     SELECT 1 FROM crawl_jobs job
@@ -15,6 +17,11 @@ JOB_IS_OPEN = """EXISTS (
 
 _OWNER_OF_JOB = """SELECT project.user_id FROM crawl_jobs job
     JOIN projects project ON project.id = job.project_id WHERE job.id = item.job_id"""
+
+PLANNED = """(job.total_chunks > 0 OR job.status <> 'pending')
+    AND EXISTS (SELECT 1 FROM crawl_sources source WHERE source.job_id = job.id)"""
+
+INVARIANTS = read_invariants(Path(__file__).with_name("invariants.toml"), planned=PLANNED)
 
 
 class DiscoveryKind(Kind):
@@ -34,7 +41,7 @@ class DiscoveryKind(Kind):
             missing_source.count_by_rows(cursor, job_id)
 
     def repair(self) -> None:
-        services.plan_waiting_jobs()
+        planning.plan_waiting_jobs()
 
 
 class ChunkKind(Kind):
@@ -56,23 +63,26 @@ class ChunkKind(Kind):
     def record_left(self, cursor: CursorWrapper, left: Sequence[Left]) -> None:
         chunk_worker.free_candidates(cursor, [item.id for item in left])
         for job_id in counters.add_chunks(cursor, left):
-            services.close_ended_job(cursor, job_id)
+            ending.close_ended_job(cursor, job_id)
 
     def apply_changes(self, cursor: CursorWrapper, parents: Sequence[int]) -> None:
         for job_id in parents:
-            services.recount_job(cursor, job_id)
+            ending.recount_job(cursor, job_id)
 
     def repair(self) -> None:
-        services.close_surplus()
+        ending.close_surplus()
 
     def notes(self) -> Sequence[str]:
         return missing_source.notes()
 
     def invariants(self) -> Sequence[Invariant]:
-        return checks.CHUNK_INVARIANTS
+        return INVARIANTS
 
     def hot_tables(self) -> Sequence[str]:
-        return maintenance.HOT_TABLES
+        return ("job_chunks", "candidates", "images", "crawl_jobs")
 
     def chores(self) -> Sequence[Chore]:
-        return maintenance.chores()
+        return (
+            Chore("orphan blobs", maintenance.sweep_orphans),
+            Chore("unfinished blob files", maintenance.sweep_temporaries),
+        )

@@ -219,13 +219,13 @@ def _crawl(
     console: Console, about: dict[str, Any], worker: subprocess.Popen[str], log: Path
 ) -> "CrawlJob":
     """Ask for the crawl and watch it to its end."""
-    from crawler import services
+    from crawler.services import accepting
 
-    job = services.create_crawl_job(
+    job = accepting.create_crawl_job(
         owner=None,
         name="Demo",
         max_images=ASKED_FOR,
-        source_specs=[services.SourceSpec(**source) for source in about["sources"]],
+        source_specs=[accepting.SourceSpec(**source) for source in about["sources"]],
         keywords=sorted(about["labels"]),
         options={"max_bytes": about["max_bytes"]},
     )

@@ -43,7 +43,7 @@ def addresses(ports: Mapping[str, int]) -> dict[str, str]:
 
 
 def sources(base: str) -> list[dict[str, Any]]:
-    """The crawl's sources, as crawler.services.SourceSpec has them: one of each kind and more."""
+    """The crawl's sources, as crawler.services.accepting.SourceSpec has them: one of each kind and more."""
     follow = {"follow_links": True}
     columns = {"url_column": "picture", "label_column": "style"}
     return [

@@ -111,14 +111,14 @@ def fill(about: dict[str, Any]) -> dict[str, tuple[str, int]]:
     from django.urls import reverse
     from django.utils import timezone
 
-    from crawler import services
     from crawler.models import CrawlJob, JobChunk
+    from crawler.services import accepting, lifecycle
     from jobs.queue import api
     from jobs.queue.kinds import kind_named
 
     def crawl(name: str, owner: Any, max_images: int, *kinds: str, priority: int = 5) -> Any:
-        specs = [services.SourceSpec(**source) for source in about["sources"]]
-        job = services.create_crawl_job(
+        specs = [accepting.SourceSpec(**source) for source in about["sources"]]
+        job = accepting.create_crawl_job(
             owner=owner,
             name=name,
             max_images=max_images,
@@ -139,7 +139,7 @@ def fill(about: dict[str, Any]) -> dict[str, tuple[str, int]]:
     work_until(half.exists, slice_seconds=0.4)
     crawl("Bubbles for a paper", people["PRO"], 120, "urls", priority=7)
     paused = crawl("Mosaics", people["FREE"], 80, "page", priority=3)
-    services.pause_job(job_id=paused.pk)
+    lifecycle.pause_job(job_id=paused.pk)
     claimed = api.claim(kind_named("chunk"), limit=4, task_id=TASK)
     JobChunk.objects.filter(pk=claimed[0].id).update(retry_count=3)
     api.fail(claimed[0], error="OSError: [Errno 28] No space left on device")

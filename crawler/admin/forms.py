@@ -8,10 +8,11 @@ from django.forms.models import BaseInlineFormSet
 from django.utils.functional import lazy
 
 from accounts.errors import AccountsError, LimitExceeded
-from crawler import services, sources
+from crawler import sources
 from crawler.errors import CrawlError, FieldRefused
 from crawler.fetch.rules import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
+from crawler.services import accepting, projects
 from crawler.services.accepting import MAX_LABEL
 from jobs.queue.items import Status
 from pixsim.core.admin.forms import ServiceForm
@@ -124,7 +125,7 @@ class CrawlJobForm(LimitedForm):
             self.fields["project"].required = False
             self.fields["project"].help_text = (
                 "The job belongs to the project's owner. Empty: to the system, in project "
-                f'"{services.DEFAULT_PROJECT}".'
+                f'"{projects.DEFAULT_PROJECT}".'
             )
             self.fields["max_images"].initial = 100
             self.fields["max_images"].help_text = "How many distinct images to collect."
@@ -193,10 +194,10 @@ class SourceFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
         if not any(form.has_changed() for form in self.forms):
             raise forms.ValidationError("Add at least one source: where the images come from.")
 
-    def specs(self) -> list[services.SourceSpec]:
+    def specs(self) -> list[accepting.SourceSpec]:
         """Return the sources that were asked for."""
         return [
-            services.SourceSpec(source.kind, source.location, source.label, source.options)
+            accepting.SourceSpec(source.kind, source.location, source.label, source.options)
             for source in self.save(commit=False)
         ]
 

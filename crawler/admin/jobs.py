@@ -13,10 +13,10 @@ from django.utils.safestring import SafeString
 
 from accounts.admin import actor_of, owner_and_tier
 from accounts.models import TierName
-from crawler import services
 from crawler.admin.forms import REFUSALS, CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
 from crawler.admin.overview import overview, progress_bar
 from crawler.models import CrawlJob, CrawlSource, Project
+from crawler.services import accepting, lifecycle, projects
 from pixsim.core.admin.actions import (
     PriorityActionForm,
     PriorityFilter,
@@ -79,11 +79,11 @@ class ProjectAdmin(ServiceAdmin, DatabaseCascadeAdmin):
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
         actor = actor_of(request)
         if change:
-            services.change_project(
+            projects.change_project(
                 project_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor
             )
         else:
-            copy_row(services.create_project(**form.cleaned_data, actor=actor), obj)
+            copy_row(projects.create_project(**form.cleaned_data, actor=actor), obj)
 
 
 class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -212,12 +212,12 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[str]:
         if obj is None:
             return []
-        ended = [] if obj.is_open else sorted(services.WHILE_OPEN)
+        ended = [] if obj.is_open else sorted(lifecycle.WHILE_OPEN)
         return ["project", "max_images", "chunk_size", "created_at", *ended]
 
     def save_model(self, request: HttpRequest, obj: CrawlJob, form: Any, change: bool) -> None:
         if change:
-            services.change_job(
+            lifecycle.change_job(
                 job_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor_of(request)
             )
 
@@ -226,10 +226,10 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
         specs = [spec for formset in formsets for spec in formset.specs()]
         actor = actor_of(request)
         if change:
-            services.add_sources(job_id=form.instance.pk, source_specs=specs, actor=actor)
+            accepting.add_sources(job_id=form.instance.pk, source_specs=specs, actor=actor)
             return
         project = form.cleaned_data["project"]
-        job = services.create_crawl_job(
+        job = accepting.create_crawl_job(
             **form.cleaned_data,
             owner=project.owner if project else None,
             source_specs=specs,
@@ -259,25 +259,25 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, services.pause_job, "paused")
+        self._each(request, queryset, lifecycle.pause_job, "paused")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, services.resume_job, "resumed")
+        self._each(request, queryset, lifecycle.resume_job, "resumed")
 
     @admin.action(description="Cancel", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, services.cancel_job, "cancelled")
+        self._each(request, queryset, lifecycle.cancel_job, "cancelled")
 
     @admin.action(description="Try failed and short chunks again", permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, services.retry_job, "being tried again")
+        self._each(request, queryset, lifecycle.retry_job, "being tried again")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
         priority = chosen_priority(request)
         if priority is not None:
-            act = partial(services.change_priority, priority=priority)
+            act = partial(lifecycle.change_priority, priority=priority)
             self._each(request, queryset, act, f"now with priority {priority}")
 
     def _each(

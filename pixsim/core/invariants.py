@@ -5,8 +5,10 @@ missing or not validated, and no constraint can say that a counter equals its ro
 """
 
 import time
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, DataError, transaction
@@ -72,6 +74,14 @@ class Finding:
     def row_texts(self) -> list[str]:
         """Return each row of `rows` as text."""
         return [", ".join(f"{name}={value}" for name, value in row.items()) for row in self.rows]
+
+
+def read_invariants(path: Path, **parts: str) -> tuple[Invariant, ...]:
+    """Return the invariants of a TOML file, one in each table; a part's `[name]` stands for its SQL."""
+    text = path.read_text()
+    for name, sql in parts.items():
+        text = text.replace(f"[{name}]", sql)
+    return tuple(Invariant(name, **values) for name, values in tomllib.loads(text).items())
 
 
 def examine(

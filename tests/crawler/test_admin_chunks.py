@@ -12,10 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ActivityLog, Profile
-from crawler import services
 from crawler.errors import WrongState
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
-from crawler.services import chunks
+from crawler.services import chunks, lifecycle
 from jobs.queue import api
 from jobs.queue.kinds import all_kinds, kind_named
 from jobs.queue.ops.check import check
@@ -321,7 +320,7 @@ def test_a_chunk_in_flight_keeps_the_new_priority_of_its_job_when_it_comes_back(
     job = make_job(chunks=1)
     [work] = claim()
 
-    services.change_priority(job_id=job.pk, priority=9)
+    lifecycle.change_priority(job_id=job.pk, priority=9)
     api.give_back([work])
 
     assert job.chunks.get().priority == 9
@@ -331,9 +330,9 @@ def test_a_chunk_that_is_retried_has_the_priority_of_its_job_now(make_job):
     job = make_job(chunks=2)
     first, _second = claim(2)
     api.fail(first, error="broken", permanent=True)
-    services.change_priority(job_id=job.pk, priority=9)
+    lifecycle.change_priority(job_id=job.pk, priority=9)
 
-    services.retry_job(job_id=job.pk)
+    lifecycle.retry_job(job_id=job.pk)
 
     assert set(job.chunks.values_list("priority", flat=True)) == {9}
 
@@ -404,12 +403,12 @@ def test_a_chunk_that_makes_a_job_larger_than_its_owners_tier_allows_is_refused(
 
 def test_a_chunk_that_is_added_to_a_paused_job_waits_until_it_is_resumed(make_job):
     job = make_job(chunks=1)
-    services.pause_job(job_id=job.pk)
+    lifecycle.pause_job(job_id=job.pk)
 
     chunks.add_chunk(job_id=job.pk, start=10, end=20)
 
     assert set(job.chunks.values_list("held", flat=True)) == {True}
-    services.cancel_job(job_id=job.pk)
+    lifecycle.cancel_job(job_id=job.pk)
     with pytest.raises(WrongState, match="cancelled: no chunk can be added"):
         chunks.add_chunk(job_id=job.pk, start=20, end=30)
     assert_the_queue_is_sound()

@@ -11,11 +11,11 @@ from django.db import connection
 from django.urls import reverse
 
 from accounts.models import ActivityLog, Profile
-from crawler import services
 from crawler.errors import JobRefused, WrongState
 from crawler.fetch.engine import Engine
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
-from crawler.services import DEFAULT_PROJECT, lifecycle
+from crawler.services import accepting, lifecycle
+from crawler.services.projects import DEFAULT_PROJECT
 from crawler.sources import guess_kind
 from jobs.queue.worker import loop
 from tests.admin_forms import sent
@@ -270,11 +270,11 @@ def test_a_job_does_not_move_to_the_project_of_another_owner(admin_client, job, 
     job.refresh_from_db()
     assert (job.project, job.max_images) == before
     with pytest.raises(JobRefused, match="not the owner's"):
-        services.create_crawl_job(
+        accepting.create_crawl_job(
             owner=None, name="j", max_images=1, source_specs=[], project=project
         )
     with pytest.raises(ValueError, match="cannot be changed"):
-        services.change_job(job_id=job.pk, changes={"project": project})
+        lifecycle.change_job(job_id=job.pk, changes={"project": project})
 
 
 def test_a_job_of_very_many_chunks_is_left_to_the_workers_to_plan(admin_client, pictures):
@@ -378,20 +378,20 @@ def test_a_source_added_to_an_open_job_is_read(admin_client, job, pictures):
 
 
 def test_a_source_of_a_job_that_has_ended_meanwhile_is_refused(admin_client, job, pictures):
-    spec = services.SourceSpec("folder", str(pictures))
+    spec = accepting.SourceSpec("folder", str(pictures))
     CrawlJob.objects.update(status="completed")
 
     with pytest.raises(WrongState, match="no source can be added"):
-        services.add_sources(job_id=job.pk, source_specs=[spec])
+        accepting.add_sources(job_id=job.pk, source_specs=[spec])
     assert job.sources.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_priority_of_a_job_that_has_ended_does_not_change(admin_client, job):
-    services.cancel_job(job_id=job.pk)
+    lifecycle.cancel_job(job_id=job.pk)
 
     with pytest.raises(WrongState, match="cancelled: its priority cannot change"):
-        services.change_priority(job_id=job.pk, priority=9)
+        lifecycle.change_priority(job_id=job.pk, priority=9)
     assert CrawlJob.objects.get().priority == 5
     assert not job.chunks.filter(priority=9).exists()
 

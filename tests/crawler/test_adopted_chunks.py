@@ -8,11 +8,12 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from crawler import missing_source, services
+from crawler import missing_source
 from crawler.missing_source import NO_SOURCE
 from crawler.models import CrawlJob, CrawlSource, JobChunk
-from crawler.services import SourceSpec
+from crawler.services import accepting, lifecycle
 from crawler.services import chunks as chunk_services
+from crawler.services.accepting import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import api
 from jobs.queue.ops.check import check
@@ -221,14 +222,14 @@ def test_chunks_that_somebody_holds_or_whose_job_is_paused_stay_so(pictures):
         assert (chunk.status, chunk.held) == ("pending", True)
         assert set(paused.chunks.values_list("status", "held")) == {("pending", True)}
         chunk_services.requeue([chunk.pk])
-        services.resume_job(job_id=paused.pk)
+        lifecycle.resume_job(job_id=paused.pk)
         wait_until(lambda: has_ended(paused) and has_ended(held_by_hand))
 
     assert set(CrawlJob.objects.values_list("status", "valid_images")) == {("completed", 8)}
 
 
 def test_a_chunk_that_was_claimed_before_its_source_went_away_waits_without_a_retry(pictures):
-    job = services.create_crawl_job(
+    job = accepting.create_crawl_job(
         owner=None, name="t", max_images=8, source_specs=[SourceSpec("folder", str(pictures))]
     )
     CrawlSource.objects.all().delete()

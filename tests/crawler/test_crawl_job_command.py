@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from crawler import services
 from crawler.models import CrawlJob, CrawlSource, JobChunk
+from crawler.services import accepting
 from jobs.queue.worker.loop import run_worker_loop
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
@@ -34,12 +34,12 @@ def job(tmp_path) -> CrawlJob:
     folder.mkdir()
     for number in range(4):
         (folder / f"{number}.jpg").write_bytes(jpeg(160, 120, seed=number))
-    return services.create_crawl_job(
+    return accepting.create_crawl_job(
         owner=None,
         name="Birds",
         max_images=4,
         chunk_size=2,
-        source_specs=[services.SourceSpec("folder", str(folder), "birds")],
+        source_specs=[accepting.SourceSpec("folder", str(folder), "birds")],
     )
 
 

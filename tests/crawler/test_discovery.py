@@ -5,9 +5,10 @@ import threading
 import pytest
 from django.db import connection
 
-from crawler import discovery, services
+from crawler import discovery
 from crawler.models import Candidate, CrawlJob, CrawlSource
-from crawler.services import SourceSpec
+from crawler.services import accepting
+from crawler.services.accepting import SourceSpec
 from crawler.sources import Found, Page
 from crawler.work import DiscoveryKind
 from jobs.queue import api
@@ -19,7 +20,7 @@ PAGES, SIZE = 10, 500
 
 def test_sources_that_find_the_same_in_another_order_do_not_stop_each_other(tmp_path):
     specs = [SourceSpec("folder", str(tmp_path)), SourceSpec("folder", str(tmp_path))]
-    job = services.create_crawl_job(owner=None, name="t", max_images=10, source_specs=specs)
+    job = accepting.create_crawl_job(owner=None, name="t", max_images=10, source_specs=specs)
     works = api.claim(DiscoveryKind(), limit=2, task_id="t")
     start, failures = threading.Barrier(2), []
 

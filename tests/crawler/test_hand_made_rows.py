@@ -3,9 +3,10 @@
 import pytest
 from django.db import connection
 
-from crawler import chunk_worker, services
+from crawler import chunk_worker
 from crawler.models import Candidate, CrawlJob, CrawlSource, Project
-from crawler.services import SourceSpec
+from crawler.services import accepting
+from crawler.services.accepting import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import api
 from jobs.queue.errors import Unrecoverable
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def make_job(tmp_path):
     def make(owner=None):
-        return services.create_crawl_job(
+        return accepting.create_crawl_job(
             owner=owner,
             name="test",
             max_images=50,

@@ -7,10 +7,10 @@ from django.db import connection, transaction
 
 from accounts.errors import LimitExceeded
 from accounts.models import Profile
-from crawler import services
 from crawler.errors import JobRefused
 from crawler.models import Candidate, CrawlJob, JobChunk
-from crawler.services import SourceSpec
+from crawler.services import accepting, chunks, ending, lifecycle, limits
+from crawler.services.accepting import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def job(tmp_path):
-    return services.create_crawl_job(
+    return accepting.create_crawl_job(
         owner=None,
         name="test",
         max_images=100,
@@ -50,8 +50,8 @@ def somebody_waits_for_a_lock():
 @pytest.mark.parametrize("kind", [ChunkKind(), DiscoveryKind()], ids=lambda kind: kind.name)
 def test_what_stops_for_a_pause_that_is_over_already_is_not_held_for_ever(job, kind):
     work = claim(kind)
-    services.pause_job(job_id=job.pk)
-    services.resume_job(job_id=job.pk)
+    lifecycle.pause_job(job_id=job.pk)
+    lifecycle.resume_job(job_id=job.pk)
 
     api.wait(work, seconds=None, reason="The job is paused.")
     sweep()
@@ -62,14 +62,14 @@ def test_what_stops_for_a_pause_that_is_over_already_is_not_held_for_ever(job, k
 
 def test_what_stops_for_a_pause_is_looked_at_once_and_then_rests_until_the_job_is_resumed(job):
     work = claim(ChunkKind())
-    services.pause_job(job_id=job.pk)
+    lifecycle.pause_job(job_id=job.pk)
     api.wait(work, seconds=None, reason="The job is paused.")
 
     sweep()
 
     chunk = JobChunk.objects.get(pk=work.id)
     assert (chunk.held, chunk.available_at) == (True, None)
-    services.resume_job(job_id=job.pk)
+    lifecycle.resume_job(job_id=job.pk)
     assert JobChunk.objects.get(pk=work.id).ready_at is not None
 
 
@@ -81,12 +81,12 @@ def test_the_surplus_of_a_job_that_is_opened_again_meanwhile_stays_open(job):
 
     def sweep_surplus():
         try:
-            services.close_surplus()
+            ending.close_surplus()
         finally:
             connection.close()
 
     with transaction.atomic():
-        services.retry_job(job_id=job.pk)
+        lifecycle.retry_job(job_id=job.pk)
         sweeper = threading.Thread(target=sweep_surplus)
         sweeper.start()
         wait_until(somebody_waits_for_a_lock)
@@ -96,7 +96,7 @@ def test_the_surplus_of_a_job_that_is_opened_again_meanwhile_stays_open(job):
 
 
 def test_a_chunk_beyond_the_job_makes_the_job_larger(job):
-    services.add_chunk(job_id=job.pk, start=100, end=120)
+    chunks.add_chunk(job_id=job.pk, start=100, end=120)
 
     job.refresh_from_db()
     assert (job.max_images, job.total_chunks) == (120, 3)
@@ -105,7 +105,7 @@ def test_a_chunk_beyond_the_job_makes_the_job_larger(job):
 
 def test_a_job_of_too_many_chunks_is_refused():
     with pytest.raises(JobRefused, match="chunk_size: must be at least 50"):
-        services.check_job(max_images=10_000_000, priority=5, chunk_size=1, options={})
+        limits.check_job(max_images=10_000_000, priority=5, chunk_size=1, options={})
 
 
 # Retrying within the owner's limits
@@ -117,7 +117,7 @@ def failed_job(django_user_model, tmp_path):
     owner = django_user_model.objects.create_user("ada", "ada@example.org").profile
     Profile.objects.update(user_tier="PRO")
     owner.refresh_from_db()
-    job = services.create_crawl_job(
+    job = accepting.create_crawl_job(
         owner=owner,
         name="test",
         max_images=500,
@@ -143,11 +143,11 @@ def test_a_job_that_the_tier_does_not_allow_any_more_is_not_opened_again(
     settings.TIERS = {"PRO": limits}
 
     with pytest.raises(LimitExceeded, match=message):
-        services.retry_job(job_id=failed_job.pk)
+        lifecycle.retry_job(job_id=failed_job.pk)
     with pytest.raises(LimitExceeded, match=message):
-        services.chunks.retry([failed_job.chunks.get().pk])
+        chunks.retry([failed_job.chunks.get().pk])
     with pytest.raises(LimitExceeded, match=message):
-        services.chunks.change_chunk(
+        chunks.change_chunk(
             chunk_id=failed_job.chunks.get().pk, changes={"status": "pending"}, shown={}
         )
 
@@ -160,12 +160,12 @@ def test_a_retry_counts_among_the_open_jobs_but_not_among_those_of_the_day(
 ):
     settings.TIERS = {"PRO": {"concurrent_jobs": 1, "jobs_per_day": 1}}
 
-    services.retry_job(job_id=failed_job.pk)
+    lifecycle.retry_job(job_id=failed_job.pk)
 
     failed_job.refresh_from_db()
     assert failed_job.status == "running"
     with pytest.raises(LimitExceeded, match="concurrent_jobs"):
-        services.create_crawl_job(
+        accepting.create_crawl_job(
             owner=failed_job.project.owner,
             name="second",
             max_images=1,
@@ -177,4 +177,4 @@ def test_a_failed_chunk_of_an_open_job_is_retried_whatever_the_tier_is_now(faile
     CrawlJob.objects.update(status="running")
     settings.TIERS = {"PRO": {"images_per_job": 1, "concurrent_jobs": 0}}
 
-    assert services.retry_job(job_id=failed_job.pk) == 1
+    assert lifecycle.retry_job(job_id=failed_job.pk) == 1

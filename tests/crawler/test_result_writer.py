@@ -10,7 +10,7 @@ from django.db import connection
 from crawler import result_writer
 from crawler.fetch.tasks import Picture, Task
 from crawler.models import Candidate, CrawlJob, Image, JobChunk, Outcome
-from crawler.services import SourceSpec, create_crawl_job
+from crawler.services.accepting import SourceSpec, create_crawl_job
 from crawler.work import ChunkKind
 from jobs.queue import api
 

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from crawler import services
 from crawler.models import Candidate, CrawlJob
-from crawler.services import SourceSpec
+from crawler.services import accepting
+from crawler.services.accepting import SourceSpec
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg
 
@@ -56,7 +56,7 @@ def test_text_that_postgresql_cannot_hold_is_written_out(site, tmp_path, setting
     settings.CRAWL_FOLDER_ROOTS = ["/"]
     listed = tmp_path / "list.txt"
     listed.write_text("\n".join(site + path.decode() for path in ANSWERS))
-    job = services.create_crawl_job(
+    job = accepting.create_crawl_job(
         owner=None, name="t", max_images=9, source_specs=[SourceSpec("urls", str(listed))]
     )
 

@@ -15,10 +15,10 @@ from django.core.management import get_commands, load_command_class
 from django.db import connection
 
 from accounts.tiers import TABLE
-from crawler.checks import CHUNK_INVARIANTS
 from crawler.fetch.rules import Rules
 from crawler.models import Outcome
 from crawler.sources import all_sources
+from crawler.work import INVARIANTS as CRAWL_INVARIANTS
 from jobs.generation.kind import INVARIANTS as GENERATION_INVARIANTS
 from jobs.queue.ops.check import INVARIANTS
 
@@ -154,7 +154,7 @@ def test_nothing_of_the_machine_it_was_written_on_is_in_it(page: Path) -> None:
 
 
 def test_every_invariant_is_explained_to_whoever_is_on_call() -> None:
-    proved = (*INVARIANTS, *CHUNK_INVARIANTS, *GENERATION_INVARIANTS)
+    proved = (*INVARIANTS, *CRAWL_INVARIANTS, *GENERATION_INVARIANTS)
     names = {invariant.name for invariant in proved}
 
     assert names <= set(inline_code(PROJECT / "docs" / "operations.md"))

@@ -181,7 +181,7 @@ def connected_worker(world, broker, worker):
 CRAWL = """
 import time
 from crawler.models import CrawlJob
-from crawler.services import SourceSpec, create_crawl_job
+from crawler.services.accepting import SourceSpec, create_crawl_job
 for _ in range({times}):
     source = SourceSpec("urls", {listed!r})
     job = create_crawl_job(owner=None, name="small", max_images=4, source_specs=[source])

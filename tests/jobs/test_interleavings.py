@@ -18,9 +18,9 @@ from django.db import connection, transaction
 
 from accounts.errors import LimitExceeded
 from accounts.models import Profile
-from crawler import services
 from crawler.errors import CrawlError
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
+from crawler.services import lifecycle
 from jobs.queue import api, sql
 from jobs.queue.kinds import Kind
 from jobs.queue.ops import check
@@ -189,11 +189,11 @@ class Schedule:
         chunks = list(JobChunk.objects.filter(job=job).order_by("id").values_list("pk", flat=True))
         some = dice.sample(chunks, min(2, len(chunks)))
         edits: dict[str, Operation] = {
-            "pause": lambda: services.pause_job(job_id=job),
-            "resume": lambda: services.resume_job(job_id=job),
-            "retry": lambda: services.retry_job(job_id=job),
-            "priority": lambda: services.change_priority(job_id=job, priority=dice.randint(0, 5)),
-            "cancel": lambda: services.cancel_job(job_id=job),
+            "pause": lambda: lifecycle.pause_job(job_id=job),
+            "resume": lambda: lifecycle.resume_job(job_id=job),
+            "retry": lambda: lifecycle.retry_job(job_id=job),
+            "priority": lambda: lifecycle.change_priority(job_id=job, priority=dice.randint(0, 5)),
+            "cancel": lambda: lifecycle.cancel_job(job_id=job),
             "hold": lambda: api.hold(self.kind, some),
             "resume chunks": lambda: api.resume(self.kind, some),
             "reprioritise": lambda: api.reprioritise(self.kind, some, priority=dice.randint(0, 10)),
@@ -243,7 +243,7 @@ class Schedule:
     def _finish(self) -> None:
         """Work until nothing is left; then everything holds, at once and without an exception."""
         for job in CrawlJob.objects.filter(status="paused"):
-            services.resume_job(job_id=job.pk)
+            lifecycle.resume_job(job_id=job.pk)
         api.resume(self.kind, JobChunk.objects.filter(held=True).values_list("pk", flat=True))
         for _ in range(100):
             self._sweep(random.Random(0))

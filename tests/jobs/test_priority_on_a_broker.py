@@ -219,7 +219,7 @@ def test_one_named_chunk_is_processed_eagerly_and_nobody_elses(
 
 START = """
 from crawler.models import JobChunk
-from crawler.services import plan_job
+from crawler.services.planning import plan_job
 from crawler.tasks import process_chunk
 print(plan_job(job_id={job}))
 for chunk in JobChunk.objects.filter(job_id={job}):

@@ -7,9 +7,10 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.models import Profile
-from crawler import chunk_worker, counters, result_writer, services
+from crawler import chunk_worker, counters, result_writer
 from crawler.fetch.tasks import Picture, Refused, Task
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Outcome
+from crawler.services import planning
 from crawler.urls import url_key
 from jobs.queue import api
 from jobs.queue.errors import LeaseLost
@@ -32,7 +33,7 @@ def crawl(make_owner, make_job):
     owner = make_owner("FREE")
     job = make_job(owner, max_images=38, chunk_size=10)
     CrawlSource.objects.create(job=job, kind="folder", location="/pictures", owner=owner)
-    services.plan_job(job_id=job.pk)
+    planning.plan_job(job_id=job.pk)
     [done] = api.claim(kind_named("chunk"), limit=1, task_id="first")
     api.complete([done])
     [work] = api.claim(kind_named("chunk"), limit=1, task_id="second")
@@ -254,7 +255,7 @@ def test_nothing_is_broken_while_workers_and_writers_are_at_it(make_owner, make_
     owner = make_owner("PRO")
     job = make_job(owner, max_images=600, chunk_size=2)
     CrawlSource.objects.create(job=job, kind="folder", location="/pictures", owner=owner)
-    services.plan_job(job_id=job.pk)
+    planning.plan_job(job_id=job.pk)
     chunks = kind_named("chunk")
 
     def work():

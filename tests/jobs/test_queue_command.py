@@ -14,8 +14,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from crawler import services
 from crawler.models import CrawlJob, CrawlSource, JobChunk
+from crawler.services import planning
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from tests.queue_guard import edits_by_hand
@@ -243,7 +243,7 @@ def test_work_goes_on_until_everything_is_done(start, make_owner, make_job, make
     CrawlSource.objects.create(
         job=job, kind="folder", location="/pictures", owner=owner, status="completed"
     )
-    services.plan_job(job_id=job.pk)
+    planning.plan_job(job_id=job.pk)
     [by_hand] = make_chunks(make_job(), 1)
     retried = JobChunk.objects.filter(job=job).last()
     with edits_by_hand():

@@ -14,7 +14,6 @@ from django.db import DatabaseError, OperationalError, transaction
 
 from accounts.errors import LimitExceeded
 from accounts.management.lookup import find_owner
-from crawler import services
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch.rules import Rules
@@ -29,6 +28,7 @@ from crawler.management.source_flags import (
     option_named,
 )
 from crawler.models import CrawlJob
+from crawler.services import accepting, projects
 from pixsim.core import cli
 from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
@@ -151,14 +151,14 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
     try:
         with cli.database_errors("No job was created."), transaction.atomic():
             owner = find_owner(options["owner"])
-            return services.create_crawl_job(
+            return accepting.create_crawl_job(
                 owner=owner,
                 name=options["name"] or label or f"{kind} {Path(location).name}",
                 max_images=options["max_images"],
-                source_specs=[services.SourceSpec(kind, location, label, source_options)],
+                source_specs=[accepting.SourceSpec(kind, location, label, source_options)],
                 keywords=[label] if label else [],
                 priority=options["priority"],
-                project=services.project_named(owner=owner, name=options["project"])
+                project=projects.project_named(owner=owner, name=options["project"])
                 if options["project"]
                 else None,
                 options=rules,

@@ -7,20 +7,21 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from accounts.errors import LimitExceeded
-from crawler import missing_source, services
+from crawler import missing_source
 from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
 from crawler.management import reports
 from crawler.management.export_flags import add_format_flag
 from crawler.models import CrawlJob
+from crawler.services import lifecycle
 from pixsim.core import cli
 from pixsim.core.priority import PRIORITY_HELP
 
 LIFECYCLE = {
-    "pause": services.pause_job,
-    "resume": services.resume_job,
-    "cancel": services.cancel_job,
-    "retry": services.retry_job,
+    "pause": lifecycle.pause_job,
+    "resume": lifecycle.resume_job,
+    "cancel": lifecycle.cancel_job,
+    "retry": lifecycle.retry_job,
 }
 
 
@@ -57,7 +58,7 @@ class Command(cli.Command):
                     keep_metadata=options["keep_metadata"],
                 ).path
             elif value is not None:
-                services.change_priority(job_id=id, priority=value)
+                lifecycle.change_priority(job_id=id, priority=value)
             elif action in LIFECYCLE:
                 LIFECYCLE[action](job_id=id)
         except (JobRefused, LimitExceeded) as error:
