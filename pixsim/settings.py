@@ -213,7 +213,7 @@ STORAGES = {
     }
     if _blob_url.scheme
     else {
-        "BACKEND": "pixsim.core.blobs.BlobStorage",
+        "BACKEND": "pixsim.core.blobs.local.BlobStorage",
         "OPTIONS": {
             "location": env.str("PIXSIM_BLOBS", default="") or str(PIXSIM_HOME / "blobs"),
         },

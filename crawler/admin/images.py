@@ -20,7 +20,6 @@ from crawler.models import Candidate, Image
 from pixsim.core import blobs
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.paging import KeysetAdmin
-from pixsim.core.blobs.keys import is_key
 from pixsim.core.formats import format_size
 
 SIDES = {"small": 160, "large": 640}
@@ -234,7 +233,7 @@ def picture_tag(image: Image, size: str = "small") -> SafeString:
 
 def small_picture(key: str | None, *, side: int) -> bytes | None:
     """Return a stored picture as a JPEG of at most `side` pixels, or None if it cannot be shown."""
-    if not key or not is_key(key):
+    if not key or not blobs.is_key(key):
         return None
     try:
         with blobs.open_blob(key) as blob, Picture.open(blob, formats=FORMATS) as picture:

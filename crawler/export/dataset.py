@@ -8,7 +8,6 @@ from crawler.errors import CrawlError
 from crawler.export.metadata import Malformed, strip_metadata
 from crawler.models import CrawlJob, Image
 from pixsim.core import blobs
-from pixsim.core.blobs.keys import is_key
 
 PAGE_SIZE = 500
 SHOWN_PROBLEMS = 5
@@ -118,7 +117,7 @@ def default_label(job: CrawlJob) -> str:
 
 def _stored_bytes(image: Image) -> bytes:
     key = image.storage_url or ""
-    if not is_key(key):
+    if not blobs.is_key(key):
         raise _Unusable("its file was never stored here")
     try:
         with blobs.open_blob(key) as file:

@@ -12,7 +12,6 @@ from crawler.export.dataset import ExportFailed, default_label
 from crawler.export.files import written_aside
 from crawler.models import CrawlJob, Image
 from pixsim.core import blobs
-from pixsim.core.blobs.keys import is_key
 
 SIDE, GAP, HEADING = 128, 8, 32
 """Pixels: a thumbnail's square, the space around it, a label's line."""
@@ -79,7 +78,7 @@ def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
 
 def _thumbnail(image: Image) -> Pillow.Image:
     try:
-        if is_key(image.storage_url or ""):
+        if blobs.is_key(image.storage_url or ""):
             with blobs.open_blob(image.storage_url or "") as file:
                 stored = Pillow.open(file, formats=FORMATS)
                 stored.draft("RGB", (2 * SIDE, 2 * SIDE))

@@ -26,7 +26,6 @@ from jobs.models import Asset, Workspace
 from pixsim.core import blobs
 from pixsim.core.admin.display import age
 from pixsim.core.admin.paging import KeysetAdmin
-from pixsim.core.blobs.keys import is_key
 from pixsim.core.ranges import bytes_of, part_of
 from providers.admin import ProviderFilter
 
@@ -117,7 +116,7 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
             raise PermissionDenied
         asset = get_object_or_404(Asset, pk=asset_id)
         key = asset.local_path if which == "whole" else asset.thumbnail_url
-        if not key or not is_key(key):
+        if not key or not blobs.is_key(key):
             raise Http404("The file is not here.")
         tag = f'"{key}"'
         if request.headers.get("If-None-Match") == tag:
@@ -160,7 +159,7 @@ def _answer(blob: File[Any], *, name: str, kind: str, asked: str | None) -> Http
 
 def thumbnail(asset: Asset) -> SafeString | str:
     """Return the asset's thumbnail as a small picture, or its type."""
-    if not asset.thumbnail_url or not is_key(asset.thumbnail_url):
+    if not asset.thumbnail_url or not blobs.is_key(asset.thumbnail_url):
         return asset.media_type
     return format_html(
         '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
@@ -171,7 +170,7 @@ def thumbnail(asset: Asset) -> SafeString | str:
 def player(asset: Asset) -> SafeString:
     """Return an element that shows or plays the asset, if a page can."""
     kind = asset.mime_type or ""
-    if not asset.local_path or not is_key(asset.local_path) or kind not in SAFE_TYPES:
+    if not asset.local_path or not blobs.is_key(asset.local_path) or kind not in SAFE_TYPES:
         return format_html('<span class="px-quiet-text">{}</span>', "Its file is not here.")
     url = file_url(asset, "whole")
     if kind.startswith("audio/"):

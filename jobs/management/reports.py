@@ -6,8 +6,8 @@ from typing import Any
 from rich.text import Text
 
 from jobs.queue.ops.status import KindStatus
-from pixsim.core.cli import format_duration, format_size
 from pixsim.core.cli.tables import Rows, render, table
+from pixsim.core.formats import format_duration, format_size
 from pixsim.core.invariants import Finding
 
 

@@ -20,6 +20,7 @@ from pixsim.core import cli
 from pixsim.core.cli import UsageError
 from pixsim.core.cli.tables import render, table
 from pixsim.core.crypto import CredentialsUnreadable
+from pixsim.core.formats import format_duration
 from providers import credits, services, slots
 from providers.adapters import UnknownProvider, adapter_named
 from providers.adapters.errors import ProviderError
@@ -212,4 +213,4 @@ def _cooldown(account: ProviderAccount) -> str:
     if account.cooldown_until is None:
         return "-"
     left = (account.cooldown_until - timezone.now()).total_seconds()
-    return cli.format_duration(left) if left > 0 else "-"
+    return format_duration(left) if left > 0 else "-"

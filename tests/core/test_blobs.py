@@ -32,7 +32,7 @@ def folder(settings, tmp_path: Path) -> Path:
 
 def use_folder(settings, location: Path) -> None:
     options = {"location": str(location)}
-    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": options}
+    backend = {"BACKEND": "pixsim.core.blobs.local.BlobStorage", "OPTIONS": options}
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
 
 
@@ -51,7 +51,7 @@ import hashlib, os, sys, threading
 from datetime import timedelta
 from django.conf import settings
 settings.configure(STORAGES={{"blobs": {{
-    "BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {{"location": {str(location)!r}}}}}}})
+    "BACKEND": "pixsim.core.blobs.local.BlobStorage", "OPTIONS": {{"location": {str(location)!r}}}}}}})
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from pixsim.core import blobs

@@ -709,19 +709,21 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(run, certificate: Path
 
 
 def test_a_trusted_certificate_is_accepted_for_its_own_name_only(certificate: Path) -> None:
-    """In a process of its own that trusts the certificate from its start; also `fetch` itself."""
+    """In a process of its own that trusts the certificate from its start."""
     script = """
+import asyncio
 import sys
 import django
 django.setup()
-from pixsim.core.net import AddressPolicy, FetchError, fetch
-port = sys.argv[1]
-policy = AddressPolicy.parse(allow=[f"127.0.0.1:{port}"])
-print(fetch(f"https://localhost:{port}/", policy=policy).body)
-try:
-    fetch(f"https://127.0.0.1:{port}/", policy=policy)
-except FetchError as error:
-    print(error.reason)
+from pixsim.core.net import AddressPolicy, Client, FetchError
+async def main(port):
+    async with Client(policy=AddressPolicy.parse(allow=[f"127.0.0.1:{port}"])) as client:
+        print((await client.fetch(f"https://localhost:{port}/")).body)
+        try:
+            await client.fetch(f"https://127.0.0.1:{port}/")
+        except FetchError as error:
+            print(error.reason)
+asyncio.run(main(sys.argv[1]))
 """
 
     async def scenario() -> str:

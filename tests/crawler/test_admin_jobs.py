@@ -36,7 +36,7 @@ def pictures(tmp_path, settings):
     settings.STORAGES = {
         **settings.STORAGES,
         "blobs": {
-            "BACKEND": "pixsim.core.blobs.BlobStorage",
+            "BACKEND": "pixsim.core.blobs.local.BlobStorage",
             "OPTIONS": {"location": str(tmp_path / "blobs")},
         },
     }

@@ -39,7 +39,7 @@ def _own_blobs(settings, tmp_path_factory):
     settings.STORAGES = {
         **settings.STORAGES,
         "blobs": {
-            "BACKEND": "pixsim.core.blobs.BlobStorage",
+            "BACKEND": "pixsim.core.blobs.local.BlobStorage",
             "OPTIONS": {"location": str(tmp_path_factory.mktemp("blobs"))},
         },
     }

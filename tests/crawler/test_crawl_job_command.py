@@ -21,7 +21,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def blob_folder(settings, tmp_path) -> Path:
     folder = tmp_path / "blobs"
-    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {"location": str(folder)}}
+    backend = {
+        "BACKEND": "pixsim.core.blobs.local.BlobStorage",
+        "OPTIONS": {"location": str(folder)},
+    }
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
     settings.CRAWL_FOLDER_ROOTS = ["/"]
     return folder

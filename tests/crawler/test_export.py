@@ -38,7 +38,10 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def blob_folder(settings, tmp_path) -> Path:
     folder = tmp_path / "blobs"
-    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {"location": str(folder)}}
+    backend = {
+        "BACKEND": "pixsim.core.blobs.local.BlobStorage",
+        "OPTIONS": {"location": str(folder)},
+    }
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
     return folder
 

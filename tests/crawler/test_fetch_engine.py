@@ -108,7 +108,7 @@ def _settings(settings, tmp_path) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
         "blobs": {
-            "BACKEND": "pixsim.core.blobs.BlobStorage",
+            "BACKEND": "pixsim.core.blobs.local.BlobStorage",
             "OPTIONS": {"location": str(tmp_path / "blobs")},
         },
     }

@@ -67,7 +67,7 @@ def shelf(tmp_path: Path, settings, monkeypatch) -> Path:
         (pictures / f"{'ab'[seed % 2]}{seed}.jpg").write_bytes(jpeg(seed=seed))
     settings.CRAWL_FOLDER_ROOTS = [str(tmp_path)]
     location = str(tmp_path / "blobs")
-    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {"location": location}}
+    backend = {"BACKEND": "pixsim.core.blobs.local.BlobStorage", "OPTIONS": {"location": location}}
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
     path = [*crawler.sources.__path__, str(folder.parent)]
     monkeypatch.setattr(crawler.sources, "__path__", path)

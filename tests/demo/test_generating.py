@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _own_blobs(settings, tmp_path) -> None:
     options = {"location": str(tmp_path / "blobs")}
-    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": options}
+    backend = {"BACKEND": "pixsim.core.blobs.local.BlobStorage", "OPTIONS": options}
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
     settings.PIXSIM_HOME = tmp_path
 

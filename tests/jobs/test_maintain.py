@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(autouse=True)
 def folder(settings, tmp_path):
     backend = {
-        "BACKEND": "pixsim.core.blobs.BlobStorage",
+        "BACKEND": "pixsim.core.blobs.local.BlobStorage",
         "OPTIONS": {"location": str(tmp_path / "blobs")},
     }
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}

@@ -51,7 +51,7 @@ class SlowChunks(ChunkKind):
 @pytest.fixture(autouse=True)
 def _own_blobs(settings, tmp_path):
     backend = {
-        "BACKEND": "pixsim.core.blobs.BlobStorage",
+        "BACKEND": "pixsim.core.blobs.local.BlobStorage",
         "OPTIONS": {"location": str(tmp_path / "blobs")},
     }
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}

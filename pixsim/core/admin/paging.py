@@ -30,16 +30,11 @@ class Count(int):
         return count
 
 
-def count_rows(queryset: QuerySet[Any]) -> Count:
-    """How many rows there are, exactly up to COUNT_CAP.
+def _count_with_keys(queryset: QuerySet[Any]) -> tuple[Count, list[Any] | None]:
+    """Return how many rows there are, exactly up to COUNT_CAP, and their keys if so few.
 
     Beyond that: for all rows of a table what its statistics say, for a filter at least the cap.
     """
-    return _count_with_keys(queryset)[0]
-
-
-def _count_with_keys(queryset: QuerySet[Any]) -> tuple[Count, list[Any] | None]:
-    """The count, and all keys if they are few enough to be counted."""
     if not queryset.query.where:
         with connection.cursor() as cursor:
             cursor.execute(TABLE_ROWS, [f'"{queryset.model._meta.db_table}"'])
@@ -70,7 +65,7 @@ class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         assert isinstance(self.object_list, QuerySet)  # noqa: S101  what the admin gives it
-        return count_rows(self.object_list)
+        return _count_with_keys(self.object_list)[0]
 
 
 class KeysetChangeList(ChangeList):
@@ -81,7 +76,6 @@ class KeysetChangeList(ChangeList):
 
     newer: str | None = None
     older: str | None = None
-    is_keyset: ClassVar[bool] = True
 
     def get_results(self, request: HttpRequest) -> None:
         with _by_index():

@@ -11,8 +11,7 @@ from typing import Any
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
-from pixsim.core.blobs.errors import BlobStorageError, BlobStorageFull
-from pixsim.core.blobs.keys import is_key
+from pixsim.core.blobs import BlobStorageError, BlobStorageFull, is_key
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from botocore.exceptions import BotoCoreError, ClientError
 from storages.backends.s3 import S3Storage
 
-from pixsim.core.blobs.errors import BlobStorageError, BlobStorageFull
-from pixsim.core.blobs.keys import is_key
+from pixsim.core.blobs import BlobStorageError, BlobStorageFull, is_key
 
 NOT_FOUND, INSUFFICIENT_STORAGE = 404, 507
 YOUNG = timedelta(minutes=2)

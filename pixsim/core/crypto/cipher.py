@@ -39,15 +39,6 @@ def decrypt(token: str, *, place: str) -> str:
         raise CredentialsUnreadable(place) from None
 
 
-def is_readable(token: str) -> bool:
-    """Whether one of our keys wrote `token`."""
-    try:
-        _cipher().decrypt(token.encode())
-    except InvalidToken:
-        return False
-    return True
-
-
 def is_current(token: str) -> bool:
     """Whether the first key wrote `token`."""
     _cipher()  # which names a key that is none

@@ -5,6 +5,7 @@ saves of other columns need no key, and an untouched secret is written back as i
 """
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -14,6 +15,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.views.decorators.debug import sensitive_variables
 
 from pixsim.core.crypto import cipher
+from pixsim.core.crypto.cipher import CredentialsUnreadable
 
 
 class Ciphertext:
@@ -87,8 +89,9 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     @sensitive_variables()
     def to_python(self, value: Any) -> Any:
         """Accept plaintext, and the tokens that `dumpdata` wrote."""
-        if isinstance(value, str) and cipher.is_readable(value):
-            return self.decrypted(Ciphertext(value))
+        if isinstance(value, str):
+            with suppress(CredentialsUnreadable):
+                return self.decrypted(Ciphertext(value))
         return value
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:

@@ -16,7 +16,7 @@ class AddForeignKey(Operation):
     then validated (reads rows, blocks nobody), so it is safe on a large live table. Going back
     drops it.
 
-    `column` and `to_column` are column names, `to` a table name.
+    `column` is a column name, `to` a table whose key is `id`.
     """
 
     reversible = True
@@ -30,16 +30,12 @@ class AddForeignKey(Operation):
         to: str,
         name: str,
         on_delete: OnDelete = "NO ACTION",
-        to_column: str = "id",
-        validate: bool = True,
     ) -> None:
         self.table = table
         self.column = column
         self.to = to
         self.name = name
         self.on_delete = on_delete
-        self.to_column = to_column
-        self.validate = validate
 
     def state_forwards(self, app_label: str, state: Any) -> None:
         """The model state knows the key already; only the database changes."""
@@ -56,10 +52,9 @@ class AddForeignKey(Operation):
         schema_editor.execute(
             f"ALTER TABLE {q(self.table)} DROP CONSTRAINT IF EXISTS {q(self.name)}, "
             f"ADD CONSTRAINT {q(self.name)} FOREIGN KEY ({q(self.column)}) REFERENCES "
-            f"{q(self.to)} ({q(self.to_column)}){on_delete} NOT VALID"
+            f"{q(self.to)} (id){on_delete} NOT VALID"
         )
-        if self.validate:
-            schema_editor.execute(f"ALTER TABLE {q(self.table)} VALIDATE CONSTRAINT {q(self.name)}")
+        schema_editor.execute(f"ALTER TABLE {q(self.table)} VALIDATE CONSTRAINT {q(self.name)}")
 
     def database_backwards(
         self,

@@ -1,8 +1,8 @@
 """The guarded HTTP client: every request to a server outside goes through it."""
 
 from pixsim.core.net.addresses import AddressPolicy
-from pixsim.core.net.client import Client, Response, fetch
+from pixsim.core.net.client import Client, Response
 from pixsim.core.net.errors import FetchError, Reason
 from pixsim.core.net.limits import Limits
 
-__all__ = ["AddressPolicy", "Client", "FetchError", "Limits", "Reason", "Response", "fetch"]
+__all__ = ["AddressPolicy", "Client", "FetchError", "Limits", "Reason", "Response"]

@@ -3,20 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-
-from pixsim.core.net.errors import FetchError, Reason
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -99,11 +90,6 @@ class AddressPolicy:
                 f"({', '.join(map(str, sorted(self.ports)))})"
             )
         return None
-
-    def check(self, host: str, port: int, ip: str) -> None:
-        """Raise FetchError(blocked_address) unless `host`, found at `ip`, may be connected to."""
-        if refusal := self.refusal(ip, port):
-            raise FetchError(Reason.BLOCKED_ADDRESS, f"{host}: {refusal}")
 
 
 def is_public(ip: IPAddress) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -104,12 +103,7 @@ class Client:
         )
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -177,18 +171,6 @@ class _Refused(OSError):
         return str(self.strerror)
 
 
-def fetch(
-    url: str, *, limits: Limits | None = None, policy: AddressPolicy | None = None
-) -> Response:
-    """Fetch one address outside any event loop. Raises FetchError like `Client.fetch`."""
-
-    async def run() -> Response:
-        async with Client(policy=policy, limits=limits, connections=1) as client:
-            return await client.fetch(url)
-
-    return asyncio.run(run())
-
-
 def parse_url(url: str) -> URL:
     """The address to ask, without user and password.
 
@@ -237,8 +219,9 @@ async def _complete(
     """Read the body of a 2xx answer, counting what really arrives."""
     if not 200 <= answer.status < 300:
         raise _status_error(answer)
+    too_large = FetchError(Reason.TOO_LARGE, f"more than {limits.max_bytes} bytes")
     if (answer.content_length or 0) > limits.max_bytes:
-        raise _too_large(limits)
+        raise too_large
     now = asyncio.get_running_loop().time
     began, grace = now(), limits.read_timeout / 3
     chunks: list[bytes] = []
@@ -247,7 +230,7 @@ async def _complete(
         chunks.append(chunk)
         received += len(chunk)
         if received > limits.max_bytes:
-            raise _too_large(limits)
+            raise too_large
         if on_bytes is not None:
             on_bytes(len(chunk))
         elapsed = now() - began
@@ -286,39 +269,32 @@ def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
 
 
 def _fetch_error(exc: Exception, target: URL, limits: Limits) -> FetchError:
-    """What a library's error means. The order matters: the classes inherit from each other."""
-    host = target.raw_host
+    """Return what a library's error means. The order matters: the classes inherit from each other."""
+    reason, detail = Reason.CONNECT, str(exc) or type(exc).__name__
+    retryable: bool | None = None
     match exc:
         case aiohttp.ConnectionTimeoutError():
-            return FetchError(
-                Reason.TIMEOUT, f"{host}: no connection within {limits.connect_timeout:g} s"
-            )
+            reason, detail = Reason.TIMEOUT, f"no connection within {limits.connect_timeout:g} s"
         case aiohttp.SocketTimeoutError():
-            return FetchError(Reason.TIMEOUT, f"{host}: silent for {limits.read_timeout:g} s")
+            reason, detail = Reason.TIMEOUT, f"silent for {limits.read_timeout:g} s"
         case TimeoutError():
-            return FetchError(
-                Reason.TIMEOUT, f"{host}: not finished within {limits.total_timeout:g} s"
-            )
+            reason, detail = Reason.TIMEOUT, f"not finished within {limits.total_timeout:g} s"
         case aiohttp.ClientConnectorDNSError():
-            return FetchError(
-                Reason.DNS,
-                f"{host}: {exc.os_error.strerror or exc.os_error}",
-                retryable=not _is_unknown_name(exc.os_error),
-            )
+            reason, detail = Reason.DNS, exc.os_error.strerror or str(exc.os_error)
+            retryable = not _is_unknown_name(exc.os_error)
         case aiohttp.ClientSSLError():
-            return FetchError(Reason.TLS, f"{host}: {exc}")
+            reason = Reason.TLS
         case aiohttp.ClientConnectorError() if exc.os_error.errno == BLOCKED_ERRNO:
-            return FetchError(Reason.BLOCKED_ADDRESS, f"{host}: {exc.os_error.strerror}")
+            reason, detail = Reason.BLOCKED_ADDRESS, str(exc.os_error.strerror)
         case aiohttp.InvalidURL() | UnicodeError():
             return _bad_url(str(target), str(exc))
         case aiohttp.ClientConnectorError():
-            return FetchError(Reason.CONNECT, f"{host}: {_words(exc.os_error)}")
+            detail = _words(exc.os_error)
         case aiohttp.ClientResponseError():
-            return FetchError(Reason.CONNECT, f"{host}: not a sound HTTP answer: {exc.message}")
+            detail = f"not a sound HTTP answer: {exc.message}"
         case aiohttp.ClientPayloadError():
-            return FetchError(Reason.CONNECT, f"{host}: the body broke off: {exc}")
-        case _:
-            return FetchError(Reason.CONNECT, f"{host}: {exc or type(exc).__name__}")
+            detail = f"the body broke off: {exc}"
+    return FetchError(reason, f"{target.raw_host}: {detail}", retryable=retryable)
 
 
 def _is_unknown_name(error: OSError) -> bool:
@@ -336,10 +312,6 @@ def _words(error: OSError) -> str:
 
 def _bad_url(url: str, why: str) -> FetchError:
     return FetchError(Reason.BAD_URL, f"{url[:200]!r}: {why}")
-
-
-def _too_large(limits: Limits) -> FetchError:
-    return FetchError(Reason.TOO_LARGE, f"more than {limits.max_bytes} bytes")
 
 
 def _system_resolver(seconds: float) -> AbstractResolver:

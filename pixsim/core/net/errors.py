@@ -21,14 +21,7 @@ class Reason(StrEnum):
 
 
 TRANSIENT = frozenset(
-    {
-        Reason.DNS,
-        Reason.CONNECT,
-        Reason.TIMEOUT,
-        Reason.TOO_SLOW,
-        Reason.HTTP_5XX,
-        Reason.THROTTLED,
-    }
+    {Reason.DNS, Reason.CONNECT, Reason.TIMEOUT, Reason.TOO_SLOW, Reason.HTTP_5XX, Reason.THROTTLED}
 )
 
 

@@ -1,6 +1,6 @@
 """What one fetch may cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from django.conf import settings
@@ -24,11 +24,5 @@ class Limits:
 
     @classmethod
     def from_settings(cls) -> Self:
-        return cls(
-            max_bytes=settings.CRAWL_MAX_BYTES,
-            connect_timeout=settings.CRAWL_CONNECT_TIMEOUT,
-            read_timeout=settings.CRAWL_READ_TIMEOUT,
-            total_timeout=settings.CRAWL_TOTAL_TIMEOUT,
-            min_bytes_per_second=settings.CRAWL_MIN_BYTES_PER_SECOND,
-            max_redirects=settings.CRAWL_MAX_REDIRECTS,
-        )
+        """Read each bound from the setting of its name, as in CRAWL_MAX_BYTES."""
+        return cls(*(getattr(settings, f"CRAWL_{each.name.upper()}") for each in fields(cls)))

@@ -27,7 +27,10 @@ all_adapters.cache_clear()
 @pytest.fixture
 def blob_folder(settings, tmp_path):
     folder = tmp_path / "blobs"
-    backend = {"BACKEND": "pixsim.core.blobs.BlobStorage", "OPTIONS": {"location": str(folder)}}
+    backend = {
+        "BACKEND": "pixsim.core.blobs.local.BlobStorage",
+        "OPTIONS": {"location": str(folder)},
+    }
     settings.STORAGES = {**settings.STORAGES, "blobs": backend}
     return folder
 
