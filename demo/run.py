@@ -282,7 +282,8 @@ def _report(console: Console, job: "CrawlJob", about: dict[str, Any]) -> bool:
 
 
 def _export(console: Console, job: "CrawlJob", output: Path) -> None:
-    from crawler.export import contact_sheet, export_job
+    from crawler.export import export_job
+    from crawler.export.sheet import contact_sheet
 
     output.mkdir(exist_ok=True)
     for earlier in output.glob("demo-*.zip"):

@@ -25,6 +25,7 @@ from pixsim.core.admin.actions import (
 )
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
+from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.paging import KeysetAdmin
 
 MAX_SELECTED = 10_000
@@ -36,33 +37,88 @@ BY_THE_QUEUE = [
 ]
 
 
-class QueueStateFilter(admin.SimpleListFilter):
+class QueueStateFilter(ConditionFilter):
     """A filter by the chunk's state in the queue, which says more than its status."""
 
     title = "state in the queue"
     parameter_name = "state"
-    CONDITIONS = {
-        "ready": Q(status=Status.PENDING, ready_at__isnull=False),
-        "waiting": Q(status=Status.PENDING, ready_at__isnull=True, held=False),
-        "held": Q(status=Status.PENDING, held=True),
-        "stuck": Q(status=Status.PROCESSING)
-        & (Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now())),
-        "retryable": Q(status=Status.FAILED, retry_count__lt=MAX_RETRIES),
-    }
-    LABELS = {
-        "ready": "ready for a worker",
-        "waiting": "waits for its owner's window",
-        "held": "held: paused, without a source, or not due yet",
-        "stuck": "stuck: its lease has expired",
-        "retryable": "failed with retries left",
+    conditions = {
+        "ready": ("ready for a worker", Q(status=Status.PENDING, ready_at__isnull=False)),
+        "waiting": (
+            "waits for its owner's window",
+            Q(status=Status.PENDING, ready_at__isnull=True, held=False),
+        ),
+        "held": (
+            "held: paused, without a source, or not due yet",
+            Q(status=Status.PENDING, held=True),
+        ),
+        "stuck": (
+            "stuck: its lease has expired",
+            Q(status=Status.PROCESSING)
+            & (Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now())),
+        ),
+        "retryable": (
+            "failed with retries left",
+            Q(status=Status.FAILED, retry_count__lt=MAX_RETRIES),
+        ),
     }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(self.LABELS.items())
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        condition = self.CONDITIONS.get(self.value() or "")
-        return queryset.filter(condition) if condition else queryset
+def _crawl_job(chunk: JobChunk) -> SafeString:
+    span = chunk.image_range if isinstance(chunk.image_range, dict) else {}
+    return format_html(
+        '<span class="px-nowrap"><a href="{}">{}</a>'
+        ' <span class="px-quiet-text">{} to {}</span></span>',
+        reverse("admin:crawler_crawljob_change", args=[chunk.job_id]),
+        shortened(chunk.job.name, 32),
+        span.get("start", "?"),
+        span.get("end", "?"),
+    )
+
+
+def _state(chunk: JobChunk) -> SafeString:
+    if chunk.status != Status.PENDING:
+        state = badge(chunk.status)
+    elif chunk.held:
+        state = badge("due later" if chunk.available_at else "held", "warn")
+    else:
+        state = badge("ready", "quiet") if chunk.ready_at else badge("waiting", "off")
+    retries = f" retry {chunk.retry_count}" if chunk.retry_count else ""
+    return format_html(
+        '<span class="px-nowrap">{}<span class="px-quiet-text">{}</span></span>', state, retries
+    )
+
+
+def _lease(chunk: JobChunk) -> SafeString | str:
+    if chunk.status == Status.PROCESSING:
+        return until(chunk.lease_expires_at)
+    return until(chunk.available_at) if chunk.available_at else ""
+
+
+def _act(
+    request: HttpRequest, queryset: QuerySet[JobChunk], act: Callable[..., int], done: str
+) -> None:
+    ids = list(queryset.order_by().values_list("pk", flat=True)[: MAX_SELECTED + 1])
+    if len(ids) > MAX_SELECTED:
+        messages.error(request, f"Select at most {MAX_SELECTED:,} chunks at once.")
+        return
+    try:
+        changed = act(ids, actor=actor_of(request))
+    except REFUSALS as refusal:
+        messages.error(request, f"Nothing was changed. {refusal}")
+        return
+    if changed:
+        messages.success(request, f"{counted(changed, queryset.model._meta)} {done}.")
+    if unchanged := len(ids) - changed:
+        messages.info(request, f"{counted(unchanged, queryset.model._meta)} as before.")
+
+
+def _action(title: str, act: Callable[..., int], done: str) -> Any:
+    @admin.action(description=title, permissions=["change"])
+    def action(_self: Any, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
+        _act(request, queryset, act, done)
+
+    return action
 
 
 @admin.register(JobChunk)
@@ -92,52 +148,17 @@ class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
 
     # Columns
 
-    @admin.display(description="chunk")
-    def chunk(self, chunk: JobChunk) -> SafeString:
-        return format_html("{}", f"#{chunk.pk}")
-
-    @admin.display(description="crawl job, images")
-    def crawl_job(self, chunk: JobChunk) -> SafeString:
-        span = chunk.image_range if isinstance(chunk.image_range, dict) else {}
-        return format_html(
-            '<span class="px-nowrap"><a href="{}">{}</a>'
-            ' <span class="px-quiet-text">{} to {}</span></span>',
-            reverse("admin:crawler_crawljob_change", args=[chunk.job_id]),
-            shortened(chunk.job.name, 32),
-            span.get("start", "?"),
-            span.get("end", "?"),
-        )
-
-    @admin.display(description="status")
-    def state(self, chunk: JobChunk) -> SafeString:
-        retries = f" retry {chunk.retry_count}" if chunk.retry_count else ""
-        return format_html(
-            '<span class="px-nowrap">{}<span class="px-quiet-text">{}</span></span>',
-            _state_badge(chunk),
-            retries,
-        )
-
-    @admin.display(description="owner and tier")
-    def owner_and_tier(self, chunk: JobChunk) -> SafeString:
-        return owner_and_tier(chunk.owner)
-
-    @admin.display(description="age")
-    def age(self, chunk: JobChunk) -> SafeString | str:
-        return age(chunk.created_at)
-
-    @admin.display(description="lease")
-    def lease(self, chunk: JobChunk) -> SafeString | str:
-        if chunk.status == Status.PROCESSING:
-            return until(chunk.lease_expires_at)
-        return until(chunk.available_at) if chunk.available_at else ""
-
-    @admin.display(description="task")
-    def worker(self, chunk: JobChunk) -> SafeString | str:
-        return format_html('<span class="px-code">{}</span>', shortened(chunk.task_id, 8))
-
-    @admin.display(description="error")
-    def error(self, chunk: JobChunk) -> SafeString | str:
-        return shortened(chunk.error_message, 60)
+    chunk = column("chunk", lambda chunk: f"#{chunk.pk}")
+    crawl_job = column("crawl job, images", _crawl_job)
+    state = column("status", _state)
+    owner_and_tier = column("owner and tier", lambda chunk: owner_and_tier(chunk.owner))
+    age = column("age", lambda chunk: age(chunk.created_at))
+    lease = column("lease", _lease)
+    worker = column(
+        "task",
+        lambda chunk: format_html('<span class="px-code">{}</span>', shortened(chunk.task_id, 8)),
+    )
+    error = column("error", lambda chunk: shortened(chunk.error_message, 60))
 
     # The form
 
@@ -170,50 +191,13 @@ class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
 
     # Actions
 
-    @admin.action(description="Retry failed chunks", permissions=["change"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._act(request, queryset, chunks.retry, "to be tried again")
-
-    @admin.action(description="Requeue: put back into the queue", permissions=["change"])
-    def requeue(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._act(request, queryset, chunks.requeue, "back in the queue")
-
-    @admin.action(description="Hold until requeued", permissions=["change"])
-    def hold(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
-        self._act(request, queryset, chunks.hold, "held until requeued")
+    retry = _action("Retry failed chunks", chunks.retry, "to be tried again")
+    requeue = _action("Requeue: put back into the queue", chunks.requeue, "back in the queue")
+    hold = _action("Hold until requeued", chunks.hold, "held until requeued")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[JobChunk]) -> None:
         priority = chosen_priority(request)
         if priority is not None:
             act = partial(chunks.change_priority, priority=priority)
-            self._act(request, queryset, act, f"now with priority {priority}")
-
-    def _act(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[JobChunk],
-        act: Callable[..., int],
-        done: str,
-    ) -> None:
-        ids = list(queryset.order_by().values_list("pk", flat=True)[: MAX_SELECTED + 1])
-        if len(ids) > MAX_SELECTED:
-            messages.error(request, f"Select at most {MAX_SELECTED:,} chunks at once.")
-            return
-        try:
-            changed = act(ids, actor=actor_of(request))
-        except REFUSALS as refusal:
-            messages.error(request, f"Nothing was changed. {refusal}")
-            return
-        if changed:
-            messages.success(request, f"{counted(changed, self.opts)} {done}.")
-        if unchanged := len(ids) - changed:
-            messages.info(request, f"{counted(unchanged, self.opts)} as before.")
-
-
-def _state_badge(chunk: JobChunk) -> SafeString:
-    if chunk.status != Status.PENDING:
-        return badge(chunk.status)
-    if chunk.held:
-        return badge("due later" if chunk.available_at else "held", "warn")
-    return badge("ready", "quiet") if chunk.ready_at else badge("waiting", "off")
+            _act(request, queryset, act, f"now with priority {priority}")

@@ -5,27 +5,23 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from PIL import Image as Picture
-from PIL import ImageOps
 
 from accounts import activity
 from accounts.admin import RecordAdmin, actor_of
-from crawler.models import Candidate, Image
-from pixsim.core import blobs
+from crawler.export.sheet import thumbnail
+from crawler.models import Candidate, CrawlJob, Image
 from pixsim.core.admin.display import age, badge, shortened
+from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_size
 
 SIDES = {"small": 160, "large": 640}
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-MAX_PIXELS = 24_000_000
-"""A picture that is larger even after a JPEG's own scaling is not decoded for a page."""
 
 NO_PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="120" viewBox="0 0 160 120">'
@@ -34,17 +30,39 @@ NO_PICTURE = (
 )
 
 
-class NearDuplicateFilter(admin.SimpleListFilter):
+class NearDuplicateFilter(ConditionFilter):
     title = "near duplicates"
     parameter_name = "near"
+    conditions = {
+        "yes": ("marked ones", Q(near_duplicate_of__isnull=False)),
+        "no": ("the dataset", Q(near_duplicate_of__isnull=True)),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "marked ones"), ("no", "the dataset")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in ("yes", "no"):
-            return queryset
-        return queryset.filter(near_duplicate_of__isnull=self.value() == "no")
+def picture_tag(image: Image, size: str = "small") -> SafeString:
+    return format_html(
+        '<img class="px-thumb px-thumb-{}" src="{}" alt="" loading="lazy">',
+        size,
+        reverse("admin:crawler_image_picture", args=[image.pk, size]),
+    )
+
+
+def _resembles(image: Image) -> SafeString | str:
+    if image.near_duplicate_of is None:
+        return ""
+    other = image.near_duplicate_of
+    url = reverse("admin:crawler_image_change", args=[other.pk])
+    return format_html('<a href="{}">{} #{}</a>', url, picture_tag(other), other.pk)
+
+
+def _size(image: Image) -> str:
+    size = "" if image.file_size is None else format_size(image.file_size)
+    return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {size}"
+
+
+def _link(job: CrawlJob) -> SafeString:
+    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
+    return format_html('<a href="{}">{}</a>', url, job)
 
 
 @admin.register(Image)
@@ -86,43 +104,14 @@ class ImageAdmin(KeysetAdmin, RecordAdmin):
 
     # Columns
 
-    @admin.display(description="picture")
-    def thumbnail(self, image: Image) -> SafeString:
-        return picture_tag(image)
-
-    @admin.display(description="picture")
-    def preview(self, image: Image) -> SafeString:
-        return picture_tag(image, "large")
-
-    @admin.display(description="file")
-    def file(self, image: Image) -> SafeString | str:
-        return shortened(image.filename, 16)
-
-    @admin.display(description="crawl job")
-    def crawl_job(self, image: Image) -> SafeString:
-        url = reverse("admin:crawler_crawljob_change", args=[image.crawl_job_id])
-        return format_html('<a href="{}">{}</a>', url, image.crawl_job)
-
-    @admin.display(description="size")
-    def size(self, image: Image) -> str:
-        size = "" if image.file_size is None else format_size(image.file_size)
-        return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {size}"
-
-    @admin.display(description="resembles")
-    def resembles(self, image: Image) -> SafeString | str:
-        if image.near_duplicate_of is None:
-            return ""
-        other = image.near_duplicate_of
-        url = reverse("admin:crawler_image_change", args=[other.pk])
-        return format_html('<a href="{}">{} #{}</a>', url, picture_tag(other), other.pk)
-
-    @admin.display(description="from")
-    def origin(self, image: Image) -> SafeString | str:
-        return shortened(image.original_url, 60)
-
-    @admin.display(description="age")
-    def retrieved(self, image: Image) -> SafeString | str:
-        return age(image.retrieved_at)
+    thumbnail = column("picture", picture_tag)
+    preview = column("picture", lambda image: picture_tag(image, "large"))
+    file = column("file", lambda image: shortened(image.filename, 16))
+    crawl_job = column("crawl job", lambda image: _link(image.crawl_job))
+    size = column("size", _size)
+    resembles = column("resembles", _resembles)
+    origin = column("from", lambda image: shortened(image.original_url, 60))
+    retrieved = column("age", lambda image: age(image.retrieved_at))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Image], search_term: str
@@ -170,14 +159,19 @@ class ImageAdmin(KeysetAdmin, RecordAdmin):
         tag = f'"{image.sha256}-{size}"'
         if request.headers.get("If-None-Match") == tag:
             return HttpResponseNotModified()
-        data = small_picture(image.storage_url, side=SIDES[size])
-        if data is None:
+        small = thumbnail(image.storage_url, side=SIDES[size])
+        if small is None:
             return HttpResponse(NO_PICTURE, content_type="image/svg+xml", status=404)
-        return HttpResponse(
-            data,
-            content_type="image/jpeg",
-            headers={"Cache-Control": "private, max-age=604800, immutable", "ETag": tag},
-        )
+        about = {"Cache-Control": "private, max-age=604800, immutable", "ETag": tag}
+        jpeg = io.BytesIO()
+        small.save(jpeg, "JPEG", quality=80)
+        return HttpResponse(jpeg.getvalue(), content_type="image/jpeg", headers=about)
+
+
+def _result(candidate: Candidate) -> SafeString:
+    if candidate.outcome is None:
+        return badge("in flight" if candidate.chunk_id else "open", "quiet")
+    return badge(candidate.outcome, "good" if candidate.outcome == "stored" else "off")
 
 
 @admin.register(Candidate)
@@ -199,54 +193,8 @@ class CandidateAdmin(KeysetAdmin, RecordAdmin):
     search_help_text = "A crawl job's number."
     exclude = ["url_key"]
 
-    @admin.display(description="address")
-    def address(self, candidate: Candidate) -> SafeString | str:
-        return shortened(candidate.url, 90)
-
-    @admin.display(description="crawl job")
-    def crawl_job(self, candidate: Candidate) -> SafeString:
-        url = reverse("admin:crawler_crawljob_change", args=[candidate.job_id])
-        return format_html('<a href="{}">{}</a>', url, candidate.job)
-
-    @admin.display(description="outcome")
-    def result(self, candidate: Candidate) -> SafeString:
-        if candidate.outcome is None:
-            return badge("in flight" if candidate.chunk_id else "open", "quiet")
-        return badge(candidate.outcome, "good" if candidate.outcome == "stored" else "off")
-
-    @admin.display(description="detail")
-    def detail_text(self, candidate: Candidate) -> SafeString | str:
-        return shortened(candidate.detail)
-
-    @admin.display(description="age")
-    def age(self, candidate: Candidate) -> SafeString | str:
-        return age(candidate.created_at)
-
-
-def picture_tag(image: Image, size: str = "small") -> SafeString:
-    return format_html(
-        '<img class="px-thumb px-thumb-{}" src="{}" alt="" loading="lazy">',
-        size,
-        reverse("admin:crawler_image_picture", args=[image.pk, size]),
-    )
-
-
-def small_picture(key: str | None, *, side: int) -> bytes | None:
-    """Return a stored picture as a JPEG of at most `side` pixels, or None if it cannot be shown."""
-    if not key or not blobs.is_key(key):
-        return None
-    try:
-        with blobs.open_blob(key) as blob, Picture.open(blob, formats=FORMATS) as picture:
-            picture.draft("RGB", (side, side))
-            if picture.width * picture.height > MAX_PIXELS:
-                return None
-            turned = ImageOps.exif_transpose(picture).convert("RGBA")
-            turned.thumbnail((side, side))
-            # What is transparent is shown on grey, which goes with light and dark pages.
-            page = Picture.new("RGB", turned.size, (128, 128, 128))
-            page.paste(turned, mask=turned.getchannel("A"))
-    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError):
-        return None
-    buffer = io.BytesIO()
-    page.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+    address = column("address", lambda candidate: shortened(candidate.url, 90))
+    crawl_job = column("crawl job", lambda candidate: _link(candidate.job))
+    result = column("outcome", _result)
+    detail_text = column("detail", lambda candidate: shortened(candidate.detail))
+    age = column("age", lambda candidate: age(candidate.created_at))

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -26,6 +26,7 @@ from pixsim.core.admin.actions import (
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
+from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.paging import EstimatedPaginator
 
@@ -41,17 +42,13 @@ LOCK_OF_PROJECTS = tuple(
 )
 
 
-class OwnerTierFilter(admin.SimpleListFilter):
+class OwnerTierFilter(ConditionFilter):
     title = "owner's tier"
     parameter_name = "tier"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("system", "system (no owner)"), *TierName.choices]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "system":
-            return queryset.filter(project__owner=None)
-        return queryset.filter(project__owner__user_tier=self.value()) if self.value() else queryset
+    conditions = {
+        "system": ("system (no owner)", Q(project__owner=None)),
+        **{tier: (name, Q(project__owner__user_tier=tier)) for tier, name in TierName.choices},
+    }
 
 
 @admin.register(Project)
@@ -68,9 +65,7 @@ class ProjectAdmin(ServiceAdmin, DatabaseCascadeAdmin):
     deleted_with = "all its crawl jobs, their chunks, candidates and images"
     locked_first = LOCK_OF_PROJECTS
 
-    @admin.display(description="owner and tier")
-    def owner_and_tier(self, project: Project) -> SafeString:
-        return owner_and_tier(project.owner)
+    owner_and_tier = column("owner and tier", lambda project: owner_and_tier(project.owner))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> list[str]:
         # A project keeps its owner: the work in the queue carries the owner too.
@@ -96,17 +91,14 @@ class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
     verbose_name_plural = "sources"
     readonly_fields = ["state", "read", "problem"]
 
-    @admin.display(description="state")
-    def state(self, source: CrawlSource) -> SafeString | str:
-        return badge(source.status) if source.pk else ""
-
-    @admin.display(description="found, rejected")
-    def read(self, source: CrawlSource) -> str:
-        return f"{source.found:,}, {source.rejected:,}" if source.pk else ""
-
-    @admin.display(description="problem")
-    def problem(self, source: CrawlSource) -> SafeString | str:
-        return shortened(source.error_message or source.rejection, 200) if source.pk else ""
+    state = column("state", lambda source: badge(source.status) if source.pk else "")
+    read = column(
+        "found, rejected",
+        lambda source: f"{source.found:,}, {source.rejected:,}" if source.pk else "",
+    )
+    problem = column(
+        "problem", lambda source: shortened(source.error_message or source.rejection, 200)
+    )
 
     def get_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[Any]:
         asked = ["location", "kind", "label", "options"]
@@ -130,6 +122,30 @@ class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: CrawlJob | None = None) -> bool:
         return False
+
+
+def _chunks(job: CrawlJob) -> SafeString:
+    failed = (
+        format_html(' <span class="px-bad-text">{} failed</span>', job.failed_chunks)
+        if job.failed_chunks
+        else ""
+    )
+    return format_html("{} / {}{}", job.completed_chunks, job.total_chunks, failed)
+
+
+def _each(
+    request: HttpRequest, queryset: QuerySet[CrawlJob], act: Callable[..., object], done: str
+) -> None:
+    act = partial(act, actor=actor_of(request))
+    act_on_each(request, queryset, lambda job: act(job_id=job.pk), done=done, refusals=REFUSALS)
+
+
+def _action(title: str, act: Callable[..., object], done: str) -> Any:
+    @admin.action(description=title, permissions=["change"])
+    def action(_self: Any, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
+        _each(request, queryset, act, done)
+
+    return action
 
 
 @admin.register(CrawlJob)
@@ -168,40 +184,22 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
 
     # Columns
 
-    @admin.display(description="crawl job", ordering="name")
-    def job(self, job: CrawlJob) -> SafeString:
-        return format_html('{} <span class="px-quiet-text">#{}</span>', job.name, job.pk)
-
-    @admin.display(description="status")
-    def state(self, job: CrawlJob) -> SafeString:
-        return badge(job.status)
-
-    @admin.display(description="progress")
-    def progress_bar(self, job: CrawlJob) -> SafeString:
-        return format_html(
+    job = column(
+        "crawl job",
+        lambda job: format_html('{} <span class="px-quiet-text">#{}</span>', job.name, job.pk),
+        ordering="name",
+    )
+    state = column("status", lambda job: badge(job.status))
+    progress_bar = column(
+        "progress",
+        lambda job: format_html(
             '<span class="px-progress">{}<span>{} %</span></span>', progress_bar(job), job.progress
-        )
-
-    @admin.display(description="stored / requested")
-    def images(self, job: CrawlJob) -> str:
-        return f"{job.valid_images:,} / {job.max_images:,}"
-
-    @admin.display(description="chunks")
-    def chunks(self, job: CrawlJob) -> SafeString:
-        failed = (
-            format_html(' <span class="px-bad-text">{} failed</span>', job.failed_chunks)
-            if job.failed_chunks
-            else ""
-        )
-        return format_html("{} / {}{}", job.completed_chunks, job.total_chunks, failed)
-
-    @admin.display(description="owner and tier")
-    def owner_and_tier(self, job: CrawlJob) -> SafeString:
-        return owner_and_tier(job.project.owner)
-
-    @admin.display(description="age")
-    def age(self, job: CrawlJob) -> SafeString | str:
-        return age(job.created_at)
+        ),
+    )
+    images = column("stored / requested", lambda job: f"{job.valid_images:,} / {job.max_images:,}")
+    chunks = column("chunks", _chunks)
+    owner_and_tier = column("owner and tier", lambda job: owner_and_tier(job.project.owner))
+    age = column("age", lambda job: age(job.created_at))
 
     # The form
 
@@ -257,35 +255,14 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
 
     # Actions
 
-    @admin.action(description="Pause", permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, lifecycle.pause_job, "paused")
-
-    @admin.action(description="Resume", permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, lifecycle.resume_job, "resumed")
-
-    @admin.action(description="Cancel", permissions=["change"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, lifecycle.cancel_job, "cancelled")
-
-    @admin.action(description="Try failed and short chunks again", permissions=["change"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
-        self._each(request, queryset, lifecycle.retry_job, "being tried again")
+    pause = _action("Pause", lifecycle.pause_job, "paused")
+    resume = _action("Resume", lifecycle.resume_job, "resumed")
+    cancel = _action("Cancel", lifecycle.cancel_job, "cancelled")
+    retry = _action("Try failed and short chunks again", lifecycle.retry_job, "being tried again")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
         priority = chosen_priority(request)
         if priority is not None:
             act = partial(lifecycle.change_priority, priority=priority)
-            self._each(request, queryset, act, f"now with priority {priority}")
-
-    def _each(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[CrawlJob],
-        act: Callable[..., object],
-        done: str,
-    ) -> None:
-        act = partial(act, actor=actor_of(request))
-        act_on_each(request, queryset, lambda job: act(job_id=job.pk), done=done, refusals=REFUSALS)
+            _each(request, queryset, act, f"now with priority {priority}")

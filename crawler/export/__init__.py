@@ -1,17 +1,91 @@
-"""Exporting datasets: one file in the folder `formats` is a format, found by its name."""
+"""Exporting datasets: the format is chosen by name, and its file appears whole or not at all.
 
-from crawler.export.dataset import Dataset, ExportFailed, Picture
-from crawler.export.exporting import DEFAULT_FORMAT, Export, Exporter, all_formats, export_job
-from crawler.export.sheet import contact_sheet
+One file in the folder `formats` is a format.
+"""
 
-__all__ = [
-    "DEFAULT_FORMAT",
-    "Dataset",
-    "Export",
-    "ExportFailed",
-    "Exporter",
-    "Picture",
-    "all_formats",
-    "contact_sheet",
-    "export_job",
-]
+import errno
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+from crawler.errors import WrongState
+from crawler.export.dataset import Dataset, ExportFailed, Progress
+from crawler.export.files import slug_of, written_aside
+from crawler.models import CrawlJob
+from pixsim.core.plugins import plugin_classes
+
+DEFAULT_FORMAT = "class-folders"
+
+
+class Exporter(ABC):
+    """A format: how a dataset becomes one file. A module in the folder `formats` defines one."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    suffix: ClassVar[str] = ".zip"
+
+    @abstractmethod
+    def write(self, dataset: Dataset, path: Path) -> None:
+        """Write the dataset to a new file; the same dataset must give the same bytes.
+
+        What `Dataset.pictures` raises must pass through: nothing is published then.
+        """
+
+
+@dataclass(frozen=True)
+class Export:
+    """A published file: how many images are in it, how many per class, and its size in bytes."""
+
+    path: Path
+    images: int
+    classes: dict[str, int]
+    size: int
+
+
+@cache
+def all_formats() -> dict[str, Exporter]:
+    """Return every format by its name."""
+    found = (each() for each in plugin_classes("crawler.export.formats", Exporter))
+    return {format.name: format for format in sorted(found, key=lambda each: each.name)}
+
+
+def export_job(
+    *,
+    job_id: int,
+    folder: Path,
+    format: str = DEFAULT_FORMAT,
+    keep_metadata: bool = False,
+    on_progress: Progress | None = None,
+) -> Export:
+    """Write the job's dataset to `<name>-<job id>` in `folder`, replacing an earlier export.
+
+    Near duplicates are left out; JPEG, PNG and WebP files lose what was written about them (EXIF,
+    comments) unless `keep_metadata`. Images are read in pages, with no lock and no long
+    transaction, so a job that still runs can be exported: what it stores meanwhile may or may not
+    be in it.
+
+    Raise WrongState if there is no such job, and ExportFailed if there is no such format, if the
+    job has no images, if any stored file is missing or damaged, or if the file cannot be written.
+    Nothing is published then.
+    """
+    job = CrawlJob.objects.filter(pk=job_id).first()
+    if job is None:
+        raise WrongState(f"There is no crawl job {job_id}.")
+    exporter = all_formats().get(format)
+    if exporter is None:
+        raise ExportFailed(f"There is no format {format!r}; there are: {', '.join(all_formats())}.")
+    path = folder / f"{slug_of(job.name) or 'dataset'}-{job.pk}{exporter.suffix}"
+    dataset = Dataset(job, keep_metadata=keep_metadata, on_progress=on_progress)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as aside:
+            exporter.write(dataset, aside)
+        size = path.stat().st_size
+    except OSError as error:
+        reason = "no space is left there" if error.errno == errno.ENOSPC else error.strerror
+        raise ExportFailed(
+            f"Crawl job {job_id} was not exported to {folder}: {reason or error}."
+        ) from error
+    return Export(path, sum(dataset.classes.values()), dict(dataset.classes), size)

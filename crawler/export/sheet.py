@@ -16,6 +16,8 @@ from pixsim.core import blobs
 SIDE, GAP, HEADING = 128, 8, 32
 """Pixels: a thumbnail's square, the space around it, a label's line."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MAX_PIXELS = 24_000_000
+"""A picture that is larger even after a JPEG's own scaling is not decoded."""
 BACKGROUND, INK, MISSING = "white", "#202020", "#d0d0d0"
 
 Group = tuple[str, Sequence[Image]]
@@ -24,8 +26,8 @@ Group = tuple[str, Sequence[Image]]
 def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64) -> Path:
     """Draw a job's images, about `limit` in all and equally many per label, to the PNG `path`.
 
-    A picture whose file is missing or unreadable is a grey square. Raise WrongState if there is no
-    such job, ExportFailed if it has no images or `path` cannot be written.
+    A picture whose file is missing, unreadable or huge is a grey square. Raise WrongState if there
+    is no such job, ExportFailed if it has no images or `path` cannot be written.
     """
     job = CrawlJob.objects.filter(pk=job_id).first()
     if job is None:
@@ -63,28 +65,34 @@ def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
     size = (columns * step + GAP, sum(HEADING + count * step for count in rows) + GAP)
     sheet = Pillow.new("RGB", size, BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    missing = Pillow.new("RGB", (SIDE, SIDE), MISSING)
     top = 0
     for (heading, images), count in zip(groups, rows, strict=True):
         pen.text((GAP, top + HEADING // 4), heading, fill=INK, font=font)
         top += HEADING
         for place, image in enumerate(images):
-            thumbnail = _thumbnail(image)
-            left = GAP + place % columns * step + (SIDE - thumbnail.width) // 2
-            above = top + place // columns * step + (SIDE - thumbnail.height) // 2
-            sheet.paste(thumbnail, (left, above))
+            small = thumbnail(image.storage_url, side=SIDE) or missing
+            left = GAP + place % columns * step + (SIDE - small.width) // 2
+            above = top + place // columns * step + (SIDE - small.height) // 2
+            sheet.paste(small, (left, above))
         top += count * step
     return sheet
 
 
-def _thumbnail(image: Image) -> Pillow.Image:
+def thumbnail(key: str | None, *, side: int) -> Pillow.Image | None:
+    """Return a stored picture on grey, at most `side` pixels wide and high; None if it is unreadable."""
+    if not blobs.is_key(key or ""):
+        return None
     try:
-        if blobs.is_key(image.storage_url or ""):
-            with blobs.open_blob(image.storage_url or "") as file:
-                stored = Pillow.open(file, formats=FORMATS)
-                stored.draft("RGB", (2 * SIDE, 2 * SIDE))
-                thumbnail = ImageOps.exif_transpose(stored).convert("RGB")
-                thumbnail.thumbnail((SIDE, SIDE))
-                return thumbnail
-    except (OSError, ValueError, Pillow.DecompressionBombError):
-        pass  # drawn as missing
-    return Pillow.new("RGB", (SIDE, SIDE), MISSING)
+        with blobs.open_blob(key or "") as file, Pillow.open(file, formats=FORMATS) as stored:
+            stored.draft("RGB", (side, side))
+            if stored.width * stored.height > MAX_PIXELS:
+                return None
+            turned = ImageOps.exif_transpose(stored).convert("RGBA")
+            turned.thumbnail((side, side))
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None
+    # What is transparent is shown on grey, which goes with light and dark pages.
+    page = Pillow.new("RGB", turned.size, (128, 128, 128))
+    page.paste(turned, mask=turned.getchannel("A"))
+    return page

@@ -19,8 +19,9 @@ from django.db import connection
 from PIL import Image as Pillow
 
 from crawler.errors import WrongState
-from crawler.export import ExportFailed, all_formats, contact_sheet, dataset, export_job, formats
+from crawler.export import ExportFailed, all_formats, dataset, export_job, formats
 from crawler.export.formats import class_folders
+from crawler.export.sheet import contact_sheet
 from crawler.models import CrawlJob, CrawlSource, Image, Project
 from pixsim.core import blobs
 from tests.crawler.pictures import encode, jpeg, photograph

@@ -11,9 +11,9 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from crawler.export import Exporter
 from crawler.export.archive import Archive
 from crawler.export.dataset import UNLABELLED, Dataset, Picture
-from crawler.export.exporting import Exporter
 from crawler.export.files import slug_of
 from crawler.export.metadata import STRIPPED_FORMATS
 

@@ -9,7 +9,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, transaction
 
 from accounts.errors import LimitExceeded
@@ -18,15 +17,15 @@ from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch.rules import Rules
 from crawler.management import reports
-from crawler.management.export_flags import add_format_flag
-from crawler.management.progress import wait_for_job
-from crawler.management.source_flags import (
+from crawler.management.flags import (
     absolute_location,
+    add_format_flag,
     add_source_flags,
     given_options,
     is_source_option,
     option_named,
 )
+from crawler.management.progress import wait_for_job
 from crawler.models import CrawlJob
 from crawler.services import accepting, projects
 from pixsim.core import cli
@@ -167,13 +166,9 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
     except (JobRefused, SourceRefused) as error:
         if error.field == "options":  # the message begins with the option's name
             raise cli.UsageError(f"option {error.message}") from error
-        raise _wrong(_flag(error.field), error.message) from error
+        raise cli.UsageError(f"{_flag(error.field)}: {error.message}") from error
     except LimitExceeded as error:
-        raise _wrong(_flag(error.limit), str(error)) from error
-
-
-def _wrong(flag: str, message: str) -> CommandError:
-    return cli.UsageError(f"{flag}: {message}")
+        raise cli.UsageError(f"{_flag(error.limit)}: {error}") from error
 
 
 def _flag(field: str) -> str:
@@ -188,9 +183,7 @@ def _split_options(kind: str, options: dict[str, Any]) -> tuple[dict[str, Any], 
     of_source = given_options(options)
     rules = {}
     for text in options["option"]:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise _wrong("option", f"must be NAME=VALUE, not {text!r}")
+        name, value = cli.split_pair("option", text)
         if option := option_named(kind, name):
             of_source[name] = value if option.type is str else _value(value)
         else:
@@ -217,6 +210,6 @@ def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _wrong("export", f"{folder} cannot be made: {error.strerror}") from error
+        raise cli.UsageError(f"export: {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
-        raise _wrong("export", f"{folder} cannot be written to")
+        raise cli.UsageError(f"export: {folder} cannot be written to")

@@ -11,7 +11,7 @@ from crawler import missing_source
 from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
 from crawler.management import reports
-from crawler.management.export_flags import add_format_flag
+from crawler.management.flags import add_format_flag
 from crawler.models import CrawlJob
 from crawler.services import lifecycle
 from pixsim.core import cli

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.helpers import ActionForm
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from pixsim.core.admin.lists import ConditionFilter
 from pixsim.core.priority import PRIORITIES, priority_of
 
 MAX_SELECTED = 1000
@@ -29,18 +30,12 @@ class PriorityActionForm(ActionForm):
     )
 
 
-class PriorityFilter(admin.SimpleListFilter):
+class PriorityFilter(ConditionFilter):
     """A filter by priority that does not ask the table which priorities there are."""
 
     title = "priority"
     parameter_name = "priority"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(n), str(n)) for n in PRIORITIES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(priority=int(value)) if value else queryset
+    conditions = {str(n): (str(n), Q(priority=n)) for n in PRIORITIES}
 
 
 def chosen_priority(request: HttpRequest) -> int | None:

@@ -1,13 +1,24 @@
-"""The flags of `manage.py crawl` that the installed sources bring along."""
+"""The flags that the installed sources and export formats bring along."""
 
 import os
 from argparse import ArgumentError, ArgumentParser, BooleanOptionalAction
 from contextlib import suppress
 from typing import Any
 
+from crawler.export import DEFAULT_FORMAT, all_formats
 from crawler.sources import Option, all_sources
 
 PREFIX = "source."
+
+
+def add_format_flag(parser: ArgumentParser) -> None:
+    formats = all_formats().values()
+    parser.add_argument(
+        "--export-format",
+        choices=list(all_formats()),
+        default=DEFAULT_FORMAT,
+        help="; ".join(f"{format.name}: {format.title}" for format in formats),
+    )
 
 
 def add_source_flags(parser: ArgumentParser) -> None:
@@ -38,7 +49,7 @@ def add_source_flags(parser: ArgumentParser) -> None:
         )
         with suppress(ArgumentError):
             parser.add_argument(
-                flag_of(first.name),
+                f"--{first.name.replace('_', '-')}",
                 dest=PREFIX + first.name,
                 help="; ".join(f"{kind}: {option.help}" for kind, option in options.items()),
                 default=None,
@@ -62,10 +73,6 @@ def option_named(kind: str, name: str) -> Option | None:
 
 def is_source_option(name: str) -> bool:
     return name in _options_by_name()
-
-
-def flag_of(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def absolute_location(kind: str, location: str) -> str:
