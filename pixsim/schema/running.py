@@ -131,6 +131,26 @@ class Executor(MigrationExecutor):
         with self._lock_retry.open() if plan else nullcontext():
             return super().migrate(targets, plan, state, fake, fake_initial)
 
+    def _migrate_all_backwards(
+        self, plan: Sequence[tuple[Migration, bool]], full_plan: Any, fake: bool
+    ) -> ProjectState:
+        """Take back `plan` with the states that the database really has on the way.
+
+        Django derives them from `full_plan`, the order in which an empty database is migrated: they
+        then contain models that this plan has already taken back, if the migrations were applied in
+        another order. So give it what stays, and then the plan itself from its end.
+        """
+        nodes = self.loader.graph.nodes
+        back = [migration for migration, _ in plan]
+        gone = {(migration.app_label, migration.name) for migration in back}
+        stays = [
+            nodes[key]
+            for key in graph_order(self.loader)
+            if key in self.loader.applied_migrations and key not in gone
+        ]
+        order = [(migration, False) for migration in (*stays, *reversed(back))]
+        return super()._migrate_all_backwards(plan, order, fake)  # type: ignore[misc,no-any-return]
+
     def apply_migration(
         self,
         state: ProjectState,

@@ -41,6 +41,8 @@ class Packages:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.others: list[str] = []
+        """More apps that are installed, such as Django's; set it before `add`."""
         self._labels: list[str] = []
         self._with_ours = False
         self._installed = False
@@ -87,7 +89,7 @@ class Packages:
         for label in self._labels:
             self._forget_modules(label)
         ours = settings.INSTALLED_APPS if self._with_ours else ["pixsim.schema", "pixsim.adoption"]
-        apps.set_installed_apps([*ours, *self._labels])
+        apps.set_installed_apps([*ours, *self.others, *self._labels])
         self._installed = True
 
     def _uninstall(self) -> None:
