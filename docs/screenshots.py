@@ -262,7 +262,8 @@ def painter() -> Any:
     """A provider on loopback whose pictures are drawn here."""
     from aiohttp import web
 
-    from providers.adapters.local import rendering, schemas
+    from providers.adapters import adapter_named
+    from providers.adapters.local import rendering
     from tests.providers.adapters.replicate_fake import ReplicateFake
 
     class Painter(ReplicateFake):
@@ -270,10 +271,11 @@ def painter() -> Any:
             generation = self.generations[request.match_info["name"].partition(".")[0]]
             prompt = generation.params["input"]["prompt"]
             side = 512 if "dusk" in prompt else 128
-            params = schemas.TextToImage.model_validate(
+            schema = adapter_named("local").operations["text_to_image"].models["painter"]
+            params = schema.model_validate(
                 {"prompt": prompt, "width": side, "height": side, "format": "webp"}
             )
-            [body] = rendering.render(params, seed=len(self.generations)).files
+            [body] = rendering.render("text_to_image", params, seed=len(self.generations)).files
             return web.Response(body=body, content_type="image/webp")
 
     return Painter(duration=0.2)

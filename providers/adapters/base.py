@@ -2,7 +2,8 @@
 
 An adapter contains its provider's API and nothing else: no database, no accounts, no retries. Its
 methods are coroutines that make one or few HTTP calls and raise ProviderError. One folder each:
-`adapter.py`, `schemas.py` and `errors.py`; its fake server is `tests/providers/adapters/<name>_fake.py`.
+`adapter.py`, `models.toml` (`operations.py` reads it), `rules.py` and `errors.py`; its fake server is
+`tests/providers/adapters/<name>_fake.py`.
 """
 
 from abc import ABC, abstractmethod

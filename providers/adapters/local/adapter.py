@@ -19,9 +19,7 @@ from providers.adapters.base import (
     Accepted,
     Adapter,
     Credentials,
-    Deadlines,
     Failed,
-    Operation,
     Output,
     Request,
     Running,
@@ -31,12 +29,11 @@ from providers.adapters.base import (
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
 from providers.adapters.http import Http
 from providers.adapters.inline import inline_bytes
-from providers.adapters.local import schemas
+from providers.adapters.local import rules
 from providers.adapters.local.behaviour import Behaviour
 from providers.adapters.local.memory import Generation, Memory
+from providers.adapters.operations import read_operations
 from providers.adapters.params import Params
-
-DEADLINES = Deadlines(submit=120.0, run=600.0, total=3600.0)
 
 
 class Local(Adapter):
@@ -45,16 +42,7 @@ class Local(Adapter):
     name = "local"
     title = "This machine"
     base_url = ""
-    operations = {
-        name: Operation(name, {model: schema}, expected_seconds=seconds, deadlines=DEADLINES)
-        for name, model, schema, seconds in (
-            ("text_to_image", "painter", schemas.TextToImage, 1.0),
-            ("image_to_image", "retoucher", schemas.ImageToImage, 1.0),
-            ("text_to_video", "animator", schemas.TextToVideo, 3.0),
-            ("image_to_video", "camera", schemas.ImageToVideo, 3.0),
-            ("song", "band", schemas.Song, 4.0),
-        )
-    }
+    operations = read_operations(__file__, {"picture": rules.Picture, "file": rules.File})
     can_find = True
     can_cancel = True
     credential = None
@@ -72,7 +60,7 @@ class Local(Adapter):
                 await asyncio.sleep(behaviour.delay_seconds)
                 if failure := behaviour.failure_of(request.reference):
                     raise behaviour.error(failure)
-                return await _done(request.reference, request.params, {})
+                return await _done(request.operation, request.reference, request.params, {})
         except TimeoutError as error:
             raise ProviderError(
                 ErrorClass.TIMEOUT, f"It was not done within {seconds:g} s."
@@ -97,7 +85,7 @@ class Local(Adapter):
         schema = self.operations[generation.operation].models[generation.model]
         try:
             params = schema.model_validate(generation.params)
-            return await _done(generation.reference, params, response)
+            return await _done(generation.operation, generation.reference, params, response)
         except ProviderError as error:
             return Failed(error, response)
 
@@ -139,7 +127,9 @@ def _accepted(behaviour: Behaviour, request: Request) -> Accepted:
     return Accepted(request.reference, generation.model_dump(exclude={"params"}))
 
 
-async def _done(reference: str, params: Params, response: Mapping[str, Any]) -> Succeeded:
+async def _done(
+    operation: str, reference: str, params: Params, response: Mapping[str, Any]
+) -> Succeeded:
     """Render in a thread: numpy and Pillow let the event loop run meanwhile."""
     from providers.adapters.local.rendering import NotAPicture, render
 
@@ -149,7 +139,7 @@ async def _done(reference: str, params: Params, response: Mapping[str, Any]) -> 
     address = getattr(params, "image", None)
     source = b"" if address is None else await _loaded(address)
     try:
-        work = partial(render, params, seed=seed, source=source)
+        work = partial(render, operation, params, seed=seed, source=source)
         rendered = await asyncio.get_running_loop().run_in_executor(_threads(), work)
     except NotAPicture as error:
         raise _not_a_picture(error) from error

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from providers.adapters.local.drawing import random_for
-from providers.adapters.local.schemas import MAX_SONG_SECONDS, Song
 
+MAX_SECONDS = 60
 RATE = 44_100  # samples per second
 TAIL_SECONDS = 1.5  # in which the last chord fades
 LINE_BEATS = 8
@@ -79,7 +79,7 @@ class Score(NamedTuple):
     notes: Sequence[Note]
 
 
-def composed(song: Song, seed: int) -> Score:
+def composed(song: Any, seed: int) -> Score:
     """Return the notes. Without `seconds` the song is as long as its lyrics."""
     style, random = GENRES[song.genre], random_for("song", song.title, song.genre, seed)
     title, seconds = song.title, song.seconds
@@ -94,7 +94,7 @@ def composed(song: Song, seed: int) -> Score:
     # Without lyrics a flute plays the tune of the title.
     lines = lyrics.splitlines() if lyrics else [title, title[::-1]]
     if seconds is None:
-        seconds = min(MAX_SONG_SECONDS, (LINE_BEATS * (len(lines) + 1) + 4) * beat + TAIL_SECONDS)
+        seconds = min(MAX_SECONDS, (LINE_BEATS * (len(lines) + 1) + 4) * beat + TAIL_SECONDS)
     bars = max(2, math.ceil((seconds - TAIL_SECONDS) / (4 * beat) - 1e-6))
     notes = [*_backing(style, pitch, bars, beat)]
     first = 1 if bars > 4 else 0

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
 
-from providers.adapters.local import drawing, music, schemas
-from providers.adapters.params import Params
+from providers.adapters.local import drawing, music
 
 READABLE = ("PNG", "JPEG", "WEBP", "GIF")
 MAX_READ_PIXELS = 50_000_000
@@ -25,32 +24,32 @@ class Rendered(NamedTuple):
     facts: Mapping[str, Any]
 
 
-def render(params: Params, *, seed: int, source: bytes = b"") -> Rendered:
+def render(operation: str, params: Any, *, seed: int, source: bytes = b"") -> Rendered:
     """Return the files of a generation; `source` is its input. Raises NotAPicture."""
-    match params:
-        case schemas.TextToImage():
+    match operation:
+        case "text_to_image":
             size = params.width, params.height
             paints = (
                 drawing.painted(params.prompt, params.style, seed + number, *size)
                 for number in range(params.count)
             )
             return Rendered([still(drawing.as_image(paint(0.0)), params) for paint in paints], {})
-        case schemas.ImageToImage():
+        case "image_to_image":
             image = opened(source, max_side=params.max_side)
             changed = drawing.edited(image, params.prompt, params.effect, seed)
             return Rendered([still(Image.blend(image, changed, params.strength), params)], {})
-        case schemas.TextToVideo():
+        case "text_to_video":
             size = params.width, params.height
             return _animation(drawing.painted(params.prompt, params.style, seed, *size), params)
-        case schemas.ImageToVideo():
+        case "image_to_video":
             image = opened(source, max_side=params.max_side)
             return _animation(drawing.moving(image, params.prompt, params.motion, seed), params)
-        case schemas.Song():
+        case "song":
             score = music.composed(params, seed)
             facts = {"seconds": round(score.seconds, 3), "tempo": score.tempo}
             return Rendered([music.as_wav(music.performed(score))], facts)
         case _:
-            raise TypeError(f"{type(params).__name__} cannot be rendered")
+            raise ValueError(f"{operation} cannot be rendered")
 
 
 def opened(data: bytes, *, max_side: int) -> Image.Image:
@@ -75,7 +74,7 @@ def opened(data: bytes, *, max_side: int) -> Image.Image:
         raise NotAPicture(f"It cannot be read as {', '.join(READABLE)}.") from error
 
 
-def still(image: Image.Image, params: schemas.TextToImage | schemas.ImageToImage) -> bytes:
+def still(image: Image.Image, params: Any) -> bytes:
     """Return the picture as a file of the kind that was asked for."""
     file = io.BytesIO()
     options: dict[str, dict[str, int]] = {
@@ -87,9 +86,7 @@ def still(image: Image.Image, params: schemas.TextToImage | schemas.ImageToImage
     return file.getvalue()
 
 
-def _animation(
-    paint: drawing.Paint, params: schemas.TextToVideo | schemas.ImageToVideo
-) -> Rendered:
+def _animation(paint: drawing.Paint, params: Any) -> Rendered:
     """Return an endless loop as a file of the kind that was asked for."""
     count = round(params.seconds * params.fps)
     first, *rest = [drawing.as_image(paint(number / count)) for number in range(count)]

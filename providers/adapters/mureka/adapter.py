@@ -6,9 +6,7 @@ from typing import Any
 from providers.adapters.base import (
     Accepted,
     Credentials,
-    Deadlines,
     Failed,
-    Operation,
     Output,
     Request,
     Running,
@@ -17,7 +15,8 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
-from providers.adapters.mureka import errors, schemas
+from providers.adapters.mureka import errors, rules
+from providers.adapters.operations import read_operations
 from providers.adapters.rest import RestAdapter, accepted, check_id, path_of
 
 
@@ -28,14 +27,7 @@ class Mureka(RestAdapter):
     title = "Mureka"
     base_url = "https://api.mureka.ai/v1"
     classify = staticmethod(errors.classify)
-    operations = {
-        "song": Operation(
-            "song",
-            dict.fromkeys(schemas.MODELS, schemas.Song),
-            expected_seconds=90.0,
-            deadlines=Deadlines(submit=60.0, run=1800.0, total=7200.0),
-        )
-    }
+    operations = read_operations(__file__, {"song": rules.Song})
 
     async def submit(
         self, http: Http, credentials: Credentials, request: Request

@@ -13,9 +13,7 @@ from typing import Any
 from providers.adapters.base import (
     Accepted,
     Credentials,
-    Deadlines,
     Failed,
-    Operation,
     Output,
     Request,
     Running,
@@ -24,11 +22,9 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
-from providers.adapters.openai import errors, schemas
+from providers.adapters.openai import errors, rules
+from providers.adapters.operations import read_operations
 from providers.adapters.rest import RestAdapter, accepted, check_id, path_of, without_empty
-
-IMAGE_DEADLINES = Deadlines(submit=300.0, run=300.0, total=3600.0)
-VIDEO_DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
 
 
 class OpenAI(RestAdapter):
@@ -38,49 +34,7 @@ class OpenAI(RestAdapter):
     title = "OpenAI"
     base_url = "https://api.openai.com/v1"
     classify = staticmethod(errors.classify)
-    operations = {
-        each.name: each
-        for each in (
-            Operation(
-                "text_to_image",
-                {
-                    "gpt-image-2": schemas.FreeSizeImage,
-                    "gpt-image-2.5-flare": schemas.FineImage,
-                    "gpt-image-2.5-sunburst": schemas.FineImage,
-                    "gpt-image-1.5": schemas.FixedSizeImage,
-                    "gpt-image-1": schemas.FixedSizeImage,
-                    "gpt-image-1-mini": schemas.FixedSizeImage,
-                },
-                expected_seconds=40.0,
-                deadlines=IMAGE_DEADLINES,
-            ),
-            Operation(
-                "image_to_image",
-                {
-                    "gpt-image-2": schemas.FreeSizeEdit,
-                    "gpt-image-2.5-flare": schemas.FineEdit,
-                    "gpt-image-2.5-sunburst": schemas.FineEdit,
-                    "gpt-image-1.5": schemas.FaithfulEdit,
-                    "gpt-image-1": schemas.FaithfulEdit,
-                    "gpt-image-1-mini": schemas.FixedSizeEdit,
-                },
-                expected_seconds=50.0,
-                deadlines=IMAGE_DEADLINES,
-            ),
-            Operation(
-                "text_to_video",
-                {"sora-2": schemas.Video, "sora-2-pro": schemas.ProVideo},
-                expected_seconds=180.0,
-                deadlines=VIDEO_DEADLINES,
-            ),
-            Operation(
-                "image_to_video",
-                {"sora-2": schemas.VideoFromImage, "sora-2-pro": schemas.ProVideoFromImage},
-                expected_seconds=180.0,
-                deadlines=VIDEO_DEADLINES,
-            ),
-        )
-    }
+    operations = read_operations(__file__, {"picture": rules.Picture, "any_size": rules.AnySize})
 
     async def submit(
         self, http: Http, credentials: Credentials, request: Request

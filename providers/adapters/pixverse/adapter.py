@@ -11,9 +11,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 from providers.adapters.base import (
     Accepted,
     Credentials,
-    Deadlines,
     Failed,
-    Operation,
     Output,
     Request,
     Running,
@@ -22,10 +20,9 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
-from providers.adapters.pixverse import errors, schemas, uploads
+from providers.adapters.operations import read_operations
+from providers.adapters.pixverse import errors, rules, uploads
 from providers.adapters.rest import RestAdapter, check_id, path_of, without_empty
-
-DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
 
 PATHS = {
     "text_to_video": "video/text/generate",
@@ -51,10 +48,14 @@ class PixVerse(RestAdapter):
     title = "PixVerse"
     base_url = "https://app-api.pixverse.ai/openapi/v2"
     classify = staticmethod(errors.classify)
-    operations = {
-        name: Operation(name, models, expected_seconds=60.0, deadlines=DEADLINES)
-        for name, models in schemas.MODELS.items()
-    }
+    operations = read_operations(
+        __file__,
+        {
+            "to_10_s": rules.ToTenSeconds,
+            "pictures": rules.Pictures,
+            "three_pictures": rules.ThreePictures,
+        },
+    )
 
     def headers(self, credentials: Credentials) -> dict[str, str]:
         return {"API-KEY": str(credentials.api_key), "Ai-trace-id": str(uuid4())}
@@ -102,7 +103,7 @@ class PixVerse(RestAdapter):
             if name in body:
                 body[sent_as] = await self._upload(http, credentials, kind, body.pop(name))
         if request.operation == "fusion":
-            pictures = schemas.named_pictures(body.pop("subjects"), body.pop("backgrounds"))
+            pictures = rules.named_pictures(body.pop("subjects"), body.pop("backgrounds"))
             body["image_references"] = [
                 {
                     "type": name.rstrip("0123456789"),

@@ -7,6 +7,7 @@ A prediction has no field for our reference and cannot be looked up by it. It ha
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -15,9 +16,7 @@ from providers.adapters import base_url_of
 from providers.adapters.base import (
     Accepted,
     Credentials,
-    Deadlines,
     Failed,
-    Operation,
     Request,
     Running,
     State,
@@ -27,16 +26,9 @@ from providers.adapters.base import (
 from providers.adapters.errors import ErrorClass, ProviderError, WebhookRefused
 from providers.adapters.http import Http
 from providers.adapters.inline import inline_bytes
-from providers.adapters.params import Params
+from providers.adapters.operations import read_operations
 from providers.adapters.replicate import errors, files, schemas, webhooks
 from providers.adapters.rest import RestAdapter, accepted, check_id, path_of, without_empty
-
-# Replicate ends a prediction after 30 minutes.
-DEADLINES = Deadlines(submit=60.0, run=1800.0, total=7200.0)
-
-
-def _operation(name: str, expected_seconds: float, models: Mapping[str, type[Params]]) -> Operation:
-    return Operation(name, schemas.Models(models), expected_seconds, DEADLINES)
 
 
 class Replicate(RestAdapter):
@@ -48,32 +40,8 @@ class Replicate(RestAdapter):
     classify = staticmethod(errors.classify)
     can_cancel = True
     operations = {
-        each.name: each
-        for each in (
-            _operation(
-                "text_to_image", 10.0, {"black-forest-labs/flux-schnell": schemas.FluxSchnell}
-            ),
-            _operation(
-                "image_to_image", 15.0, {"black-forest-labs/flux-kontext-pro": schemas.FluxKontext}
-            ),
-            _operation(
-                "text_to_video",
-                90.0,
-                {
-                    "bytedance/seedance-1-lite": schemas.Seedance,
-                    "bytedance/seedance-1-pro": schemas.Seedance,
-                },
-            ),
-            _operation(
-                "image_to_video",
-                90.0,
-                {
-                    "bytedance/seedance-1-lite": schemas.SeedanceFromImage,
-                    "bytedance/seedance-1-pro": schemas.SeedanceFromImage,
-                },
-            ),
-            _operation("song", 60.0, {"minimax/music-1.5": schemas.MinimaxMusic}),
-        )
+        name: replace(each, models=schemas.Models(each.models))
+        for name, each in read_operations(__file__).items()
     }
 
     async def submit(

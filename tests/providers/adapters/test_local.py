@@ -32,7 +32,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
-from providers.adapters.local import drawing, rendering, schemas
+from providers.adapters.local import drawing, rendering
 from providers.adapters.local.drawing import EFFECTS, MOTIONS, STYLES
 from providers.adapters.local.memory import KEPT_SECONDS, SWEEP_SECONDS, Memory
 from providers.adapters.local.music import GENRES, Score, composed, syllables
@@ -42,6 +42,11 @@ from tests.providers.adapters.local_fake import address_of_picture
 NOBODY = Credentials()
 NOWHERE = cast(Http, None)
 LYRICS = "Little red panda\nhigh in the tree\n\nLittle red panda\ncome down to me"
+
+
+def schema_of(operation: str) -> Any:
+    declared = adapter_named("local").operations[operation]
+    return declared.models[declared.default_model]
 
 
 @pytest.fixture
@@ -95,7 +100,7 @@ def drawn(prompt: str, style: str, seed: int, width: int, height: int) -> Image.
 
 
 def song(**params: Any) -> Score:
-    return composed(schemas.Song(**params), 1)
+    return composed(schema_of("song")(**params), 1)
 
 
 # What it makes
@@ -159,14 +164,14 @@ def test_without_a_seed_each_generation_is_another_and_says_its_seed(
 
 
 def test_the_schema_offers_what_can_be_drawn_and_played() -> None:
-    def offered(schema: Any, field: str) -> set[str]:
-        return set(get_args(schema.model_fields[field].annotation)) - {"auto"}
+    def offered(operation: str, field: str) -> set[str]:
+        return set(get_args(schema_of(operation).model_fields[field].annotation)) - {"auto"}
 
-    assert offered(schemas.TextToImage, "style") == set(STYLES)
-    assert offered(schemas.TextToVideo, "style") == set(STYLES)
-    assert offered(schemas.ImageToImage, "effect") == set(EFFECTS)
-    assert offered(schemas.ImageToVideo, "motion") == set(MOTIONS)
-    assert offered(schemas.Song, "genre") == set(GENRES)
+    assert offered("text_to_image", "style") == set(STYLES)
+    assert offered("text_to_video", "style") == set(STYLES)
+    assert offered("image_to_image", "effect") == set(EFFECTS)
+    assert offered("image_to_video", "motion") == set(MOTIONS)
+    assert offered("song", "genre") == set(GENRES)
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])

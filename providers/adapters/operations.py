@@ -1,0 +1,80 @@
+"""Operations as data: an adapter's `models.toml` says what its models take.
+
+    [operations.text_to_image]              # also `expected_seconds`, `deadlines`
+    models."flux-1" = ["prompt", "size"]    # the groups of fields of a model; the first is the default
+    [fields.size]
+    width = { type = "integer", ge = 16, le = 4096, default = 768, description = "Pixels." }
+
+A later group replaces fields of the same name. A field has a `type` (string by default) or `choices`;
+`many` makes it a list, `optional` allows no value; `format` is shown to forms. Everything else is an
+argument of pydantic's Field. A rule over several fields is a validator of the last of them, in a class
+that the adapter names for a group.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from providers.adapters.base import Deadlines, Operation
+from providers.adapters.params import Media, Params
+
+TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "media": Media,
+}
+
+
+def read_operations(
+    adapter_file: str, rules: Mapping[str, type[Params]] = {}
+) -> dict[str, Operation]:
+    """Return the operations in the `models.toml` beside an adapter's module.
+
+    `rules` are classes with the validators of a group of fields.
+    """
+    declared = tomllib.loads(Path(adapter_file).with_name("models.toml").read_text("utf-8"))
+    groups = declared["fields"]
+
+    def schema(name: str, model: str, parts: Sequence[str]) -> type[Params]:
+        fields: dict[str, Any] = {}
+        for part in parts:
+            fields |= groups.get(part, {})
+        bases = tuple(rules[part] for part in reversed(parts) if part in rules)
+        definitions: Any = {field: _field(**options) for field, options in fields.items()}
+        doc = f"{name} by `{model}`."
+        return create_model(f"{name} {model}", __base__=bases or Params, __doc__=doc, **definitions)
+
+    return {
+        name: Operation(
+            name,
+            {model: schema(name, model, parts) for model, parts in one["models"].items()},
+            one["expected_seconds"],
+            Deadlines(**one["deadlines"]),
+        )
+        for name, one in declared["operations"].items()
+    }
+
+
+def _field(
+    *,
+    type: str = "string",
+    choices: Sequence[Any] = (),
+    many: bool = False,
+    optional: bool = False,
+    format: str | None = None,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Return annotation and Field, as create_model takes them."""
+    kind: Any = Literal[tuple(choices)] if choices else TYPES[type]
+    if many:
+        kind = list[kind]
+    if optional:
+        kind, options = kind | None, {"default": None, **options}
+    if format:
+        options["json_schema_extra"] = {"format": format}
+    return kind, Field(**options)
