@@ -18,8 +18,7 @@ from django.db.backends.utils import CursorWrapper
 from crawler import discovery, missing_source, result_writer
 from crawler.fetch.rules import Rules
 from crawler.fetch.tasks import EngineFailed, Picture, Refused, Task
-from crawler.models import CrawlJob, CrawlSource, Image, JobChunk
-from crawler.models.chunks import RANGE_RULE
+from crawler.models import RANGE_RULE, CrawlJob, CrawlSource, Image, JobChunk
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import Completed, Ending, GiveBack, Wait, Work
 from pixsim.core.db import sql

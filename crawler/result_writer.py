@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -19,9 +19,7 @@ from accounts import usage
 from crawler import counters
 from crawler.fetch.phash import BAND_SHIFTS, band_masks
 from crawler.fetch.tasks import Picture, Refused
-from crawler.models import JobChunk, Outcome
-from crawler.models.candidates import MAX_TRIES
-from crawler.models.images import PHASH_BAND_KEYS
+from crawler.models import MAX_TRIES, PHASH_BAND_KEYS, JobChunk, Outcome
 from jobs.queue.kinds import Work
 from pixsim.core.db import sql
 from pixsim.core.text import storable
@@ -104,36 +102,20 @@ class _NewImage:
     resembles: int | None = None
 
 
-class _Closed(NamedTuple):
-    candidate: int
-    outcome: str
-    detail: str | None
-
-
-class _Reopened(NamedTuple):
-    candidate: int
-    tries: int = 0
-    seconds: float = 0.0
-
-
 @dataclass
 class _Batch:
     """What is written for each result."""
 
     images: list[_NewImage] = field(default_factory=list)
-    closed: list[_Closed] = field(default_factory=list)
-    reopened: list[_Reopened] = field(default_factory=list)
+    # By candidate: outcome and detail; tries to count, and seconds to wait.
+    closed: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    reopened: dict[int, tuple[int, float]] = field(default_factory=dict)
     # A picture, and the new one of the same batch that it resembles.
     twins: list[tuple[Picture, Picture]] = field(default_factory=list)
 
     def close(self, result: Picture | Refused, outcome: str, detail: str | None = None) -> None:
         detail = detail and storable(detail, longest=MAX_DETAIL_LENGTH)
-        self.closed.append(_Closed(result.task.id, outcome, detail))
-
-    def reopen(self, candidates: set[int]) -> None:
-        """Let candidates be tried again whose image could not be stored."""
-        self.closed = [one for one in self.closed if one.candidate not in candidates]
-        self.reopened.extend(map(_Reopened, candidates))
+        self.closed[result.task.id] = outcome, detail
 
 
 def write_results(
@@ -188,7 +170,7 @@ def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequenc
             batch.twins.append((result, twin))
             batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles {twin.url}.")
         elif (index := next(indexes, None)) is None:
-            batch.reopened.append(_Reopened(result.task.id))
+            batch.reopened[result.task.id] = 0, 0.0
         else:
             known.add(result.sha256)
             distinct.append(result)
@@ -204,7 +186,7 @@ def _decide_refusal(batch: _Batch, refused: Refused) -> None:
     if wait is None or last_try or wait > MAX_RETRY_AFTER_SECONDS:
         batch.close(refused, refused.outcome, refused.detail)
     else:
-        batch.reopened.append(_Reopened(refused.task.id, int(refused.tried), wait))
+        batch.reopened[refused.task.id] = int(refused.tried), wait
 
 
 def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
@@ -253,13 +235,16 @@ def _store(chunk: JobChunk, batch: _Batch) -> None:
     ]
     ids |= _insert(chunk, twins)
     pictures = [image.picture for image in batch.images] + [picture for picture, _ in batch.twins]
-    batch.reopen({picture.task.id for picture in pictures if picture.sha256 not in ids})
+    for picture in pictures:
+        if picture.sha256 not in ids:
+            del batch.closed[picture.task.id]
+            batch.reopened[picture.task.id] = 0, 0.0
 
 
 def _count(
     cursor: CursorWrapper, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
 ) -> None:
-    outcomes = Counter(one.outcome for one in batch.closed)
+    outcomes = Counter(outcome for outcome, _detail in batch.closed.values())
     counters.add_images(
         cursor,
         chunk.job_id,
@@ -311,8 +296,10 @@ def _insert(chunk: JobChunk, images: Sequence[_NewImage]) -> dict[str, int]:
 
 def _close(batch: _Batch) -> None:
     if batch.closed:
-        ids, outcomes, details = zip(*sorted(batch.closed), strict=True)
-        _fetch(CLOSE, {"ids": list(ids), "outcomes": list(outcomes), "details": list(details)})
+        outcomes, details = zip(*batch.closed.values(), strict=True)
+        ids = list(batch.closed)
+        _fetch(CLOSE, {"ids": ids, "outcomes": list(outcomes), "details": list(details)})
     if batch.reopened:
-        ids, tries, seconds = zip(*sorted(batch.reopened), strict=True)
-        _fetch(REOPEN, {"ids": list(ids), "tries": list(tries), "seconds": list(seconds)})
+        tries, seconds = zip(*batch.reopened.values(), strict=True)
+        ids = list(batch.reopened)
+        _fetch(REOPEN, {"ids": ids, "tries": list(tries), "seconds": list(seconds)})

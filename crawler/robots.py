@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 
@@ -20,7 +20,10 @@ from crawler.urls import origin_of
 if TYPE_CHECKING:
     from protego import Protego
 
-    from pixsim.core.net import FetchError, Limits, Response
+    from pixsim.core.net import FetchError, Response
+
+Fetch = Callable[..., Awaitable["Response"]]
+"""`Client.fetch` of `pixsim.core.net`."""
 
 KEPT_SECONDS = 24 * 3600.0
 UNREACHABLE_KEPT_SECONDS = 300.0
@@ -29,6 +32,8 @@ PARSED_BYTES = 500 * 1024
 MAX_BYTES = 5 * 1024**2
 MAX_ORIGINS = 10_000
 MAX_DELAY_SECONDS = 300.0
+# Then the picture's own fetch must fail too, with a clearer reason than this one.
+FAILS_THE_FETCH_TOO = frozenset({"blocked_address", "dns", "tls", "bad_url"})
 
 # Directives of robots meta tags and X-Robots-Tag that exclude a picture from a dataset.
 EXCLUDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
@@ -42,12 +47,6 @@ _DIRECTIVES_WITH_VALUE = frozenset(
     {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 )
 _ROBOTS_LINE = re.compile(r"\s*([A-Za-z -]+?)\s*:\s*(.*?)\s*(?:#.*)?")
-
-
-class Fetcher(Protocol):
-    """The part of `pixsim.core.net.Client` that is used here."""
-
-    async def fetch(self, url: str, *, limits: "Limits | None" = None) -> "Response": ...
 
 
 def product_token(user_agent: str) -> str:
@@ -106,17 +105,14 @@ class Robots:
     """
 
     def __init__(
-        self,
-        user_agent: str | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, user_agent: str | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.token = product_token(user_agent or settings.CRAWL_USER_AGENT)
         self._clock = clock
         self._kept: OrderedDict[str, Rules] = OrderedDict()
         self._asked: dict[str, asyncio.Task[Rules]] = {}
 
-    async def allowed(self, client: Fetcher, url: str) -> tuple[bool, str]:
+    async def allowed(self, fetch: Fetch, url: str) -> tuple[bool, str]:
         """Return whether a canonical URL may be fetched, and the reason if not.
 
         An absent robots.txt (4xx) allows all. One that does not answer (5xx, 429, no connection)
@@ -124,7 +120,7 @@ class Robots:
         """
         if not settings.CRAWL_HONOUR_ROBOTS:
             return True, ""
-        rules = await self._rules(client, origin_of(url))
+        rules = await self._rules(fetch, origin_of(url))
         return rules.check(url, self.token)
 
     def delay(self, url: str) -> float:
@@ -142,44 +138,41 @@ class Robots:
             return None
         return max(0.0, rules.expires - self._clock())
 
-    async def _rules(self, client: Fetcher, origin: str) -> Rules:
+    async def _rules(self, fetch: Fetch, origin: str) -> Rules:
         rules = self._kept.get(origin)
         if rules is not None and rules.expires > self._clock():
             self._kept.move_to_end(origin)
             return rules
         task = self._asked.get(origin)
         if task is None:
-            task = asyncio.create_task(self._ask(client, origin))
+            task = asyncio.create_task(self._ask(fetch, origin))
             self._asked[origin] = task
             task.add_done_callback(lambda _: self._asked.pop(origin, None))
         # One caller may be cancelled while others wait for the same answer.
         return await asyncio.shield(task)
 
-    async def _ask(self, client: Fetcher, origin: str) -> Rules:
-        rules = await read_rules(client.fetch, origin, now=self._clock)
-        self._kept[origin] = rules
+    async def _ask(self, fetch: Fetch, origin: str) -> Rules:
+        rules = self._kept[origin] = await self._read(fetch, origin)
         while len(self._kept) > MAX_ORIGINS:
             self._kept.popitem(last=False)
         return rules
 
+    async def _read(self, fetch: Fetch, origin: str) -> Rules:
+        """Fetch and parse the robots.txt of an origin. Raise nothing, whatever the site answers."""
+        from pixsim.core.net import FetchError, Limits
 
-async def read_rules(
-    fetch: Callable[..., Awaitable["Response"]], origin: str, *, now: Callable[[], float]
-) -> Rules:
-    """Fetch and parse the robots.txt of an origin. Raise nothing, whatever the site answers."""
-    from pixsim.core.net import FetchError, Limits
-
-    limits = replace(Limits.from_settings(), max_bytes=MAX_BYTES, max_redirects=5)
-    try:
-        response = await fetch(f"{origin}/robots.txt", limits=limits)
-    except FetchError as error:
-        if _means_absent(error):
-            return Rules(expires=now() + KEPT_SECONDS)
-        if _ends_the_fetch_too(error):
-            return Rules(expires=now() + UNREACHABLE_KEPT_SECONDS)
-        kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
-        return Rules(expires=now() + kept, unreachable=str(error)[:200])
-    return Rules.parse(response.body, expires=now() + KEPT_SECONDS)
+        limits = replace(Limits.from_settings(), max_bytes=MAX_BYTES, max_redirects=5)
+        try:
+            response = await fetch(f"{origin}/robots.txt", limits=limits)
+        except FetchError as error:
+            now = self._clock()
+            if _means_absent(error):
+                return Rules(expires=now + KEPT_SECONDS)
+            if error.reason in FAILS_THE_FETCH_TOO and not error.retryable:
+                return Rules(expires=now + UNREACHABLE_KEPT_SECONDS)
+            kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
+            return Rules(expires=now + kept, unreachable=str(error)[:200])
+        return Rules.parse(response.body, expires=self._clock() + KEPT_SECONDS)
 
 
 def _means_absent(error: "FetchError") -> bool:
@@ -187,12 +180,6 @@ def _means_absent(error: "FetchError") -> bool:
     if error.reason == "too_many_redirects":
         return True
     return error.status is not None and 400 <= error.status < 500 and error.status != 429
-
-
-def _ends_the_fetch_too(error: "FetchError") -> bool:
-    """Return whether the picture's own fetch must fail too, with a clearer reason than this one."""
-    reasons = ("blocked_address", "dns", "tls", "bad_url")
-    return error.reason in reasons and not error.retryable
 
 
 def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
@@ -264,7 +251,9 @@ def _signal_rules(text: str) -> tuple[str, str]:
         if field == "user-agent":
             lines.append(f"User-agent: {value}")
         elif field in ("content-usage", "content-signal"):
-            path, preferences = _path_and_preferences(value)
+            path, _, preferences = value.partition(" ")
+            if not value.startswith("/"):
+                path, preferences = "/", value
             if denied := denied_use(preferences):
                 lines.append(f"Disallow: {path}")
                 first = first or f"{match[1]}: {denied}"
@@ -273,10 +262,3 @@ def _signal_rules(text: str) -> tuple[str, str]:
         else:
             lines.append("Other: line")  # it still ends a list of user agents
     return "\n".join(lines), first
-
-
-def _path_and_preferences(value: str) -> tuple[str, str]:
-    if not value.startswith("/"):
-        return "/", value
-    path, _, preferences = value.partition(" ")
-    return path, preferences

@@ -85,9 +85,12 @@ class Decoder:
         process = self._process
         try:
             with _killed_after(self._seconds, process):
-                self._send(process, [encode_checks(pictures), *(data for data, _ in pictures)])
+                assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
+                with suppress(BrokenPipeError):  # then there will be no answer
+                    process.stdin.write(encode_checks(pictures))
+                    process.stdin.writelines(data for data, _ in pictures)
+                    process.stdin.flush()
                 meanwhile()
-                assert process.stdout is not None  # noqa: S101 - for the type checker
                 answer = process.stdout.readline(MAX_ANSWER_BYTES)
             if not answer:
                 raise _Died(_how_it_ended(process))
@@ -126,15 +129,6 @@ class Decoder:
                 f"The picture decoder does not start ({how}). Try: {' '.join(command)}"
             )
         return process
-
-    @staticmethod
-    def _send(process: subprocess.Popen[bytes], parts: Sequence[bytes]) -> None:
-        assert process.stdin is not None  # noqa: S101 - for the type checker
-        try:
-            process.stdin.writelines(parts)
-            process.stdin.flush()
-        except BrokenPipeError:
-            raise _Died(_how_it_ended(process)) from None
 
 
 @contextmanager

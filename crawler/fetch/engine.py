@@ -98,7 +98,7 @@ class Engine:
         return self._checker.decoder.pid
 
     def session(self, rules: Rules) -> Session:
-        return Session(self, rules)
+        return Session(rules, take=self._take, drop=self._drop)
 
     def close(self) -> None:
         """End the threads and the decoder. Unfinished sessions get no further results."""
@@ -110,15 +110,15 @@ class Engine:
 
     # From a session
 
-    def take(self, session: Session, remote: list[Task], local: list[Task]) -> None:
+    def _take(self, session: Session, remote: list[Task], local: list[Task]) -> None:
         for task in local:
             self._checker.put(Item(session, task, task.url))
         if remote:
             items = [Item(session, task, task.url) for task in remote]
             self._loop.call_soon_threadsafe(self._enqueue, items)
 
-    def drop(self, session: Session) -> None:
-        self._loop.call_soon_threadsafe(self._drop, session)
+    def _drop(self, session: Session) -> None:
+        self._loop.call_soon_threadsafe(self._abandon, session)
 
     # The loop thread
 
@@ -137,7 +137,6 @@ class Engine:
         async with Client(connections=2 * MAX_FETCHES) as client:
             self._client = client
             self._robots = Robots()
-            self._robots_client = _RobotsClient(client)
             self._started.set()
             await self._stop.wait()
             fetches = [item.fetching for item in self._running if item.fetching is not None]
@@ -154,7 +153,7 @@ class Engine:
             hosts.add(host)
         self._schedule(*hosts)
 
-    def _drop(self, session: Session) -> None:
+    def _abandon(self, session: Session) -> None:
         for host in self._hosts.values():
             if host.waiting:
                 host.waiting = deque(item for item in host.waiting if item.session is not session)
@@ -371,7 +370,7 @@ class Engine:
     async def _ask_robots(self, url: str, host: Host) -> None:
         """Raise _Excluded if the site excludes us, FetchError if it cannot be reached."""
         try:
-            allowed, reason = await self._robots.allowed(self._robots_client, url)
+            allowed, reason = await self._robots.allowed(self._fetch_robots, url)
         except BadUrl as error:
             raise FetchError(Reason.BAD_URL, str(error)) from error
         except _OutOfReach as out_of_reach:
@@ -380,6 +379,16 @@ class Engine:
             outcome = "robots" if reason.startswith("robots.txt") else "opted_out"
             raise _Excluded(outcome, reason, self._robots.retry_in(url))
         host.slow_down(self._robots.delay(url))
+
+    async def _fetch_robots(self, url: str, *, limits: Limits) -> Response:
+        """Raise _OutOfReach if the host cannot be reached: else that would be remembered of its
+        robots.txt."""
+        try:
+            return await self._client.fetch(url, limits=limits)
+        except FetchError as error:
+            if error.reason in OUT_OF_REACH:
+                raise _OutOfReach(error) from error
+            raise
 
     def _refusal(self, task: Task, host: Host, error: FetchError) -> Refused:
         """Apply a failed fetch to its host and return the result of its task."""
@@ -396,22 +405,6 @@ class Engine:
         if error.retryable:
             retry_after = _spread(self._retry_seconds * 3**task.tries)
         return Refused(task, outcome, error.detail, retry_after)
-
-
-class _RobotsClient:
-    """Fetches robots.txt. A host that cannot be reached fails as such, and is not remembered as
-    one without an answer for robots.txt."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def fetch(self, url: str, *, limits: Limits | None = None) -> Response:
-        try:
-            return await self._client.fetch(url, limits=limits)
-        except FetchError as error:
-            if error.reason in OUT_OF_REACH:
-                raise _OutOfReach(error) from error
-            raise
 
 
 class _OutOfReach(Exception):

@@ -1,9 +1,8 @@
 """A session: one caller's tasks in the engine, and where their results come back."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from crawler.fetch.rules import Rules
@@ -11,29 +10,25 @@ from crawler.fetch.tasks import EngineFailed, Refused, Result, Task
 from pixsim.core.net import Limits
 
 
-class SessionEngine(Protocol):
-    """What a session needs of the engine."""
-
-    def take(self, session: "Session", remote: list[Task], local: list[Task]) -> None:
-        """Begin these tasks; the session gets their results."""
-
-    def drop(self, session: "Session") -> None:
-        """Abandon the session's tasks."""
-
-
 class Session:
     """Made by `Engine.session`. Submit and collect from one thread.
 
     Every submitted task comes back exactly once: as a result of `collect`, or in the list that
-    `cancel` returns.
+    `cancel` returns. The engine's `take` begins remote and local tasks; its `drop` abandons them.
     """
 
-    def __init__(self, engine: SessionEngine, rules: Rules) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        take: Callable[["Session", list[Task], list[Task]], None],
+        drop: Callable[["Session"], None],
+    ) -> None:
         self.rules = rules
         self.checks = rules.checks
         self.limits = replace(Limits.from_settings(), max_bytes=rules.max_bytes)
         self.cancelled = False
-        self._engine = engine
+        self._take, self._drop = take, drop
         self._open: dict[int, Task] = {}
         self._results: list[Result] = []
         self._failure: EngineFailed | None = None
@@ -59,7 +54,7 @@ class Session:
                 remote.append(task)
         if refused:
             self.deliver(refused)
-        self._engine.take(self, remote, local)
+        self._take(self, remote, local)
 
     def collect(self, timeout: float = 0.1) -> list[Result]:
         """Return all results there are, waiting up to `timeout` seconds if there are none.
@@ -89,7 +84,7 @@ class Session:
             unfinished = [task for id, task in self._open.items() if id not in finished]
             for task in unfinished:
                 del self._open[task.id]
-        self._engine.drop(self)
+        self._drop(self)
         return unfinished
 
     # The engine's side, from any thread

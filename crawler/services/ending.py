@@ -4,8 +4,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
-from crawler.models import CrawlJob, JobStatus, Outcome
-from crawler.models.jobs import OPEN_STATUSES
+from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus, Outcome
 from jobs.queue import api
 from jobs.queue.items import Status
 from jobs.queue.kinds import kind_named

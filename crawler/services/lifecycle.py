@@ -14,8 +14,7 @@ from django.db import connection, transaction
 from accounts import activity
 from accounts.models import Profile
 from crawler.errors import WrongState
-from crawler.models import CrawlJob, JobStatus
-from crawler.models.jobs import OPEN_STATUSES
+from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus
 from crawler.services.ending import recount_job
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
 from crawler.services.planning import crawl_kinds

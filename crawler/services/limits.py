@@ -8,8 +8,7 @@ from accounts import tiers
 from accounts.models import Profile
 from crawler.errors import JobRefused
 from crawler.fetch.rules import Rules
-from crawler.models import CrawlJob, JobStatus
-from crawler.models.chunks import MAX_SIZE
+from crawler.models import MAX_CHUNK_SIZE, CrawlJob, JobStatus
 from pixsim.core import priority as priorities
 
 MAX_IMAGES = 10_000_000
@@ -25,8 +24,8 @@ def check_job(
     if not 1 <= max_images <= MAX_IMAGES:
         raise JobRefused("max_images", f"must be from 1 to {MAX_IMAGES:,}, not {max_images:,}.")
     check_priority(priority)
-    if not 1 <= chunk_size <= MAX_SIZE:
-        raise JobRefused("chunk_size", f"must be from 1 to {MAX_SIZE:,}, not {chunk_size:,}.")
+    if not 1 <= chunk_size <= MAX_CHUNK_SIZE:
+        raise JobRefused("chunk_size", f"must be from 1 to {MAX_CHUNK_SIZE:,}, not {chunk_size:,}.")
     if max_images > MAX_CHUNKS * chunk_size:
         raise JobRefused(
             "chunk_size",

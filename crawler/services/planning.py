@@ -7,8 +7,7 @@ from django.db import connection, transaction
 
 from crawler import counters
 from crawler.errors import JobRefused
-from crawler.models import CrawlJob, CrawlSource, JobStatus
-from crawler.models.jobs import UNPLANNED_STATUSES
+from crawler.models import UNPLANNED_STATUSES, CrawlJob, CrawlSource, JobStatus
 from crawler.planner import chunk_ranges
 from crawler.services.limits import check_job
 from jobs.queue import api

@@ -96,7 +96,7 @@ class Web:
             return response
 
     async def _ask_robots(self, client: "Client", url: str) -> None:
-        allowed, why = await self._robots.allowed(client, url)
+        allowed, why = await self._robots.allowed(client.fetch, url)
         wait = self._robots.retry_in(url)
         if not allowed and wait is not None:
             raise SourceUnavailable(f"{origin_of(url)}: {why}", retry_after=wait)

@@ -220,17 +220,16 @@ def test_a_decoder_that_is_killed_is_replaced_and_nothing_is_blamed(decoder):
 def test_a_picture_that_ends_the_decoder_twice_is_blamed_alone(decoder, monkeypatch):
     """The decoder is killed whenever it has the poison, as a parser's defect would do."""
     poison = b"\xff\xd8\xffpoison"
-    send = Decoder._send
+    exchange = Decoder._exchange
 
-    def send_and_kill(process, parts):
-        is_poisoned = poison in parts
-        if is_poisoned:
-            os.kill(process.pid, signal.SIGSTOP)
-        send(process, parts)
-        if is_poisoned:
-            os.kill(process.pid, signal.SIGKILL)
+    def exchange_and_kill(self, pictures, meanwhile):
+        if poison not in [data for data, _ in pictures]:
+            return exchange(self, pictures, meanwhile)
+        self._process = self._process or self._start()
+        os.kill(self.pid, signal.SIGSTOP)
+        return exchange(self, pictures, lambda: os.kill(self.pid, signal.SIGKILL))
 
-    monkeypatch.setattr(Decoder, "_send", staticmethod(send_and_kill))
+    monkeypatch.setattr(Decoder, "_exchange", exchange_and_kill)
     verdicts = decoder.examine([(jpeg(), CHECKS), (poison, CHECKS), (jpeg(seed=2), CHECKS)])
     assert [v.outcome for v in verdicts] == ["", "decoder_crash", ""]
     assert verdicts[1].detail == "the decoder died (ended by signal 9)"

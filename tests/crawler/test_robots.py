@@ -26,7 +26,7 @@ def site(settings) -> Iterator[Site]:
 def ask(robots: Robots, *urls: str) -> list[tuple[bool, str]]:
     async def together() -> list[tuple[bool, str]]:
         async with Client() as client:
-            return await asyncio.gather(*(robots.allowed(client, url) for url in urls))
+            return await asyncio.gather(*(robots.allowed(client.fetch, url) for url in urls))
 
     return asyncio.run(together())
 
@@ -66,8 +66,8 @@ def test_a_cancelled_reader_does_not_take_the_answer_from_the_others(site: Site)
 
     async def cancel_the_first() -> tuple[bool, str]:
         async with Client() as client:
-            first = asyncio.create_task(robots.allowed(client, f"{site.url}/1.jpg"))
-            second = asyncio.create_task(robots.allowed(client, f"{site.url}/2.jpg"))
+            first = asyncio.create_task(robots.allowed(client.fetch, f"{site.url}/1.jpg"))
+            second = asyncio.create_task(robots.allowed(client.fetch, f"{site.url}/2.jpg"))
             await asyncio.sleep(0)
             first.cancel()
             return await second
