@@ -58,7 +58,7 @@ class QueueStateFilter(ConditionFilter):
             & (Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now())),
         ),
         "retryable": (
-            "failed with retries left",
+            "failed by something outside the queue, with retries left",
             Q(status=Status.FAILED, retry_count__lt=MAX_RETRIES),
         ),
     }

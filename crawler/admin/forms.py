@@ -14,7 +14,7 @@ from crawler.fetch.rules import Rules
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
 from crawler.services import accepting, projects
 from crawler.services.accepting import MAX_LABEL
-from jobs.queue.items import Status
+from jobs.queue.items import RETRY_COUNT_HELP, Status
 from pixsim.core.admin.forms import ServiceForm
 from pixsim.core.forms import JsonField
 from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
@@ -216,6 +216,7 @@ class ChunkForm(LimitedForm):
     class Meta:
         model = JobChunk
         fields = ["job", "chunk_index", "image_range", "status", "priority", "owner", "held"]
+        help_texts = {"retry_count": RETRY_COUNT_HELP}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -20,6 +20,7 @@ from jobs.admin.assets import thumbnail
 from jobs.admin.timeline import OPEN, context_of, is_live, state_of, took, url_of
 from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import Job, JobStatus
+from jobs.queue.items import RETRY_COUNT_HELP
 from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_priority
 from pixsim.core.admin.display import age, shortened
 from pixsim.core.admin.live import LivePageAdmin
@@ -82,6 +83,7 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
             "Record",
             {
                 "classes": ["collapse"],
+                "description": f"Retry count: {RETRY_COUNT_HELP}",
                 "fields": [
                     "name",
                     "description",

@@ -13,6 +13,12 @@ from pixsim.core.priority import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY, P
 
 MAX_RETRIES = 3
 
+RETRY_COUNT_HELP = (
+    f"Failed attempts. A row that the queue failed has {MAX_RETRIES}; a failed row with fewer was "
+    f"failed by something else. What is tried again is pending, with more than 0."
+)
+"""What the admin's forms say of `retry_count`."""
+
 
 class Status(models.TextChoices):
     PENDING = "pending", "pending"
@@ -36,8 +42,20 @@ class WorkItemQuerySet(models.QuerySet[Any]):
         return self.pending().order_by("-priority", "created_at")
 
     def retryable(self) -> Self:
-        """Failed by something outside the queue with retries left."""
+        """Failed by something outside the queue with retries left: the older systems' query.
+
+        An item that the queue failed is never among them. Those are `failed()`, and what will be
+        tried again is `retrying()`.
+        """
         return self.filter(status=Status.FAILED, retry_count__lt=MAX_RETRIES)
+
+    def failed(self) -> Self:
+        """Failed for good, the oldest first."""
+        return self.filter(status=Status.FAILED).order_by("created_at")
+
+    def retrying(self) -> Self:
+        """Failed at least once and tried again by themselves, the oldest first."""
+        return self.filter(status=Status.PENDING, retry_count__gt=0).order_by("created_at")
 
 
 ENDED = ("completed", "failed")

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
+from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind
 from pixsim.core.db.sql import one_moment
 from pixsim.core.priority import PRIORITIES
@@ -133,6 +134,14 @@ SELECT n_live_tup, n_dead_tup, pg_table_size(relid), pg_indexes_size(relid),
        greatest(last_vacuum, last_autovacuum), greatest(last_analyze, last_autoanalyze)
 FROM pg_stat_user_tables WHERE relid = %(table)s::regclass
 """
+
+
+FAILED_NOTE = (
+    '{failed} failed for good. The queue fails an item with all its retries used, so "status = '
+    "'failed' AND retry_count < {limit}\" finds only what something else has failed. All that failed: "
+    "SELECT id, error_message FROM {table} WHERE status = 'failed' ORDER BY created_at. What is tried "
+    "again by itself: status = 'pending' AND retry_count > 0."
+)
 
 
 @dataclass(frozen=True)
@@ -272,7 +281,7 @@ def snapshot(kind: Kind) -> KindStatus:
             stuck_count=stuck_count,
             indexes=[IndexUse(*row) for row in _rows(cursor, kind, INDEXES, table=kind.table)],
             table=_table(cursor, kind),
-            notes=list(kind.notes()),
+            notes=[*_failed_note(kind, counts["failed"]), *kind.notes()],
         )
 
 
@@ -362,6 +371,12 @@ def _per_minute(items: int, minutes: int, *, reach: float | None) -> float:
     if reach is not None and reach < 60 * minutes:
         return items * 60 / max(reach, 0.001)
     return items / minutes
+
+
+def _failed_note(kind: Kind, failed: Count) -> Iterator[str]:
+    """Say which query finds the failed items, if there are some."""
+    if failed.number:
+        yield FAILED_NOTE.format(failed=failed, limit=MAX_RETRIES, table=kind.table)
 
 
 def _tiers(cursor: CursorWrapper, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Count]:
