@@ -25,7 +25,7 @@ credits stay held until somebody decides. The value is stored in rows."""
 
 
 def estimate(
-    *, owner: Profile | None, adapter: Adapter, operation: str, params: dict[str, Any]
+    owner: Profile | None, adapter: Adapter, operation: str, params: dict[str, Any]
 ) -> int | None:
     """Return the credits to hold; None for the system's jobs and for providers without a key."""
     if owner is None or adapter.credential is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -10,7 +10,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts import activity, credits, tiers
+from accounts import credits, tiers
+from accounts.activity import record_change
 from accounts.models import Profile
 from jobs import pricing
 from jobs.errors import BadOutput, GenerationRefused, WrongState
@@ -27,14 +28,6 @@ from providers.models.submissions import IS_LIVE
 
 SYSTEM_USERNAME = "system"
 MAX_UPLOAD_BYTES = 256 * 1024**2
-
-
-class _Validated(NamedTuple):
-    """What is asked for, with the default model filled in and the params checked."""
-
-    adapter: Adapter
-    model: str
-    params: Params
 
 
 def create_job(
@@ -94,9 +87,7 @@ def create_job(
             workspace=workspace,
             name=name,
             idempotency_key=idempotency_key,
-            estimate=pricing.estimate(
-                owner=owner, adapter=adapter, operation=operation, params=checked.canonical()
-            ),
+            estimate=pricing.estimate(owner, adapter, operation, checked.canonical()),
         )
         _begin(job, priority=priority)
     job.refresh_from_db()
@@ -129,8 +120,11 @@ def cancel_job(*, job: Job, actor: Profile | None = None) -> None:
         if not api.end(_kind(), [job.pk], status=JobStatus.CANCELLED, error="Cancelled."):
             job.refresh_from_db()
             raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
-        _poll_now(job.pk)
-        _log("job.cancelled", job, actor)
+        # The provider is asked to stop at the next poll.
+        job.submissions.filter(status="accepted", next_poll_at__isnull=False).update(
+            next_poll_at=timezone.now()
+        )
+        record_change("job", job.pk, "cancelled", actor=actor)
 
 
 def retry_job(*, job: Job, actor: Profile | None = None) -> None:
@@ -158,16 +152,11 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
         _check_limits(job.owner, priority=job.priority)
         job.model, job.params, job.params_hash = model, checked.canonical(), checked.digest()
         job.run, job.error_class, job.cost = job.run + 1, None, None
-        job.estimate = pricing.estimate(
-            owner=job.owner,
-            adapter=adapter,
-            operation=job.operation_type,
-            params=checked.canonical(),
-        )
+        job.estimate = pricing.estimate(job.owner, adapter, job.operation_type, job.params)
         changed = ("model", "params", "params_hash", "run", "error_class", "cost", "estimate")
         job.save(update_fields=[*changed, "updated_at"])
         api.requeue(_kind(), [job.pk], statuses=(JobStatus.FAILED, JobStatus.CANCELLED))
-        _log("job.retried", job, actor)
+        record_change("job", job.pk, "retried", actor=actor)
         _begin(job, priority=job.priority)
 
 
@@ -185,7 +174,7 @@ def change_priority(*, job: Job, priority: int, actor: Profile | None = None) ->
             job.refresh_from_db()
             if job.status in ENDED:
                 raise WrongState(f"Job {job.pk} is {job.status} already. Nothing was changed.")
-        _log("job.priority_changed", job, actor, priority=priority)
+        record_change("job", job.pk, "priority_changed", actor=actor, priority=priority)
 
 
 def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) -> int:
@@ -195,7 +184,7 @@ def resume_adopted_jobs(*, jobs: QuerySet[Job], actor: Profile | None = None) ->
         resumed = list(held.select_for_update(no_key=True).order_by("pk"))
         api.requeue(_kind(), [job.pk for job in resumed], statuses=(), held=True)
         for job in resumed:
-            _log("job.resumed", job, actor)
+            record_change("job", job.pk, "resumed", actor=actor)
     return len(resumed)
 
 
@@ -218,7 +207,7 @@ def resolve_charge(*, job: Job, charge: bool, actor: Profile | None = None) -> N
             Job.objects.filter(pk=job.pk).update(cost=taken)
         else:
             credits.release(reference=reference)
-        _log("job.charge_resolved", job, actor, charged=charge)
+        record_change("job", job.pk, "charge_resolved", actor=actor, charged=charge)
 
 
 def system_user() -> User:
@@ -231,8 +220,8 @@ def system_user() -> User:
 
 def _validate(
     provider: str, operation: str, model: str | None, params: Mapping[str, Any]
-) -> _Validated:
-    """Raise GenerationRefused, naming each field, for what no adapter offers or no schema allows."""
+) -> tuple[Adapter, str, Params]:
+    """Return adapter, model and checked params. Raise GenerationRefused, naming each field."""
     try:
         adapter = adapter_named(provider)
     except UnknownProvider as error:
@@ -246,11 +235,10 @@ def _validate(
         known = ", ".join(offered.models)
         raise GenerationRefused({"model": f"there is no {model!r}; there is: {known}."})
     try:
-        return _Validated(adapter, model, validated(offered.models[model], dict(params)))
+        return adapter, model, validated(offered.models[model], dict(params))
     except ParamsRefused as refused:
-        raise GenerationRefused(
-            {f"params.{name}": text for name, text in refused.errors.items()}
-        ) from refused
+        errors = {f"params.{name}": text for name, text in refused.errors.items()}
+        raise GenerationRefused(errors) from refused
 
 
 def _check_texts(**texts: str | None) -> None:
@@ -279,9 +267,8 @@ def _check_time(moment: datetime | None) -> None:
         if moment is not None:
             moment.astimezone(UTC)
     except OverflowError as error:
-        raise GenerationRefused(
-            {"scheduled_at": f"{moment} lies outside the years 1 to 9999."}
-        ) from error
+        text = f"{moment} lies outside the years 1 to 9999."
+        raise GenerationRefused({"scheduled_at": text}) from error
 
 
 def _check_parent(parent: Job | None, user: User) -> None:
@@ -314,18 +301,11 @@ def _known(
     user: User, key: str | None, provider: str, operation: str, params: Params
 ) -> Job | None:
     """Return the job of this key. Raise GenerationRefused if that job asks for something else."""
-    same_key = Job.objects.filter(user=user, idempotency_key=key)
-    job: Job | None = same_key.first() if key else None
-    if job is None:
-        return None
-    if (job.provider_id, job.operation_type, job.params_hash) != (
-        provider,
-        operation,
-        params.digest(),
-    ):
-        raise GenerationRefused(
-            {"idempotency_key": f"it made job {job.pk}, which asks for something else."}
-        )
+    job = Job.objects.filter(user=user, idempotency_key=key).first() if key else None
+    asked = (provider, operation, params.digest())
+    if job is not None and (job.provider_id, job.operation_type, job.params_hash) != asked:
+        text = f"it made job {job.pk}, which asks for something else."
+        raise GenerationRefused({"idempotency_key": text})
     return job
 
 
@@ -360,24 +340,5 @@ def _user_of(owner: Profile | None) -> User:
     return owner.user
 
 
-def _poll_now(job_id: int) -> None:
-    """Make the job's accepted submission due, so that the provider is asked to stop at once."""
-    job = Job.objects.get(pk=job_id)
-    job.submissions.filter(status="accepted", next_poll_at__isnull=False).update(
-        next_poll_at=timezone.now()
-    )
-
-
 def _kind() -> Kind:
     return kind_named("generation")
-
-
-def _log(action: str, job: Job, actor: Profile | None, **details: Any) -> None:
-    activity.record(
-        actor=actor,
-        action=action,
-        resource_type="job",
-        resource_id=str(job.pk),
-        request_id="",
-        **details,
-    )

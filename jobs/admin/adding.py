@@ -55,12 +55,8 @@ class Choice:
     @property
     def url(self) -> str:
         """The page that asks for it."""
-        query = {
-            "provider": self.adapter.name,
-            "operation": self.operation,
-            "model": self.model,
-        }
-        return f"{reverse('admin:jobs_job_add')}?{urlencode(query)}"
+        asked = {"provider": self.adapter.name, "operation": self.operation, "model": self.model}
+        return f"{reverse('admin:jobs_job_add')}?{urlencode(asked)}"
 
 
 class JobForm(forms.Form):
@@ -119,10 +115,6 @@ class UploadForm(forms.Form):
                 help_text=f"Becomes an asset of the owner, and the {name} of this job.",
             )
 
-    def given(self, name: str) -> list[UploadedFile[Any]]:
-        """Return the files that were sent for a parameter."""
-        return list(self.files.getlist(self.add_prefix(name))) if self.files else []
-
 
 class JobForms:
     """The forms of one choice: as shown, as sent, and after a refusal."""
@@ -180,7 +172,7 @@ class JobForms:
         refusals = {}
         for name in self.uploads.fields:
             assets = []
-            for file in self.uploads.given(name):
+            for file in self.uploads.files.getlist(self.uploads.add_prefix(name)):
                 try:
                     asset = services.upload_asset(
                         owner=self.job.cleaned_data["owner"],
@@ -270,10 +262,10 @@ def all_choices() -> list[dict[str, Any]]:
 
 def like_of(request: HttpRequest) -> Job | None:
     """Return the job whose values the form begins with, if the address names one."""
-    number = request.GET.get("like", "")
-    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+    try:
+        return Job.objects.select_related("owner").filter(pk=request.GET.get("like")).first()
+    except ValueError:
         return None
-    return Job.objects.select_related("owner").filter(pk=int(number)).first()
 
 
 def _account_hint(adapter: Adapter) -> str:
@@ -290,10 +282,5 @@ def _account_hint(adapter: Adapter) -> str:
 
 
 def _values_of(like: Job) -> dict[str, Any]:
-    return {
-        "owner": like.owner_id,
-        "name": like.name,
-        "priority": like.priority,
-        "workspace": like.workspace_id,
-        "parent": like.parent_job_id,
-    }
+    values = forms.model_to_dict(like, ["owner", "name", "priority", "workspace"])
+    return values | {"parent": like.parent_job_id}

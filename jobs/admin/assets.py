@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -22,6 +22,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin import RecordAdmin
+from jobs.generation.files import SIGNATURES
 from jobs.models import Asset, Workspace
 from pixsim.core import blobs
 from pixsim.core.admin.display import age
@@ -31,22 +32,44 @@ from providers.admin import ProviderFilter
 
 SHOWN_BYTES = 32 * 1024 * 1024
 """A page shows the thumbnail of a larger picture."""
-SAFE_TYPES = frozenset(
-    {
-        "image/png",
-        "image/jpeg",
-        "image/gif",
-        "image/webp",
-        "audio/wav",
-        "audio/mp4",
-        "audio/mpeg",
-        "audio/flac",
-        "audio/ogg",
-        "video/mp4",
-        "video/webm",
-    }
-)
+SAFE_TYPES = frozenset(signature.mime_type for signature in SIGNATURES)
 """Types that a browser shows without running anything in them. All others are downloaded."""
+
+
+@admin.display(description="picture")
+def thumbnail(asset: Asset) -> SafeString | str:
+    """Return the asset's thumbnail as a small picture, or its type."""
+    if not asset.thumbnail_url or not blobs.is_key(asset.thumbnail_url):
+        return asset.media_type
+    return format_html(
+        '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
+        file_url(asset, "thumbnail"),
+    )
+
+
+@admin.display(description="file")
+def player(asset: Asset) -> SafeString:
+    """Return an element that shows or plays the asset, if a page can."""
+    kind = asset.mime_type or ""
+    if not asset.local_path or not blobs.is_key(asset.local_path) or kind not in SAFE_TYPES:
+        return format_html('<span class="px-quiet-text">{}</span>', "Its file is not here.")
+    url = file_url(asset, "whole")
+    if kind.startswith("audio/"):
+        return format_html('<audio controls preload="metadata" src="{}"></audio>', url)
+    if kind.startswith("video/"):
+        return format_html('<video controls loop preload="metadata" src="{}"></video>', url)
+    too_large = (asset.file_size_bytes or 0) > SHOWN_BYTES and asset.thumbnail_url
+    shown = file_url(asset, "thumbnail") if too_large else url
+    return format_html('<a href="{}"><img src="{}" alt="{}"></a>', url, shown, asset)
+
+
+def file_url(asset: Asset, which: str) -> str:
+    return reverse("admin:jobs_asset_file", args=[asset.pk, which])
+
+
+def job_link(number: int) -> SafeString:
+    url = reverse("admin:jobs_job_change", args=[number])
+    return format_html('<a href="{}">job {}</a>', url, number)
 
 
 @admin.register(Workspace)
@@ -60,7 +83,7 @@ class WorkspaceAdmin(RecordAdmin):
 @admin.register(Asset)
 class AssetAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
-        "thumbnail",
+        thumbnail,
         "id",
         "media_type",
         "size",
@@ -70,15 +93,11 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
         "sync_status",
         "made",
     ]
-    list_display_links = ["thumbnail", "id"]
+    list_display_links = [thumbnail, "id"]
     list_filter = ["media_type", "sync_status", "content_domain", ProviderFilter]
     search_fields = ["sha256__exact", "provider_asset_id__exact"]
     search_help_text = "The file's sha256, or the provider's id of it."
-    readonly_fields = ["preview"]
-
-    @admin.display(description="picture")
-    def thumbnail(self, asset: Asset) -> SafeString | str:
-        return thumbnail(asset)
+    readonly_fields: ClassVar[list[Any]] = [player]
 
     @admin.display(description="size")
     def size(self, asset: Asset) -> str:
@@ -88,20 +107,15 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
     def job(self, asset: Asset) -> SafeString | str:
         if asset.source_job_id is None:
             return "-"
-        url = reverse("admin:jobs_job_change", args=[asset.source_job_id])
-        return format_html('<a href="{}">job {}</a>', url, asset.source_job_id)
+        return job_link(asset.source_job_id)
 
     @admin.display(description="made")
     def made(self, asset: Asset) -> SafeString | str:
         return age(asset.created_at)
 
-    @admin.display(description="file")
-    def preview(self, asset: Asset) -> SafeString:
-        return player(asset)
-
     def get_fields(self, request: HttpRequest, obj: Asset | None = None) -> list[Any]:
-        fields = [name for name in super().get_fields(request, obj) if name != "preview"]
-        return ["preview", *fields]
+        *fields, preview = super().get_fields(request, obj)
+        return [preview, *fields]
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -155,32 +169,3 @@ def _answer(blob: File[Any], *, name: str, kind: str, asked: str | None) -> Http
         "Content-Length": str(len(part)),
     }
     return StreamingHttpResponse(bytes_of(blob, part), status=206, content_type=kind, headers=about)
-
-
-def thumbnail(asset: Asset) -> SafeString | str:
-    """Return the asset's thumbnail as a small picture, or its type."""
-    if not asset.thumbnail_url or not blobs.is_key(asset.thumbnail_url):
-        return asset.media_type
-    return format_html(
-        '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
-        file_url(asset, "thumbnail"),
-    )
-
-
-def player(asset: Asset) -> SafeString:
-    """Return an element that shows or plays the asset, if a page can."""
-    kind = asset.mime_type or ""
-    if not asset.local_path or not blobs.is_key(asset.local_path) or kind not in SAFE_TYPES:
-        return format_html('<span class="px-quiet-text">{}</span>', "Its file is not here.")
-    url = file_url(asset, "whole")
-    if kind.startswith("audio/"):
-        return format_html('<audio controls preload="metadata" src="{}"></audio>', url)
-    if kind.startswith("video/"):
-        return format_html('<video controls loop preload="metadata" src="{}"></video>', url)
-    too_large = (asset.file_size_bytes or 0) > SHOWN_BYTES and asset.thumbnail_url
-    shown = file_url(asset, "thumbnail") if too_large else url
-    return format_html('<a href="{}"><img src="{}" alt="{}"></a>', url, shown, asset)
-
-
-def file_url(asset: Asset, which: str) -> str:
-    return reverse("admin:jobs_asset_file", args=[asset.pk, which])

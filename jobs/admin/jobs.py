@@ -64,11 +64,11 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
         "job",
         "operation_type",
         "provider_id",
-        "state",
+        state_of,
         "problem",
         "priority",
         "whose",
-        "length",
+        took,
         "age",
     ]
     list_display_links = ["made", "job"]
@@ -78,28 +78,23 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
     search_fields = ["pk", "user__username"]
     search_number = "pk"
     search_help_text = "A job's number, or a user's name."
+    record = (
+        "name",
+        "description",
+        "workspace",
+        "scheduled_at",
+        "available_at",
+        "started_at",
+        "completed_at",
+        "retry_count",
+        "idempotency_key",
+        "params_hash",
+        "params_source",
+        "task_id",
+    )
+    record_help = f"Retry count: {RETRY_COUNT_HELP}"
     fieldsets = [
-        (
-            "Record",
-            {
-                "classes": ["collapse"],
-                "description": f"Retry count: {RETRY_COUNT_HELP}",
-                "fields": [
-                    "name",
-                    "description",
-                    "workspace",
-                    "scheduled_at",
-                    "available_at",
-                    "started_at",
-                    "completed_at",
-                    "retry_count",
-                    "idempotency_key",
-                    "params_hash",
-                    "params_source",
-                    "task_id",
-                ],
-            },
-        )
+        ("Record", {"classes": ["collapse"], "description": record_help, "fields": record})
     ]
 
     # Columns
@@ -111,13 +106,8 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
     @admin.display(description="job")
     def job(self, job: Job) -> SafeString:
         words = job.name or str(job.params.get("prompt") or job.params.get("title") or "")
-        return format_html(
-            '<span class="px-quiet-text">#{}</span> {}', job.pk, shortened(words, 60)
-        )
-
-    @admin.display(description="status")
-    def state(self, job: Job) -> SafeString:
-        return state_of(job)
+        text = shortened(words, 60)
+        return format_html('<span class="px-quiet-text">#{}</span> {}', job.pk, text)
 
     @admin.display(description="problem")
     def problem(self, job: Job) -> SafeString | str:
@@ -134,10 +124,6 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
             return format_html('<span class="px-quiet-text">{}</span>', str(job.user))
         return owner_and_tier(job.owner)
 
-    @admin.display(description="took")
-    def length(self, job: Job) -> str:
-        return took(job)
-
     @admin.display(description="age")
     def age(self, job: Job) -> SafeString | str:
         return age(job.created_at)
@@ -151,10 +137,7 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
         return request.user.has_perm("jobs.change_job")
 
     def add_view(
-        self,
-        request: HttpRequest,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Let the user choose a provider and an operation first, then fill in the parameters."""
         if not self.has_add_permission(request):
@@ -182,10 +165,9 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
 
     def live_context(self, request: HttpRequest, obj: Job) -> dict[str, Any]:
         may_act = self.has_act_permission(request)
+        may_see_assets = request.user.has_perm("jobs.view_asset")
         return {
-            **context_of(
-                obj, may_act=may_act, may_see_assets=request.user.has_perm("jobs.view_asset")
-            ),
+            **context_of(obj, may_act=may_act, may_see_assets=may_see_assets),
             "title": "Generation",
             "subtitle": None,
             "is_open": obj.status in OPEN,

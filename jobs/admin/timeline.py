@@ -1,10 +1,10 @@
 """The live part of a job's page: its state, its timeline, and what it made."""
 
 import json
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from jobs import pricing, timeline
 from jobs.admin.adding import choice_of
-from jobs.admin.assets import player
+from jobs.admin.assets import job_link, player
 from jobs.generation import wait_reason
 from jobs.models import Asset, Job, JobStatus
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
@@ -27,19 +27,6 @@ SHOWN_ASSETS = 12
 MAX_PARAM = 600
 
 OPEN = (JobStatus.PENDING, JobStatus.PROCESSING)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One event as the page shows it."""
-
-    at: datetime
-    tone: str
-    title: SafeString | str
-    detail: SafeString | str
-    bar: SafeString | str
-    """When in the life of the job an attempt was."""
-    is_ahead: bool
 
 
 def context_of(job: Job, *, may_act: bool, may_see_assets: bool) -> dict[str, Any]:
@@ -70,6 +57,7 @@ def is_live(job: Job) -> bool:
     )
 
 
+@admin.display(description="status")
 def state_of(job: Job) -> SafeString:
     """Return the status as a badge; a job that waits for its time or its parent is held."""
     if job.status == JobStatus.PENDING and job.held:
@@ -77,6 +65,7 @@ def state_of(job: Job) -> SafeString:
     return badge(job.status)
 
 
+@admin.display(description="took")
 def took(job: Job) -> str:
     """Return the time from the request until the job ended, or until now."""
     ended = job.completed_at or (timezone.now() if job.status in OPEN else None)
@@ -86,10 +75,8 @@ def took(job: Job) -> str:
 def _buttons(job: Job) -> list[tuple[str, str]]:
     """Return the actions that the job allows now, and their labels."""
     if job.error_class == pricing.UNRESOLVED:
-        return [
-            ("resolve_charged", "Resolve: it was charged"),
-            ("resolve_released", "Resolve: it was not"),
-        ]
+        charged = ("resolve_charged", "Resolve: it was charged")
+        return [charged, ("resolve_released", "Resolve: it was not")]
     if job.status in OPEN:
         is_adopted = job.held and job.params_hash is None
         return [*([("resume", "Resume")] if is_adopted else []), ("cancel", "Cancel")]
@@ -118,10 +105,7 @@ def _facts(job: Job, attempts: list[ProviderSubmission]) -> list[tuple[str, Any]
         ("Cost", _cost(job)),
     ]
     if job.parent_job_id:
-        parent = format_html(
-            '<a href="{}">job {}</a>', url_of(job, job.parent_job_id), job.parent_job_id
-        )
-        facts.append(("Parent", parent))
+        facts.append(("Parent", job_link(job.parent_job_id)))
     return facts
 
 
@@ -177,31 +161,26 @@ def _made(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def _row(job: Job, event: timeline.Event) -> Row:
+def _row(job: Job, event: timeline.Event) -> dict[str, Any]:
     """Return the event with links, and with a bar if it is the beginning of an attempt."""
     title: SafeString | str = event.title
     detail: SafeString | str = event.detail
     one = event.attempt
-    for label, about in (
-        ("account", one and one.account),
-        ("submission", one),
-        ("asset", event.asset),
-    ):
+    linked = ("account", one and one.account), ("submission", one), ("asset", event.asset)
+    for label, about in linked:
         if about is not None:
-            link = format_html(
-                '<a class="px-more" href="{}">{} {}</a>', url_of(about), label, about.pk
-            )
-            title = format_html("{} {}", title, link)
+            link = '{} <a class="px-more" href="{}">{} {}</a>'
+            title = format_html(link, title, url_of(about), label, about.pk)
     if event.error_class:
         detail = format_html('<span class="px-tier">{}</span> {}', event.error_class, detail)
-    return Row(
-        at=event.at,
-        tone=tone_of(event.status),
-        title=title,
-        detail=detail,
-        bar=_bar(job, one) if one else "",
-        is_ahead=event.is_ahead,
-    )
+    return {
+        "at": event.at,
+        "tone": tone_of(event.status),
+        "title": title,
+        "detail": detail,
+        "bar": _bar(job, one) if one else "",
+        "is_ahead": event.is_ahead,
+    }
 
 
 def _bar(job: Job, one: ProviderSubmission) -> SafeString | str:
@@ -225,8 +204,6 @@ def _bar(job: Job, one: ProviderSubmission) -> SafeString | str:
     )
 
 
-def url_of(row: Any, pk: Any = None) -> str:
-    """Return the address of a row's page, or of another row of its table."""
-    return reverse(
-        f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[pk or row.pk]
-    )
+def url_of(row: Any) -> str:
+    """Return the address of a row's page."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])

@@ -58,6 +58,7 @@ SIGNATURES = (
     Signature(0, b"fLaC", ".flac", "audio/flac", SOUND),
     Signature(0, b"OggS", ".ogg", "audio/ogg", SOUND),
 )
+"""Only types without scripts: the admin shows files of these types inside its pages."""
 
 
 class Made(NamedTuple):

@@ -4,9 +4,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
-from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.db.indexes import NamedIndex, column_indexes
 from pixsim.core.formats import format_duration, format_size
 
 
@@ -95,22 +96,12 @@ class Asset(models.Model):
             ),
             NamedIndex(fields=["sync_status", "media_type"], name="idx_asset_sync_media"),
             NamedIndex(fields=["user", "created_at"], name="idx_asset_user_created"),
-            NamedIndex(fields=["age_restricted"], name="ix_assets_age_restricted"),
-            NamedIndex(fields=["content_category"], name="ix_assets_content_category"),
-            NamedIndex(fields=["content_domain"], name="ix_assets_content_domain"),
-            NamedIndex(fields=["content_rating"], name="ix_assets_content_rating"),
-            NamedIndex(fields=["created_at"], name="ix_assets_created_at"),
-            NamedIndex(fields=["image_hash"], name="ix_assets_image_hash"),
-            NamedIndex(fields=["last_accessed_at"], name="ix_assets_last_accessed_at"),
-            NamedIndex(fields=["phash64"], name="ix_assets_phash64"),
-            NamedIndex(fields=["provider_account"], name="ix_assets_provider_account_id"),
-            NamedIndex(fields=["provider_asset_id"], name="ix_assets_provider_asset_id"),
-            NamedIndex(fields=["provider_id"], name="ix_assets_provider_id"),
-            NamedIndex(fields=["searchable"], name="ix_assets_searchable"),
-            NamedIndex(fields=["source_job"], name="ix_assets_source_job_id"),
-            NamedIndex(fields=["sync_status"], name="ix_assets_sync_status"),
-            NamedIndex(fields=["user"], name="ix_assets_user_id"),
-            NamedIndex(fields=["sha256"], name="ix_assets_sha256"),
+            *column_indexes(
+                "assets",
+                "age_restricted content_category content_domain content_rating created_at image_hash "
+                "last_accessed_at phash64 provider_asset_id provider_id searchable sha256 sync_status",
+                keys="provider_account source_job user",
+            ),
             # The sweep of blobs asks which thumbnails are in use.
             NamedIndex(
                 fields=["thumbnail_sha256"],
@@ -121,15 +112,11 @@ class Asset(models.Model):
         constraints = [
             # Per owner; in the older system two owners could not have the same file.
             models.UniqueConstraint(fields=["user", "sha256"], name="uq_assets_user_sha256"),
-            models.CheckConstraint(
-                name="ck_assets_media_type_valid", condition=Q(media_type__in=MediaType.values)
-            ),
-            models.CheckConstraint(
-                name="ck_assets_content_domain_valid",
-                condition=Q(content_domain__in=ContentDomain.values),
-            ),
-            models.CheckConstraint(
-                name="ck_assets_sync_status_valid", condition=Q(sync_status__in=SyncStatus.values)
+            *checks(
+                "assets",
+                media_type_valid=Q(media_type__in=MediaType.values),
+                content_domain_valid=Q(content_domain__in=ContentDomain.values),
+                sync_status_valid=Q(sync_status__in=SyncStatus.values),
             ),
         ]
 

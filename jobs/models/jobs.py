@@ -5,9 +5,10 @@ from django.db import models
 from django.db.models import Q, Value
 
 from jobs.queue.items import WorkItem, priority_constraint, queue_constraints, queue_indexes
+from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
-from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.db.indexes import NamedIndex, column_indexes
 from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 
 
@@ -127,38 +128,24 @@ class Job(WorkItem):
             NamedIndex(fields=["status", "created_at"], name="idx_job_status_created"),
             NamedIndex(fields=["user", "status", "created_at"], name="idx_job_user_status_created"),
             NamedIndex(fields=["workspace", "created_at"], name="idx_job_workspace"),
-            NamedIndex(fields=["asset"], name="ix_jobs_asset_id"),
-            NamedIndex(fields=["created_at"], name="ix_jobs_created_at"),
-            NamedIndex(fields=["parent_job"], name="ix_jobs_parent_job_id"),
-            NamedIndex(fields=["priority"], name="ix_jobs_priority"),
-            NamedIndex(fields=["provider_id"], name="ix_jobs_provider_id"),
-            NamedIndex(fields=["scheduled_at"], name="ix_jobs_scheduled_at"),
-            NamedIndex(fields=["status"], name="ix_jobs_status"),
-            NamedIndex(fields=["user"], name="ix_jobs_user_id"),
-            NamedIndex(fields=["workspace"], name="ix_jobs_workspace_id"),
-            *queue_indexes(
+            *column_indexes(
                 "jobs",
-                claimed_by=["provider_id"],
-                ended=ENDED,
-                finished=FINISHED,
+                "created_at priority provider_id scheduled_at status",
+                keys="asset parent_job user workspace",
             ),
+            *queue_indexes("jobs", claimed_by=["provider_id"], ended=ENDED, finished=FINISHED),
         ]
         constraints = [
-            models.CheckConstraint(
-                name="ck_jobs_operation_type_valid",
-                condition=Q(operation_type__in=OperationType.values),
-            ),
-            models.CheckConstraint(
-                name="ck_jobs_status_valid", condition=Q(status__in=JobStatus.values)
+            *checks(
+                "jobs",
+                operation_type_valid=Q(operation_type__in=OperationType.values),
+                status_valid=Q(status__in=JobStatus.values),
+                params_source_valid=Q(params_source__in=ParamsSource.values),
             ),
             priority_constraint("jobs"),
             *queue_constraints("jobs"),
             models.UniqueConstraint(
                 fields=["user", "idempotency_key"], name="uq_jobs_user_idempotency_key"
-            ),
-            models.CheckConstraint(
-                name="ck_jobs_params_source_valid",
-                condition=Q(params_source__in=ParamsSource.values),
             ),
         ]
 

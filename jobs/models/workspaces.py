@@ -5,7 +5,7 @@ from django.db import models
 
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
-from pixsim.core.db.indexes import NamedIndex
+from pixsim.core.db.indexes import column_indexes
 
 
 class Workspace(models.Model):
@@ -31,11 +31,7 @@ class Workspace(models.Model):
 
     class Meta:
         db_table = "workspaces"
-        indexes = [
-            NamedIndex(fields=["is_archived"], name="ix_workspaces_is_archived"),
-            NamedIndex(fields=["parent_workspace"], name="ix_workspaces_parent_workspace_id"),
-            NamedIndex(fields=["user"], name="ix_workspaces_user_id"),
-        ]
+        indexes = column_indexes("workspaces", "is_archived", keys="parent_workspace user")
 
     def __str__(self) -> str:
         return self.name

@@ -11,3 +11,14 @@ class NamedIndex(models.Index):
     """
 
     max_name_length = 63
+
+
+def column_indexes(table: str, fields: str, *, keys: str = "") -> list[models.Index]:
+    """Return an index `ix_<table>_<column>` of each field, and of each foreign key in `keys`.
+
+    Names are separated by blanks.
+    """
+    columns = {name: name for name in fields.split()} | {key: f"{key}_id" for key in keys.split()}
+    return [
+        NamedIndex(fields=[name], name=f"ix_{table}_{column}") for name, column in columns.items()
+    ]
