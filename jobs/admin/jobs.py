@@ -17,9 +17,10 @@ from accounts.errors import AccountsError
 from jobs import pricing, services
 from jobs.admin import adding
 from jobs.admin.assets import thumbnail
-from jobs.admin.timeline import OPEN, context_of, is_live, state_of, took, url_of
+from jobs.admin.timeline import context_of, is_live, state_of, took, url_of
 from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import Job, JobStatus
+from jobs.models.jobs import OPEN
 from jobs.queue.items import RETRY_COUNT_HELP
 from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_priority
 from pixsim.core.admin.display import age, shortened

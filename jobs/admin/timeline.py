@@ -15,6 +15,7 @@ from jobs.admin.adding import choice_of
 from jobs.admin.assets import job_link, player
 from jobs.generation import wait_reason
 from jobs.models import Asset, Job, JobStatus
+from jobs.models.jobs import OPEN
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
 from pixsim.core.formats import format_duration
 from providers import masking
@@ -25,8 +26,6 @@ SHOWN_ATTEMPTS = 60
 SHOWN_CHILDREN = 20
 SHOWN_ASSETS = 12
 MAX_PARAM = 600
-
-OPEN = (JobStatus.PENDING, JobStatus.PROCESSING)
 
 
 def context_of(job: Job, *, may_act: bool, may_see_assets: bool) -> dict[str, Any]:

@@ -5,7 +5,6 @@
     dispatcher.py       one thread per worker process that keeps the calls going
     calling.py          the calls: submit, check, cancel, find, fetch; no database
     result_handling.py  what an outcome changes in submission, job, account and credits
-    callbacks.py        what a provider's webhook changes
     late_results.py     results of submissions that were given up
     files.py            a file is recognised, measured, stored and recorded as an asset
     inputs.py           assets, uploads and addresses as inputs of a job

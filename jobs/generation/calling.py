@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -102,14 +103,15 @@ class Caller:
     async def fetch(self, attempt: Attempt, outputs: Sequence[Output]) -> Fetched:
         """Fetch and store the files that the provider has ready."""
         kept = []
+        limits = replace(Limits.from_settings(), max_bytes=OUTPUT_BYTES, total_timeout=600.0)
         for output in outputs:
             try:
                 data = output.data
                 if data is None:
-                    response = await self.client.fetch(
-                        output.url or "", limits=_limits(), headers=output.headers
+                    fetched = await self.client.fetch(
+                        output.url or "", limits=limits, headers=output.headers
                     )
-                    data = response.body
+                    data = fetched.body
                 kept.append(await self._keep(attempt, output, data))
             except BadOutput as error:
                 return Fetched(error=str(error), is_final=True)
@@ -118,11 +120,8 @@ class Caller:
             except Exception as error:
                 logger.exception("Fetching a file of submission %s", attempt.submission.pk)
                 return Fetched(error=_not_kept(error))
-        if not kept:
-            return Fetched(
-                error="The provider says that it is done and has no file.", is_final=True
-            )
-        return Fetched(kept)
+        missing = None if kept else "The provider says that it is done and has no file."
+        return Fetched(kept, missing, is_final=True)
 
     async def check_and_fetch(self, attempt: Attempt, recorded: Sequence[Output]) -> Fetched:
         """Check again, for addresses expire and headers are not recorded; then fetch the files."""
@@ -158,32 +157,29 @@ class Caller:
 
     async def _keep(self, attempt: Attempt, output: Output, data: bytes) -> Asset:
         """Store a file. Retry with KEEP_DELAYS: it is paid for, and may not be offered again."""
-        for delay in (*KEEP_DELAYS, None):
+        keep = partial(
+            files.keep,
+            data,
+            operation=attempt.job.operation_type,
+            url=output.url or "",
+            provider_asset_id=output.provider_asset_id,
+        )
+        for delay in KEEP_DELAYS:
             try:
-                return await asyncio.to_thread(
-                    files.keep,
-                    data,
-                    operation=attempt.job.operation_type,
-                    url=output.url or "",
-                    provider_asset_id=output.provider_asset_id,
-                )
+                return await asyncio.to_thread(keep)
             except BadOutput:
                 raise
             except Exception as error:
-                if delay is None:
-                    raise
-                logger.warning(
-                    "%s (submission %s); again in %s s",
-                    _not_kept(error), attempt.submission.pk, delay,
-                )  # fmt: skip
+                text = (
+                    f"{_not_kept(error)} (submission {attempt.submission.pk}); again in {delay} s"
+                )
+                logger.warning(text)
                 await asyncio.sleep(delay)
-        raise AssertionError
+        return await asyncio.to_thread(keep)
 
     def _http(self, attempt: Attempt) -> Http:
         adapter = attempt.adapter
-        if adapter.name not in self._https:
-            self._https[adapter.name] = Http(self.session, base_url_of(adapter))
-        return self._https[adapter.name]
+        return self._https.setdefault(adapter.name, Http(self.session, base_url_of(adapter)))
 
 
 async def _within(seconds: float, call: Awaitable[Any]) -> Any:
@@ -202,7 +198,3 @@ async def _within(seconds: float, call: Awaitable[Any]) -> Any:
 
 def _not_kept(error: Exception) -> str:
     return f"Its file cannot be kept: {type(error).__name__}: {error}"
-
-
-def _limits() -> Limits:
-    return replace(Limits.from_settings(), max_bytes=OUTPUT_BYTES, total_timeout=600.0)

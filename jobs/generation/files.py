@@ -10,7 +10,7 @@ import struct
 import wave
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -68,13 +68,6 @@ class Made(NamedTuple):
     files: Sequence[Asset]
 
 
-class Measures(NamedTuple):
-    width: int | None = None
-    height: int | None = None
-    duration: float | None = None
-    thumbnail: bytes | None = None
-
-
 def keep(
     data: bytes, *, operation: str, url: str = "", provider_asset_id: str | None = None
 ) -> Asset:
@@ -115,9 +108,8 @@ def record(made: Sequence[Made]) -> dict[int, Asset]:
         for number, asset in enumerate(files):
             name = asset.provider_asset_id or f"{submission.reference}-{number}"
             asset.provider_asset_id = name[:128]
-            asset.user_id, asset.provider_id, asset.source_job_id = (
-                job.user_id, job.provider_id, job.pk,
-            )  # fmt: skip
+            asset.user_id, asset.provider_id = job.user_id, job.provider_id
+            asset.source_job_id = job.pk
             asset.provider_account_id = submission.account_id
             asset.upload_method = "generated"
     rows = _saved(asset for one in made for asset in one.files)
@@ -156,21 +148,19 @@ def _saved(assets: Iterable[Asset]) -> dict[tuple[int, str | None], Asset]:
 
 def _stored(data: bytes, signature: Signature, media_type: MediaType) -> Asset:
     measures = _measure(data, signature.mime_type)
-    thumbnail = measures.thumbnail and blobs.put(measures.thumbnail, suffix=".jpg")
+    if picture := measures.pop("thumbnail", None):
+        measures["thumbnail_url"] = key = blobs.put(picture, suffix=".jpg")
+        measures["thumbnail_sha256"] = PurePosixPath(key).stem
     sha256 = hashlib.sha256(data).hexdigest()
     return Asset(
         sha256=sha256,
         media_type=media_type,
         local_path=blobs.put(data, suffix=signature.suffix, sha256=sha256),
-        thumbnail_url=thumbnail or None,
-        thumbnail_sha256=PurePosixPath(thumbnail).stem if thumbnail else None,
         mime_type=signature.mime_type,
-        width=measures.width,
-        height=measures.height,
-        duration_sec=measures.duration,
         file_size_bytes=len(data),
         sync_status=SyncStatus.DOWNLOADED,
         downloaded_at=timezone.now(),
+        **measures,
     )
 
 
@@ -181,23 +171,24 @@ def _signature(data: bytes) -> Signature | None:
     return None
 
 
-def _measure(data: bytes, mime_type: str) -> Measures:
+def _measure(data: bytes, mime_type: str) -> dict[str, Any]:
+    """Return the columns of an asset that say how large and how long it is, and a thumbnail."""
     try:
         if mime_type.startswith("image/"):
             return _measure_picture(data)
         if mime_type == "audio/wav":
             with wave.open(io.BytesIO(data)) as sound:
-                return Measures(duration=sound.getnframes() / sound.getframerate())
+                return {"duration_sec": sound.getnframes() / sound.getframerate()}
         if mime_type == "video/mp4":
             return _measure_mp4(data)
     except BadOutput:
         raise
     except Exception as error:  # decoders raise anything on untrusted bytes
         raise BadOutput(f"The {mime_type} cannot be read: {error}") from error
-    return Measures()
+    return {}
 
 
-def _measure_picture(data: bytes) -> Measures:
+def _measure_picture(data: bytes) -> dict[str, Any]:
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as picture:
@@ -214,11 +205,15 @@ def _measure_picture(data: bytes) -> Measures:
     thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()
     thumbnail.save(buffer, "JPEG", quality=85)
-    duration = milliseconds / 1000 if frames > 1 else None
-    return Measures(width, height, duration, buffer.getvalue())
+    return {
+        "width": width,
+        "height": height,
+        "duration_sec": milliseconds / 1000 if frames > 1 else None,
+        "thumbnail": buffer.getvalue(),
+    }
 
 
-def _measure_mp4(data: bytes) -> Measures:
+def _measure_mp4(data: bytes) -> dict[str, Any]:
     """Read the boxes `moov/mvhd` and `moov/trak/tkhd` (ISO 14496-12)."""
     duration = width = height = None
     for name, body in _boxes(memoryview(data), ("moov", "trak")):
@@ -229,7 +224,7 @@ def _measure_mp4(data: bytes) -> Measures:
         elif name == "tkhd" and not width:
             across, down = struct.unpack_from(">II", body, len(body) - 8)
             width, height = across >> 16 or None, down >> 16 or None
-    return Measures(width, height, duration)
+    return {"width": width, "height": height, "duration_sec": duration}
 
 
 def _boxes(data: memoryview, entered: Sequence[str]) -> Iterator[tuple[str, memoryview]]:

@@ -5,6 +5,7 @@ so their bytes are sent.
 """
 
 import base64
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -78,14 +79,13 @@ def _asset(field: str, value: str, *, user_id: int) -> Asset:
     return asset
 
 
-def _references(schema: type[Params], values: dict[str, Any]) -> list[tuple[str, str]]:
-    found = []
+def _references(schema: type[Params], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each parameter that takes media, with each text given for it."""
     for name in media_fields(schema):
         value = values.get(name)
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, str):
-                found.append((name, one))
-    return found
+                yield name, one
 
 
 def _replaced(value: Any, found: dict[str, str]) -> Any:
@@ -95,7 +95,6 @@ def _replaced(value: Any, found: dict[str, str]) -> Any:
 
 
 def _is_media(spec: dict[str, Any]) -> bool:
-    nested = [spec, spec.get("items", {}), *spec.get("anyOf", [])]
-    return any(one.get("format") == "media" for one in nested) or any(
-        one.get("items", {}).get("format") == "media" for one in nested
-    )
+    nested = [spec, *spec.get("anyOf", [])]
+    nested += [one.get("items", {}) for one in nested]
+    return any(one.get("format") == "media" for one in nested)

@@ -1,12 +1,10 @@
 """Jobs as a kind of work: admitted by window, claimed with a slot, guarded by a submission."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Q
 
 from accounts import credits
 from jobs import pricing
@@ -15,7 +13,6 @@ from jobs.generation.dispatcher import Dispatcher
 from jobs.models import Job
 from jobs.queue import api
 from jobs.queue.kinds import Chore, Kind, Left, Options, Result, Tick
-from pixsim.core.db.sql import fetch
 from pixsim.core.invariants import Invariant
 from providers import credits as provider_credits
 from providers import submissions, webhooks
@@ -47,26 +44,6 @@ WHERE id = ANY(ARRAY(
 DOUBT_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
 """How long a worker whose job was cancelled may take to record the outcome of its call."""
-
-# Ended jobs whose credits are to be closed, and children that were held for an ended job. By
-# person, the order in which every transaction locks credits.
-PRICED_AND_CHILDREN = """
-SELECT id, owner_id, NULL::int AS parent_id, NULL::timestamptz AS scheduled_at
-FROM jobs WHERE id = ANY(%(ended)s) AND estimate IS NOT NULL
-UNION ALL
-SELECT id, owner_id, parent_job_id, scheduled_at
-FROM jobs
-WHERE parent_job_id = ANY(%(ended)s) AND status = 'pending' AND params_hash IS NOT NULL
-ORDER BY owner_id, id
-"""
-
-
-class PricedOrChild(NamedTuple):
-    id: int
-    owner_id: UUID | None
-    parent_id: int | None
-    """The ended job; None: this is an ended job itself."""
-    scheduled_at: datetime | None
 
 
 class GenerationKind(Kind):
@@ -101,23 +78,30 @@ class GenerationKind(Kind):
         Dispatcher.shared(self).stop()
 
     def record_left(self, cursor: CursorWrapper, left: Sequence[Left]) -> None:
+        """Close the credits of ended jobs; free or fail the children that were held for them."""
         ended = {item.id: item.status for item in left if item.status in self.ended}
-        if ended:
-            rows = fetch(PRICED_AND_CHILDREN, {"ended": list(ended)})
-            found = [PricedOrChild(*row) for row in rows]
-            self._follow_up([row for row in found if row.parent_id], ended)
-            _close_holds([row.id for row in found if row.parent_id is None])
+        if not ended:
+            return
+        priced = Q(pk__in=ended, estimate__isnull=False)
+        waiting = Q(parent_job__in=ended, status="pending", params_hash__isnull=False)
+        # By person, the order in which every transaction locks credits.
+        found = Job.objects.filter(priced | waiting).defer("params").order_by("owner_id", "id")
+        children = [job for job in found if job.pk not in ended]
+        self._follow_up(children, ended)
+        for job in found:
+            if job.pk in ended:
+                _close_hold(job)
 
-    def _follow_up(self, children: Sequence[PricedOrChild], ended: Mapping[int, str]) -> None:
+    def _follow_up(self, children: Sequence[Job], ended: Mapping[int, str]) -> None:
         """Let the children of completed jobs wait for their time only; fail those of others."""
-        done = [row for row in children if ended[row.parent_id or 0] == "completed"]
+        done = [job for job in children if ended[job.parent_job_id or 0] == "completed"]
         if done:
-            api.schedule(self, {row.id: row.scheduled_at for row in done})
-        for row in children:
-            if row not in done:
-                Job.objects.filter(pk=row.id, status="pending").update(error_class="parent")
-                reason = f"Its parent job {row.parent_id} made nothing it could use."
-                api.end(self, [row.id], status="failed", error=reason)
+            api.schedule(self, {job.pk: job.scheduled_at for job in done})
+        for job in children:
+            if job not in done:
+                Job.objects.filter(pk=job.pk, status="pending").update(error_class="parent")
+                reason = f"Its parent job {job.parent_job_id} made nothing it could use."
+                api.end(self, [job.pk], status="failed", error=reason)
 
     def repair(self) -> None:
         with connection.cursor() as cursor:
@@ -200,12 +184,10 @@ def _refresh_credits(options: Options, tick: Tick) -> Result:
     )
 
 
-def _close_holds(ids: Sequence[int]) -> None:
-    """Take what the jobs cost and release the rest, in the given order: by owner, as everywhere."""
-    jobs = Job.objects.in_bulk(ids) if ids else {}
-    for job in map(jobs.__getitem__, ids):
-        reference = pricing.hold_reference(job)
-        if job.status == "completed":
-            credits.capture(reference=reference, actual=job.cost or 0)
-        elif job.error_class != pricing.UNRESOLVED:
-            credits.release(reference=reference)
+def _close_hold(job: Job) -> None:
+    """Take what the job cost and release the rest."""
+    reference = pricing.hold_reference(job)
+    if job.status == "completed":
+        credits.capture(reference=reference, actual=job.cost or 0)
+    elif job.error_class != pricing.UNRESOLVED:
+        credits.release(reference=reference)

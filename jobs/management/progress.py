@@ -5,10 +5,10 @@ import time
 from jobs.errors import WrongState
 from jobs.generation import wait_reason
 from jobs.models import Job, JobStatus
+from jobs.models.jobs import OPEN
 from pixsim.core.cli.progress import Display, wait_until_ended
 from providers.models import ProviderSubmission
 
-OPEN = (JobStatus.PENDING, JobStatus.PROCESSING)
 PATIENCE_SECONDS = 3.0
 """After so long, the reason why a job waits is said."""
 
@@ -18,15 +18,21 @@ def wait_for_job(job_id: int, *, display: Display, timeout: float | None = None)
 
     Raise WrongState if the job is deleted meanwhile.
     """
-    reasons = _WaitReasons()
+    waits_since, said = None, None
 
     def look() -> Job:
+        nonlocal waits_since, said
         job: Job | None = Job.objects.select_related("asset").filter(pk=job_id).first()
         if job is None:
             raise WrongState(f"There is no job {job_id} any more.")
         _show(job, display)
-        if reason := reasons.news(job):
-            display.say(reason)
+        now = time.monotonic()
+        waits_since = (waits_since or now) if job.status == JobStatus.PENDING else None
+        if waits_since and now - waits_since >= PATIENCE_SECONDS:
+            reason = wait_reason.reason(job)
+            if reason and reason != said:
+                display.say(reason)
+            said = reason
         return job
 
     return wait_until_ended(
@@ -35,33 +41,11 @@ def wait_for_job(job_id: int, *, display: Display, timeout: float | None = None)
 
 
 def _show(job: Job, display: Display) -> None:
-    live = (
-        ProviderSubmission.objects.filter(job=job, next_poll_at__isnull=False).order_by("id").last()
-    )
+    polled = ProviderSubmission.objects.filter(job=job, next_poll_at__isnull=False)
+    live = polled.order_by("id").last()
     if job.status not in OPEN or live is None:
         display.show(f"job {job.pk} is {job.status}")
     else:
         total = None if live.progress is None else 1.0
         state = f"job {job.pk} is {live.status} by {live.provider_id}"
         display.show(state, live.progress or 0.0, total)
-
-
-class _WaitReasons:
-    """Returns once why a job has waited for PATIENCE_SECONDS, and again when the reason changes."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._said = ""
-
-    def news(self, job: Job) -> str | None:
-        if job.status != JobStatus.PENDING:
-            self._since = None
-            return None
-        self._since = self._since or time.monotonic()
-        if time.monotonic() - self._since < PATIENCE_SECONDS:
-            return None
-        reason = wait_reason.reason(job) or ""
-        if reason == self._said:
-            return None
-        self._said = reason
-        return reason

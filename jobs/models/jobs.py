@@ -37,6 +37,7 @@ class ParamsSource(models.TextChoices):
     PAYLOAD = "payload", "payload of its first submission"
 
 
+OPEN = ("pending", "processing")
 ENDED = ("completed", "failed", "cancelled")
 FINISHED = "completed_at"
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -141,12 +142,21 @@ def _flag(field: str) -> str:
     return FLAGS.get(field, field)
 
 
-def _params(pairs: list[str]) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for pair in pairs:
-        name, value = cli.split_pair("param", pair)
-        if name in params:
+def _pairs(flag: str, texts: list[str], *, form: str, taken: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each argument. Raise UsageError for another form or a second value."""
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or "=" not in text or (form == "NAME=PATH" and not value):
+            raise UsageError(f"{flag}: must be {form}, not {text!r}")
+        if name in taken:
             raise UsageError(f"param {name}: it is given twice")
+        taken.add(name)
+        yield name, value
+
+
+def _params(texts: list[str]) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, value in _pairs("param", texts, form="NAME=VALUE", taken=set()):
         try:
             params[name] = json.loads(value)
         except ValueError:
@@ -156,13 +166,10 @@ def _params(pairs: list[str]) -> dict[str, Any]:
     return params
 
 
-def _uploads(pairs: list[str], owner: Profile | None, *, given: dict[str, Any]) -> dict[str, str]:
+def _uploads(texts: list[str], owner: Profile | None, *, given: Iterable[str]) -> dict[str, str]:
     """Store the files as assets of the owner; return the parameters that name them."""
     params: dict[str, str] = {}
-    for pair in pairs:
-        name, path = cli.split_pair("file", pair, form="NAME=PATH")
-        if name in given or name in params:
-            raise UsageError(f"param {name}: it is given twice")
+    for name, path in _pairs("file", texts, form="NAME=PATH", taken=set(given)):
         try:
             data = Path(path).read_bytes()
         except OSError as error:
