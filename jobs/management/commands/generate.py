@@ -145,9 +145,7 @@ def _flag(field: str) -> str:
 def _pairs(flag: str, texts: list[str], *, form: str, taken: set[str]) -> Iterator[tuple[str, str]]:
     """Yield name and value of each argument. Raise UsageError for another form or a second value."""
     for text in texts:
-        name, _, value = text.partition("=")
-        if not name or "=" not in text or (form == "NAME=PATH" and not value):
-            raise UsageError(f"{flag}: must be {form}, not {text!r}")
+        name, value = cli.split_pair(flag, text, form=form)
         if name in taken:
             raise UsageError(f"param {name}: it is given twice")
         taken.add(name)

@@ -96,3 +96,11 @@ def positive_seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise ArgumentTypeError(f"must be a number of seconds greater than 0, not {text!r}")
     return seconds
+
+
+def split_pair(flag: str, text: str, *, form: str = "NAME=VALUE") -> tuple[str, str]:
+    """Return name and value of an argument. Raise UsageError if one of them is missing."""
+    name, _, value = text.partition("=")
+    if not name or "=" not in text or (form == "NAME=PATH" and not value):
+        raise UsageError(f"{flag}: must be {form}, not {text!r}")
+    return name, value
