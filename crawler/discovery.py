@@ -158,6 +158,7 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
             found=inserted,
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
+    work.count(found=inserted, rejected=len(page.rejected))
     if inserted:
         api.resume_waiting(kind_named("chunk"), parent=source.job_id)
 

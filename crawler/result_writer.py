@@ -133,7 +133,13 @@ def write_results(
         batch = _decide(chunk, ours, free)
         _store(chunk, batch)
         _close(batch)
-        _count(cursor, chunk, batch, ours)
+        outcomes = _count(cursor, chunk, batch, ours)
+    stored = outcomes[Outcome.STORED]
+    work.count(
+        stored=stored,
+        refused=outcomes.total() - stored,
+        bytes=sum(one.picture.file_size for one in batch.images if one.index is not None),
+    )
     return {image.index for image in batch.images if image.index is not None}
 
 
@@ -243,7 +249,7 @@ def _store(chunk: JobChunk, batch: _Batch) -> None:
 
 def _count(
     cursor: CursorWrapper, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
-) -> None:
+) -> Counter[str]:
     outcomes = Counter(outcome for outcome, _detail in batch.closed.values())
     counters.add_images(
         cursor,
@@ -259,6 +265,7 @@ def _count(
         images_processed=len(pictures),
         bandwidth_bytes=sum(picture.file_size for picture in pictures),
     )
+    return outcomes
 
 
 def _insert(chunk: JobChunk, images: Sequence[_NewImage]) -> dict[str, int]:

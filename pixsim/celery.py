@@ -3,9 +3,14 @@
 Messages only notify workers (see `jobs.queue`), so Celery's defaults suffice: one queue, no beat.
 """
 
+import logging
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+from click import Choice, Option
+
+from pixsim import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 
@@ -14,3 +19,27 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # By name, since it can be imported only after the apps are loaded, as they are in a worker.
 app.steps["worker"].add("jobs.queue.worker.bootstep:SweeperStep")
+app.user_options["preload"].add(
+    Option(
+        ["--log-format"],
+        type=Choice(logs.FORMATS),
+        help="How log lines look (default: LOG_FORMAT, or plain).",
+    )
+)
+
+
+@signals.user_preload_options.connect
+def _use_log_format(options: dict[str, Any], **kwargs: Any) -> None:
+    if name := options.get("log_format"):
+        logs.use_format(name)
+
+
+@signals.setup_logging.connect
+def _log_as_django_does(loglevel: int, logfile: str | None, **kwargs: Any) -> None:
+    """Keep Django's handlers, which hide secrets, in place of Celery's own."""
+    root = logging.getLogger()
+    root.setLevel(loglevel)
+    if logfile:
+        handler = logging.FileHandler(logfile)
+        handler.setFormatter(root.handlers[0].formatter)
+        root.handlers = [handler]

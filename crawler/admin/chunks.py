@@ -9,13 +9,14 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.admin import actor_of, owner_and_tier
 from crawler.admin.forms import REFUSALS, ChunkForm
 from crawler.models import JobChunk
 from crawler.services import chunks
+from jobs.admin.attempts import last_attempts
 from jobs.queue.items import MAX_RETRIES, Status
 from pixsim.core.admin.actions import (
     PriorityActionForm,
@@ -32,6 +33,7 @@ MAX_SELECTED = 10_000
 """The most chunks that one action may change."""
 EDITABLE = ["status", "priority", "owner", "held"]
 FIXED = ["job", "chunk_index", "image_range"]
+SHOWN = ["see_also", "attempts"]
 BY_THE_QUEUE = [
     field.name for field in JobChunk._meta.fields if field.name not in ("id", *FIXED, *EDITABLE)
 ]
@@ -74,6 +76,14 @@ def _crawl_job(chunk: JobChunk) -> SafeString:
         span.get("start", "?"),
         span.get("end", "?"),
     )
+
+
+def _see_also(chunk: JobChunk) -> SafeString:
+    pages = (
+        (f"{reverse(f'admin:crawler_{name}_changelist')}?chunk__id__exact={chunk.pk}", words)
+        for name, words in (("image", "its pictures"), ("candidate", "candidates in hand"))
+    )
+    return format_html_join(" · ", '<a href="{}">{}</a>', pages)
 
 
 def _state(chunk: JobChunk) -> SafeString:
@@ -137,7 +147,7 @@ class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
         "owner_and_tier",
         "age",
         "lease",
-        "worker",
+        "held_by",
         "error",
     ]
     list_filter = ["status", QueueStateFilter, PriorityFilter]
@@ -154,19 +164,23 @@ class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
     owner_and_tier = column("owner and tier", lambda chunk: owner_and_tier(chunk.owner))
     age = column("age", lambda chunk: age(chunk.created_at))
     lease = column("lease", _lease)
-    worker = column(
-        "task",
-        lambda chunk: format_html('<span class="px-code">{}</span>', shortened(chunk.task_id, 8)),
+    held_by = column(
+        "worker",
+        lambda chunk: format_html('<span class="px-code">{}</span>', shortened(chunk.worker, 24)),
     )
     error = column("error", lambda chunk: shortened(chunk.error_message, 60))
+    attempts = column("attempts", lambda chunk: last_attempts("chunk", chunk.pk))
+    see_also = column("see also", _see_also)
 
     # The form
 
     def get_fields(self, request: HttpRequest, obj: JobChunk | None = None) -> list[Any]:
-        return [*FIXED, *EDITABLE, *BY_THE_QUEUE] if obj else [*FIXED, "priority"]
+        if obj is None:
+            return [*FIXED, "priority"]
+        return [*FIXED, *EDITABLE, *SHOWN, *BY_THE_QUEUE]
 
     def get_readonly_fields(self, request: HttpRequest, obj: JobChunk | None = None) -> list[str]:
-        return [*FIXED, *BY_THE_QUEUE] if obj else []
+        return [*FIXED, *SHOWN, *BY_THE_QUEUE] if obj else []
 
     def save_model(self, request: HttpRequest, obj: JobChunk, form: Any, change: bool) -> None:
         actor = actor_of(request)

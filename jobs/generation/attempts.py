@@ -30,7 +30,8 @@ class Attempt:
     @cached_property
     def work(self) -> Work:
         """The job under this attempt's fencing token."""
-        return Work(kind_named("generation"), self.job.pk, self.submission.job_lease or 0)
+        lease = self.submission.job_lease or 0
+        return Work(kind_named("generation"), self.job.pk, lease, self.job.started_at)
 
 
 def make_attempt(

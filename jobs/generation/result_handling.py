@@ -319,13 +319,14 @@ def _retry(attempt: Attempt, error: ProviderError) -> bool:
         attempt.work,
         seconds=policy.retry_seconds * min(count, 10),
         reason=f"{error.error_class}: {error}",
+        error_class=error.error_class,
     )
     return True
 
 
 def _fail_job(attempt: Attempt, message: str, *, error_class: str) -> None:
     Job.objects.filter(pk=attempt.job.pk).update(error_class=error_class)
-    api.fail(attempt.work, error=message, permanent=True)
+    api.fail(attempt.work, error=message, error_class=error_class, permanent=True)
 
 
 def _complete(made: Sequence[Made]) -> None:
@@ -346,6 +347,9 @@ def _complete(made: Sequence[Made]) -> None:
         )
         for one in made
     )
+    for one in made:
+        sizes = [asset.file_size_bytes or 0 for asset in one.files]
+        one.attempt.work.count(files=len(sizes), bytes=sum(sizes))
     api.complete([one.attempt.work for one in made])
 
 

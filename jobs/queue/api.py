@@ -16,10 +16,10 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import tiers
-from jobs.queue import sql
+from jobs.queue import attempts, sql
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left, Work
-from jobs.queue.worker import notify
+from jobs.queue.worker import identity, notify
 from pixsim.core.db.sql import fetch
 from pixsim.core.text import storable
 
@@ -70,44 +70,58 @@ def complete(works: Sequence[Work]) -> set[int]:
 
     They have one lease, or the caller has locked them (`lock_leases`).
     """
-    return _leave(works[0].kind, sql.COMPLETE, _ids_and_leases(works))
+    return _leave(works[0].kind, sql.COMPLETE, works)
 
 
-def fail(work: Work, *, error: str, permanent: bool = False) -> bool:
+def fail(
+    work: Work,
+    *,
+    error: str,
+    error_class: str = "Error",
+    permanent: bool = False,
+    unexpected: BaseException | None = None,
+) -> bool:
     """Record a failed attempt: back to pending after a backoff, or failed when no retry is left.
 
+    `error_class` is the kind of error, to group by; `unexpected` is logged with its traceback.
     Return False if the lease was lost; nothing is written then.
     """
-    params = {
-        "id": work.id,
-        "lease": work.lease,
-        "error": storable(error, longest=MAX_ERROR_LENGTH),
-        "permanent": permanent,
-        **_retry_params(),
-    }
-    return bool(_leave(work.kind, sql.FAIL, params))
+    error = storable(error, longest=MAX_ERROR_LENGTH)
+    params = {"error": error, "permanent": permanent, **_retry_params()}
+    return bool(
+        _leave(
+            work.kind, sql.FAIL, [work], error_class=error_class, unexpected=unexpected, **params
+        )
+    )
 
 
-def wait(work: Work, *, seconds: float | None, reason: str | None = None) -> bool:
+def wait(
+    work: Work, *, seconds: float | None, reason: str | None = None, error_class: str | None = None
+) -> bool:
     """Give the item back until `seconds` from now (None: until resumed), without a retry.
 
-    Return False if the lease was lost.
+    With `error_class` it was an attempt that failed, and is recorded as one. Return False if the
+    lease was lost.
     """
     reason = reason and storable(reason, longest=MAX_ERROR_LENGTH)
-    params = {"id": work.id, "lease": work.lease, "seconds": seconds, "reason": reason}
-    return bool(_leave(work.kind, sql.WAIT, params))
+    params: dict[str, Any] = {
+        "seconds": seconds,
+        "reason": reason,
+        "began": error_class and work.started_at,
+    }
+    return bool(_leave(work.kind, sql.WAIT, [work], error_class=error_class, **params))
 
 
-def give_back(works: Sequence[Work]) -> int:
-    """Put items of one kind and one lease back in their old place; return how many were ours."""
+def give_back(works: Sequence[Work], *, begun: Sequence[Work] = ()) -> int:
+    """Put items of one kind and one lease back in their old place; return how many were ours.
+
+    Those in `begun` had an attempt, which is recorded.
+    """
     if not works:
         return 0
-    first = works[0]
-    params = {"ids": [work.id for work in works], "lease": first.lease}
-    with transaction.atomic(), connection.cursor() as cursor:
-        rows = fetch(first.kind.sql(sql.GIVE_BACK), params)
-        first.kind.record_left(cursor, [Left(*row) for row in rows])
-    return len(rows)
+    params: dict[str, Any] = {"begun": [work.id for work in begun], "began": works[0].started_at}
+    left = _leave(works[0].kind, sql.GIVE_BACK, works, outcome="given_back", **params)
+    return len(left)
 
 
 def unlease(work: Work) -> bool:
@@ -117,12 +131,14 @@ def unlease(work: Work) -> bool:
 
 def reclaim(work: Work) -> bool:
     """Take a failed item back under its old lease, to be completed in the same transaction."""
-    return bool(fetch(work.kind.sql(sql.RECLAIM), {"id": work.id, "lease": work.lease}))
+    params = {"id": work.id, "lease": work.lease, "worker": identity.process_name()}
+    return bool(fetch(work.kind.sql(sql.RECLAIM), params))
 
 
 def rescue(kind: Kind, *, limit: int = 500) -> set[int]:
     """Take items from workers that died or stalled; each counts as a failed attempt."""
-    return _leave(kind, sql.RESCUE, {"limit": limit, **_retry_params()})
+    params = {"limit": limit, **_retry_params()}
+    return _leave(kind, sql.RESCUE, outcome="lost", error_class="WorkerLost", **params)
 
 
 # New items
@@ -353,19 +369,41 @@ def window_params() -> dict[str, str]:
 
 
 def _claim(kind: Kind, statement: str, params: dict[str, Any]) -> list[Work]:
-    rows = fetch(kind.sql(statement), {**params, "lease_seconds": settings.QUEUE_LEASE_SECONDS})
-    rows.sort(key=lambda row: (-row[2], row[3], row[0]))
-    return [Work(kind, item_id, lease) for item_id, lease, _priority, _ready_at in rows]
+    params["lease_seconds"] = settings.QUEUE_LEASE_SECONDS
+    params["worker"] = identity.process_name()
+    rows = fetch(kind.sql(statement), params)
+    rows.sort(key=lambda row: (-row[3], row[4], row[0]))
+    return [Work(kind, id, lease, started_at) for id, lease, started_at, _priority, _at in rows]
 
 
-def _leave(kind: Kind, statement: str, params: dict[str, Any]) -> set[int]:
-    """Run a statement by which items leave their window, and count it for their parents."""
+def _leave(
+    kind: Kind,
+    statement: str,
+    works: Sequence[Work] = (),
+    *,
+    outcome: str | None = None,
+    error_class: str | None = None,
+    unexpected: BaseException | None = None,
+    **params: Any,
+) -> set[int]:
+    """Run a statement that ends attempts, and count it for the items' parents.
+
+    Items of FAIL and WAIT come one by one; the others are given by their ids and leases.
+    """
+    details = {work.id: work.details for work in works if work.details}
+    params |= {
+        "outcome": outcome,
+        "error_class": error_class,
+        "details": json.dumps(details) if details else None,
+        **_ids_and_leases(works),
+        **window_params(),
+    }
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-        rows = fetch(kind.sql(statement), {**params, **window_params()})
-        left = [Left(row[0], row[1], row[2]) for row in rows]
-        if left:
-            kind.record_left(cursor, left)
-    return {item.id for item in left}
+        ended = [attempts.Ended(*row) for row in fetch(kind.sql(statement), params)]
+        if ended:
+            kind.record_left(cursor, [Left(*row[:3]) for row in ended])
+            attempts.log_on_commit(kind.name, ended, details=details, error=unexpected)
+    return {item.id for item in ended}
 
 
 def _change(

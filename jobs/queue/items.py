@@ -112,6 +112,15 @@ class WorkItem(models.Model):
         blank=True,
         help_text="The Celery task that holds, or last held, the row.",
     )
+    worker = models.CharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="The worker process that holds, or last held, the row: name@host:pid.",
+    )
+    attempt_count = models.IntegerField(
+        db_default=0, help_text="How often it was claimed; numbers the attempts."
+    )
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 from typing import ClassVar, NamedTuple
 
@@ -121,6 +121,9 @@ class Kind:
     claimable_sql: ClassVar[str] = "TRUE"
     """Which ready items a claim may take; its parameters come with the call of `claim`."""
 
+    records_attempts: ClassVar[bool] = True
+    """Whether the end of each attempt is written into `work_attempts`."""
+
     is_driven: ClassVar[bool] = False
     """Whether this kind takes its items by itself beside the worker loop (`drive`), instead of one
     by one through `perform`."""
@@ -192,6 +195,10 @@ class Work:
     kind: Kind
     id: int
     lease: int
+    started_at: datetime | None = None
+    """When it was claimed, by the database's clock."""
+    details: dict[str, float] = field(default_factory=dict)
+    """What this attempt did, for its record (see `count`)."""
     last_progress: float = field(default_factory=time.monotonic)
     lost: bool = False
 
@@ -202,6 +209,11 @@ class Work:
     def progress(self) -> None:
         """Say that the work goes on; without it for the stall limit, the lease is not renewed."""
         self.last_progress = time.monotonic()
+
+    def count(self, **amounts: float) -> None:
+        """Add to what this attempt has done, such as `stored=3, bytes=70_000`."""
+        for name, amount in amounts.items():
+            self.details[name] = self.details.get(name, 0) + amount
 
     def should_stop(self) -> bool:
         """Whether to give back at the next checkpoint: the worker stops, or the lease is lost."""
@@ -225,6 +237,7 @@ def _render(kind: Kind, statement: str) -> str:
         # owners share in proportion to their windows.
         place = "CASE WHEN created_at = now() THEN created_at ELSE clock_timestamp() END"
     return statement.format(
+        recorded=sql.recorded(kind.name) if kind.records_attempts else "",
         table=kind.table,
         parent=kind.parent_sql,
         owner=kind.owner_sql,

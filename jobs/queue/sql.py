@@ -10,6 +10,40 @@ Terms:
     waiting       pending, not held, not admitted
     unregistered  pending, inserted without an owner or revived by hand (`{finished}` is still set):
                   not admitted until it is registered
+    gone          rows that this statement takes from a worker
+"""
+
+# How an attempt ended, written with that end. `{recorded}` is empty for a kind that records none.
+# `%(outcome)s` NULL: the item's new status tells.
+_GONE = """id, status, {parent} AS parent_id, owner_id, attempt_count, worker, task_id,
+        error_message"""
+_RECORDED = """
+, recorded AS (
+    INSERT INTO work_attempts (kind, item_id, number, outcome, worker, task_id,
+                               started_at, ended_at, error_class, error_message, details)
+    SELECT '[kind]', id, attempt_count, outcome, worker, task_id, began, now(),
+           %(error_class)s, error_message, %(details)s::jsonb -> id::text
+    FROM ends WHERE began IS NOT NULL
+    ON CONFLICT DO NOTHING)"""
+
+
+def recorded(kind: str) -> str:
+    """Return the part of a statement that writes the attempts of this kind."""
+    return _RECORDED.replace("[kind]", kind)
+
+
+_ENDS = """
+, ends AS (
+    SELECT *, coalesce(%(outcome)s, CASE status WHEN 'pending' THEN 'retry' ELSE status END)
+        AS outcome
+    FROM gone
+){recorded}
+"""
+_LEFT = """
+SELECT id, status, parent_id, owner_id, outcome, attempt_count,
+       extract(epoch FROM now() - began)::float8, worker, task_id,
+       %(error_class)s::text, error_message
+FROM ends
 """
 
 # Claimed items
@@ -21,6 +55,8 @@ UPDATE {table} SET
     lease_id = (SELECT nextval('work_lease_id_seq')),
     lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
     task_id = %(task_id)s,
+    worker = %(worker)s,
+    attempt_count = attempt_count + 1,
     started_at = now(),
     updated_at = now()
 WHERE id = ANY(ARRAY(
@@ -30,7 +66,7 @@ WHERE id = ANY(ARRAY(
     ORDER BY priority DESC, ready_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED))
-RETURNING id, lease_id, priority, extract(epoch FROM ready_at)::float8
+RETURNING id, lease_id, started_at, priority, ready_at
 """
 
 # One named item, if it is ready.
@@ -40,10 +76,12 @@ UPDATE {table} SET
     lease_id = nextval('work_lease_id_seq'),
     lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
     task_id = %(task_id)s,
+    worker = %(worker)s,
+    attempt_count = attempt_count + 1,
     started_at = now(),
     updated_at = now()
 WHERE id = %(id)s AND status = 'pending' AND ready_at IS NOT NULL
-RETURNING id, lease_id, priority, extract(epoch FROM ready_at)::float8
+RETURNING id, lease_id, started_at, priority, ready_at
 """
 
 # Heartbeat. Rows that do not come back were lost.
@@ -68,18 +106,28 @@ ORDER BY id FOR NO KEY UPDATE
 """
 
 # Not begun, or stopped on request: back to its old place, without a retry.
-GIVE_BACK = """/* queue:give_back */
-UPDATE {table} SET
-    status = 'pending', lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
-    updated_at = now()
-WHERE id = ANY(%(ids)s) AND lease_id = %(lease)s AND status = 'processing'
-RETURNING id, status, {parent}
-"""
+GIVE_BACK = (
+    """/* queue:give_back */
+WITH gone AS (
+    UPDATE {table} SET
+        status = 'pending', lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
+        updated_at = now()
+    WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
+    RETURNING """
+    + _GONE
+    + """,
+        CASE WHEN id = ANY(%(begun)s) THEN %(began)s::timestamptz END AS began
+)"""
+    + _ENDS
+    + _LEFT
+)
 
 # Items leave the window; the owners' next ones enter it, in the same statement. No owner is
 # locked and nothing is waited for: the rows to admit are skipped when somebody holds them (the
 # sweeper repairs that). `least(...)` keeps a window that has shrunk from being filled again.
-_ADMIT_NEXT = """
+_ADMIT_NEXT = (
+    _ENDS
+    + """
 , room AS (
     SELECT gone.owner_id, least(
         count(*),
@@ -101,9 +149,9 @@ _ADMIT_NEXT = """
             LIMIT greatest(0, room.free)
             FOR UPDATE SKIP LOCKED) best))
     RETURNING id
+)"""
+    + _LEFT
 )
-SELECT gone.id, gone.status, gone.parent_id, (SELECT count(*) FROM admitted) FROM gone
-"""
 
 COMPLETE = (
     """/* queue:complete */
@@ -112,7 +160,9 @@ WITH gone AS (
         status = 'completed', ready_at = NULL, lease_id = NULL, lease_expires_at = NULL,
         error_message = NULL, {finished} = now(), updated_at = now()
     WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
-    RETURNING id, status, owner_id, {parent} AS parent_id
+    RETURNING """
+    + _GONE
+    + """, started_at AS began
 )"""
     + _ADMIT_NEXT
 )
@@ -139,8 +189,10 @@ WITH gone AS (
     + _FAILED_ATTEMPT.replace("{final}", "(%(permanent)s OR retry_count >= %(max_retries)s)")
     + """
         error_message = %(error)s
-    WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
-    RETURNING id, status, owner_id, {parent} AS parent_id
+    WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
+    RETURNING """
+    + _GONE
+    + """, started_at AS began
 )"""
     + _ADMIT_NEXT
 )
@@ -161,7 +213,9 @@ WITH gone AS (
           AND (lease_expires_at IS NULL OR lease_expires_at < now())
           AND ({rescuable})
         ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-    RETURNING id, status, owner_id, {parent} AS parent_id
+    RETURNING """
+    + _GONE
+    + """, started_at AS began
 )"""
     + _ADMIT_NEXT
 )
@@ -177,8 +231,10 @@ WITH gone AS (
         error_message = %(reason)s,
         ready_at = NULL, lease_id = NULL, lease_expires_at = NULL, started_at = NULL,
         updated_at = now()
-    WHERE id = %(id)s AND lease_id = %(lease)s AND status = 'processing'
-    RETURNING id, status, owner_id, {parent} AS parent_id
+    WHERE id = ANY(%(ids)s) AND lease_id = ANY(%(leases)s) AND status = 'processing'
+    RETURNING """
+    + _GONE
+    + """, %(began)s::timestamptz AS began
 )"""
     + _ADMIT_NEXT
 )
@@ -195,7 +251,7 @@ RETURNING id
 RECLAIM = """/* queue:reclaim */
 UPDATE {table} SET
     status = 'processing', lease_id = %(lease)s, ready_at = now(), {finished} = NULL,
-    updated_at = now()
+    worker = %(worker)s, attempt_count = attempt_count + 1, updated_at = now()
 WHERE id = %(id)s AND status = 'failed'
 RETURNING id
 """

@@ -76,6 +76,8 @@ def test_a_statement_looks_at_few_rows_for_nothing(kind, backlog, name, plans):
         "max_retries": 3, "backoff_seconds": 1.0, "owner": owner.pk, "window": 6, "after": NO_OWNER,
         "skipped": [1], "priority": 7, "held": False, "at": None, "times": [None] * len(ids),
         "statuses": ["failed", "completed"], "status": "failed", "parent": job.pk,
+        "worker": "w", "outcome": None, "error_class": None, "details": None, "begun": ids,
+        "began": "2026-01-01",
         **window_params(),
     }  # fmt: skip
     if name == "UNREGISTERED":

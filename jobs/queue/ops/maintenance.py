@@ -9,6 +9,7 @@ from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 from psycopg.errors import LockNotAvailable
 
+from jobs.models.attempts import KEEP_DAYS, KEEP_PER_ITEM
 from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
 from jobs.queue.ops.status import MAX_STUCK, STUCK
 
@@ -18,6 +19,21 @@ READ_TABLES = ("profiles",)
 """Tables that the queue's statements join but hardly change: statistics are enough."""
 
 DEAD_ROWS = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = %s::regclass"
+
+
+# Too old, or followed by as many as are kept of an item.
+OLD_ATTEMPTS = f"""
+SELECT id FROM work_attempts WHERE ended_at < now() - interval '{KEEP_DAYS} days'
+UNION
+SELECT id FROM work_attempts JOIN (
+    SELECT kind, item_id, max(number) AS last FROM work_attempts
+    WHERE number > {KEEP_PER_ITEM} GROUP BY kind, item_id) AS many USING (kind, item_id)
+WHERE number <= last - {KEEP_PER_ITEM}
+"""
+REMOVE_ATTEMPTS = f"""
+DELETE FROM work_attempts WHERE id = ANY(ARRAY({OLD_ATTEMPTS} LIMIT %(limit)s))
+"""
+REMOVED_AT_ONCE = 10_000
 
 
 def least_grace() -> timedelta:
@@ -32,6 +48,7 @@ def chores(kinds: Sequence[Kind]) -> Iterator[Chore]:
         yield Chore(f"analyze {table}", _Analyze(table))
     for table in hot:
         yield Chore(f"vacuum {table}", _Vacuum(table))
+    yield Chore("old attempts", _remove_attempts)
     for kind in kinds:
         yield from kind.chores()
     for kind in kinds:
@@ -60,6 +77,21 @@ class _Vacuum:
             return Result(dead, f"about {dead:,} dead rows would be removed")
         done = Result(dead, f"about {dead:,} dead rows removed, statistics renewed")
         return _run_alone("VACUUM (ANALYZE)", self.table, done)
+
+
+def _remove_attempts(options: Options, tick: Tick) -> Result:
+    count = 0
+    with connection.cursor() as cursor:
+        if options.dry_run:
+            cursor.execute(f"SELECT count(*) FROM ({OLD_ATTEMPTS}) AS old")
+            count = cursor.fetchone()[0]
+            return Result(count, f"{count:,} would be removed")
+        while True:
+            cursor.execute(REMOVE_ATTEMPTS, {"limit": REMOVED_AT_ONCE})
+            count += cursor.rowcount
+            tick(count)
+            if cursor.rowcount < REMOVED_AT_ONCE:
+                return Result(count, f"{count:,} removed")
 
 
 @dataclass(frozen=True)

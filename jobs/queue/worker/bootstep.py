@@ -5,7 +5,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from jobs.queue.kinds import all_kinds
-from jobs.queue.worker import shared_state
+from jobs.queue.worker import identity, shared_state
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 
@@ -18,6 +18,7 @@ class SweeperStep(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         # Steps are made before any of them starts: nothing is forked yet.
+        identity.set_node(parent.hostname)
         shared_state.begin_worker(pool_size=parent.concurrency or 1)
         for kind in all_kinds():
             kind.load()

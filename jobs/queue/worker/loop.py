@@ -167,18 +167,19 @@ def _perform(kind: Kind, work: Work) -> Ending | None:
         ending = kind.perform(work)
     except LeaseLost:
         return None
-    except Unrecoverable as error:
-        api.fail(work, error=str(error), permanent=True)
-        return None
-    except TryAgain as error:
-        logger.warning("%s %s failed: %s", kind.name, work.id, in_one_line(error))
-        api.fail(work, error=str(error))
+    except (Unrecoverable, TryAgain) as error:
+        api.fail(
+            work,
+            error=str(error),
+            error_class=type(error.__cause__ or error).__name__,
+            permanent=isinstance(error, Unrecoverable),
+        )
         return None
     except Exception as error:
         if _is_the_databases(error):
             raise  # not the item's fault
-        logger.exception("%s %s failed", kind.name, work.id)
-        api.fail(work, error=f"{type(error).__name__}: {error}")
+        name = type(error).__name__
+        api.fail(work, error=f"{name}: {error}", error_class=name, unexpected=error)
         return None
     match ending:
         case Wait(seconds, reason, parent):
@@ -186,7 +187,7 @@ def _perform(kind: Kind, work: Work) -> Ending | None:
             if parent is not None:
                 skipped.add(kind, parent)
         case GiveBack():
-            api.give_back([work])
+            api.give_back([work], begun=[work])
     return ending
 
 

@@ -1,0 +1,133 @@
+"""A table of attempts: what each worker did with an item, when, and how it ended.
+
+The statement that ends an attempt writes its row. Each claim takes the next number from the item's
+`attempt_count`, and leaves the name of its process in `worker`; items that were claimed before have
+number 0. Code from before writes neither, and its attempts are not recorded.
+
+Lock: ACCESS EXCLUSIVE on jobs for an instant; nothing is rewritten. Back: drops the table, and with
+it the history of attempts, and the two columns.
+"""
+
+from django.db import migrations, models
+
+import pixsim.core.db.indexes
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("jobs", "0005_indexes_and_constraints"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="job",
+            name="attempt_count",
+            field=models.IntegerField(
+                db_default=0, help_text="How often it was claimed; numbers the attempts."
+            ),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="worker",
+            field=models.CharField(
+                blank=True,
+                help_text="The worker process that holds, or last held, the row: name@host:pid.",
+                max_length=255,
+                null=True,
+            ),
+        ),
+        migrations.CreateModel(
+            name="WorkAttempt",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        help_text="The kind of work: chunk, discovery, generation.", max_length=20
+                    ),
+                ),
+                ("item_id", models.IntegerField(help_text="The key of the chunk, source or job.")),
+                (
+                    "number",
+                    models.IntegerField(help_text="Which claim of the item it was, from 1."),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("completed", "completed"),
+                            ("retry", "failed, tried again"),
+                            ("failed", "failed"),
+                            ("lost", "worker died or stalled"),
+                            ("given_back", "stopped, given back"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "worker",
+                    models.CharField(
+                        blank=True, help_text="name@host:pid", max_length=255, null=True
+                    ),
+                ),
+                (
+                    "task_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="The Celery task in which it was done.",
+                        max_length=255,
+                        null=True,
+                    ),
+                ),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField()),
+                (
+                    "error_class",
+                    models.CharField(
+                        blank=True,
+                        help_text="The kind of error; empty without one.",
+                        max_length=100,
+                        null=True,
+                    ),
+                ),
+                ("error_message", models.TextField(blank=True, null=True)),
+                (
+                    "details",
+                    models.JSONField(
+                        blank=True,
+                        help_text="What it did, in numbers: pictures stored, bytes …",
+                        null=True,
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "work_attempts",
+                "indexes": [
+                    pixsim.core.db.indexes.NamedIndex(
+                        fields=["ended_at"], name="ix_work_attempts_ended_at"
+                    ),
+                    pixsim.core.db.indexes.NamedIndex(
+                        condition=models.Q(("error_class__isnull", False)),
+                        fields=["error_class", "ended_at"],
+                        name="ix_work_attempts_error_class",
+                    ),
+                    pixsim.core.db.indexes.NamedIndex(
+                        condition=models.Q(("number__gt", 20)),
+                        fields=["kind", "item_id"],
+                        name="ix_work_attempts_many",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("kind", "item_id", "number"), name="uq_work_attempts_item_number"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("outcome__in", ["completed", "retry", "failed", "lost", "given_back"])
+                        ),
+                        name="ck_work_attempts_outcome_valid",
+                    ),
+                ],
+            },
+        ),
+    ]
