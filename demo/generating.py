@@ -1,17 +1,21 @@
 """What the demo generates: a picture, an animation of that picture, and a song."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from jobs.models import Asset, Job
+from rich.console import Console
 
-PROVIDER = "local"
-"""It needs no key, and makes the same file of the same seed."""
+from demo.processes import short
+from jobs import services
+from jobs.management.generations import sentence
+from jobs.models import Asset, Job
+from pixsim.core import blobs
+from pixsim.core.cli.progress import Display, wait_until_ended
+
+SECONDS = 60.0
+"""So long after the crawl a generation may go on."""
 SEED = 7
-
 PICTURE: dict[str, Any] = {
     "name": "picture",
     "operation": "text_to_image",
@@ -36,37 +40,43 @@ SONG: dict[str, Any] = {
 
 def ask() -> list[Job]:
     """The three jobs; the animation waits for the picture."""
-    from jobs import services
+    # `local` needs no key, and makes the same file of the same seed.
+    system: dict[str, Any] = {"owner": None, "provider": "local"}
+    picture = services.create_job(**system, **PICTURE)
+    animation = services.create_job(**system, parent=picture, **ANIMATION)
+    return [picture, animation, services.create_job(**system, **SONG)]
 
-    picture = services.create_job(owner=None, provider=PROVIDER, **PICTURE)
-    animation = services.create_job(owner=None, provider=PROVIDER, parent=picture, **ANIMATION)
-    return [picture, animation, services.create_job(owner=None, provider=PROVIDER, **SONG)]
+
+def wait_for(jobs: list[Job], check: Callable[[], None]) -> None:
+    """Until all have ended; what has not after SECONDS is told of as it is then."""
+
+    def have_ended() -> bool:
+        check()
+        for job in jobs:
+            job.refresh_from_db()
+        return not any(job.status in ("pending", "processing") for job in jobs)
+
+    wait_until_ended(have_ended, ended=bool, display=Display(), timeout=SECONDS)
 
 
-def all_have_ended(jobs: list[Job]) -> bool:
-    """Looks at the jobs as they are in the database now."""
+def show(console: Console, jobs: list[Job], folder: Path) -> bool:
+    """A line for each job, with its file, which is copied to `folder`; whether all were completed."""
+    all_made = True
     for job in jobs:
-        job.refresh_from_db()
-    return not any(job.status in ("pending", "processing") for job in jobs)
+        name = f"{(job.name or '').capitalize()}:"
+        if job.status == "completed" and job.asset is not None:
+            key = job.asset.local_path or ""
+            file = folder / f"{job.name}{Path(key).suffix}"
+            with blobs.open_blob(key) as blob:
+                file.write_bytes(blob.read())
+            console.print(f"{name:14} {short(file)} ({_about(job.asset)})", soft_wrap=True)
+        else:
+            all_made = False
+            console.print(f"{name:14} {sentence(job)}", style="red", markup=False, soft_wrap=True)
+    return all_made
 
 
-def is_made(job: Job) -> bool:
-    return job.status == "completed" and job.asset is not None
-
-
-def keep_file(job: Job, folder: Path) -> Path:
-    """Copy what the job made to `folder`, under the job's name."""
-    from pixsim.core import blobs
-
-    assert job.asset is not None  # noqa: S101 - for the type checker
-    key = job.asset.local_path or ""
-    file = folder / f"{job.name}{Path(key).suffix}"
-    with blobs.open_blob(key) as blob:
-        file.write_bytes(blob.read())
-    return file
-
-
-def about(asset: Asset) -> str:
+def _about(asset: Asset) -> str:
     """Type, size and duration, as in `image/gif, 320x320, 1.6 MB, 1.9 s`."""
     parts = [asset.mime_type or "of no known type"]
     if asset.width:

@@ -1,55 +1,25 @@
-"""Child processes that end with the block that started them, however that ends."""
+"""Child processes and signals: whatever ends the demo, what it started ends too."""
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pixsim.embedded.servers import end_with_parent
-
-STOP_SECONDS = 15
-"""A worker finishes or gives back its work within ten."""
-PROJECT = Path(__file__).resolve().parent.parent
+from pixsim.processes import Process, start, stop
 
 
 @contextmanager
-def running(
-    *words: str, output: IO[Any] | int, errors: IO[Any] | int
-) -> Iterator[subprocess.Popen[str]]:
-    """`python words …` in a session of its own, so that Ctrl-C reaches us alone."""
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=errors,
-        text=True,
-        start_new_session=True,
-        preexec_fn=partial(end_with_parent, signal.SIGTERM),
-    )
+def running(*words: str, log: IO[Any] | int, stdout: int | None = None) -> Iterator[Process]:
+    """`python words …` while the block runs; what it prints goes to `log`, if not elsewhere."""
+    process = start([sys.executable, *words], stdout=stdout or log, stderr=log)
     try:
         yield process
     finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    """End a process and what it started, gently first."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdout is not None:
-        process.stdout.close()
+        stop([process])
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 _asked: list[int] = []
@@ -67,29 +37,31 @@ def check_not_ended() -> None:
 @contextmanager
 def orderly_end() -> Iterator[None]:
     """SIGTERM and SIGHUP unwind the block as Ctrl-C does. While it unwinds, none is heard again."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end(number: int, _frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for each in signals:
             signal.signal(each, signal.SIG_IGN)
         _asked.append(number)
         check_not_ended()
 
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in signals:
         signal.signal(each, end)
     try:
         yield
     except Ended as ended:
-        sys.exit(128 + ended.number)
+        sys.exit(128 + ended.args[0])
 
 
 class Ended(BaseException):
     """Somebody asked us to end. Not an Exception: no handler of failures may catch it."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+
+def last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
 
 
-def last_lines(log: Path, count: int = 20) -> str:
-    """The end of a log file."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+def short(path: Path) -> str:
+    """As one would type it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

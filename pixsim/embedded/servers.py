@@ -1,17 +1,16 @@
 """The base of the two servers: a child process of the supervisor with a log."""
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pixsim.embedded.paths import ServicePaths, ids_of, reachable
+from pixsim.processes import end_with_parent
 
 LOG_TAIL_LINES = 12
 
@@ -126,16 +125,6 @@ def _passable(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir()
         folder.chmod(0o711)
-
-
-def end_with_parent(number: signal.Signals) -> None:
-    """For a child before its exec: on Linux, get signal `number` when the parent dies.
-
-    Elsewhere a killed supervisor leaves its servers running until the next start stops them.
-    """
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
 
 
 def tail(path: Path) -> str:

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from demo import generating, run
-from tests.crawler.in_process import wait_until, working
+from demo import generating
+from tests.crawler.in_process import working
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,10 +23,10 @@ def test_one_that_failed_is_told_with_its_reason_and_fails_the_demo(settings, tm
     settings.LOCAL_PROVIDER = {"failure_rate": 1, "failures": ["filtered"]}
     jobs = generating.ask()
     with working():
-        wait_until(lambda: generating.all_have_ended(jobs))
+        generating.wait_for(jobs, check=lambda: None)
     console = Console(file=io.StringIO(), width=200)
 
-    assert not run._show(console, jobs, tmp_path)
+    assert not generating.show(console, jobs, tmp_path)
 
     said = console.file.getvalue().splitlines()
     assert said[0].startswith(f"Picture:       Job {jobs[0].pk} is failed: ")

@@ -5,24 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from argparse import ArgumentParser
-from collections.abc import Iterable
-from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from pixsim.core import cli
-from pixsim.embedded.servers import end_with_parent
+from pixsim.processes import Process, start, stop
 
-STOP_SECONDS = 15
-"""A worker finishes or gives back its work within ten."""
 TICK_SECONDS = 0.1
-
-Process = subprocess.Popen[str]
 
 
 class Command(cli.Command):
@@ -47,9 +39,11 @@ class Command(cli.Command):
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
+        commands = {"web": web_command(host, port), "worker": worker_command(concurrency)}
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         processes = {
-            "web": _start(web_command(host, port)),
-            "worker": _start(worker_command(concurrency)),
+            name: start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+            for name, command in commands.items()
         }
         relays = [self._relay_output(name, process) for name, process in processes.items()]
         try:
@@ -57,7 +51,7 @@ class Command(cli.Command):
                 pass
             ended = _ended(processes)
         finally:
-            _stop(processes.values())
+            stop(processes.values())
         for relay in relays:
             relay.join(timeout=2)
         if not stopped.is_set():
@@ -88,39 +82,6 @@ def worker_command(concurrency: int | None) -> list[str]:
     return worker if concurrency is None else [*worker, "--concurrency", str(concurrency)]
 
 
-def _start(command: list[str]) -> Process:
-    # Each has a session of its own, so Ctrl-C reaches only this process, which stops both in order.
-    return subprocess.Popen(
-        command,
-        cwd=settings.BASE_DIR,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        preexec_fn=partial(end_with_parent, signal.SIGTERM) if os.name == "posix" else None,
-    )
-
-
 def _ended(processes: dict[str, Process]) -> dict[str, int]:
     codes = {name: process.poll() for name, process in processes.items()}
     return {name: code for name, code in codes.items() if code is not None}
-
-
-def _stop(processes: Iterable[Process]) -> None:
-    """End the processes and what they started: SIGTERM first, SIGKILL for what is left."""
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for process in processes:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if os.name == "posix":
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
