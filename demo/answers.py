@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -21,68 +21,54 @@ TYPES = {
 DRIBBLE_SECONDS = 0.2
 
 
-def file(body: bytes | str, suffix: str, **headers: str) -> Answer:
-    """The body with the type of files that end in `suffix`."""
-
-    async def answer(request: web.Request) -> web.Response:
-        return _response(body, suffix, headers)
-
-    return answer
-
-
-def late_file(body: bytes, suffix: str, *, seconds: float) -> Answer:
-    """The body after a while."""
+def file(
+    body: bytes | str, suffix: str, *, seconds: float = 0.0, headers: Mapping[str, str] = {}
+) -> Answer:
+    """The body with the type of files that end in `suffix`, after `seconds`."""
+    data = body.encode() if isinstance(body, str) else body
 
     async def answer(request: web.Request) -> web.Response:
         await asyncio.sleep(seconds)
-        return _response(body, suffix)
+        return web.Response(body=data, headers={"Content-Type": TYPES[suffix], **headers})
 
     return answer
 
 
-def second_time_file(body: bytes, suffix: str) -> Answer:
-    """An error at first, the body from the second request on."""
-    asked = 0
-
+def status(code: int, **headers: str) -> Answer:
     async def answer(request: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
-        return _response(body, suffix) if asked > 1 else web.Response(status=500)
+        return web.Response(status=code, headers=headers)
 
     return answer
 
 
-class Patience:
+def in_turn(*answers: Answer) -> Answer:
+    """Each of the answers once, then the last one for ever."""
+    left = list(answers)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return answer
+
+
+class BusyServer:
     """A server that is too busy for some seconds after it is first asked, and says so."""
 
     def __init__(self, *, busy_seconds: float, retry_after: int) -> None:
         self._busy_seconds = busy_seconds
-        self._retry_after = retry_after
+        self._refuse = status(429, **{"Retry-After": str(retry_after)})
         self._first_asked_at: float | None = None
 
     def file(self, body: bytes, suffix: str) -> Answer:
-        async def answer(request: web.Request) -> web.Response:
+        give = file(body, suffix)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
             now = time.monotonic()
             self._first_asked_at = self._first_asked_at or now
-            if now - self._first_asked_at < self._busy_seconds:
-                return web.Response(status=429, headers={"Retry-After": str(self._retry_after)})
-            return _response(body, suffix)
+            is_busy = now - self._first_asked_at < self._busy_seconds
+            return await (self._refuse if is_busy else give)(request)
 
         return answer
-
-
-def moved(location: str) -> Answer:
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(status=302, headers={"Location": location})
-
-    return answer
-
-
-def status(code: int) -> Answer:
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(status=code)
-
-    return answer
 
 
 def dropped() -> Answer:
@@ -108,10 +94,3 @@ def dribbled(body: bytes, suffix: str) -> Answer:
         return response
 
     return answer
-
-
-def _response(
-    body: bytes | str, suffix: str, headers: dict[str, str] | None = None
-) -> web.Response:
-    data = body.encode() if isinstance(body, str) else body
-    return web.Response(body=data, headers={"Content-Type": TYPES[suffix], **(headers or {})})

@@ -4,7 +4,7 @@ import hashlib
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +18,7 @@ HOSTS = ("site", "slow", "failing", "broken", "busy")
 """The demo's servers. Only "site" has pages."""
 
 PER_STYLE = 62
-"""Pictures drawn in each style. The numbers below say what becomes of which."""
-PLAIN = range(50)
-MIRRORED = range(5)
-RECOMPRESSED = range(5, 9)
-RESIZED = range(9, 11)
-LATE = range(50, 53)
-MOVED = range(53, 54)
-SECOND_TIME = range(54, 55)
-BUSY = range(55, 57)
-PRIVATE = range(57, 58)
-RESERVED = range(58, 59)
-TRUNCATED = range(59, 60)
-CORRUPT = range(60, 61)
-STALLED = range(61, 62)
+"""Pictures drawn in each style. ADDRESSES says what becomes of which."""
 
 MAX_BYTES = 2 * 1024**2
 """The crawl's cap per file: one item is above it."""
@@ -42,16 +29,16 @@ Files = dict[tuple[str, int], bytes]
 
 @dataclass(frozen=True)
 class Item:
-    """A picture address of the site. `outcome` is a value of crawler.models.Outcome."""
+    """A picture address of the site, and how a crawl of it ends: a value of crawler.models.Outcome."""
 
     label: str
     host: str
     path: str
+    """All of the address where `host` is empty: elsewhere."""
     outcome: str
+    """Empty for what no page names, since only a redirect leads there."""
     answer: Answer | None = None
     """None: nothing answers there."""
-    url: str = ""
-    """Where it is if not on one of HOSTS."""
 
 
 def drawn_pictures(cache: Path) -> Files:
@@ -70,102 +57,91 @@ def drawn_pictures(cache: Path) -> Files:
 
 def suffix(number: int) -> str:
     """The kind of file of a picture: most are JPEG; what is spoiled or compressed anew must be."""
-    if number >= LATE.start:
-        return "jpg"
-    return {3: "png", 8: "webp"}.get(number % 10, "jpg")
+    return {3: "png", 8: "webp"}.get(number % 10, "jpg") if number < 50 else "jpg"
+
+
+# What becomes of which picture
+
+
+def _compressed_anew(body: bytes, *, scale: float, quality: int) -> bytes:
+    image = Image.open(io.BytesIO(body)).convert("RGB")
+    size = (round(image.width * scale), round(image.height * scale))
+    return pictures.encoded(image.resize(size, Image.Resampling.LANCZOS), "jpeg", quality=quality)
+
+
+def _late(body: bytes, kind: str) -> Answer:
+    return answers.file(body, kind, seconds=0.4)
+
+
+def _moved(body: bytes, kind: str) -> Answer:
+    return answers.status(302, Location=f"moved.{kind}")
+
+
+def _second_time(body: bytes, kind: str) -> Answer:
+    return answers.in_turn(answers.status(500), answers.file(body, kind))
+
+
+def _recompressed(body: bytes, kind: str) -> Answer:
+    return answers.file(_compressed_anew(body, scale=1.0, quality=55), "jpg")
+
+
+def _resized(body: bytes, kind: str) -> Answer:
+    return answers.file(_compressed_anew(body, scale=2 / 3, quality=80), "jpg")
+
+
+def _reserved(body: bytes, kind: str) -> Answer:
+    return answers.file(body, kind, headers={"X-Robots-Tag": "noai, noimageai"})
+
+
+def _truncated(body: bytes, kind: str) -> Answer:
+    return answers.file(body[: len(body) * 6 // 10], kind)
+
+
+def _flipped(body: bytes, kind: str) -> Answer:
+    """The picture as PNG with one bit of its pixels flipped."""
+    png = bytearray(pictures.encoded(Image.open(io.BytesIO(body)), "png"))
+    png[len(png) // 2] ^= 1
+    return answers.file(bytes(png), "png")
+
+
+_busy = answers.BusyServer(busy_seconds=1.5, retry_after=2)
+ADDRESSES: list[tuple[range, str, str, str, Callable[[bytes, str], Answer]]] = [
+    (range(50), "site", "/pictures/{name}.{kind}", "stored", answers.file),
+    (range(50, 53), "slow", "/pictures/{name}.{kind}", "stored", _late),
+    # Its new address is on no page, so that it is found through the old one alone.
+    (range(53, 54), "site", "/old/{name}.{kind}", "stored", _moved),
+    (range(53, 54), "site", "/old/{style}/moved.{kind}", "", answers.file),
+    (range(54, 55), "failing", "/pictures/{name}.{kind}", "stored", _second_time),
+    (range(55, 57), "busy", "/pictures/{name}.{kind}", "stored", _busy.file),
+    (range(5), "site", "/mirror/{name}.{kind}", "duplicate", answers.file),
+    (range(5, 9), "site", "/preview/{name}.jpg", "near_duplicate", _recompressed),
+    (range(9, 11), "site", "/small/{name}.jpg", "near_duplicate", _resized),
+    (range(57, 58), "site", "/private/{style}.jpg", "robots", answers.file),
+    (range(58, 59), "site", "/reserved/{style}.jpg", "opted_out", _reserved),
+    (range(59, 60), "site", "/broken/{style}-cut.jpg", "truncated", _truncated),
+    (range(60, 61), "site", "/broken/{style}-flipped.png", "corrupt", _flipped),
+]
+"""Of the pictures with these numbers: host and path, outcome, and the answer made of file and kind."""
 
 
 def items(files: Files) -> list[Item]:
-    """Everything that the site's pages, sitemaps and lists name."""
-    return [*_good(files), *_copies(files), *_refused(files), *_spoiled(files), *_odd(files)]
-
-
-# Pictures that end in the dataset
-
-
-def _good(files: Files) -> Iterator[Item]:
-    busy = answers.Patience(busy_seconds=1.5, retry_after=2)
-    for (style, number), body in files.items():
-        kind = suffix(number)
-        path = f"/pictures/{style}/{number:03}.{kind}"
-        if number in PLAIN:
-            yield Item(style, "site", path, "stored", answers.file(body, kind))
-        elif number in LATE:
-            late = answers.late_file(body, kind, seconds=0.4)
-            yield Item(style, "slow", path, "stored", late)
-        elif number in MOVED:
-            # Its new address is on no page, so that it is found through the old one alone.
-            old = f"/old/{style}/{number:03}.{kind}"
-            yield Item(style, "site", old, "stored", answers.moved(f"/moved/{style}.{kind}"))
-        elif number in SECOND_TIME:
-            answer = answers.second_time_file(body, kind)
-            yield Item(style, "failing", path, "stored", answer)
-        elif number in BUSY:
-            yield Item(style, "busy", path, "stored", busy.file(body, kind))
-
-
-def unlisted(files: Files) -> dict[str, Answer]:
-    """What the site answers at addresses that nothing but its own redirects name."""
-    return {
-        f"/moved/{style}.{suffix(number)}": answers.file(body, suffix(number))
-        for (style, number), body in files.items()
-        if number in MOVED
-    }
-
-
-# Pictures that the site has already
-
-
-def _copies(files: Files) -> Iterator[Item]:
-    for (style, number), body in files.items():
-        path = f"/{{}}/{style}/{number:03}.{{}}"
-        if number in MIRRORED:
-            kind = suffix(number)
-            copy = answers.file(body, kind)
-            yield Item(style, "site", path.format("mirror", kind), "duplicate", copy)
-        elif number in RECOMPRESSED:
-            worse = _compressed_anew(body, scale=1.0, quality=55)
-            similar = answers.file(worse, "jpg")
-            yield Item(style, "site", path.format("preview", "jpg"), "near_duplicate", similar)
-        elif number in RESIZED:
-            smaller = _compressed_anew(body, scale=2 / 3, quality=80)
-            similar = answers.file(smaller, "jpg")
-            yield Item(style, "site", path.format("small", "jpg"), "near_duplicate", similar)
-
-
-# Pictures that the site does not want in a dataset
-
-
-def _refused(files: Files) -> Iterator[Item]:
-    for (style, number), body in files.items():
-        if number in PRIVATE:
-            answer = answers.file(body, "jpg")
-            yield Item(style, "site", f"/private/{style}.jpg", "robots", answer)
-        elif number in RESERVED:
-            answer = answers.file(body, "jpg", **{"X-Robots-Tag": "noai, noimageai"})
-            yield Item(style, "site", f"/reserved/{style}.jpg", "opted_out", answer)
-
-
-# Files that are broken
-
-
-def _spoiled(files: Files) -> Iterator[Item]:
-    for (style, number), body in files.items():
-        if number in TRUNCATED:
-            cut = answers.file(body[: len(body) * 6 // 10], "jpg")
-            yield Item(style, "site", f"/broken/{style}-cut.jpg", "truncated", cut)
-        elif number in CORRUPT:
-            flipped = answers.file(_flipped_png(body), "png")
-            yield Item(style, "site", f"/broken/{style}-flipped.png", "corrupt", flipped)
-
-
-# One or two of everything else
+    """Everything that the site has or names."""
+    found = []
+    for numbers, host, path, outcome, answer in ADDRESSES:
+        for (style, number), body in files.items():
+            if number in numbers:
+                kind = suffix(number)
+                address = path.format(style=style, name=f"{style}/{number:03}", kind=kind)
+                found.append(Item(style, host, address, outcome, answer(body, kind)))
+    return [*found, *_odd(files)]
 
 
 def _odd(files: Files) -> Iterator[Item]:
+    """One or two of everything else."""
     styles = list(pictures.STYLES)
-    stalled = files[styles[0], STALLED.start]
+    stalled = files[styles[0], 61]
     error_page = answers.file("<!DOCTYPE html><title>Please log in</title>", "html")
+    loop = answers.status(302, Location="loop.jpg")
     drawing = answers.file('<svg xmlns="http://www.w3.org/2000/svg"/>', "svg")
     giant = answers.file(_png_header(40_000, 30_000), "png")
     heavy = answers.file(bytes(MAX_BYTES + 1), "jpg")
@@ -178,7 +154,7 @@ def _odd(files: Files) -> Iterator[Item]:
     yield Item(styles[3], "site", "/odd/heavy.jpg", "too_large", heavy)
     yield Item(styles[1], "site", "/odd/icon.png", "too_small", icon)
     yield Item(styles[2], "site", "/odd/banner.png", "aspect", banner)
-    yield Item(styles[4], "site", "/odd/loop.jpg", "too_many_redirects", answers.moved("loop.jpg"))
+    yield Item(styles[4], "site", "/odd/loop.jpg", "too_many_redirects", loop)
     for style in styles:
         yield Item(style, "site", f"/gone/{style}.jpg", "http_4xx", answers.status(404))
     # All in the first style, so that their long ways to an end begin early.
@@ -188,10 +164,10 @@ def _odd(files: Files) -> Iterator[Item]:
         yield Item(styles[0], "broken", f"/{name}.jpg", "connect", answers.dropped())
     yield Item(styles[0], "slow", "/stalled.jpg", "too_slow", answers.dribbled(stalled, "jpg"))
     inside = "http://169.254.169.254/latest/meta-data/picture.jpg"
-    yield Item(styles[3], "", "", "blocked_address", url=inside)
+    yield Item(styles[3], "", inside, "blocked_address")
 
 
-# Making and spoiling files
+# Making files
 
 
 def _path(folder: Path, style: str, number: int) -> Path:
@@ -205,19 +181,6 @@ def _draw(wanted: tuple[Path, str, int]) -> None:
     draft = path.with_suffix(".draft")
     draft.write_bytes(pictures.encoded(pictures.picture(style, number), kind))
     draft.rename(path)
-
-
-def _compressed_anew(body: bytes, *, scale: float, quality: int) -> bytes:
-    image = Image.open(io.BytesIO(body)).convert("RGB")
-    size = (round(image.width * scale), round(image.height * scale))
-    return pictures.encoded(image.resize(size, Image.Resampling.LANCZOS), "jpeg", quality=quality)
-
-
-def _flipped_png(body: bytes) -> bytes:
-    """The picture as PNG with one bit of its pixels flipped."""
-    png = bytearray(pictures.encoded(Image.open(io.BytesIO(body)), "png"))
-    png[len(png) // 2] ^= 1
-    return bytes(png)
 
 
 def _plain_png(width: int, height: int) -> bytes:

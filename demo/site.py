@@ -37,11 +37,6 @@ STYLE = (
 Routes = dict[str, Answer]
 
 
-def addresses(ports: Mapping[str, int]) -> dict[str, str]:
-    """The base URL of each server."""
-    return {host: f"http://127.0.0.1:{port}" for host, port in ports.items()}
-
-
 def sources(base: str) -> list[dict[str, Any]]:
     """The crawl's sources, as crawler.services.accepting.SourceSpec has them: one of each kind and more."""
     follow = {"follow_links": True}
@@ -55,45 +50,36 @@ def sources(base: str) -> list[dict[str, Any]]:
     ]
 
 
-def announcement(items: Sequence[Item], ports: Mapping[str, int]) -> dict[str, Any]:
+def announcement(items: Sequence[Item], base: str) -> dict[str, Any]:
     """What a crawl needs to know: `sources`, and what must come of it: `outcomes` and, for the
     stored pictures, `labels`, each a count by name."""
-    base = addresses(ports)["site"]
     return {
         "url": base,
         "sources": sources(base),
         "max_bytes": catalogue.MAX_BYTES,
-        "outcomes": Counter(item.outcome for item in items),
+        "outcomes": Counter(item.outcome for item in items if item.outcome),
         "labels": Counter(item.label for item in items if item.outcome == "stored"),
     }
 
 
-def routes(
-    items: Sequence[Item], unlisted: Mapping[str, Answer], ports: Mapping[str, int]
-) -> dict[str, Routes]:
-    """Every server's answers by path and query."""
-    bases = addresses(ports)
-    found: dict[str, Routes] = {host: {} for host in HOSTS}
-    by_label: dict[str, list[tuple[str, Item]]] = {}
+def fill(tables: Mapping[str, Routes], items: Sequence[Item], bases: Mapping[str, str]) -> None:
+    """Fill in every server's answers by path and query; `bases` are the servers' base URLs."""
+    by_label: dict[str, list[str]] = {}
     for item in items:
-        url = item.url or bases[item.host] + item.path
-        by_label.setdefault(item.label, []).append((url, item))
+        if item.outcome:
+            by_label.setdefault(item.label, []).append(bases.get(item.host, "") + item.path)
         if item.answer is not None:
-            found[item.host][item.path] = item.answer
-    site = found["site"]
-    site |= unlisted
-    site["/robots.txt"] = answers.file(ROBOTS.format(base=bases["site"]), "txt")
+            tables[item.host][item.path] = item.answer
+    site, base = tables["site"], bases["site"]
+    site["/robots.txt"] = answers.file(ROBOTS.format(base=base), "txt")
     site["/"] = answers.file(_front_page(by_label), "html")
-    site["/sitemap.xml"] = answers.file(
-        _sitemap_index([f"{bases['site']}/sitemaps/{label}.xml" for label in by_label]), "xml"
-    )
-    for label, listed in by_label.items():
-        urls = [url for url, _item in listed]
-        site[f"/sitemaps/{label}.xml"] = answers.file(_sitemap(bases["site"], label, urls), "xml")
+    index = _sitemap_index([f"{base}/sitemaps/{label}.xml" for label in by_label])
+    site["/sitemap.xml"] = answers.file(index, "xml")
+    for label, urls in by_label.items():
+        site[f"/sitemaps/{label}.xml"] = answers.file(_sitemap(base, label, urls), "xml")
         site[f"/lists/{label}.csv"] = answers.file(_list(label, urls), "csv")
         for number, page in _gallery(label, urls).items():
             site[f"/{label}/{number}"] = answers.file(page, "html")
-    return found
 
 
 async def serve(cache: Path) -> None:
@@ -102,19 +88,14 @@ async def serve(cache: Path) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    files = catalogue.drawn_pictures(cache)
-    items = catalogue.items(files)
+    items = catalogue.items(catalogue.drawn_pictures(cache))
     tables: dict[str, Routes] = {host: {} for host in HOSTS}
-    runners, ports = [], {}
-    for host in HOSTS:
-        runner = await _start(tables[host])
-        runners.append(runner)
-        ports[host] = runner.addresses[0][1]
-    for host, table in routes(items, catalogue.unlisted(files), ports).items():
-        tables[host].update(table)
-    print(json.dumps(announcement(items, ports)), flush=True)  # noqa: T201
+    runners = {host: await _start(table) for host, table in tables.items()}
+    bases = {host: f"http://127.0.0.1:{one.addresses[0][1]}" for host, one in runners.items()}
+    fill(tables, items, bases)
+    print(json.dumps(announcement(items, bases["site"])), flush=True)  # noqa: T201
     await stopped.wait()
-    for runner in runners:
+    for runner in runners.values():
         await runner.cleanup()
 
 
