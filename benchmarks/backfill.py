@@ -13,20 +13,23 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import django
 import psycopg
-from psycopg import sql
+from django.core.management import call_command
+from django.db import connection
+from django.db.transaction import atomic
 
+from benchmarks.bench import Bench
 from benchmarks.report import percentile, table, write_section
-from tests.world import World
+from tests.databases import copy_database, database
 
 SCRATCH, FILLED = "pixsim_benchmark_backfill", "pixsim_benchmark_filled"
-IDLE_SECONDS = 10
-PROVIDERS, ACCOUNTS_EACH, SUBMISSIONS_PER_JOB = 20, 3, 10
 
+# 20 providers with 3 accounts each, 10 submissions per job.
 SEED = """
 INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,
     is_staff, is_active, date_joined, last_login)
@@ -35,13 +38,13 @@ INSERT INTO provider_accounts (is_private, provider_id, email, status, total_vid
     total_videos_failed, failure_streak, success_rate, max_concurrent_jobs,
     current_processing_jobs, priority, videos_today, created_at, updated_at)
 SELECT false, 'provider-' || p, a || '@example.org', 'active', 0, 0, 0, 1, 2, 0, 0, 0, now(), now()
-FROM generate_series(1, {providers}) AS p, generate_series(1, {accounts}) AS a;
+FROM generate_series(1, 20) AS p, generate_series(1, 3) AS a;
 INSERT INTO jobs (user_id, operation_type, provider_id, priority, status, retry_count, created_at)
-SELECT 1, 'text_to_video', 'provider-' || 1 + n % {providers}, 5, 'completed', 0, now()
-FROM generate_series(1, {rows} / {per_job}) AS n;
+SELECT 1, 'text_to_video', 'provider-' || 1 + n % 20, 5, 'completed', 0, now()
+FROM generate_series(1, {rows} / 10) AS n;
 INSERT INTO provider_submissions (job_id, provider_id, payload, provider_job_id, retry_attempt,
     submitted_at, status)
-SELECT 1 + n % ({rows} / {per_job}), 'provider-' || 1 + n % {providers},
+SELECT 1 + n % ({rows} / 10), 'provider-' || 1 + n % 20,
     jsonb_build_object('prompt', md5(n::text), 'quality', '720p'), 'ext-' || n, 0,
     now() - n * interval '1 second', 'succeeded'
 FROM generate_series(1, {rows}) AS n;
@@ -78,51 +81,33 @@ LIMIT 1
 """
 
 
-@dataclass
-class Client:
-    """What a client waited for, in seconds."""
-
-    reads: list[float] = field(default_factory=list)
-    writes: list[float] = field(default_factory=list)
-
-
-@dataclass
-class Measured:
-    """Seconds throughout."""
-
-    seconds: float
-    longest_lock: float
-    client: Client
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=lambda text: int(text.replace(",", "")), default=5_000_000)
     rows = parser.parse_args().rows
     with ExitStack() as stack:
-        server = os.environ.get("DATABASE_URL") or stack.enter_context(World()).database_url
-        measure(server, rows)
+        url = os.environ.get("DATABASE_URL") or stack.enter_context(Bench()).database_url
+        measure(url, rows)
 
 
-def measure(server: str, rows: int) -> None:
-    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(server)._replace(path=f"/{SCRATCH}"))
+def measure(url: str, rows: int) -> None:
+    """Measure on the server of this URL."""
+    os.environ["DATABASE_URL"] = urlunsplit(urlsplit(url)._replace(path=f"/{SCRATCH}"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
-    import django
-
     django.setup()
     contestants: dict[str, tuple[str, Callable[[], None]]] = {
-        "nothing": ("0003", lambda: time.sleep(IDLE_SECONDS)),
-        "one UPDATE": ("0003", one_update),
-        "`db backfill run`": ("0003", lambda: backfill("100")),
-        "`db backfill run --share 50`": ("0003", lambda: backfill("50")),
-        "older migration, one transaction": ("0002", older_migration),
+        "nothing": ("0003", idle),
+        "one UPDATE": ("0003", lambda: execute(ONE_UPDATE)),
+        "`db backfill run`": ("0003", lambda: backfill(share=100)),
+        "`db backfill run --share 50`": ("0003", lambda: backfill(share=50)),
+        "older migration, one transaction": ("0002", lambda: execute(*OLDER_MIGRATION)),
         "migrations 0003 to 0005": ("0002", lambda: migrate("0005")),
     }
     lines = []
-    with filled_database(server, rows):
+    with psycopg.connect(url, autocommit=True) as server, filled_database(server, rows):
         for name, (start, contestant) in contestants.items():
             with database(server, SCRATCH, template=FILLED):
-                lines.append(line(name, run(start, contestant, rows), rows))
+                lines.append([name, *run(start, contestant, rows)])
                 print(*lines[-1], sep=" | ", flush=True)
     heading = ["what", "seconds", "rows/s", "longest lock"]
     heading += ["reads/s", "read p99", "longest read", "writes/s", "write p99", "longest write"]
@@ -130,68 +115,63 @@ def measure(server: str, rows: int) -> None:
     write_section("backfill", "Account backfill", f"{about}\n\n{table(heading, lines)}")
 
 
-def run(start: str, contestant: Callable[[], None], rows: int) -> Measured:
+def run(start: str, contestant: Callable[[], None], rows: int) -> list[str]:
     """Measure `contestant` at the migration `start` of providers."""
-    from django.db import connection
-
-    url = os.environ["DATABASE_URL"]
     migrate(start)
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("CHECKPOINT")
-    connection.ensure_connection()
+    execute("CHECKPOINT")
     pid = connection.connection.info.backend_pid
-    client, locked = Client(), [0.0]
+    reads: list[float] = []
+    writes: list[float] = []
+    locked = [0.0]
     with (
-        meanwhile(lambda stop: read_and_write(url, rows, stop, client)),
-        meanwhile(lambda stop: watch_locks(url, pid, stop, locked)),
+        meanwhile(lambda stop: read_and_write(rows, stop, reads, writes)),
+        meanwhile(lambda stop: watch_locks(pid, stop, locked)),
     ):
         started = time.perf_counter()
         contestant()
         seconds = time.perf_counter() - started
     connection.close()
-    return Measured(seconds, max(locked), client)
+    rate = "" if contestant is idle else f"{rows / seconds:,.0f}"
+    cells = [f"{seconds:.1f}", rate, ms(max(locked))]
+    for waits in (reads, writes):
+        cells += [f"{len(waits) / seconds:,.0f}", ms(percentile(waits, 0.99)), ms(max(waits))]
+    return cells
 
 
-def one_update() -> None:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_UPDATE)
+def idle() -> None:
+    time.sleep(10)
 
 
-def older_migration() -> None:
-    from django.db import connection, transaction
-
-    with transaction.atomic(), connection.cursor() as cursor:
-        for statement in OLDER_MIGRATION:
+def execute(*statements: str) -> None:
+    """In one transaction, if there are several."""
+    with atomic() if len(statements) > 1 else nullcontext(), connection.cursor() as cursor:
+        for statement in statements:
             cursor.execute(statement)
 
 
 def migrate(name: str) -> None:
-    from django.core.management import call_command
-
     call_command("migrate", "providers", name, verbosity=0)
 
 
-def backfill(share: str) -> None:
-    from django.core.management import call_command
-
-    call_command("db", "backfill", "run", "first-account", share=float(share))
+def backfill(share: float) -> None:
+    call_command("db", "backfill", "run", "first-account", share=share)
 
 
-def read_and_write(url: str, rows: int, stop: threading.Event, client: Client) -> None:
+def read_and_write(
+    rows: int, stop: threading.Event, reads: list[float], writes: list[float]
+) -> None:
     """Read and update random submissions until told to stop, and keep how long each took."""
-    with psycopg.connect(url, autocommit=True) as session:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
         while not stop.wait(0.002):
-            for statement, waits in ((READ, client.reads), (WRITE, client.writes)):
+            for statement, waits in ((READ, reads), (WRITE, writes)):
                 started = time.perf_counter()
                 session.execute(statement, [random.randint(1, rows)])
                 waits.append(time.perf_counter() - started)
 
 
-def watch_locks(url: str, pid: int, stop: threading.Event, locked: list[float]) -> None:
+def watch_locks(pid: int, stop: threading.Event, locked: list[float]) -> None:
     """Note for how long the contestant's transactions hold what they locked of the table."""
-    with psycopg.connect(url, autocommit=True) as session:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
         while not stop.wait(0.005):
             if row := session.execute(LOCKED_FOR, [pid]).fetchone():
                 locked.append(row[0])
@@ -211,53 +191,18 @@ def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
 
 
 @contextmanager
-def filled_database(server: str, rows: int) -> Iterator[None]:
+def filled_database(server: psycopg.Connection[Any], rows: int) -> Iterator[None]:
     """Have the database FILLED with `rows` submissions, before they had accounts."""
-    from django.db import connection
-
-    with ExitStack() as stack:
-        with database(server, SCRATCH):
-            migrate("0002")
-            connection.close()
-            with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as client:
-                client.execute(
-                    SEED.format(
-                        rows=rows,
-                        providers=PROVIDERS,
-                        accounts=ACCOUNTS_EACH,
-                        per_job=SUBMISSIONS_PER_JOB,
-                    )
-                )
-                client.execute("VACUUM ANALYZE")
-            stack.enter_context(database(server, FILLED, template=SCRATCH))
+    with database(server, SCRATCH):
+        migrate("0002")
+        execute(SEED.format(rows=rows))
+        execute("VACUUM ANALYZE")
+        connection.close()
+        copy_database(server, SCRATCH, FILLED)
+    try:
         yield
-
-
-@contextmanager
-def database(server: str, name: str, *, template: str = "template1") -> Iterator[None]:
-    """Have a database of this name, made from a template, on the server of this URL."""
-    words = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    with psycopg.connect(server, autocommit=True) as client:
-        drop = sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**words)
-        client.execute(drop)
-        client.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**words))
-        try:
-            yield
-        finally:
-            client.execute(drop)
-
-
-def line(name: str, measured: Measured, rows: int) -> list[str]:
-    rate = "" if name == "nothing" else f"{rows / measured.seconds:,.0f}"
-    return [name, f"{measured.seconds:.1f}", rate, ms(measured.longest_lock)] + [
-        cell
-        for waits in (measured.client.reads, measured.client.writes)
-        for cell in (
-            f"{len(waits) / measured.seconds:,.0f}",
-            ms(percentile(waits, 0.99)),
-            ms(max(waits)),
-        )
-    ]
+    finally:
+        server.execute(f"DROP DATABASE {FILLED}")
 
 
 def ms(seconds: float) -> str:

@@ -6,38 +6,26 @@ The server is nginx if it is installed, else aiohttp; both crawlers are given it
 """
 
 import argparse
-import contextlib
 import io
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import numpy as np
-import psutil
 from PIL import Image
 
-from benchmarks.report import median, table, write_section
-from tests.world import PROJECT, World
+from benchmarks.bench import BENCH_PYTHON, PEERS, PROCESSES, PROJECT, Bench, Watch
+from benchmarks.report import table, write_section
 
-PEERS = Path(__file__).with_name("peers")
-BENCH_PYTHON = PROJECT / ".venv-bench" / "bin" / "python"
 PICTURES = PROJECT / ".pixsim" / "benchmarks" / "pictures"
 PORT = 8473
-PROCESSES = 2
-PRODUCTION = {
-    "ALLOWED_HOSTS": "localhost",
-    "SECRET_KEY": "benchmark",
-    "CREDENTIALS_KEYS": "benchmark",
-    "CRAWL_FOLDER_ROOTS": "/",
-}
 
 
 def make_picture(number: int) -> None:
@@ -97,77 +85,21 @@ def served(folder: Path) -> Iterator[str]:
         server.wait(timeout=10)
 
 
-class Watch:
-    """CPU seconds and peak memory of some process trees, sampled ten times a second."""
-
-    def __init__(self, *roots: int) -> None:
-        self._roots = roots
-        self._cpu: dict[int, float] = {}
-        self.peaks: dict[int, tuple[str, int]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._first = self._sample()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._sample()
-
-    @property
-    def cpu_seconds(self) -> float:
-        return sum(self._cpu.values()) - self._first
-
-    @property
-    def peak_megabytes(self) -> float:
-        return max(peak for _name, peak in self.peaks.values()) / 1e6
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            self._sample()
-
-    def _sample(self) -> float:
-        for root in self._roots:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                parent = psutil.Process(root)
-                for process in [parent, *parent.children(recursive=True)]:
-                    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                        times = process.cpu_times()
-                        self._cpu[process.pid] = times.user + times.system
-                        memory = process.memory_info().rss
-                        known = self.peaks.get(process.pid, ("", 0))[1]
-                        self.peaks[process.pid] = (process.name(), max(known, memory))
-        return sum(self._cpu.values())
-
-
-def run_pixsim(world: World, urls: Path, count: int) -> dict[str, float]:
-    job = world.crawl("--source", "urls", "--from", str(urls), "--max-images", str(count))
-    worker = world.start_worker(concurrency=PROCESSES)
-    try:
-        with Watch(worker.pid) as watch, Watch(world.postgres.pid or 0) as database:
-            world.wait_until(
-                lambda: (
-                    world.sql("SELECT status FROM crawl_jobs WHERE id = %s", job)[0][0]
-                    == "completed"
-                ),
-                seconds=300,
-                what="the end of the crawl",
-            )
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(timeout=30)
-    [(stored, seconds)] = world.sql(
-        "SELECT valid_images, extract(epoch FROM completed_at - started_at)::float8"
-        " FROM crawl_jobs WHERE id = %s",
+def run_pixsim(bench: Bench, urls: Path, count: int) -> dict[str, float]:
+    job = bench.crawl("--source", "urls", "--from", str(urls), "--max-images", str(count))
+    with (
+        bench.worker() as worker,
+        Watch(worker.pid) as watch,
+        Watch(bench.postgres.pid or 0) as database,
+    ):
+        bench.wait_for(lambda: bench.sql("SELECT 1 FROM crawl_jobs WHERE status = 'completed'"))
+    [(stored, outcomes, seconds)] = bench.sql(
+        "DELETE FROM crawl_jobs WHERE id = %s RETURNING valid_images, outcomes,"
+        " extract(epoch FROM completed_at - started_at)::float8",
         job,
     )
-    outcomes = world.sql("SELECT outcomes FROM crawl_jobs WHERE id = %s", job)[0][0]
     print("   ", stored, "stored", outcomes, f"{seconds:.1f} s", flush=True)
-    world.sql("DELETE FROM crawl_jobs WHERE id = %s", job)
-    shutil.rmtree(world.home / "blobs", ignore_errors=True)
+    shutil.rmtree(bench.home / "blobs", ignore_errors=True)
     return {
         "rate": stored / seconds,
         "cpu": watch.cpu_seconds / stored * 1000,
@@ -178,7 +110,6 @@ def run_pixsim(world: World, urls: Path, count: int) -> dict[str, float]:
 
 def run_img2dataset(urls: Path, folder: Path) -> dict[str, float]:
     output = folder / "img2dataset"
-    shutil.rmtree(output, ignore_errors=True)
     process = subprocess.Popen(
         [BENCH_PYTHON, PEERS / "img2dataset_run.py", urls, output, str(PROCESSES)],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -186,13 +117,25 @@ def run_img2dataset(urls: Path, folder: Path) -> dict[str, float]:
     )  # fmt: skip
     with Watch(process.pid) as watch:
         printed = process.communicate(timeout=600)[0]
-    stored, seconds = printed.partition("RESULT")[2].split()
-    shutil.rmtree(output, ignore_errors=True)
+    shutil.rmtree(output)
+    stored, seconds = map(float, printed.partition("RESULT")[2].split())
     return {
-        "rate": int(stored) / float(seconds),
-        "cpu": watch.cpu_seconds / int(stored) * 1000,
+        "rate": stored / seconds,
+        "cpu": watch.cpu_seconds / stored * 1000,
         "memory": watch.peak_megabytes,
     }
+
+
+def row(name: str, results: list[dict[str, float]], base: float) -> list[str]:
+    rates = [result["rate"] for result in results]
+    return [
+        name,
+        f"{median(rates):.0f}",
+        f"{min(rates):.0f} to {max(rates):.0f}",
+        f"{median(rates) / base:.2f}",
+        f"{median(result['cpu'] for result in results):.2f} ms",
+        f"{max(result['memory'] for result in results):.0f} MB",
+    ]
 
 
 def main() -> None:
@@ -203,53 +146,32 @@ def main() -> None:
     kilobytes = make_pictures(options.images)
     ours: list[dict[str, float]] = []
     theirs: list[dict[str, float]] = []
-    with World(**PRODUCTION, CRAWL_ALLOWED_PORTS=str(PORT), QUEUE_LEASE_SECONDS="30") as world:
-        urls = world.home / "urls.txt"
+    with Bench(CRAWL_ALLOWED_PORTS=str(PORT), CRAWL_FOLDER_ROOTS="/") as bench:
+        urls = bench.home / "urls.txt"
         urls.write_text(
-            "\n".join(f"http://127.0.0.1:{PORT}/{n}.jpg" for n in range(options.images))
+            "".join(f"http://127.0.0.1:{PORT}/{n}.jpg\n" for n in range(options.images))
         )
-        with served(world.home) as server:
+        with served(bench.home) as server:
             for _ in range(options.rounds):
-                ours.append(run_pixsim(world, urls, options.images))
-                print("  pixsim", ours[-1], flush=True)
-                if BENCH_PYTHON.exists():
-                    theirs.append(run_img2dataset(urls, world.home))
-                    print("  img2dataset", theirs[-1], flush=True)
-
-    def row(name: str, results: list[dict[str, float]]) -> list[str]:
-        rates = [result["rate"] for result in results]
-        base = median([result["rate"] for result in theirs])
-        return [
-            name,
-            f"{median(rates):.0f}",
-            f"{min(rates):.0f} to {max(rates):.0f}",
-            f"{median(rates) / base:.2f}",
-            f"{median([result['cpu'] for result in results]):.2f} ms",
-            f"{max(result['memory'] for result in results):.0f} MB",
-        ]
-
-    body = table(
-        [
-            "",
-            "images/s (median)",
-            "spread",
-            "× img2dataset",
-            "CPU per image",
-            "peak memory of a process",
-        ],
-        [
-            row("PixSim, 2 worker processes", ours),
-            row("img2dataset, 2 processes × 64 threads", theirs),
-        ],
+                ours.append(run_pixsim(bench, urls, options.images))
+                theirs.append(run_img2dataset(urls, bench.home))
+                print("  pixsim", ours[-1], "img2dataset", theirs[-1], flush=True)
+    base = median(result["rate"] for result in theirs)
+    header = ["", "images/s (median)", "spread", "× img2dataset", "CPU per image"]
+    rows = [
+        row(f"PixSim, {PROCESSES} worker processes", ours, base),
+        row(f"img2dataset, {PROCESSES} processes × 64 threads", theirs, base),
+    ]
+    body = table([*header, "peak memory of a process"], rows)
+    write_section(
+        "crawl",
+        "Crawl beside img2dataset",
+        f"{body}\n\n{options.images:,} JPEGs of 640×480, {kilobytes:.0f} KB on average, from {server} "
+        "on the same machine. PixSim decodes each strictly, hashes it twice, compares it with the "
+        "others and records it with its provenance; PostgreSQL's CPU is extra: "
+        f"{median(result['database cpu'] for result in ours):.2f} ms per image. img2dataset writes "
+        "webdataset shards without resizing.",
     )
-    body += (
-        f"\n\n{options.images:,} JPEGs of 640×480, {kilobytes:.0f} KB on average, from {server} on the "
-        "same machine. PixSim decodes each strictly, hashes it twice, compares it with the others "
-        "and records it with its provenance; PostgreSQL's CPU is extra: "
-        f"{median([result['database cpu'] for result in ours]):.2f} ms per image. img2dataset writes "
-        "webdataset shards without resizing."
-    )
-    write_section("crawl", "Crawl beside img2dataset", body)
 
 
 if __name__ == "__main__":

@@ -13,23 +13,20 @@ the gap is from a freed slot of an account to its next call. Both are the provid
 
 import argparse
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
-from cryptography.fernet import Fernet
-
+from benchmarks.bench import PROCESSES, PROJECT, Bench, output_of
 from benchmarks.report import percentile, table, write_section
-from tests.world import PROJECT, World
 
-ACCOUNTS, SLOTS, PROCESSES = 8, 5, 2
+ACCOUNTS, SLOTS = 8, 5
+PEER = "benchmarks.peers.celery_semaphore"
 
 MAKE_ACCOUNTS = """
 from providers.models import ProviderAccount
@@ -49,46 +46,45 @@ FROM generate_series(1, %s) AS n
 """
 
 
-class Provider:
-    """The fake in a process of its own."""
-
-    def __init__(self, seconds: float) -> None:
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "tests.providers.adapters.simple_fake", "0",
-                "--duration", str(seconds), "--at-once",
-            ],
-            cwd=PROJECT, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"},
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().split()[-1]
-
-    def __enter__(self) -> "Provider":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=10)
-
-    def log(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/_fake") as answer:
-            return dict(json.load(answer))
+@contextmanager
+def fake_provider(seconds: float) -> Iterator[str]:
+    """A fake provider in a process of its own; its URL."""
+    command = [sys.executable, "-m", "tests.providers.adapters.simple_fake", "0", "--at-once"]
+    process = subprocess.Popen(
+        [*command, "--duration", str(seconds)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
 
 
-def measured(log: dict[str, Any]) -> dict[str, Any]:
-    """What the provider saw."""
-    calls = [one for one in log["generations"] if one["ended_at"] is not None]
+def calls_of(provider: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The calls that the provider at this URL has ended, and how many each account had at once."""
+    with urllib.request.urlopen(f"{provider}/_fake") as answer:
+        log = json.load(answer)
+    return [one for one in log["generations"] if one["ended_at"] is not None], log["most_live"]
+
+
+def row(name: str, provider: str) -> list[object]:
+    """What the provider saw, as a row."""
+    calls, most_live = calls_of(provider)
     begin = min(one["accepted_at"] for one in calls)
-    end = max(one["ended_at"] for one in calls)
+    seconds = max(one["ended_at"] for one in calls) - begin
     used = sum(one["ended_at"] - one["accepted_at"] for one in calls)
-    return {
-        "rate": len(calls) / (end - begin),
-        "utilisation": used / (ACCOUNTS * SLOTS * (end - begin)),
-        "gaps": gaps(calls),
-        "most_live": max(log["most_live"].values()),
-        "twice": len(calls) - len({one["reference"] for one in calls}),
-    }
+    rate, found = len(calls) / seconds, gaps(calls)
+    cells = [
+        name,
+        f"{rate:.0f}" if rate >= 20 else f"{rate:.1f}",
+        f"{used / (ACCOUNTS * SLOTS * seconds):.0%}",
+        f"{1000 * percentile(found, 0.5):.0f} ms",
+        f"{1000 * percentile(found, 0.99):.0f} ms",
+        max(most_live.values()),
+        len(calls) - len({one["reference"] for one in calls}),
+    ]
+    print(cells, flush=True)
+    return cells
 
 
 def gaps(calls: list[dict[str, Any]]) -> list[float]:
@@ -110,71 +106,51 @@ def gaps(calls: list[dict[str, Any]]) -> list[float]:
     return found
 
 
-class Bench:
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.connection = psycopg.connect(world.database_url, autocommit=True)
-
-    def pixsim(self, *, jobs: int, seconds: float) -> dict[str, Any]:
+class Generation(Bench):
+    def pixsim(self, *, jobs: int, seconds: float) -> list[object]:
         """Through the fake provider, by real Celery workers."""
-        with Provider(seconds) as provider:
-            environment = {
-                "PROVIDER_BASE_URLS": json.dumps({"simple": provider.url}),
-                "SIMPLE_SUBMIT_SECONDS": "30",
-            }
-            self._run("simple", jobs, environment, params={})
-            return measured(provider.log())
+        with fake_provider(seconds) as url:
+            urls = json.dumps({"simple": url})
+            self._run("simple", jobs, PROVIDER_BASE_URLS=urls, SIMPLE_SUBMIT_SECONDS="30")
+            return row(f"PixSim, {seconds:g} s", url)
 
     def local(self, *, jobs: int) -> float:
         """Through `local`, which renders small pictures here; jobs per second."""
-        params = {"width": 64, "height": 64}
         began = time.monotonic()
-        self._run("local", jobs, {"LOCAL_SLOTS": "8"}, params=params, accounts=1, slots=8)
+        params = {"width": 64, "height": 64}
+        self._run("local", jobs, params=params, accounts=1, slots=8, LOCAL_SLOTS="8")
         return jobs / (time.monotonic() - began)
 
     def statements(self, *, jobs: int) -> float:
         """Statements of the server per job, from its log."""
-        self.connection.execute("ALTER SYSTEM SET log_statement = 'all'")
-        self.connection.execute("SELECT pg_reload_conf()")
-        size = self.world.postgres.log.stat().st_size
+        self.sql("ALTER SYSTEM SET log_statement = 'all'")
+        self.sql("SELECT pg_reload_conf()")
+        size = self.postgres.log.stat().st_size
         self.pixsim(jobs=jobs, seconds=0.3)
-        self.connection.execute("ALTER SYSTEM RESET log_statement")
-        self.connection.execute("SELECT pg_reload_conf()")
-        with self.world.postgres.log.open(errors="replace") as log:
+        self.sql("ALTER SYSTEM RESET log_statement")
+        self.sql("SELECT pg_reload_conf()")
+        with self.postgres.log.open(errors="replace") as log:
             log.seek(size)
-            lines = [line for line in log if "statement: " in line or "execute " in line]
-        return len(lines) / jobs
+            return sum("statement: " in line or "execute " in line for line in log) / jobs
 
-    def celery(self, *, jobs: int, seconds: float) -> dict[str, Any]:
+    def celery(self, *, jobs: int, seconds: float) -> list[object]:
         """The peer."""
-        with Provider(seconds) as provider:
-            env = {
-                **self.world.env, "PROVIDER_URL": provider.url, "BROKER": self.world.broker_url,
-                "ACCOUNTS": str(ACCOUNTS), "SLOTS": str(SLOTS),
-            }  # fmt: skip
-            peer = [sys.executable, "-m", "benchmarks.peers.celery_semaphore", str(jobs)]
-            subprocess.run(peer, cwd=PROJECT, env=env, check=True)
+        with fake_provider(seconds) as url:
+            limits = {"ACCOUNTS": str(ACCOUNTS), "SLOTS": str(SLOTS)}
+            env = {**self.env, **limits, "PROVIDER_URL": url, "BROKER": self.broker_url}
+            output_of(sys.executable, "-m", PEER, jobs, env=env)
+            command = [sys.executable, "-m", "celery", "-A", PEER, "worker", "-P", "threads"]
+            command += ["-c", "24", "--prefetch-multiplier", "1", "-l", "ERROR", "-n"]
             workers = [
-                subprocess.Popen(
-                    [
-                        sys.executable, "-m", "celery", "-A", "benchmarks.peers.celery_semaphore",
-                        "worker", "-P", "threads", "-c", "24", "-n", f"peer{number}@bench",
-                        "--prefetch-multiplier", "1", "-l", "ERROR",
-                    ],
-                    cwd=PROJECT, env=env,
-                )
+                subprocess.Popen([*command, f"peer{number}@bench"], cwd=PROJECT, env=env)
                 for number in range(PROCESSES)
-            ]  # fmt: skip
+            ]
             try:
-                ends = time.monotonic() + 120 + 3 * jobs * seconds / (ACCOUNTS * SLOTS)
-                while provider_done(provider) < jobs:
-                    if time.monotonic() > ends:
-                        raise TimeoutError("the peer did not finish")
-                    time.sleep(0.5)
-                return measured(provider.log())
+                self.wait_for(lambda: len(calls_of(url)[0]) >= jobs, poll_seconds=0.5)
+                return row(f"Celery, {seconds:g} s", url)
             finally:
                 for worker in workers:
-                    worker.send_signal(signal.SIGTERM)
+                    worker.terminate()
                 for worker in workers:
                     worker.wait(timeout=30)
 
@@ -182,65 +158,22 @@ class Bench:
         self,
         provider: str,
         jobs: int,
-        environment: dict[str, str],
         *,
-        params: dict[str, Any],
+        params: dict[str, int] | None = None,
         accounts: int = ACCOUNTS,
         slots: int = SLOTS,
+        **environment: str,
     ) -> None:
-        self.connection.execute(
+        self.sql(
             "TRUNCATE jobs, provider_submissions, provider_accounts, assets, auth_user CASCADE"
         )
-        self.world.environment = {
-            "DJANGO_SETTINGS_MODULE": "benchmarks.generation_settings",
-            "ALLOWED_HOSTS": "localhost",
-            "SECRET_KEY": "benchmark",
-            "CREDENTIALS_KEYS": Fernet.generate_key().decode(),
-            **environment,
-        }
         code = MAKE_ACCOUNTS.format(accounts=accounts, slots=slots, provider=provider)
-        setup = self.world.python(code)
-        user = int(setup.communicate(timeout=60)[0].split()[-1])
-        self.connection.execute(FILL, [user, provider, json.dumps(params), jobs])
-        self.connection.execute("VACUUM ANALYZE jobs")
-        with self._worker():
-            ends = time.monotonic() + 1800
-            while self._open():
-                if time.monotonic() > ends:
-                    raise TimeoutError(self.world.log()[-3000:])
-                time.sleep(0.2)
-
-    def _open(self) -> bool:
-        row = self.connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE status IN ('pending', 'processing'))"
-        ).fetchone()
-        return bool(row and row[0])
-
-    @contextmanager
-    def _worker(self) -> Any:
-        process = self.world.start_worker(concurrency=PROCESSES)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-def provider_done(provider: Provider) -> int:
-    return sum(one["ended_at"] is not None for one in provider.log()["generations"])
-
-
-def row(name: str, one: dict[str, Any]) -> list[object]:
-    found = one["gaps"]
-    return [
-        name,
-        f"{one['rate']:.0f}" if one["rate"] >= 20 else f"{one['rate']:.1f}",
-        f"{one['utilisation']:.0%}",
-        f"{1000 * percentile(found, 0.5):.0f} ms",
-        f"{1000 * percentile(found, 0.99):.0f} ms",
-        one["most_live"],
-        one["twice"],
-    ]
+        user = int(self.python(code).communicate(timeout=60)[0].split()[-1])
+        self.sql(FILL, user, provider, json.dumps(params or {}), jobs)
+        self.sql("VACUUM ANALYZE jobs")
+        is_open = "SELECT 1 FROM jobs WHERE status IN ('pending', 'processing') LIMIT 1"
+        with self.worker(**environment):
+            self.wait_for(lambda: not self.sql(is_open), poll_seconds=0.2)
 
 
 def main() -> None:
@@ -248,18 +181,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--slow-jobs", type=int, default=800)
     parser.add_argument("--local", type=int, default=10_000)
-    parser.add_argument("--dry", action="store_true", help="print, do not write RESULTS.md")
     options = parser.parse_args()
-    with World() as world:
-        bench = Bench(world)
+    with Generation("benchmarks.generation_settings") as bench:
         rows = []
         for seconds, jobs in ((0.3, options.jobs), (5.0, options.slow_jobs)):
-            if not jobs:
-                continue
-            rows.append(row(f"PixSim, {seconds:g} s", bench.pixsim(jobs=jobs, seconds=seconds)))
-            print(rows[-1], flush=True)
-            rows.append(row(f"Celery, {seconds:g} s", bench.celery(jobs=jobs, seconds=seconds)))
-            print(rows[-1], flush=True)
+            if jobs:
+                rows.append(bench.pixsim(jobs=jobs, seconds=seconds))
+                rows.append(bench.celery(jobs=jobs, seconds=seconds))
         statements = bench.statements(jobs=min(options.jobs, 500))
         rate = bench.local(jobs=options.local) if options.local else 0.0
     header = ["", "jobs/s", "slot use", "gap p50", "gap p99", "most at once", "sent twice"]
@@ -271,10 +199,7 @@ def main() -> None:
         + f"\n\nDatabase statements per job: {statements:.1f}. `local`, pictures of 64x64, "
         f"{options.local:,} jobs: {rate:.0f} jobs/s, rendering included."
     )
-    if options.dry:
-        print(body)
-    else:
-        write_section("generation", "Generation", body)
+    write_section("generation", "Generation", body)
 
 
 if __name__ == "__main__":

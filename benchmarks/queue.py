@@ -9,305 +9,230 @@ Everything runs in one go on one embedded PostgreSQL and Redis, the systems in t
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
 from typing import Any
 
 import psycopg
+import redis
 
-from benchmarks.report import median, percentile, table, write_section
-from tests.world import PROJECT, World
+from benchmarks.bench import BENCH_PYTHON, PEERS, PROCESSES, Bench, output_of
+from benchmarks.report import percentile, table, write_section
+from tests.world import PROJECT
 
-PEERS = Path(__file__).with_name("peers")
-BENCH_PYTHON = PROJECT / ".venv-bench" / "bin" / "python"
-PROCESSES = 2
-
+ADD_JOB = """
+INSERT INTO crawl_jobs (project_id, name, keywords, max_images, status, progress, total_images,
+    downloaded_images, valid_images, total_chunks, active_chunks, completed_chunks, failed_chunks,
+    task_ids)
+SELECT id, 'bench', '[]', 1000000, 'running', 0, 0, 0, 0, 0, 0, 0, 0, '[]' FROM projects LIMIT 1
+RETURNING id
+"""
+ADD_OWNER = """
+WITH one AS (
+    INSERT INTO auth_user (username, email, password, first_name, last_name, is_active, is_staff,
+        is_superuser, date_joined)
+    VALUES ('bench', 'bench@example.org', '', '', '', true, false, false, now()) RETURNING id
+)
+INSERT INTO profiles (id, email, role, user_id)
+SELECT gen_random_uuid(), 'bench@example.org', 'user', id FROM one RETURNING id
+"""
 FILL = """
+WITH filled AS (
+    UPDATE crawl_jobs SET total_chunks = total_chunks + %(count)s,
+        active_chunks = active_chunks + %(count)s
+    RETURNING id, total_chunks
+)
 INSERT INTO job_chunks (job_id, chunk_index, image_range, priority, owner_id, ready_at)
-SELECT %(job)s, %(first)s + i, '{"start": 0, "end": 1}', %(priority)s, %(owner)s::uuid,
+SELECT id, total_chunks - i, '{"start": 0, "end": 1}', %(priority)s, %(owner)s::uuid,
     CASE WHEN %(owner)s::uuid IS NULL THEN now() END
-FROM generate_series(1, %(count)s) i
+FROM filled, generate_series(1, %(count)s) i
+"""
+WAITS_OF_URGENT = """
+SELECT extract(epoch FROM started_at - created_at)::float8 * 1000, (
+    SELECT count(*) FROM job_chunks other
+    WHERE other.priority < 10 AND other.started_at > urgent.created_at
+      AND other.started_at < urgent.started_at)
+FROM job_chunks urgent WHERE priority = 10
+"""
+
+# Enqueue `count` chunks as PixSim does; print the seconds.
+ENQUEUE = """
+import time
+from crawler import services
+from crawler.models import CrawlJob, CrawlSource
+from jobs.queue.worker import notify
+job = CrawlJob.objects.get()
+notify.notify()
+begun = time.perf_counter()
+{}
+print(time.perf_counter() - begun)
+"""
+SINGLE = """
+for number in range(count):
+    services.add_chunk(job_id=job.pk, start=number, end=number + 1)
+"""
+BATCH = """
+CrawlJob.objects.filter(pk=job.pk).update(max_images=count, chunk_size=1, status="pending")
+CrawlSource.objects.create(job=job, kind="urls", location="none")
+services.plan_job(job_id=job.pk)
 """
 
 
-class Bench:
-    def __init__(self, world: World, options: argparse.Namespace) -> None:
-        self.world, self.options = world, options
-        self.dsn = world.database_url
-        self.connection = psycopg.connect(self.dsn, autocommit=True)
-        self.next_index = 0
+class Queue(Bench):
+    """Its job is the one crawl job there is."""
 
-    def sql(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
-        cursor = self.connection.execute(query, params)
-        return cursor.fetchall() if cursor.description else []
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__()
+        self.options = options
+        self.messages = redis.Redis(unix_socket_path=self.broker_url.partition("://")[2])
 
-    def empty(self) -> None:
+    def refill(self, count: int, *, owned: bool = False) -> None:
+        """Replace all there is by a job of `count` chunks, of the system or of an owner."""
+        self.messages.flushall()
         self.sql("TRUNCATE job_chunks, crawl_jobs, projects, auth_user, profiles CASCADE")
         self.sql("INSERT INTO projects (name, status) VALUES ('bench', 'active')")
-        self.next_index = 0
+        self.sql(ADD_JOB)
+        self.fill(count, owner=self.sql(ADD_OWNER)[0][0] if owned else None)
+        self.sql("VACUUM ANALYZE job_chunks")
 
-    def job(self) -> int:
-        return int(
-            self.sql(
-                """INSERT INTO crawl_jobs (project_id, name, keywords, max_images, status, progress,
-                       total_images, downloaded_images, valid_images, total_chunks, active_chunks,
-                       completed_chunks, failed_chunks, task_ids)
-                   SELECT id, 'bench', '[]', 1000000, 'running', 0, 0, 0, 0, 0, 0, 0, 0, '[]'
-                   FROM projects LIMIT 1 RETURNING id"""
-            )[0][0]
-        )
+    def fill(self, count: int, *, owner: Any = None, priority: int = 5) -> None:
+        self.sql(FILL, count=count, owner=owner, priority=priority)
 
-    def fill(self, count: int, *, job: int, owner: Any = None, priority: int = 5) -> None:
-        first, self.next_index = self.next_index, self.next_index + count
-        params = {"job": job, "first": first, "count": count, "owner": owner, "priority": priority}
-        self.sql(FILL, params)
-        self.sql(
-            "UPDATE crawl_jobs SET total_chunks = total_chunks + %s,"
-            " active_chunks = active_chunks + %s WHERE id = %s",
-            [count, count, job],
-        )
+    def number(self, condition: str) -> int:
+        """Return how many chunks there are with this condition."""
+        return int(self.sql(f"SELECT count(*) FROM job_chunks WHERE {condition}")[0][0])
 
-    def owner(self, name: str) -> Any:
-        [(user,)] = self.sql(
-            """INSERT INTO auth_user (username, email, password, first_name, last_name, is_active,
-                   is_staff, is_superuser, date_joined)
-               VALUES (%s, %s, '', '', '', true, false, false, now()) RETURNING id""",
-            [name, f"{name}@example.org"],
-        )
-        return self.sql(
-            """INSERT INTO profiles (id, email, role, user_id)
-               VALUES (gen_random_uuid(), %s, 'user', %s) RETURNING id""",
-            [f"{name}@example.org", user],
-        )[0][0]
+    def any(self, condition: str) -> bool:
+        return bool(self.sql(f"SELECT 1 FROM job_chunks WHERE {condition} LIMIT 1"))
 
-    @contextmanager
-    def worker(self, **environment: str) -> Any:
-        self.world.environment = {
-            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
-            "ALLOWED_HOSTS": "localhost",
-            "SECRET_KEY": "benchmark",
-            "CREDENTIALS_KEYS": "benchmark",
-            **environment,
-        }
-        process = self.world.start_worker(concurrency=PROCESSES)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-    def wait_for(self, condition: Callable[[], bool], *, seconds: float = 600) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(self.world.log()[-3000:])
-            time.sleep(0.02)
-
-    # Processing
+    # Items per second
 
     def pixsim(self, *, window: int | None) -> float:
-        """Items per second of real Celery workers, by the rows' own times."""
-        self.empty()
+        """Real Celery workers, by the rows' own times."""
         count = self.options.items if window != 1 else self.options.items // 4
-        owner = self.owner("bench") if window else None
-        self.fill(count, job=self.job(), owner=owner)
-        self.sql("VACUUM ANALYZE job_chunks")
-        tiers = json.dumps({"FREE": {"window": window}}) if window else "{}"
-        with self.worker(TIERS=tiers):
-            self.wait_for(self._all_finished)
-        [(seconds,)] = self.sql(
-            "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM job_chunks"
-        )
-        return count / seconds
+        self.refill(count, owned=window is not None)
+        tiers = json.dumps({"FREE": {"window": window}} if window else {})
+        with self.no_op_worker(TIERS=tiers):
+            self.wait_for(lambda: not self.any("status <> 'completed'"))
+        times = "extract(epoch FROM max(finished_at) - min(started_at))::float8"
+        return count / self.sql(f"SELECT {times} FROM job_chunks")[0][0]
 
-    def _all_finished(self) -> bool:
-        return not self.sql("SELECT EXISTS (SELECT 1 FROM job_chunks WHERE status <> 'completed')")[
-            0
-        ][0]
+    def no_op_worker(self, **environment: str) -> Any:
+        return self.worker(DJANGO_SETTINGS_MODULE="benchmarks.settings", **environment)
+
+    def enqueue(self, code: str, count: int) -> float:
+        self.refill(0)
+        process = self.python(f"count = {count}" + ENQUEUE.format(code))
+        return count / float(process.communicate(timeout=600)[0])
 
     def raw(self, batch: int) -> float:
-        self.empty()
-        self.fill(self.options.items, job=self.job())
-        self.sql("VACUUM ANALYZE job_chunks")
-        file = self.world.home / "statements.json"
+        self.refill(self.options.items)
+        file = self.home / "statements.json"
         file.write_text(json.dumps(queue_statements()))
-        processes = [
-            subprocess.Popen(
-                [sys.executable, PEERS / "raw_sql.py", self.dsn, file, str(batch)],
-                stdout=subprocess.PIPE,
-            )
-            for _ in range(PROCESSES)
-        ]
+        command = [sys.executable, PEERS / "raw_sql.py", self.database_url, file, str(batch)]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(PROCESSES)]
         results = [process.communicate(timeout=600)[0].split() for process in processes]
         return sum(int(items) for items, _ in results) / max(float(s) for _, s in results)
 
+    def celery_enqueue(self, count: int) -> float:
+        self.messages.flushall()
+        peer = ["-m", "benchmarks.peers.celery_noop", self.broker_url, "enqueue"]
+        return count / float(output_of(BENCH_PYTHON, *peer, count))
+
     def celery(self) -> float:
-        count = self.options.items // 3
-        self._celery_enqueue(count)
-        done = "celery"
-        env = {**os.environ, "BROKER": self.world.broker_url}
+        count, queue = self.options.items // 3, "celery"
+        self.celery_enqueue(count)
         process = subprocess.Popen(
             [BENCH_PYTHON, "-m", "celery", "-A", "benchmarks.peers.celery_noop", "worker",
              f"-c{PROCESSES}", "--loglevel=ERROR"],
-            env=env, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "BROKER": self.broker_url}, cwd=PROJECT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        import redis
-
-        broker = redis.Redis(unix_socket_path=self.world.broker_url.partition("://")[2])
-        self.wait_for(lambda: broker.llen(done) < count)
-        begun, first = time.perf_counter(), count - broker.llen(done)
-        self.wait_for(lambda: broker.llen(done) + broker.hlen("unacked") == 0)
+        self.wait_for(lambda: self.messages.llen(queue) < count)
+        begun, left = time.perf_counter(), self.messages.llen(queue)
+        self.wait_for(lambda: self.messages.llen(queue) + self.messages.hlen("unacked") == 0)
         seconds = time.perf_counter() - begun
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         process.wait(timeout=30)
-        return (count - first) / seconds
-
-    def _celery_enqueue(self, count: int) -> float:
-        done = subprocess.run(
-            [BENCH_PYTHON, "-m", "benchmarks.peers.celery_noop", self.world.broker_url, "enqueue",
-             str(count)],
-            capture_output=True, text=True, check=True, cwd=PROJECT,
-        )  # fmt: skip
-        return count / float(done.stdout)
+        return left / seconds
 
     def procrastinate(self, verb: str, count: int) -> float:
         """`defer` and `batch` per second, or `work`: items per second of two processes."""
-        command = [str(BENCH_PYTHON), str(PEERS / "procrastinate_noop.py"), self.dsn]
+        command = [BENCH_PYTHON, PEERS / "procrastinate_noop.py", self.database_url]
         if verb != "work":
-            done = subprocess.run(
-                [*command, verb, str(count)], capture_output=True, text=True, check=True
-            )
-            return count / float(done.stdout)
+            return count / float(output_of(*command, verb, count))
         self.sql("TRUNCATE procrastinate_jobs CASCADE")
         self.procrastinate("batch", count)
         begun = time.perf_counter()
-        processes = [
+        workers = [
             subprocess.Popen([*command, "work", "10"], stderr=subprocess.DEVNULL)
             for _ in range(PROCESSES)
         ]
-        for process in processes:
-            process.wait(timeout=600)
+        for worker in workers:
+            worker.wait(timeout=600)
         return count / (time.perf_counter() - begun)
-
-    # Enqueueing
-
-    def pixsim_enqueue(self, verb: str, count: int) -> float:
-        self.empty()
-        self.job()
-        done = self.world_python("benchmarks.enqueue", verb, str(count))
-        return count / float(done)
-
-    def world_python(self, module: str, *words: str) -> str:
-        environment = {"DJANGO_SETTINGS_MODULE": "pixsim.settings"}
-        return subprocess.run(
-            [sys.executable, "-m", module, *words],
-            env={**self.world.env, **environment},
-            cwd=PROJECT, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
 
     # Urgency and size
 
     def arrivals(self, waiting: int, count: int) -> tuple[list[float], int]:
         """Milliseconds until a priority-10 arrival is claimed behind `waiting` items, and how many
         were not among the next claims."""
-        self.empty()
-        job = self.job()
-        self.fill(waiting, job=job)
-        self.sql("VACUUM ANALYZE job_chunks")
-        waits: list[float] = []
-        late = 0
-        with self.worker(NOOP_SECONDS="0.004"):
-            self.wait_for(
-                lambda: (
-                    self.sql("SELECT count(*) FROM job_chunks WHERE status = 'completed'")[0][0]
-                    > 20
-                )
-            )
+        self.refill(waiting)
+        with self.no_op_worker(NOOP_SECONDS="0.004"):
+            self.wait_for(lambda: self.number("status = 'completed'") > 20)
             for _ in range(count):
-                self.fill(1, job=job, priority=10)
+                self.fill(1, priority=10)
                 time.sleep(0.05)
-            self.wait_for(
-                lambda: (
-                    not self.sql(
-                        "SELECT 1 FROM job_chunks WHERE priority = 10 AND status <> 'completed'"
-                    )
-                )
-            )
-        for created, started, overtaken in self.sql(
-            """SELECT created_at, started_at, (
-                   SELECT count(*) FROM job_chunks other
-                   WHERE other.priority < 10 AND other.started_at > urgent.created_at
-                     AND other.started_at < urgent.started_at)
-               FROM job_chunks urgent WHERE priority = 10"""
-        ):
-            waits.append((started - created).total_seconds() * 1000)
-            late += overtaken > PROCESSES * 2 * 8
-        return waits, late
+            self.wait_for(lambda: not self.any("priority = 10 AND status <> 'completed'"))
+        waits, overtaken = zip(*self.sql(WAITS_OF_URGENT), strict=True)
+        return list(waits), sum(each > PROCESSES * 2 * 8 for each in overtaken)
 
     def claim_time(self, *, waiting: int, finished: int = 0) -> float:
         """Milliseconds of one claim of 10 items and its completion, median of 300."""
-        self.empty()
-        job = self.job()
-        if finished:
-            self.fill(finished, job=job)
-            self.sql(
-                "UPDATE job_chunks SET status = 'completed', ready_at = NULL, finished_at = now()"
-            )
-            self.sql("VACUUM (FULL, ANALYZE) job_chunks")
-        self.fill(waiting, job=job)
+        self.refill(finished)
+        self.sql("UPDATE job_chunks SET status = 'completed', ready_at = NULL, finished_at = now()")
+        self.sql("VACUUM (FULL, ANALYZE) job_chunks")
+        self.fill(waiting)
         self.sql("VACUUM ANALYZE job_chunks")
-        return median(self._claims(300))
+        return self._claim(300)
 
-    def _claims(self, count: int) -> list[float]:
-        claim, complete, _count_ended, windows = queue_statements()
-        times = []
-        for _ in range(count):
+    def _claim(self, times: int) -> float:
+        claim, complete, _count_ended, params = queue_statements()
+        found = []
+        for _ in range(times):
             begun = time.perf_counter()
-            rows = self.sql(
-                claim, {"limit": 10, "task_id": "bench", "lease_seconds": 30, "resting": []}
-            )
-            self.sql(
-                complete,
-                {"ids": [row[0] for row in rows], "leases": [rows[0][1]], "windows": windows},
-            )
-            times.append((time.perf_counter() - begun) * 1000)
-        return times
+            rows = self.sql(claim, **params, limit=10)
+            self.sql(complete, **params, ids=[row[0] for row in rows], leases=[rows[0][1]])
+            found.append((time.perf_counter() - begun) * 1000)
+        return median(found)
 
     def under_a_snapshot(self, seconds: float) -> tuple[float, float, float, int]:
         """A claim's time before, at the end of, and after a snapshot held open for `seconds` while
         a worker works at full speed; and the items it did."""
-        self.empty()
-        job = self.job()
-        self.fill(self.options.large, job=job)
-        self.sql("VACUUM ANALYZE job_chunks")
-        before = median(self._claims(100))
-        with psycopg.connect(self.dsn) as holder:
+        self.refill(self.options.large)
+        before = self._claim(100)
+        with psycopg.connect(self.database_url) as holder:
             holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             holder.execute("SELECT count(*) FROM crawl_jobs")
-            with self.worker():
+            with self.no_op_worker():
                 deadline = time.monotonic() + seconds
                 while time.monotonic() < deadline:
                     time.sleep(1)
-                    ready = self.sql(
-                        "SELECT EXISTS (SELECT 1 FROM job_chunks WHERE status = 'pending')"
-                    )
-                    if not ready[0][0]:
-                        self.fill(200_000, job=job)
-            during = median(self._claims(100))
+                    if not self.any("status = 'pending'"):
+                        self.fill(200_000)
+            during = self._claim(100)
         self.sql("VACUUM job_chunks")
-        after = median(self._claims(100))
-        [(done,)] = self.sql("SELECT count(*) FROM job_chunks WHERE status = 'completed'")
-        return before, during, after, done
+        return before, during, self._claim(100), self.number("status = 'completed'")
 
 
-def queue_statements() -> list[str]:
-    """Claim, complete, count, and the windows parameter, as the queue sends them."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+def queue_statements() -> tuple[str, str, str, dict[str, Any]]:
+    """Claim, complete and count as the queue sends them, and the parameters that stay the same."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     for name in ("SECRET_KEY", "CREDENTIALS_KEYS", "ALLOWED_HOSTS"):
         os.environ.setdefault(name, "benchmark")
     os.environ.setdefault("DATABASE_URL", "postgres://localhost/none")
@@ -318,91 +243,66 @@ def queue_statements() -> list[str]:
     from jobs.queue import api, kinds, sql
 
     kind = kinds.kind_named("chunk")
-    return [
-        kind.sql(sql.CLAIM),
-        kind.sql(sql.COMPLETE),
-        counters.ADD_CHUNKS,
-        api.window_params()["windows"],
-    ]
+    params = {"task_id": "bench", "lease_seconds": 30, "skipped": [], **api.window_params()}
+    return kind.sql(sql.CLAIM), kind.sql(sql.COMPLETE), counters.ADD_CHUNKS, params
 
 
-def measure_speed(bench: Bench) -> str:
-    rounds: dict[str, list[float]] = {}
-
-    def add(name: str, value: float) -> None:
-        rounds.setdefault(name, []).append(value)
-        print(f"  {name}: {value:,.0f}/s", flush=True)
-
+def measure_speed(bench: Queue) -> str:
     items = bench.options.items
+    enqueue: dict[str, Callable[[], float]] = {
+        "Celery apply_async": lambda: bench.celery_enqueue(3000),
+        "Procrastinate defer": lambda: bench.procrastinate("defer", 1000),
+        "PixSim add_chunk, with its notification": lambda: bench.enqueue(SINGLE, 3000),
+        "Procrastinate batch_defer": lambda: bench.procrastinate("batch", items),
+        "PixSim, a planned job of 100,000 chunks": lambda: bench.enqueue(BATCH, 100_000),
+    }
+    process: dict[str, Callable[[], float]] = {
+        f"Celery, {PROCESSES} processes": bench.celery,
+        f"Procrastinate, {PROCESSES} processes × 10": lambda: bench.procrastinate("work", 3000),
+        "PixSim windowless": lambda: bench.pixsim(window=None),
+        **{f"PixSim window {w}": partial(bench.pixsim, window=w) for w in (1, 6, 50)},
+        "limit: the same statements from psycopg": lambda: bench.raw(200),
+    }
+    found: dict[str, list[float]] = defaultdict(list)
     for _ in range(bench.options.rounds):
-        add("celery enqueue", bench._celery_enqueue(3000))
-        import redis
+        for name, measure in {**enqueue, **process}.items():
+            found[name].append(measure())
+            print(f"  {name}: {found[name][-1]:,.0f}/s", flush=True)
+    rates = {name: median(values) for name, values in found.items()}
 
-        redis.Redis(unix_socket_path=bench.world.broker_url.partition("://")[2]).flushall()
-        add("procrastinate defer", bench.procrastinate("defer", 1000))
-        add("procrastinate batch", bench.procrastinate("batch", items))
-        add("pixsim single", bench.pixsim_enqueue("single", 3000))
-        add("pixsim batch", bench.pixsim_enqueue("batch", 100_000))
-        add("celery process", bench.celery())
-        add("procrastinate process", bench.procrastinate("work", 3000))
-        add("raw batch 200", bench.raw(200))
-        add("pixsim windowless", bench.pixsim(window=None))
-        for window in (1, 6, 50):
-            add(f"pixsim window {window}", bench.pixsim(window=window))
-    value = {name: median(values) for name, values in rounds.items()}
-
-    def row(title: str, name: str, against: str) -> list[str]:
-        spread = f"{min(rounds[name]):,.0f} to {max(rounds[name]):,.0f}"
-        return [title, f"{value[name]:,.0f}", spread, f"{value[name] / value[against]:.2f}"]
-
-    header = ["", "items/s (median)", "spread", "× Celery"]
-    enqueue = table(
-        header,
-        [
-            row("Celery apply_async", "celery enqueue", "celery enqueue"),
-            row("Procrastinate defer", "procrastinate defer", "celery enqueue"),
-            row("PixSim add_chunk, with its ring", "pixsim single", "celery enqueue"),
-            row("Procrastinate batch_defer", "procrastinate batch", "celery enqueue"),
-            row("PixSim, a planned job of 100,000 chunks", "pixsim batch", "celery enqueue"),
-        ],
-    )
-    process = table(
-        header,
-        [
-            row("Celery, 2 processes", "celery process", "celery process"),
-            row("Procrastinate, 2 processes × 10", "procrastinate process", "celery process"),
-            row("PixSim windowless", "pixsim windowless", "celery process"),
-            *[
-                row(f"PixSim window {w}", f"pixsim window {w}", "celery process")
-                for w in (1, 6, 50)
+    def compared(names: Sequence[str]) -> str:
+        """A row for each name, beside the first."""
+        return table(
+            ["", "items/s (median)", "spread", "× Celery"],
+            [
+                [
+                    name,
+                    f"{rates[name]:,.0f}",
+                    f"{min(found[name]):,.0f} to {max(found[name]):,.0f}",
+                    f"{rates[name] / rates[names[0]]:.2f}",
+                ]
+                for name in names
             ],
-            row("limit: the same statements from psycopg", "raw batch 200", "celery process"),
-        ],
-    )
-    share = value["pixsim windowless"] / value["raw batch 200"]
+        )
+
+    share = rates["PixSim windowless"] / rates["limit: the same statements from psycopg"]
     return (
-        f"### Enqueue\n\n{enqueue}\n\n### Process, {PROCESSES} worker processes\n\n{process}\n\n"
+        f"### Enqueue\n\n{compared(list(enqueue))}\n\n"
+        f"### Process, {PROCESSES} worker processes\n\n{compared(list(process))}\n\n"
         f"PixSim windowless reaches {share:.0%} of the limit."
     )
 
 
-def measure_urgency(bench: Bench) -> str:
+def measure_urgency(bench: Queue) -> str:
     waits, late = bench.arrivals(100_000, 200)
+    spread = [median(waits), percentile(waits, 0.99), max(waits)]
     return "### A priority-10 arrival behind 100,000 waiting items of 4 ms\n\n" + table(
         ["arrivals", "p50", "p99", "max", "overtaken by a later claim"],
-        [
-            [
-                len(waits),
-                f"{median(waits):.0f} ms",
-                f"{percentile(waits, 0.99):.0f} ms",
-                f"{max(waits):.0f} ms",
-                late,
-            ]
-        ],
+        [[len(waits), *(f"{value:.0f} ms" for value in spread), late]],
     )
 
 
-def measure_size(bench: Bench) -> str:
+def measure_size(bench: Queue) -> str:
     large = bench.options.large
     small = bench.claim_time(waiting=10_000)
     rows = [["10,000", "0", f"{small:.2f} ms", "1.00"]]
@@ -414,7 +314,7 @@ def measure_size(bench: Bench) -> str:
     )
 
 
-def measure_snapshot(bench: Bench) -> str:
+def measure_snapshot(bench: Queue) -> str:
     before, during, after, done = bench.under_a_snapshot(bench.options.snapshot)
     return (
         f"A snapshot held open for {bench.options.snapshot:.0f} s while {PROCESSES} worker processes "
@@ -425,28 +325,26 @@ def measure_snapshot(bench: Bench) -> str:
     )
 
 
+PARTS = {
+    "speed": measure_speed,
+    "urgency": measure_urgency,
+    "size": measure_size,
+    "snapshot": measure_snapshot,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, default=30_000)
     parser.add_argument("--large", type=int, default=2_000_000)
     parser.add_argument("--snapshot", type=float, default=600)
-    parser.add_argument("--only", choices=["speed", "urgency", "size", "snapshot"])
+    parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
-    with World() as world:
-        bench = Bench(world, options)
-        parts = {
-            "speed": measure_speed,
-            "urgency": measure_urgency,
-            "size": measure_size,
-            "snapshot": measure_snapshot,
-        }
-        subprocess.run(
-            [BENCH_PYTHON, PEERS / "procrastinate_noop.py", bench.dsn, "schema"], check=True
-        )
-        for name, measure in parts.items():
-            if options.only in (None, name):
-                write_section(f"queue-{name}", f"Queue: {name}", measure(bench))
+    with Queue(options) as bench:
+        output_of(BENCH_PYTHON, PEERS / "procrastinate_noop.py", bench.database_url, "schema")
+        for name in [options.only] if options.only else PARTS:
+            write_section(f"queue-{name}", f"Queue: {name}", PARTS[name](bench))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,11 @@
 import os
 import platform
 import re
-import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-
-
-def median(values: Sequence[float]) -> float:
-    return statistics.median(values)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

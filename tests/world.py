@@ -153,7 +153,9 @@ class World:
             cursor = connection.execute(query, params)
             return cursor.fetchall() if cursor.description else []
 
-    def wait_until(self, condition: Callable[[], Any], *, seconds: float, what: str) -> None:
+    def wait_until(
+        self, condition: Callable[[], Any], *, seconds: float, what: str, poll_seconds: float = 0.1
+    ) -> None:
         """Return when `condition` holds. A database that is away meanwhile is no failure."""
         deadline = time.monotonic() + seconds
         while True:
@@ -163,7 +165,7 @@ class World:
             assert time.monotonic() < deadline, (
                 f"{what}: not within {seconds} s\n{self.log()[-6000:]}"
             )
-            time.sleep(0.1)
+            time.sleep(poll_seconds)
 
     def crawl(self, *words: str) -> int:
         """Create a crawl job on the command line; its id."""
