@@ -63,8 +63,8 @@ FROM job_chunks urgent WHERE priority = 10
 # Enqueue `count` chunks as PixSim does; print the seconds.
 ENQUEUE = """
 import time
-from crawler import services
 from crawler.models import CrawlJob, CrawlSource
+from crawler.services import chunks, planning
 from jobs.queue.worker import notify
 job = CrawlJob.objects.get()
 notify.notify()
@@ -74,12 +74,12 @@ print(time.perf_counter() - begun)
 """
 SINGLE = """
 for number in range(count):
-    services.add_chunk(job_id=job.pk, start=number, end=number + 1)
+    chunks.add_chunk(job_id=job.pk, start=number, end=number + 1)
 """
 BATCH = """
 CrawlJob.objects.filter(pk=job.pk).update(max_images=count, chunk_size=1, status="pending")
 CrawlSource.objects.create(job=job, kind="urls", location="none")
-services.plan_job(job_id=job.pk)
+planning.plan_job(job_id=job.pk)
 """
 
 
