@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import signal
-import sys
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -179,4 +179,6 @@ def _title(label: str, place: int) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    parser = ArgumentParser(prog="python -m demo.site", description="Serve the demo's web site.")
+    parser.add_argument("cache", type=Path, metavar="CACHE_FOLDER", help="of its drawn pictures")
+    asyncio.run(serve(parser.parse_args().cache))

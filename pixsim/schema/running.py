@@ -225,6 +225,8 @@ class Executor(MigrationExecutor):
             raise MigrationFailed(str(error)) from error
         except SchemaError as error:
             raise type(error)(f"{migration} stopped. {error} {_what_stays(journal)}") from error
+        except BrokenPipeError:  # of a data step that prints to somebody who has left
+            raise
         except Exception as error:  # a data step may raise anything
             raise MigrationFailed(
                 f"{migration} failed: {type(error).__name__}: {error} {_what_stays(journal)}"

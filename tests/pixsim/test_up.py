@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pixsim.core.cli.pipes import CLOSED_PIPE
 from pixsim.embedded.paths import paths_for
 from tests.pixsim.support import (
     PRODUCTION,
@@ -84,6 +85,29 @@ def test_up_serves_the_site_and_runs_a_worker_until_it_is_told_to_stop(
     assert gone(started)
     assert not said(home, "Traceback")
     wait_until(lambda: not processes_of(home))
+
+
+def test_up_stops_both_without_a_word_when_its_output_is_read_no_more(
+    home: Path, port: int
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "up", "--port", str(port), "--concurrency", "1"],
+        env=environment(home, EMBEDDED_IDLE_SECONDS="1"),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stderr
+    assert " | " in process.stdout.readline()
+    started = children(process)
+
+    process.stdout.close()
+
+    assert process.wait(timeout=30) == CLOSED_PIPE
+    assert process.stderr.read() == ""
+    assert gone(started)
 
 
 def test_up_ends_with_an_error_when_one_of_the_two_ends(home: Path, port: int) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tests.scratch import ALIAS
 
@@ -76,8 +77,13 @@ def manage(database: str, tmp_path: Path) -> Manage:
 
 
 def scratch_url() -> str:
-    """The scratch database as DATABASE_URL names it, whether on a port or on a socket."""
-    where = connections[ALIAS].settings_dict
+    """The scratch database as DATABASE_URL names it."""
+    return url_of(connections[ALIAS])
+
+
+def url_of(connection: BaseDatabaseWrapper) -> str:
+    """The database of a connection as DATABASE_URL names it, whether on a port or on a socket."""
+    where = connection.settings_dict
     user = quote(where["USER"]) + (f":{quote(where['PASSWORD'])}" if where["PASSWORD"] else "")
     if where["HOST"].startswith("/"):
         return f"postgres://{user}@/{where['NAME']}?{urlencode({'host': where['HOST']})}"

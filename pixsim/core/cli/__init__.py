@@ -12,6 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
+from pixsim.core.cli.pipes import QuietOnClosedPipe
 from pixsim.core.formats import first_line
 
 
@@ -37,7 +38,7 @@ class UsageError(CommandError):
         super().__init__(message, returncode=ExitCode.USAGE)
 
 
-class Command(BaseCommand):
+class Command(QuietOnClosedPipe, BaseCommand):
     """A command that says in one line, without a traceback, why the database cannot be used."""
 
     requires_system_checks = []

@@ -1,5 +1,6 @@
 """Tables for a terminal."""
 
+import io
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -31,7 +32,9 @@ def table(heads: Sequence[str], rows: Rows, *, title: str = "", texts: int = 1) 
 
 def render(*parts: RenderableType) -> str:
     """Return the parts as text, as wide as the terminal."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
-    with console.capture() as capture:
-        console.print(Group(*parts))
-    return capture.get().rstrip()
+    is_terminal = sys.stdout.isatty()
+    # A console on the standard output would end the process itself where a pipe is closed.
+    text = io.StringIO()
+    width = None if is_terminal else WIDTH_OF_FILES
+    Console(file=text, force_terminal=is_terminal, width=width).print(Group(*parts))
+    return text.getvalue().rstrip()

@@ -45,7 +45,7 @@ class Command(cli.Command):
             name: start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
             for name, command in commands.items()
         }
-        relays = [self._relay_output(name, process) for name, process in processes.items()]
+        relays = [self._relay_output(*each, stopped) for each in processes.items()]
         try:
             while not stopped.wait(TICK_SECONDS) and not _ended(processes):
                 pass
@@ -58,11 +58,16 @@ class Command(cli.Command):
             which = ", ".join(f"{name} (exit code {code})" for name, code in ended.items())
             raise CommandError(f"Ended by itself: {which}. Its last lines above say why.")
 
-    def _relay_output(self, name: str, process: Process) -> threading.Thread:
+    def _relay_output(
+        self, name: str, process: Process, stopped: threading.Event
+    ) -> threading.Thread:
         def relay() -> None:
-            for line in process.stdout or ():
-                self.stdout.write(f"{name:6} | {line.rstrip()}")
-                self.stdout.flush()
+            try:
+                for line in process.stdout or ():
+                    self.stdout.write(f"{name:6} | {line.rstrip()}")
+                    self.stdout.flush()
+            except BrokenPipeError:  # nobody reads the output any more
+                stopped.set()
 
         thread = threading.Thread(target=relay, daemon=True)
         thread.start()

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management import BaseCommand
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
+from pixsim.core.cli.pipes import QuietOnClosedPipe, output_is_closed
 from pixsim.schema.connecting import explain
 from pixsim.schema.console import Console
 from pixsim.schema.errors import SchemaError, UsageError
@@ -17,7 +18,7 @@ from pixsim.schema.verbs import Context, Verb, all_verbs
 INTERRUPTED = 130
 
 
-class Command(BaseCommand):
+class Command(QuietOnClosedPipe, BaseCommand):
     help = "The schema of the database: where it stands, going up and down, drift, adoption."
     requires_system_checks = []
 
@@ -62,7 +63,9 @@ class Command(BaseCommand):
             message, code = explain(error, context.connection), SchemaError.exit_code
         except KeyboardInterrupt:
             message, code = "Interrupted. What was committed before stays.", INTERRUPTED
-        except OSError as error:  # a disk is full, or whoever read the answer has left
+        except OSError as error:  # such as a full disk
+            if isinstance(error, BrokenPipeError) and output_is_closed():
+                raise
             message, code = f"{error}. What was committed before stays.", SchemaError.exit_code
         with suppress(OSError):
             context.console.err.write(f"{message}\n")

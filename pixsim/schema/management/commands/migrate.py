@@ -19,6 +19,7 @@ from django.db.migrations.exceptions import (
     NodeNotFoundError,
 )
 
+from pixsim.core.cli.pipes import QuietOnClosedPipe
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
@@ -39,7 +40,7 @@ DJANGOS_OWN = (
 )
 
 
-class Command(migrate.Command):
+class Command(QuietOnClosedPipe, migrate.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_lock_arguments(parser)

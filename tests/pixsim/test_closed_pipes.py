@@ -1,0 +1,100 @@
+"""A command whose reader leaves ends quietly, as `manage.py db history | head` should."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.core.management import get_commands, load_command_class
+from django.db import connection
+
+from pixsim.core.cli.pipes import CLOSED_PIPE, QuietOnClosedPipe, quiet_on_closed_pipe
+from tests.pixsim.support import PROJECT, environment
+from tests.schema.commands import url_of
+
+NOWHERE = "postgres://pixsim:secret@127.0.0.1:1/pixsim"
+NO_BROKER = "redis://127.0.0.1:1/0"
+DEMO = [sys.executable, "-m", "demo.site"]
+
+
+def without_a_reader(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `manage.py` with a standard output that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=PROJECT,
+            env=env,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(
+    "line", ["crawl --help", "db --help", "db sql head", "db heads --json", "db status"]
+)
+def test_it_ends_without_a_word_also_where_no_database_is(tmp_path: Path, line: str) -> None:
+    done = without_a_reader(*line.split(), env=environment(tmp_path, DATABASE_URL=NOWHERE))
+
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("line", ["db history", "db status", "migrate --plan", "queue status"])
+def test_it_ends_without_a_word_when_it_asks_the_database(tmp_path: Path, line: str) -> None:
+    env = environment(tmp_path, DATABASE_URL=url_of(connection), CELERY_BROKER_URL=NO_BROKER)
+
+    done = without_a_reader(*line.split(), env=env)
+
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
+
+
+def test_what_was_read_before_is_complete(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", 'python manage.py db sql head | head -1; exit "${PIPESTATUS[0]}"'],
+        cwd=PROJECT,
+        env={
+            **environment(tmp_path, DATABASE_URL=NOWHERE),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
+    assert done.stdout.startswith("-- head: migrations to be applied: ")
+    assert done.stdout.count("\n") == 1
+
+
+def test_every_command_of_ours_does_so() -> None:
+    ours = {app.name for app in apps.get_app_configs() if not app.name.startswith("django.")}
+    commands = {name: app for name, app in get_commands().items() if app in ours}
+
+    assert {"db", "migrate", "queue", "crawl", "up"} <= commands.keys()
+    for name, app in commands.items():
+        assert isinstance(load_command_class(app, name), QuietOnClosedPipe), name
+
+
+def test_another_pipe_that_breaks_is_an_error_as_ever() -> None:
+    with pytest.raises(BrokenPipeError, match="of a server"), quiet_on_closed_pipe():
+        raise BrokenPipeError("of a server")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["/tmp/site", "--help"], []])
+def test_the_demos_site_explains_itself_and_starts_nothing(words: list[str]) -> None:
+    done = subprocess.run(
+        [*DEMO, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert "usage: python -m demo.site [-h] CACHE_FOLDER" in done.stdout + done.stderr
+    assert done.returncode == (0 if words else 2)
