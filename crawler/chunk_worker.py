@@ -216,7 +216,6 @@ class _ChunkWorker:
         self.written_at = time.monotonic()
 
     def _stop(self, ending: Ending) -> Ending:
-        """Write the results that have come, free the other candidates, and end so."""
         self.session.cancel()
         if self.results:
             self._write()

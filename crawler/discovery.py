@@ -16,8 +16,7 @@ from django.db.backends.utils import CursorWrapper
 from crawler import counters, missing_source, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
-from crawler.sources import Found, Page
-from crawler.sources.base import Cursor
+from crawler.sources.base import Cursor, Found, Page, Source
 from crawler.urls import host_of, url_key
 from jobs.queue import api
 from jobs.queue.errors import TryAgain, Unrecoverable
@@ -101,14 +100,14 @@ def is_finished(job_id: int) -> bool:
     ).exists()
 
 
-def _reader(source: CrawlSource) -> sources.Source:
+def _reader(source: CrawlSource) -> Source:
     try:
         return sources.build(source.kind, source.location, source.options, source.label)
     except CrawlError as error:
         raise Unrecoverable(str(error)) from error
 
 
-def _read(reader: sources.Source, cursor: Cursor | None, work: Work) -> Page | None:
+def _read(reader: Source, cursor: Cursor | None, work: Work) -> Page | None:
     """Return the next page; None if the work is to stop, however long the server takes.
 
     It is read in a thread that writes nothing and, after a stop, ends by its own time limits.
@@ -135,7 +134,6 @@ def _open_candidates(job_id: int) -> int:
 
 
 def _write(work: Work, source: CrawlSource, page: Page) -> None:
-    """Insert what was found and advance the cursor, under the source's lease."""
     rejection = "; ".join(f"{entry}: {why}" for entry, why in page.rejected[:3]) or None
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()

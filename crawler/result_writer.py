@@ -144,7 +144,6 @@ def write_results(
 
 
 def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:
-    """Return the results whose candidate this chunk still holds, in the order of discovery."""
     ids = [result.task.id for result in results]
     open_ids = {id for (id,) in _fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
     return sorted(
@@ -196,7 +195,6 @@ def _decide_refusal(batch: _Batch, refused: Refused) -> None:
 
 
 def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
-    """Return candidate id → the stored image that its picture resembles."""
     probed = [picture for picture in pictures if picture.phash is not None]
     if not probed or _distance() < 0:
         return {}
@@ -211,7 +209,6 @@ def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
 
 
 def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
-    """Return the picture of the same batch that this one resembles."""
     if picture.phash is None or _distance() < 0:
         return None
     for other in others:
@@ -269,7 +266,6 @@ def _count(
 
 
 def _insert(chunk: JobChunk, images: Sequence[_NewImage]) -> dict[str, int]:
-    """Insert images; return sha256 → id of those that could be stored."""
     if not images:
         return {}
     images = sorted(images, key=lambda image: image.picture.sha256)

@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -101,14 +101,19 @@ class Robots:
     """The robots.txt of many sites, cached for at most a day.
 
     Belongs to one event loop. With CRAWL_HONOUR_ROBOTS off everything is allowed and nothing is
-    fetched.
+    fetched. A fetch that fails for one of the reasons in `raises` is raised and not remembered.
     """
 
     def __init__(
-        self, user_agent: str | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        user_agent: str | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        raises: Container[str] = (),
     ) -> None:
         self.token = product_token(user_agent or settings.CRAWL_USER_AGENT)
         self._clock = clock
+        self._raises = raises
         self._kept: OrderedDict[str, Rules] = OrderedDict()
         self._asked: dict[str, asyncio.Task[Rules]] = {}
 
@@ -158,13 +163,14 @@ class Robots:
         return rules
 
     async def _read(self, fetch: Fetch, origin: str) -> Rules:
-        """Fetch and parse the robots.txt of an origin. Raise nothing, whatever the site answers."""
         from pixsim.core.net import FetchError, Limits
 
         limits = replace(Limits.from_settings(), max_bytes=MAX_BYTES, max_redirects=5)
         try:
             response = await fetch(f"{origin}/robots.txt", limits=limits)
         except FetchError as error:
+            if error.reason in self._raises:
+                raise
             now = self._clock()
             if _means_absent(error):
                 return Rules(expires=now + KEPT_SECONDS)

@@ -121,7 +121,6 @@ def _tone_of_outcome(name: str) -> str:
 
 
 def _sources(job: CrawlJob) -> list[dict[str, Any]]:
-    """Return what discovery has read of each source."""
     return [
         {
             "name": shortened(source.location, 60),

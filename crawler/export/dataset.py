@@ -79,7 +79,6 @@ class Dataset:
             )
 
     def _file_of(self, image: Image) -> tuple[bytes, str]:
-        """Return the bytes to export and the sha256 of the stored file. Raise _Unusable."""
         data = _stored_bytes(image)
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 != (image.sha256 or sha256):

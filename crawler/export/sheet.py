@@ -46,7 +46,6 @@ def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64)
 
 
 def _groups(job: CrawlJob, limit: int) -> list[Group]:
-    """Return each label's heading and its first images."""
     images = Image.objects.filter(crawl_job=job).in_dataset()
     counts = list(images.values_list("label").annotate(images=Count("id")).order_by("label"))
     counts = counts[: max(1, limit)]

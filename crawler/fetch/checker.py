@@ -95,7 +95,6 @@ class Checker(threading.Thread):
         return False
 
     def _read(self, item: Item) -> Refused | None:
-        """Read a file:// address into the item, or return why that is refused."""
         task, most = item.task, item.session.rules.max_bytes
         try:
             path = self._allowed_path(task.url)
@@ -118,7 +117,6 @@ class Checker(threading.Thread):
         return None
 
     def _allowed_path(self, url: str) -> str | None:
-        """Return the resolved path of a file:// address, or None outside the allowed folders."""
         parts = urlsplit(url)
         path = os.path.realpath(unquote(parts.path))
         inside = any(os.path.commonpath([root, path]) == root for root in self._roots)

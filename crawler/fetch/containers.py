@@ -78,7 +78,6 @@ def _check_gif(data: bytes) -> None:
 
 
 def _colour_table(data: bytes, position: int) -> int:
-    """Return the length of the colour table announced by the flags at `position`."""
     _check_end(data, position + 1)
     flags = data[position]
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

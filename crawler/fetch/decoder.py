@@ -63,7 +63,6 @@ def _checked(
 
 
 def _serve(requests: BinaryIO, answers: int, cpu_seconds: int) -> None:
-    """Answer batches until stdin closes."""
     while line := requests.readline():
         verdicts = []
         for size, *checks in json.loads(line):

@@ -30,7 +30,7 @@ from crawler.fetch.rules import Rules
 from crawler.fetch.sessions import Session
 from crawler.fetch.tasks import EngineFailed, Refused, Task
 from crawler.robots import Robots, opted_out
-from pixsim.core.net import Client, FetchError, Limits, Reason, Response
+from pixsim.core.net import Client, FetchError, Reason, Response
 
 MAX_FETCHES = 128
 MAX_HOSTS = 10_000
@@ -41,6 +41,7 @@ WAITS_ITS_TURN = "its turn at this host comes later"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # These mean that the host did not answer, whatever was asked for.
 HOST_FAILURES = frozenset({Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT})
+# Then robots.txt is not to blame: the host fails, and is asked for its robots.txt again.
 OUT_OF_REACH = HOST_FAILURES | {Reason.THROTTLED, Reason.BLOCKED_ADDRESS}
 # An address that no redirect may lead to (a scheme of its own, no host) is one we do not go to.
 OUTCOMES = {Reason.BAD_URL: "blocked_address"}
@@ -136,7 +137,7 @@ class Engine:
     async def _serve(self) -> None:
         async with Client(connections=2 * MAX_FETCHES) as client:
             self._client = client
-            self._robots = Robots()
+            self._robots = Robots(raises=OUT_OF_REACH)
             self._started.set()
             await self._stop.wait()
             fetches = [item.fetching for item in self._running if item.fetching is not None]
@@ -176,7 +177,6 @@ class Engine:
                 del self._hosts[name]
 
     def _schedule(self, *hosts: Host) -> None:
-        """Start the requests that these hosts may start now."""
         for host in hosts:
             self._offer(host)
         self._start_fetches()
@@ -201,7 +201,6 @@ class Engine:
         self._schedule(host)
 
     def _give_back(self, item: Item, host: Host, seconds: float) -> None:
-        """Return a task that would wait too long for its host."""
         trouble = host.trouble if host.cooldown(self._loop.time()) else None
         if trouble is None:
             waits = Refused(item.task, Reason.THROTTLED.value, WAITS_ITS_TURN, seconds, tried=False)
@@ -214,7 +213,6 @@ class Engine:
         )
 
     def _start_fetches(self) -> None:
-        """Start requests, one per host in turn, while there is room."""
         while self._queued and len(self._running) < MAX_FETCHES and not self._stop.is_set():
             host = self._queued[0]
             needed = self._estimate(host)
@@ -234,7 +232,6 @@ class Engine:
         self._loop.create_task(self._process(item, host))
 
     def _estimate(self, host: Host) -> int:
-        """The bytes to hold for the host's next item before its answer says more."""
         if not host.waiting:
             return 0
         item = host.waiting[0]
@@ -370,25 +367,13 @@ class Engine:
     async def _ask_robots(self, url: str, host: Host) -> None:
         """Raise _Excluded if the site excludes us, FetchError if it cannot be reached."""
         try:
-            allowed, reason = await self._robots.allowed(self._fetch_robots, url)
+            allowed, reason = await self._robots.allowed(self._client.fetch, url)
         except BadUrl as error:
             raise FetchError(Reason.BAD_URL, str(error)) from error
-        except _OutOfReach as out_of_reach:
-            raise out_of_reach.args[0] from out_of_reach
         if not allowed:
             outcome = "robots" if reason.startswith("robots.txt") else "opted_out"
             raise _Excluded(outcome, reason, self._robots.retry_in(url))
         host.slow_down(self._robots.delay(url))
-
-    async def _fetch_robots(self, url: str, *, limits: Limits) -> Response:
-        """Raise _OutOfReach if the host cannot be reached: else that would be remembered of its
-        robots.txt."""
-        try:
-            return await self._client.fetch(url, limits=limits)
-        except FetchError as error:
-            if error.reason in OUT_OF_REACH:
-                raise _OutOfReach(error) from error
-            raise
 
     def _refusal(self, task: Task, host: Host, error: FetchError) -> Refused:
         """Apply a failed fetch to its host and return the result of its task."""
@@ -405,10 +390,6 @@ class Engine:
         if error.retryable:
             retry_after = _spread(self._retry_seconds * 3**task.tries)
         return Refused(task, outcome, error.detail, retry_after)
-
-
-class _OutOfReach(Exception):
-    """A site cannot be reached. Argument: the FetchError."""
 
 
 class _Moved(Exception):

@@ -197,7 +197,6 @@ def _grey_of_deep(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _broken(error: Exception) -> Refusal:
-    """Return a refusal as truncated or corrupt, by what the library says."""
     message = str(error) or type(error).__name__
     is_cut = re.search("truncated|not enough|eof", message, re.IGNORECASE)
     return Refusal("truncated" if is_cut else "corrupt", message)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 from crawler.errors import FieldRefused
 
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
+OF_OPERATOR = ("max_bytes", "max_pixels", "min_side", "max_aspect", "honour_robots")
+"""The rules that settings have too, as CRAWL_<NAME>."""
 
 
 class Checks(NamedTuple):
@@ -52,19 +54,38 @@ class Rules:
         """
         from django.conf import settings
 
-        known = {field.name for field in fields(cls)}
+        known = sorted(field.name for field in fields(cls))
         for name in options:
-            if name not in known:
-                raise RulesError(str(name), f"unknown; there are {', '.join(sorted(known))}")
-        return cls(
-            max_bytes=_at_most(options, "max_bytes", settings.CRAWL_MAX_BYTES),
-            max_pixels=_at_most(options, "max_pixels", settings.CRAWL_MAX_PIXELS),
-            min_side=_whole_number(options, "min_side", settings.CRAWL_MIN_SIDE),
-            max_aspect=_aspect(options, settings.CRAWL_MAX_ASPECT),
-            formats=_formats(options),
-            licences=_texts(options, "licences", ()),
-            honour_robots=_honour_robots(options, settings.CRAWL_HONOUR_ROBOTS),
-        )
+            _require(name in known, str(name), f"unknown; there are {', '.join(known)}")
+        of_operator = {name: getattr(settings, f"CRAWL_{name.upper()}") for name in OF_OPERATOR}
+        rules = {"formats": FORMATS, "licences": (), **of_operator, **options}
+        for name in ("max_bytes", "max_pixels", "min_side"):
+            is_count = type(rules[name]) is int and rules[name] >= 1
+            _require(is_count, name, f"must be a whole number, at least 1, not {rules[name]!r}")
+        for name in ("max_bytes", "max_pixels"):
+            most = of_operator[name]
+            message = f"may be at most {most} here (CRAWL_{name.upper()}), not {rules[name]}"
+            _require(rules[name] <= most, name, message)
+        aspect = rules["max_aspect"]
+        is_number = isinstance(aspect, int | float) and not isinstance(aspect, bool)
+        message = f"must be a number, at least 1, not {aspect!r}"
+        _require(is_number and aspect >= 1, "max_aspect", message)
+        for name in ("formats", "licences"):
+            texts = rules[name]
+            are_texts = isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts)
+            _require(are_texts, name, f"must be a list of texts, not {texts!r}")
+        _require(bool(rules["formats"]), "formats", "must name at least one format")
+        for name in rules["formats"]:
+            message = f"{name!r} is unknown; there are {', '.join(FORMATS)}"
+            _require(name in FORMATS, "formats", message)
+        honour = rules["honour_robots"]
+        message = f"must be true or false, not {honour!r}"
+        _require(isinstance(honour, bool), "honour_robots", message)
+        message = "only the operator can switch it off (CRAWL_HONOUR_ROBOTS)"
+        _require(honour or not of_operator["honour_robots"], "honour_robots", message)
+        rules["max_aspect"] = float(aspect)
+        rules["formats"], rules["licences"] = tuple(rules["formats"]), tuple(rules["licences"])
+        return cls(**rules)
 
     # Queries
 
@@ -85,50 +106,6 @@ class Rules:
         return f"{licence} is not among {', '.join(self.licences)}"
 
 
-def _whole_number(options: Mapping[str, Any], name: str, default: int) -> int:
-    value = options.get(name, default)
-    if type(value) is not int or value < 1:
-        raise RulesError(name, f"must be a whole number, at least 1, not {value!r}")
-    return value
-
-
-def _at_most(options: Mapping[str, Any], name: str, highest: int) -> int:
-    value = _whole_number(options, name, highest)
-    if value > highest:
-        raise RulesError(name, f"may be at most {highest} here (CRAWL_{name.upper()}), not {value}")
-    return value
-
-
-def _aspect(options: Mapping[str, Any], default: float) -> float:
-    value = options.get("max_aspect", default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
-        raise RulesError("max_aspect", f"must be a number, at least 1, not {value!r}")
-    return float(value)
-
-
-def _texts(options: Mapping[str, Any], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    value = options.get(name, default)
-    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
-        raise RulesError(name, f"must be a list of texts, not {value!r}")
-    return tuple(value)
-
-
-def _formats(options: Mapping[str, Any]) -> tuple[str, ...]:
-    chosen = _texts(options, "formats", FORMATS)
-    if not chosen:
-        raise RulesError("formats", "must name at least one format")
-    for name in chosen:
-        if name not in FORMATS:
-            raise RulesError("formats", f"{name!r} is unknown; there are {', '.join(FORMATS)}")
-    return chosen
-
-
-def _honour_robots(options: Mapping[str, Any], default: bool) -> bool:
-    value = options.get("honour_robots", default)
-    if not isinstance(value, bool):
-        raise RulesError("honour_robots", f"must be true or false, not {value!r}")
-    if default and not value:
-        raise RulesError(
-            "honour_robots", "only the operator can switch it off (CRAWL_HONOUR_ROBOTS)"
-        )
-    return value
+def _require(is_met: bool, name: str, message: str) -> None:
+    if not is_met:
+        raise RulesError(name, message)

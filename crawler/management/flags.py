@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from crawler.export import DEFAULT_FORMAT, all_formats
-from crawler.sources import Option, all_sources
+from crawler.sources import all_sources
+from crawler.sources.base import Option
 
 PREFIX = "source."
 

@@ -12,9 +12,8 @@ from accounts.models import Profile
 from crawler import sources
 from crawler.errors import JobRefused, WrongState
 from crawler.models import CrawlJob, CrawlSource, Project
-from crawler.planner import default_chunk_size
 from crawler.services.limits import check_job, check_new_job
-from crawler.services.planning import plan_job
+from crawler.services.planning import default_chunk_size, plan_job
 from crawler.services.projects import project_named
 from jobs.queue import api
 from jobs.queue.kinds import kind_named

@@ -153,7 +153,6 @@ def _why_unchanged(job_id: int, changes: Mapping[str, Any]) -> str:
 
 
 def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile | None) -> None:
-    """Change the job's status if it is one of `allowed`, and record that as activity."""
     now = datetime.now(UTC)
     values: dict[str, Any] = {"status": to, "updated_at": now}
     if to == JobStatus.CANCELLED:

@@ -1,5 +1,6 @@
-"""Split accepted crawl jobs into chunks."""
+"""Split accepted crawl jobs into contiguous chunks, without gap or overlap."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -8,16 +9,34 @@ from django.db import connection, transaction
 from crawler import counters
 from crawler.errors import JobRefused
 from crawler.models import UNPLANNED_STATUSES, CrawlJob, CrawlSource, JobStatus
-from crawler.planner import chunk_ranges
 from crawler.services.limits import check_job
 from jobs.queue import api
 from jobs.queue.kinds import Kind, kind_named
+
+MIN_CHUNK, MAX_CHUNK = 50, 250
+CHUNKS_OF_A_LARGE_JOB = 40
 
 CHUNKS = """
 SELECT %(job)s::int AS job_id, place - 1 AS chunk_index,
     jsonb_build_object('start', first, 'end', last) AS image_range
 FROM unnest(%(starts)s::int[], %(ends)s::int[]) WITH ORDINALITY AS ranges (first, last, place)
 """
+
+
+def default_chunk_size(max_images: int) -> int:
+    """Return the images per chunk of a job that names none: about forty chunks of 50 to 250 images."""
+    return min(MAX_CHUNK, max(MIN_CHUNK, max_images // CHUNKS_OF_A_LARGE_JOB))
+
+
+def chunk_ranges(max_images: int, chunk_size: int) -> Iterator[tuple[int, int]]:
+    """Split [0, max_images) into half-open ranges of `chunk_size`; the last may be smaller.
+
+    Deterministic: planning a job twice gives the same chunks.
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    for start in range(0, max_images, chunk_size):
+        yield start, min(start + chunk_size, max_images)
 
 
 def plan_job(*, job_id: int) -> int:

@@ -12,20 +12,8 @@ from functools import cache
 from typing import Any
 
 from crawler.errors import SourceRefused
-from crawler.sources.base import Found, Option, Page, Source
+from crawler.sources.base import Source
 from pixsim.core.plugins import plugin_classes
-
-__all__ = [
-    "Found",
-    "Option",
-    "Page",
-    "Source",
-    "all_sources",
-    "build",
-    "described_options",
-    "guess_kind",
-    "title_of",
-]
 
 
 @cache

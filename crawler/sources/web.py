@@ -20,7 +20,7 @@ MAX_SLEEP_SECONDS = 1.0
 
 
 class NotAllowed(CrawlError):
-    """A document that its site does not let us read. The message is the site's signal."""
+    """A document that its site does not let us read, or that cannot be had. The message says why."""
 
 
 class Web:
@@ -40,35 +40,22 @@ class Web:
         """The name by which sites address us."""
         return self._robots.token
 
-    def get(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response":
-        """Return the document that a source is about, at a canonical URL.
+    def get(
+        self, url: str, *, max_bytes: int, ask_robots: bool, optional: bool = False
+    ) -> "Response":
+        """Return a document at a canonical URL. Raise NotAllowed if its site does not let us read it.
 
-        Raise SourceRefused or, if it may succeed later, SourceUnavailable.
-        """
-        from pixsim.core.net import FetchError
-
-        try:
-            return self._get(url, max_bytes, ask_robots)
-        except FetchError as error:
-            raise source_error(error, url) from error
-        except NotAllowed as error:
-            raise SourceRefused("location", f"{url} may not be read: {error}") from error
-
-    def get_optional(self, url: str, *, max_bytes: int, ask_robots: bool) -> "Response | str":
-        """Return a document that the source can do without, or why it cannot be had.
-
-        Raise SourceUnavailable when the host asks us to wait.
+        Raise SourceRefused or, if it may succeed later, SourceUnavailable. An `optional` document
+        that cannot be had raises NotAllowed too, unless the host asks us to wait.
         """
         from pixsim.core.net import FetchError, Reason
 
         try:
             return self._get(url, max_bytes, ask_robots)
         except FetchError as error:
-            if error.reason == Reason.THROTTLED:
-                raise source_error(error, url) from error
-            return str(error)
-        except NotAllowed as error:
-            return str(error)
+            if optional and error.reason != Reason.THROTTLED:
+                raise NotAllowed(str(error)) from error
+            raise source_error(error, url) from error
 
     def _get(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
         host = host_of(url)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from crawler.sources import Found, Source
+from crawler.sources.base import Found, Source
 
 
 def read_all(

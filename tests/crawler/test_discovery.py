@@ -9,7 +9,7 @@ from crawler import discovery
 from crawler.models import Candidate, CrawlJob, CrawlSource
 from crawler.services import accepting
 from crawler.services.accepting import SourceSpec
-from crawler.sources import Found, Page
+from crawler.sources.base import Found, Page
 from crawler.work import DiscoveryKind
 from jobs.queue import api
 

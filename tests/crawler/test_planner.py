@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.planner import MAX_CHUNK, MIN_CHUNK, chunk_ranges, default_chunk_size
+from crawler.services.planning import MAX_CHUNK, MIN_CHUNK, chunk_ranges, default_chunk_size
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import SourceRefused
-from crawler.sources import Found, build
+from crawler.sources import build
+from crawler.sources.base import Found
 from crawler.urls import path_of
 from tests.crawler.reading import read_all
 

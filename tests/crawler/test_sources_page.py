@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.errors import SourceRefused, SourceUnavailable
-from crawler.sources import Source, build
+from crawler.sources import build
+from crawler.sources.base import Source
 from crawler.sources.page.html import HtmlPage, srcset
 from tests.crawler.local_site import Answer, Site
 from tests.crawler.reading import read_all

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from crawler.errors import SourceRefused, SourceUnavailable
-from crawler.sources import Source, build
+from crawler.sources import build
+from crawler.sources.base import Source
 from crawler.sources.sitemap import source as sitemap
 from crawler.sources.sitemap import xml
 from tests.crawler.local_site import Answer, Site

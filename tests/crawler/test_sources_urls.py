@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from crawler.errors import SourceRefused, SourceUnavailable
-from crawler.sources import Found, Source, build
+from crawler.sources import build
+from crawler.sources.base import Found, Source
 from crawler.sources.urls import list_files
 from tests.crawler.local_site import Answer, Site
 from tests.crawler.reading import read_all

@@ -14,7 +14,7 @@ import pytest
 from crawler import sources
 from crawler.fetch.examine import GOOD, Verdict, examine
 from crawler.fetch.rules import Checks
-from crawler.sources import Found
+from crawler.sources.base import Found
 from demo import catalogue
 from tests.crawler.pictures import distance
 from tests.world import PROJECT

@@ -56,7 +56,6 @@ class ClassFolders(Exporter):
 
 
 def _new_folder(label: str, taken: set[str]) -> str:
-    """Return a folder name for a class that no other class has, and add it to those taken."""
     slug = slug_of(label) or UNLABELLED
     folder, number = slug, 1
     while folder in taken:

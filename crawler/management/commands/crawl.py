@@ -179,7 +179,6 @@ def _flag(field: str) -> str:
 
 
 def _split_options(kind: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of the source, and limits of the crawl."""
     of_source = given_options(options)
     rules = {}
     for text in options["option"]:
@@ -206,7 +205,6 @@ def _rule_value(name: str, text: str) -> Any:
 
 
 def _check_writable(folder: Path) -> None:
-    """Say before the crawl that its export cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

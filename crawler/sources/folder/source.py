@@ -101,7 +101,6 @@ def _files_below(root: bytes, after: list[bytes]) -> Iterator[tuple[list[bytes],
 
 
 def _listing(folder: bytes, not_before: list[bytes]) -> list[os.DirEntry[bytes]]:
-    """Return the visible entries of a folder, last first. Raise OSError."""
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(b".")]
     if not_before:

@@ -2,18 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from crawler.errors import SourceRefused
 from crawler.robots import header_values, opted_out, robots_directives
 from crawler.sources.base import Found, Rejected, provenance
 from crawler.sources.page.html import HtmlPage
 from crawler.sources.web import NotAllowed, Web, final_url
-
-if TYPE_CHECKING:
-    from pixsim.core.net import Response
 
 MAX_PAGE_BYTES = 10 * 1024**2
 HTML_TYPES = ("text/html", "application/xhtml+xml", "")
@@ -29,34 +24,13 @@ class PageContent:
     links: Iterable[str] = ()
 
 
-def fetch_page(web: Web, url: str, *, source: str, label: str) -> PageContent:
-    """Return the content of a page that a source is about.
-
-    Raise SourceRefused or, if it may succeed later, SourceUnavailable.
-    """
-    response = web.get(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
-    try:
-        return _content(response, source, label, web.token)
-    except NotAllowed as error:
-        raise SourceRefused("location", f"{url} may not be read: {error}") from None
-
-
-def fetch_optional_page(web: Web, url: str, *, source: str, label: str) -> PageContent | str:
-    """Return the content of a page, or why it cannot be had. Raise like `Web.get_optional`."""
-    response = web.get_optional(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True)
-    if isinstance(response, str):
-        return response
-    try:
-        return _content(response, source, label, web.token)
-    except NotAllowed as error:
-        return str(error)
-
-
-def _content(response: "Response", source: str, label: str, token: str) -> PageContent:
+def fetch_page(web: Web, url: str, *, source: str, label: str, optional: bool) -> PageContent:
     """Return a page's content. An answer that is a picture itself is the only candidate.
 
-    Raise NotAllowed, with the signal, when the page opts out, and when it is no HTML.
+    Raise like `Web.get`, and NotAllowed, with the signal, when the page opts out or is no HTML.
     """
+    token = web.token
+    response = web.get(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True, optional=optional)
     url = final_url(response)
     honour = settings.CRAWL_HONOUR_ROBOTS
     if honour and (signal := opted_out(response.headers, token)):

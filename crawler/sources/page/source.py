@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+from crawler.errors import SourceRefused
 from crawler.sources.base import Cursor, Option, Page, Source, rejection
-from crawler.sources.page.reading import PageContent, fetch_optional_page, fetch_page
-from crawler.sources.web import Web, is_web, web_location
+from crawler.sources.page.reading import PageContent, fetch_page
+from crawler.sources.web import NotAllowed, Web, is_web, web_location
 from crawler.urls import has_picture_suffix, host_of
 
 
@@ -46,10 +47,14 @@ class PageSource(Source):
         most = self.options["max_pages"]
         place = begin["next"]
         while place < len(pages) and read < most:
-            content = self._read(pages[place], site)
+            url = pages[place]
             place += 1
-            if isinstance(content, str):
-                rejected = [rejection(pages[place - 1], content)]
+            try:
+                content = self._read(url, site)
+            except NotAllowed as error:
+                if not site:
+                    raise SourceRefused("location", f"{url} may not be read: {error}") from None
+                rejected = [rejection(url, error)]
                 yield Page(_cursor(pages, place, read, site), rejected=rejected)
                 continue
             read, site = read + 1, site or _site(content.url)
@@ -57,12 +62,13 @@ class PageSource(Source):
                 _add_links(pages, content.links, site=site, most=2 * most)
             yield Page(_cursor(pages, place, read, site), content.found, content.rejected)
 
-    def _read(self, url: str, site: str) -> PageContent | str:
-        """Return a page's content, or why it has none. The first page, without a site, must work."""
-        fetch = fetch_optional_page if site else fetch_page
-        content = fetch(self._web, url, source=self.kind, label=self.label)
-        if site and not isinstance(content, str) and _site(content.url) != site:
-            return f"it leads to another site: {host_of(content.url)}"
+    def _read(self, url: str, site: str) -> PageContent:
+        """Return a page's content. The first page, without a site, must work."""
+        content = fetch_page(
+            self._web, url, source=self.kind, label=self.label, optional=bool(site)
+        )
+        if site and _site(content.url) != site:
+            raise NotAllowed(f"it leads to another site: {host_of(content.url)}")
         return content
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from crawler.errors import BadUrl, SourceRefused
 from crawler.sources.base import Cursor, Found, Option, Page, Source, provenance, rejection
-from crawler.sources.page.reading import fetch_optional_page
+from crawler.sources.page.reading import fetch_page
 from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry, entries
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
 from crawler.urls import has_picture_suffix, join
@@ -58,8 +58,11 @@ class SitemapSource(Source):
             entry = None
             try:
                 if url not in coming:
-                    body = self._fetch(url, is_root=len(stack) == 1)
-                    coming[url] = islice(entries(body), done, None)
+                    optional = len(stack) > 1
+                    response = self._web.get(
+                        url, max_bytes=MAX_BYTES, ask_robots=False, optional=optional
+                    )
+                    coming[url] = islice(entries(response.body), done, None)
                 entry = next(coming[url], None)
             except (BrokenXml, NotAllowed) as error:
                 if len(stack) == 1 and not done:
@@ -81,16 +84,7 @@ class SitemapSource(Source):
             rejected = [rejection(*problem)] if problem else []
             yield Page(_cursor(stack, opened), rejected=rejected)
 
-    def _fetch(self, url: str, *, is_root: bool) -> bytes:
-        """Return a sitemap's body. Raise NotAllowed when one below the root cannot be had."""
-        fetch = self._web.get if is_root else self._web.get_optional
-        response = fetch(url, max_bytes=MAX_BYTES, ask_robots=False)
-        if isinstance(response, str):
-            raise NotAllowed(response)
-        return response.body
-
     def _page(self, sitemap: str, entry: Entry, after: Cursor) -> Page:
-        """Return what one <url> offers."""
         try:
             page = _joined(sitemap, entry.page)
         except BadUrl as error:
@@ -121,14 +115,14 @@ class SitemapSource(Source):
         return listed
 
     def _read(self, page: str, after: Cursor) -> Page:
-        content = fetch_optional_page(self._web, page, source=self.kind, label=self.label)
-        if isinstance(content, str):
-            return Page(after, rejected=[rejection(page, content)])
+        try:
+            content = fetch_page(self._web, page, source=self.kind, label=self.label, optional=True)
+        except NotAllowed as error:
+            return Page(after, rejected=[rejection(page, error)])
         return Page(after, content.found, content.rejected)
 
 
 def _child(parent: str, address: str, stack: list[tuple[str, int]], opened: int) -> str:
-    """Return the address of a sitemap to open next. Raise BadUrl when it may not be opened."""
     url = join(parent, address)
     if url in [above for above, _ in stack]:
         raise BadUrl("the sitemap leads back to itself")

@@ -132,7 +132,6 @@ class UrlsSource(Source):
         return Page(after, [found])
 
     def _address(self, value: object) -> str:
-        """Return the address in a cell. Raise BadUrl."""
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         if value is None or value == "":
@@ -235,7 +234,6 @@ class UrlsSource(Source):
 
 
 def _suffix(location: str) -> str:
-    """Return the suffix of a list's name, without that of its packing."""
     path = location.partition("?")[0] if is_web(location) else location
     name = PurePosixPath(path.lower())
     return name.with_suffix("").suffix if name.suffix == ".gz" else name.suffix
