@@ -5,7 +5,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
@@ -97,14 +96,9 @@ def add_images(
     outcomes: Mapping[str, int] | None = None,
 ) -> None:
     """Count candidates found, pictures downloaded, images stored and outcomes of a job."""
-    params: dict[str, Any] = {
-        "job": job_id,
-        "found": found,
-        "downloaded": downloaded,
-        "valid": valid,
-        "outcomes": json.dumps(outcomes or {}),
-    }
-    cursor.execute(ADD_IMAGES, params)
+    counts = {"found": found, "downloaded": downloaded, "valid": valid}
+    counted = json.dumps(outcomes or {})
+    cursor.execute(ADD_IMAGES, {"job": job_id, "outcomes": counted, **counts})
 
 
 def add_chunks(cursor: CursorWrapper, left: Sequence[Left]) -> list[int]:
@@ -116,16 +110,12 @@ def add_chunks(cursor: CursorWrapper, left: Sequence[Left]) -> list[int]:
     return [
         job_id
         for job_id in sorted(ended)
-        if _add_ended(cursor, job_id, completed=ended[job_id][0], failed=ended[job_id][1])
+        if end_if_done(cursor, job_id, completed=ended[job_id][0], failed=ended[job_id][1])
     ]
 
 
-def end_if_done(cursor: CursorWrapper, job_id: int) -> bool:
-    """End a job that has no open chunk left; return whether it has ended."""
-    return _add_ended(cursor, job_id, completed=0, failed=0)
-
-
-def _add_ended(cursor: CursorWrapper, job_id: int, *, completed: int, failed: int) -> bool:
+def end_if_done(cursor: CursorWrapper, job_id: int, *, completed: int = 0, failed: int = 0) -> bool:
+    """Count ended chunks, and end a job that has no open one left; return whether it has ended."""
     cursor.execute(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
     row = cursor.fetchone()
     return row is not None and row[0] in ("completed", "failed")

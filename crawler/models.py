@@ -48,7 +48,7 @@ class Project(models.Model):
         db_table = "projects"
         indexes = [
             # An owner's projects, and the cascade when a profile is deleted.
-            NamedIndex(fields=["owner"], name="ix_projects_user_id"),
+            NamedIndex(fields=["owner"], name="ix_projects_user_id")
         ]
 
     def __str__(self) -> str:
@@ -190,10 +190,7 @@ class CrawlSource(WorkItem):
             NamedIndex(fields=["job"], name="ix_crawl_sources_job_id"),
             *queue_indexes("crawl_sources"),
         ]
-        constraints = [
-            *work_constraints("crawl_sources"),
-            *queue_constraints("crawl_sources"),
-        ]
+        constraints = [*work_constraints("crawl_sources"), *queue_constraints("crawl_sources")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.location}"

@@ -18,12 +18,7 @@ from crawler.models import JobChunk
 from crawler.services import chunks
 from jobs.admin.attempts import last_attempts
 from jobs.queue.items import MAX_RETRIES, Status
-from pixsim.core.admin.actions import (
-    PriorityActionForm,
-    PriorityFilter,
-    chosen_priority,
-    counted,
-)
+from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority, counted
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.lists import ConditionFilter, column

@@ -103,9 +103,7 @@ class CrawlJobForm(LimitedForm):
         help_text=f"{PRIORITY_HELP} Empty: what the owner's tier has.",
     )
     chunk_size = forms.IntegerField(
-        required=False,
-        min_value=1,
-        help_text="Images per chunk. Empty: by the number of images.",
+        required=False, min_value=1, help_text="Images per chunk. Empty: by the number of images."
     )
     options = OptionsField(
         rows=2,
@@ -153,7 +151,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     location = forms.CharField(
         widget=forms.TextInput(
             attrs={"size": 54, "placeholder": "https://example.org/sitemap.xml or /data/pictures"}
-        ),
+        )
     )
     label = forms.CharField(
         required=False,

@@ -147,10 +147,7 @@ def _chunks(job: CrawlJob) -> dict[str, Any]:
     )
     if len(rows) > STRIP_LIMIT:
         total = max(job.total_chunks, 1)
-        parts = [
-            ("good", counts["completed"] / total),
-            ("bad", counts["failed"] / total),
-        ]
+        parts = [("good", counts["completed"] / total), ("bad", counts["failed"] / total)]
         return {"counts": counts, "bar": bar(parts, label=f"{job.total_chunks:,} chunks")}
     cells = [
         {

@@ -79,10 +79,19 @@ class Dataset:
             )
 
     def _file_of(self, image: Image) -> tuple[bytes, str]:
-        data = _stored_bytes(image)
+        key = image.storage_url or ""
+        if not blobs.is_key(key):
+            raise _Unusable("its file was never stored here")
+        try:
+            with blobs.open_blob(key) as file:
+                data: bytes = file.read()
+        except FileNotFoundError:
+            raise _Unusable(f"its file {key} is missing") from None
+        except OSError as error:
+            raise _Unusable(f"its file {key} cannot be read ({error.strerror or error})") from error
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 != (image.sha256 or sha256):
-            raise _Unusable(f"its file {image.storage_url} is damaged")
+            raise _Unusable(f"its file {key} is damaged")
         if self.keep_metadata:
             return data, sha256
         try:
@@ -112,17 +121,3 @@ def default_label(job: CrawlJob) -> str:
     """Return the class of images without a label: the job's keyword when it has only one."""
     keywords = job.keywords if isinstance(job.keywords, list) else []
     return str(keywords[0]) if len(keywords) == 1 else UNLABELLED
-
-
-def _stored_bytes(image: Image) -> bytes:
-    key = image.storage_url or ""
-    if not blobs.is_key(key):
-        raise _Unusable("its file was never stored here")
-    try:
-        with blobs.open_blob(key) as file:
-            data: bytes = file.read()
-            return data
-    except FileNotFoundError:
-        raise _Unusable(f"its file {key} is missing") from None
-    except OSError as error:
-        raise _Unusable(f"its file {key} cannot be read ({error.strerror or error})") from error

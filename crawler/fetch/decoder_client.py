@@ -50,9 +50,7 @@ class Decoder:
         return self._process.pid if self._process else None
 
     def examine(
-        self,
-        pictures: Sequence[tuple[bytes, Checks]],
-        meanwhile: Callable[[], None] = lambda: None,
+        self, pictures: Sequence[tuple[bytes, Checks]], meanwhile: Callable[[], None] = lambda: None
     ) -> list[Verdict]:
         """Return the verdicts of a batch, in order. Call `meanwhile` while the decoder works.
 

@@ -1,13 +1,30 @@
-"""What the commands print about a crawl job, for people and as one JSON object."""
+"""What the commands show of a crawl job: reports, as text and as JSON, and its progress until its end."""
 
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from crawler import missing_source
-from crawler.models import CrawlJob, JobStatus
+from crawler.errors import WrongState
+from crawler.models import CrawlJob, CrawlSource, JobChunk, JobStatus
+from jobs.queue.items import Status
 from pixsim.core.cli import ExitCode
+from pixsim.core.cli.progress import Display, wait_until_ended
+
+RATE_SECONDS = 10.0
+"""The rate is that of the last so many seconds."""
+IDLE_SECONDS = 5.0
+"""After so long without a worker, this is said."""
+
+NO_WORKER = (
+    "No worker takes this job's work. It waits in the database; start one with: "
+    "celery -A pixsim worker"
+)
 
 
 def report(job: CrawlJob, *, export: Path | None = None) -> dict[str, Any]:
@@ -45,10 +62,6 @@ def outcome_table(job: CrawlJob) -> str:
     return "\n".join(f"  {count:>10,}  {name}" for name, count in _outcomes(job))
 
 
-def outcome_line(job: CrawlJob, *, most: int = 5) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in _outcomes(job)[:most])
-
-
 def seconds_of(job: CrawlJob) -> float:
     """Return the seconds from the job's creation to its end, or until now."""
     return max(0.0, ((job.completed_at or timezone.now()) - job.created_at).total_seconds())
@@ -62,3 +75,85 @@ def exit_code(job: CrawlJob) -> ExitCode:
 def _outcomes(job: CrawlJob) -> list[tuple[str, int]]:
     counted = [(name, count) for name, count in job.outcomes.items() if count]
     return sorted(counted, key=lambda pair: (-pair[1], pair[0]))
+
+
+def wait_for_job(job_id: int, *, display: Display, timeout: float | None = None) -> CrawlJob:
+    """Return the job when it has ended, or as it is after `timeout` seconds.
+
+    Raise WrongState if the job is deleted meanwhile.
+    """
+    rate, idleness = _Rate(), _Idleness()
+
+    def look() -> CrawlJob:
+        job = CrawlJob.objects.filter(pk=job_id).first()
+        if job is None:
+            raise WrongState(f"There is no crawl job {job_id} any more.")
+        display.show(_state(job, rate), job.valid_images, job.max_images)
+        if idleness.is_news(job):
+            display.say(NO_WORKER)
+        return job
+
+    return wait_until_ended(
+        look, ended=lambda job: not job.is_open, display=display, timeout=timeout
+    )
+
+
+def waits_for_a_worker(job_id: int) -> bool:
+    """Return whether the job has work that could be done now and nobody does any of it."""
+    items = [model._default_manager.filter(job_id=job_id) for model in (CrawlSource, JobChunk)]
+    running = Q(status=Status.PROCESSING, lease_expires_at__gt=Now())
+    if any(some.filter(running).exists() for some in items):
+        return False
+    # Where a lease or a time has passed, the sweeper acts, which runs in every worker.
+    todo = (
+        Q(status=Status.PROCESSING)
+        | Q(status=Status.PENDING, ready_at__isnull=False)
+        | Q(status=Status.PENDING, held=True, available_at__lt=Now())
+    )
+    return any(some.filter(todo).exists() for some in items)
+
+
+def _state(job: CrawlJob, rate: "_Rate") -> str:
+    """Return `120 of 500 images, 34.2/s, 0:11 left (stored 120, duplicate 4)`."""
+    state = f"{job.valid_images:,} of {job.max_images:,} images"
+    if job.status == "paused":
+        state += ", paused"
+    elif speed := rate.add(job.valid_images):
+        minutes, seconds = divmod(round((job.max_images - job.valid_images) / speed), 60)
+        state += f", {speed:.1f}/s, {minutes}:{seconds:02} left"
+    outcomes = ", ".join(f"{name} {count:,}" for name, count in _outcomes(job)[:5])
+    return f"{state} ({outcomes})" if outcomes else state
+
+
+class _Rate:
+    """Images per second over the last RATE_SECONDS."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, stored: int) -> float:
+        """Take note of how many images are stored now; return the rate."""
+        now = time.monotonic()
+        self._samples.append((now, stored))
+        while now - self._samples[0][0] > RATE_SECONDS:
+            self._samples.popleft()
+        began, before = self._samples[0]
+        return max(0.0, (stored - before) / (now - began)) if now > began else 0.0
+
+
+class _Idleness:
+    """Notices, once, that no worker has taken the job's work for IDLE_SECONDS."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._seen: Any = None
+        self._said = False
+
+    def is_news(self, job: CrawlJob) -> bool:
+        if self._said:
+            return False
+        before, self._seen = self._seen, (job.status, job.total_images, job.outcomes)
+        if before != self._seen or not waits_for_a_worker(job.pk):
+            self._since = time.monotonic()
+        self._said = time.monotonic() - self._since >= IDLE_SECONDS
+        return self._said

@@ -4,7 +4,7 @@ The lock order is the queue's: work rows first, then their job. So the job chang
 of its own, and its work rows follow in batches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,7 +17,6 @@ from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus
 from crawler.services.ending import recount_job
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
-from crawler.services.planning import crawl_kinds
 from jobs.queue import api
 from jobs.queue.items import Status
 from jobs.queue.kinds import kind_named
@@ -42,22 +41,19 @@ def pause_job(*, job_id: int, actor: Profile | None = None) -> None:
     Raise WrongState if the job is not pending or running.
     """
     _move(job_id, JobStatus.PAUSED, allowed=(JobStatus.PENDING, JobStatus.RUNNING), actor=actor)
-    for kind in crawl_kinds():
-        api.hold(kind, parent=job_id)
+    _each_kind(api.hold, job_id)
 
 
 def resume_job(*, job_id: int, actor: Profile | None = None) -> None:
     """Resume a paused job. Raise WrongState if it is not paused."""
     _move(job_id, JobStatus.RUNNING, allowed=(JobStatus.PAUSED,), actor=actor)
-    for kind in crawl_kinds():
-        api.resume(kind, parent=job_id)
+    _each_kind(api.resume, job_id)
 
 
 def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
     """End the job; its images stay. Raise WrongState if it has ended already."""
     _move(job_id, JobStatus.CANCELLED, allowed=OPEN_STATUSES, actor=actor)
-    for kind in crawl_kinds():
-        api.hold(kind, parent=job_id)
+    _each_kind(api.hold, job_id)
 
 
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
@@ -128,7 +124,8 @@ def change_job(
         )
         if "priority" in changes:
             # After the commit: the work rows are locked before their job.
-            transaction.on_commit(partial(_apply_priority, job_id, changes["priority"]))
+            reprioritise = partial(api.reprioritise, priority=changes["priority"])
+            transaction.on_commit(partial(_each_kind, reprioritise, job_id))
 
 
 def get_job(job_id: int) -> CrawlJob:
@@ -139,9 +136,9 @@ def get_job(job_id: int) -> CrawlJob:
     return job
 
 
-def _apply_priority(job_id: int, priority: int) -> None:
-    for kind in crawl_kinds():
-        api.reprioritise(kind, parent=job_id, priority=priority)
+def _each_kind(act: Callable[..., object], job_id: int) -> None:
+    for name in ("discovery", "chunk"):
+        act(kind_named(name), parent=job_id)
 
 
 def _why_unchanged(job_id: int, changes: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from crawler.errors import JobRefused
 from crawler.models import UNPLANNED_STATUSES, CrawlJob, CrawlSource, JobStatus
 from crawler.services.limits import check_job
 from jobs.queue import api
-from jobs.queue.kinds import Kind, kind_named
+from jobs.queue.kinds import kind_named
 
 MIN_CHUNK, MAX_CHUNK = 50, 250
 CHUNKS_OF_A_LARGE_JOB = 40
@@ -83,11 +83,6 @@ def plan_waiting_jobs() -> None:
     """Plan jobs that have a source and no chunks: very large ones, and those inserted by hand."""
     for job_id in CrawlJob.objects.unplanned().values_list("pk", flat=True)[:100]:
         plan_job(job_id=job_id)
-
-
-def crawl_kinds() -> tuple[Kind, ...]:
-    """Return the kinds of work that a crawl job has."""
-    return kind_named("discovery"), kind_named("chunk")
 
 
 def _add_chunks(job: CrawlJob, owner_id: UUID | None) -> int:

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import Profile
-from crawler.management import progress
+from crawler.management import reports
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk, Project
 from pixsim.core.cli.progress import Display
 from tests.crawler.in_process import wait_until, working
@@ -246,7 +246,7 @@ def test_a_list_in_another_encoding_is_refused_by_name(tmp_path):
 
 
 def test_waiting_without_a_worker_says_once_how_to_start_one(pictures, monkeypatch):
-    monkeypatch.setattr(progress, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(reports, "IDLE_SECONDS", 0.3)
     code, out, err = crawl_folder(pictures, 5, "--timeout", 2)
     assert code == 3
     assert err.count("start one with: celery -A pixsim worker") == 1
@@ -274,7 +274,7 @@ def test_waiting_outlasts_a_database_that_goes_away(pictures):
 
     crawl_folder(pictures, 5)
     display = Recorder()
-    job = progress.wait_for_job(CrawlJob.objects.get().pk, display=display)
+    job = reports.wait_for_job(CrawlJob.objects.get().pk, display=display)
     assert job.status == "completed"
     assert len(display.said) == 1
     assert "database does not answer; trying on" in display.said[0]

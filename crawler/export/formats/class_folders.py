@@ -12,9 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crawler.export import Exporter
-from crawler.export.archive import Archive
 from crawler.export.dataset import UNLABELLED, Dataset, Picture
-from crawler.export.files import slug_of
+from crawler.export.files import Archive, slug_of
 from crawler.export.metadata import STRIPPED_FORMATS
 
 TOOL = "PixSim export 1"

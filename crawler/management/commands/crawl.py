@@ -25,7 +25,7 @@ from crawler.management.flags import (
     is_source_option,
     option_named,
 )
-from crawler.management.progress import wait_for_job
+from crawler.management.reports import wait_for_job
 from crawler.models import CrawlJob
 from crawler.services import accepting, projects
 from pixsim.core import cli
@@ -85,7 +85,13 @@ class Command(cli.Command):
             _check_writable(folder)
         job = _accept(options)
         if not options["wait"] and options["timeout"] is None and folder is None:
-            self._print_accepted(job, options["json"])
+            self._print(
+                job,
+                options,
+                f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
+                f"{-(-job.max_images // job.chunk_size):,} chunks. See how it goes with: "
+                f"manage.py crawl_job {job.pk} status",
+            )
             return
         export, failure = None, ""
         try:
@@ -97,40 +103,35 @@ class Command(cli.Command):
                     job_id=job.pk, folder=folder, format=options["export_format"]
                 ).path
         except KeyboardInterrupt:
-            self._interrupted(job, options["json"])
+            self._interrupted(job, options)
         except (CrawlError, OperationalError) as error:
             failure = str(error)
-        self._print_ended(job, export, options["json"])
+        goes_on = f"It goes on. See it with: manage.py crawl_job {job.pk} status"
+        self._print(
+            job,
+            options,
+            reports.sentence(job),
+            reports.outcome_table(job),
+            goes_on if job.is_open else "",
+            f"Exported to {export}" if export else "",
+            export=export,
+        )
         if failure:
             self.stderr.write(failure)
         sys.exit(cli.ExitCode.NOT_COMPLETE if failure else reports.exit_code(job))
 
-    def _print_accepted(self, job: CrawlJob, as_json: bool) -> None:
-        if as_json:
-            self.print_json(reports.report(job))
-        else:
-            self.stdout.write(
-                f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
-                f"{-(-job.max_images // job.chunk_size):,} chunks. See how it goes with: "
-                f"manage.py crawl_job {job.pk} status"
-            )
-
-    def _print_ended(self, job: CrawlJob, export: Path | None, as_json: bool) -> None:
-        if as_json:
+    def _print(
+        self, job: CrawlJob, options: dict[str, Any], *lines: str, export: Path | None = None
+    ) -> None:
+        if options["json"]:
             self.print_json(reports.report(job, export=export))
-            return
-        self.stdout.write(reports.sentence(job))
-        if outcomes := reports.outcome_table(job):
-            self.stdout.write(outcomes)
-        if job.is_open:
-            self.stdout.write(f"It goes on. See it with: manage.py crawl_job {job.pk} status")
-        if export:
-            self.stdout.write(f"Exported to {export}")
+        else:
+            self.stdout.write("\n".join(filter(None, lines)))
 
-    def _interrupted(self, job: CrawlJob, as_json: bool) -> None:
+    def _interrupted(self, job: CrawlJob, options: dict[str, Any]) -> None:
         with suppress(DatabaseError, CrawlJob.DoesNotExist):
             job.refresh_from_db()
-        if as_json:
+        if options["json"]:
             self.print_json(reports.report(job))
         going_on = " The job goes on in the workers." if job.is_open else ""
         self.stderr.write(

@@ -37,12 +37,7 @@ class PageSource(Source):
         web_location(self.location)
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
-        begin = cursor or {
-            "pages": [web_location(self.location)],
-            "next": 0,
-            "read": 0,
-            "site": "",
-        }
+        begin = cursor or {"pages": [web_location(self.location)], "next": 0, "read": 0, "site": ""}
         pages, read, site = list(begin["pages"]), begin["read"], begin["site"]
         most = self.options["max_pages"]
         place = begin["next"]
