@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -26,6 +26,7 @@ from jobs.generation.files import SIGNATURES
 from jobs.models import Asset, Workspace
 from pixsim.core import blobs
 from pixsim.core.admin.display import age
+from pixsim.core.admin.lists import column
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.ranges import bytes_of, part_of
 from providers.admin import ProviderFilter
@@ -36,7 +37,6 @@ SAFE_TYPES = frozenset(signature.mime_type for signature in SIGNATURES)
 """Types that a browser shows without running anything in them. All others are downloaded."""
 
 
-@admin.display(description="picture")
 def thumbnail(asset: Asset) -> SafeString | str:
     """Return the asset's thumbnail as a small picture, or its type."""
     if not asset.thumbnail_url or not blobs.is_key(asset.thumbnail_url):
@@ -47,7 +47,6 @@ def thumbnail(asset: Asset) -> SafeString | str:
     )
 
 
-@admin.display(description="file")
 def player(asset: Asset) -> SafeString:
     """Return an element that shows or plays the asset, if a page can."""
     kind = asset.mime_type or ""
@@ -67,7 +66,9 @@ def file_url(asset: Asset, which: str) -> str:
     return reverse("admin:jobs_asset_file", args=[asset.pk, which])
 
 
-def job_link(number: int) -> SafeString:
+def job_link(number: int | None) -> SafeString | str:
+    if number is None:
+        return "-"
     url = reverse("admin:jobs_job_change", args=[number])
     return format_html('<a href="{}">job {}</a>', url, number)
 
@@ -83,7 +84,7 @@ class WorkspaceAdmin(RecordAdmin):
 @admin.register(Asset)
 class AssetAdmin(KeysetAdmin, RecordAdmin):
     list_display = [
-        thumbnail,
+        "thumbnail",
         "id",
         "media_type",
         "size",
@@ -93,25 +94,17 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
         "sync_status",
         "made",
     ]
-    list_display_links = [thumbnail, "id"]
+    list_display_links = ["thumbnail", "id"]
     list_filter = ["media_type", "sync_status", "content_domain", ProviderFilter]
     search_fields = ["sha256__exact", "provider_asset_id__exact"]
     search_help_text = "The file's sha256, or the provider's id of it."
-    readonly_fields: ClassVar[list[Any]] = [player]
+    readonly_fields = ["preview"]
 
-    @admin.display(description="size")
-    def size(self, asset: Asset) -> str:
-        return asset.measures or "-"
-
-    @admin.display(description="job")
-    def job(self, asset: Asset) -> SafeString | str:
-        if asset.source_job_id is None:
-            return "-"
-        return job_link(asset.source_job_id)
-
-    @admin.display(description="made")
-    def made(self, asset: Asset) -> SafeString | str:
-        return age(asset.created_at)
+    thumbnail = column("picture", thumbnail)
+    size = column("size", lambda asset: asset.measures or "-")
+    job = column("job", lambda asset: job_link(asset.source_job_id))
+    made = column("made", lambda asset: age(asset.created_at))
+    preview = column("file", player)
 
     def get_fields(self, request: HttpRequest, obj: Asset | None = None) -> list[Any]:
         *fields, preview = super().get_fields(request, obj)

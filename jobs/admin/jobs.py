@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.html import format_html
@@ -24,26 +24,70 @@ from jobs.models.jobs import OPEN
 from jobs.queue.items import RETRY_COUNT_HELP
 from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_priority
 from pixsim.core.admin.display import age, shortened
+from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.priority import PRIORITIES
 from providers.admin import ProviderFilter
 
 
-class UnresolvedFilter(admin.SimpleListFilter):
+class UnresolvedFilter(ConditionFilter):
     """Failed jobs of which somebody must decide whether they were charged."""
 
     title = "cost"
     parameter_name = "cost"
+    # The status has an index, the error class has none.
+    conditions = {
+        pricing.UNRESOLVED: (
+            "to be resolved",
+            Q(status=JobStatus.FAILED, error_class=pricing.UNRESOLVED),
+        )
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(pricing.UNRESOLVED, "to be resolved")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        if self.value() != pricing.UNRESOLVED:
-            return queryset
-        # The status has an index, the error class has none.
-        return queryset.filter(status=JobStatus.FAILED, error_class=pricing.UNRESOLVED)
+def _job(job: Job) -> SafeString:
+    words = job.name or str(job.params.get("prompt") or job.params.get("title") or "")
+    text = shortened(words, 60)
+    return format_html('<span class="px-quiet-text">#{}</span> {}', job.pk, text)
+
+
+def _problem(job: Job) -> SafeString | str:
+    if job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED) or not job.error_message:
+        return ""
+    message = shortened(job.error_message, 60)
+    if not job.error_class:
+        return message
+    return format_html('<span class="px-tier">{}</span> {}', job.error_class, message)
+
+
+def _whose(job: Job) -> SafeString:
+    if job.owner is None:
+        return format_html('<span class="px-quiet-text">{}</span>', str(job.user))
+    return owner_and_tier(job.owner)
+
+
+def _act_on_each(
+    request: HttpRequest, queryset: QuerySet[Job], act: Callable[..., None], done: str
+) -> None:
+    """Do the service's action to each job, and show which jobs it refused and why."""
+    actor = actor_of(request)
+
+    def act_on(job: Job) -> None:
+        try:
+            act(job=job, actor=actor)
+        except (AccountsError, GenerationRefused) as refusal:
+            raise GenerationError(f"Job {job.pk}: {refusal}") from refusal
+
+    jobs = queryset.select_related("owner")
+    act_on_each(request, jobs, act_on, done=done, refusals=(GenerationError,))
+
+
+def _action(title: str, act: Callable[..., None], done: str) -> Any:
+    @admin.action(description=title, permissions=["act"])
+    def action(_self: Any, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        _act_on_each(request, queryset, act, done)
+
+    return action
 
 
 @admin.register(Job)
@@ -65,11 +109,11 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
         "job",
         "operation_type",
         "provider_id",
-        state_of,
+        "state",
         "problem",
         "priority",
         "whose",
-        took,
+        "length",
         "age",
     ]
     list_display_links = ["made", "job"]
@@ -100,34 +144,13 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
 
     # Columns
 
-    @admin.display(description="made")
-    def made(self, job: Job) -> SafeString | str:
-        return thumbnail(job.asset) if job.asset else "-"
-
-    @admin.display(description="job")
-    def job(self, job: Job) -> SafeString:
-        words = job.name or str(job.params.get("prompt") or job.params.get("title") or "")
-        text = shortened(words, 60)
-        return format_html('<span class="px-quiet-text">#{}</span> {}', job.pk, text)
-
-    @admin.display(description="problem")
-    def problem(self, job: Job) -> SafeString | str:
-        if job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED) or not job.error_message:
-            return ""
-        message = shortened(job.error_message, 60)
-        if not job.error_class:
-            return message
-        return format_html('<span class="px-tier">{}</span> {}', job.error_class, message)
-
-    @admin.display(description="owner and tier")
-    def whose(self, job: Job) -> SafeString:
-        if job.owner is None:
-            return format_html('<span class="px-quiet-text">{}</span>', str(job.user))
-        return owner_and_tier(job.owner)
-
-    @admin.display(description="age")
-    def age(self, job: Job) -> SafeString | str:
-        return age(job.created_at)
+    made = column("made", lambda job: thumbnail(job.asset) if job.asset else "-")
+    job = column("job", _job)
+    state = column("status", state_of)
+    problem = column("problem", _problem)
+    whose = column("owner and tier", _whose)
+    length = column("took", took)
+    age = column("age", lambda job: age(job.created_at))
 
     # Pages
 
@@ -190,15 +213,8 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
         count = services.resume_adopted_jobs(jobs=jobs, actor=actor_of(request))
         self.message_user(request, f"{count} resumed, the others were not held.")
 
-    @admin.action(description="Retry failed jobs", permissions=["act"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Start failed and cancelled jobs anew, also those that an older system left in processing."""
-        self._each(request, queryset, services.retry_job, "started anew")
-
-    @admin.action(description="Cancel jobs", permissions=["act"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel jobs, also at the provider where it can; their credits are given back."""
-        self._each(request, queryset, services.cancel_job, "cancelled")
+    retry = _action("Retry failed jobs", services.retry_job, "started anew")
+    cancel = _action("Cancel jobs", services.cancel_job, "cancelled")
 
     @admin.action(description="Change priority", permissions=["act"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -206,33 +222,15 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
         priority = chosen_priority(request)
         if priority is not None:
             change = partial(services.change_priority, priority=priority)
-            self._each(request, queryset, change, f"now of priority {priority}")
+            _act_on_each(request, queryset, change, f"now of priority {priority}")
 
-    @admin.action(description="Resolve: it was charged, take the credits", permissions=["act"])
-    def resolve_charged(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Take the credits that are held for jobs with an unresolved charge."""
-        resolve = partial(services.resolve_charge, charge=True)
-        self._each(request, queryset, resolve, "resolved: charged")
-
-    @admin.action(
-        description="Resolve: it was not charged, give the credits back", permissions=["act"]
+    resolve_charged = _action(
+        "Resolve: it was charged, take the credits",
+        partial(services.resolve_charge, charge=True),
+        "resolved: charged",
     )
-    def resolve_released(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Give the credits back that are held for jobs with an unresolved charge."""
-        resolve = partial(services.resolve_charge, charge=False)
-        self._each(request, queryset, resolve, "resolved: not charged")
-
-    def _each(
-        self, request: HttpRequest, queryset: QuerySet[Job], act: Callable[..., None], done: str
-    ) -> None:
-        """Do the service's action to each job, and show which jobs it refused and why."""
-        actor = actor_of(request)
-
-        def act_on(job: Job) -> None:
-            try:
-                act(job=job, actor=actor)
-            except (AccountsError, GenerationRefused) as refusal:
-                raise GenerationError(f"Job {job.pk}: {refusal}") from refusal
-
-        jobs = queryset.select_related("owner")
-        act_on_each(request, jobs, act_on, done=done, refusals=(GenerationError,))
+    resolve_released = _action(
+        "Resolve: it was not charged, give the credits back",
+        partial(services.resolve_charge, charge=False),
+        "resolved: not charged",
+    )

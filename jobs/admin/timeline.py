@@ -4,7 +4,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -56,7 +55,6 @@ def is_live(job: Job) -> bool:
     )
 
 
-@admin.display(description="status")
 def state_of(job: Job) -> SafeString:
     """Return the status as a badge; a job that waits for its time or its parent is held."""
     if job.status == JobStatus.PENDING and job.held:
@@ -64,7 +62,6 @@ def state_of(job: Job) -> SafeString:
     return badge(job.status)
 
 
-@admin.display(description="took")
 def took(job: Job) -> str:
     """Return the time from the request until the job ended, or until now."""
     ended = job.completed_at or (timezone.now() if job.status in OPEN else None)

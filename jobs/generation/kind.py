@@ -1,6 +1,7 @@
 """Jobs as a kind of work: admitted by window, claimed with a slot, guarded by a submission."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -13,7 +14,7 @@ from jobs.generation.dispatcher import Dispatcher
 from jobs.models import Job
 from jobs.queue import api
 from jobs.queue.kinds import Chore, Kind, Left, Options, Result, Tick
-from pixsim.core.invariants import Invariant
+from pixsim.core.invariants import Invariant, read_invariants
 from providers import credits as provider_credits
 from providers import submissions, webhooks
 
@@ -44,6 +45,11 @@ WHERE id = ANY(ARRAY(
 DOUBT_SECONDS = 60.0
 PATIENCE_SECONDS = 300.0
 """How long a worker whose job was cancelled may take to record the outcome of its call."""
+
+
+INVARIANTS = read_invariants(
+    Path(__file__).with_name("invariants.toml"), guarded=GUARDED, unresolved=pricing.UNRESOLVED
+)
 
 
 class GenerationKind(Kind):
@@ -118,50 +124,6 @@ class GenerationKind(Kind):
             Chore("webhooks", _delete_webhooks),
             Chore("provider credits", _refresh_credits),
         )
-
-
-INVARIANTS = (
-    Invariant(
-        "processing-guarded",
-        "A job that is processed has a lease or a submission that is polled.",
-        f"""
-        SELECT id, task_id, lease_id, started_at FROM jobs item
-        WHERE status = 'processing' AND lease_expires_at IS NULL AND NOT {GUARDED}
-        """,
-    ),
-    Invariant(
-        "slots-within-limit",
-        "No account carries more live submissions than it may.",
-        """
-        SELECT account.id, account.max_concurrent_jobs, count(*) AS live
-        FROM provider_accounts account
-        JOIN provider_submissions submission ON submission.account_id = account.id
-        WHERE submission.reference IS NOT NULL
-          AND submission.status IN ('pending', 'accepted', 'unknown')
-        GROUP BY account.id HAVING count(*) > account.max_concurrent_jobs
-        """,
-    ),
-    Invariant(
-        "live-followed",
-        "A live submission is about to be sent, or is polled.",
-        """
-        SELECT id, job_id, status, submitted_at FROM provider_submissions
-        WHERE reference IS NOT NULL AND status IN ('accepted', 'unknown') AND next_poll_at IS NULL
-        """,
-    ),
-    Invariant(
-        "holds-closed",
-        "A job that has ended holds no credits, unless its charge is unresolved.",
-        f"""
-        SELECT item.id, item.status, hold.amount FROM jobs item
-        JOIN credit_transactions hold ON hold.reference = 'job:' || item.id || ':' || item.run
-        WHERE item.status IN ('completed', 'failed', 'cancelled')
-          AND item.completed_at < now() - interval '60 seconds'
-          AND item.error_class IS DISTINCT FROM '{pricing.UNRESOLVED}'
-          AND NOT EXISTS (SELECT 1 FROM credit_transactions line WHERE line.settles_id = hold.id)
-        """,
-    ),
-)
 
 
 def _delete_webhooks(options: Options, tick: Tick) -> Result:
