@@ -19,7 +19,6 @@ from pixsim.core.db.backfill import (
     progress_lines,
     range_script,
     run_in_key_ranges,
-    statement,
 )
 from pixsim.core.db.steps import refusal
 
@@ -159,7 +158,7 @@ def clear_guessed_accounts(connection: BaseDatabaseWrapper) -> int:
         connection,
         table="provider_submissions",
         pending="account_source = 'backfill'",
-        apply=statement(CLEAR),
+        change=CLEAR,
         on_batch=progress_lines(),
     )
 
@@ -173,7 +172,7 @@ def mark_evidence_as_guesses(connection: BaseDatabaseWrapper) -> int:
         connection,
         table="provider_submissions",
         pending="account_source IN ('evidence', 'only_account')",
-        apply=statement(MARK_AS_GUESS),
+        change=MARK_AS_GUESS,
         on_batch=progress_lines(),
     )
 

@@ -256,7 +256,7 @@ def _run(
         cursor.execute(
             STEP,
             [
-                progress.keys.high,
+                progress.high,
                 done + progress.done,
                 changed + progress.changed,
                 done + progress.total,

@@ -10,14 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from pixsim.core.db.backfill import (
-    BackfillBlocked,
-    KeyRange,
-    Progress,
-    progress_lines,
-    run_in_key_ranges,
-    statement,
-)
+from pixsim.core.db.backfill import BackfillBlocked, Progress, progress_lines, run_in_key_ranges
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOUBLE = "UPDATE backfill_rows SET filled = 2 * id WHERE id BETWEEN %s AND %s AND filled IS NULL"
@@ -55,7 +48,7 @@ def run(**options: Any) -> int:
         **{
             "table": "backfill_rows",
             "pending": "filled IS NULL",
-            "apply": statement(DOUBLE),
+            "change": DOUBLE,
             **options,
         },
     )
@@ -93,7 +86,7 @@ def test_ranges_are_in_order_without_overlap_and_grow_towards_the_time_goal() ->
     batches: list[Progress] = []
     run(batch_size=100, goal_seconds=60, on_batch=batches.append)
     assert [batch.changed for batch in batches] == [100, 300, 700, 1500, 3000]
-    assert all(a.keys.high < b.keys.low for a, b in itertools.pairwise(batches))
+    assert all(a.high < b.first for a, b in itertools.pairwise(batches))
     assert [batch.is_finished for batch in batches] == [False] * 4 + [True]
     shrunk: list[Progress] = []
     with connection.cursor() as cursor:
@@ -103,14 +96,12 @@ def test_ranges_are_in_order_without_overlap_and_grow_towards_the_time_goal() ->
 
 
 def test_an_error_keeps_what_was_committed_and_the_next_run_does_the_rest() -> None:
-    def fail_half_way(cursor: CursorWrapper, keys: KeyRange) -> int:
-        changed = statement(DOUBLE)(cursor, keys)
-        if keys.low > 5000:
+    def fail_half_way(cursor: CursorWrapper, progress: Progress) -> None:
+        if progress.first > 5000:
             raise ZeroDivisionError
-        return changed
 
     with pytest.raises(ZeroDivisionError):
-        run(apply=fail_half_way, batch_size=100, goal_seconds=0)
+        run(before_commit=fail_half_way, batch_size=100, goal_seconds=0)
     kept = rows("filled IS NOT NULL")
     assert 0 < kept < 3000
     assert rows("id <= 5000 AND filled IS NULL") == 0
@@ -162,7 +153,7 @@ def test_names_are_quoted() -> None:
         cursor.execute('CREATE TABLE "Odd; name" ("Key" integer PRIMARY KEY, filled integer)')
         cursor.execute('INSERT INTO "Odd; name" VALUES (1), (2)')
     sql = 'UPDATE "Odd; name" SET filled = 1 WHERE "Key" BETWEEN %s AND %s'
-    changed = run(table="Odd; name", key="Key", apply=statement(sql))
+    changed = run(table="Odd; name", key="Key", change=sql)
     with connection.cursor() as cursor:
         cursor.execute('DROP TABLE "Odd; name"')
     assert changed == 2

@@ -24,6 +24,14 @@ MIN_BATCH, MAX_BATCH = 100, 20_000
 SCRIPT_BATCH = 5_000
 """Keys in a range of a script, which measures nothing."""
 
+EXTENT = "SELECT count(*), min({key}), max({key}) FROM {table} WHERE ({pending}) AND {key} > %s"
+NEXT_RANGE = """
+SELECT min(key), max(key), count(*) FROM (
+    SELECT {key} AS key FROM {table} WHERE {key} BETWEEN %s AND %s AND ({pending})
+    ORDER BY {key} LIMIT %s
+) AS batch
+"""
+
 
 class BackfillRefused(Exception):
     """A backfill cannot go on; the message says what was kept and what to do."""
@@ -34,19 +42,14 @@ class BackfillBlocked(BackfillRefused):
 
 
 @dataclass(frozen=True)
-class KeyRange:
-    """The keys from `low` to `high`, both included."""
-
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
 class Progress:
     """How far this run is, after a committed range; rows that were done before do not count."""
 
     table: str
-    keys: KeyRange
+    first: int
+    """The first key of the range."""
+    high: int
+    """The last key of the range."""
     last_key: int
     done: int
     """Rows looked at, of `total`."""
@@ -57,15 +60,11 @@ class Progress:
 
     @property
     def is_finished(self) -> bool:
-        return self.keys.high >= self.last_key
+        return self.high >= self.last_key
 
     @property
     def rows_per_second(self) -> float:
         return self.done / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        return (self.total - self.done) / (self.rows_per_second or 1)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Backfill:
             table=self.table,
             key=self.key,
             pending=self.pending,
-            apply=statement(self.change),
+            change=self.change,
             **options,
         )
 
@@ -112,36 +111,39 @@ def run_in_key_ranges(
     *,
     table: str,
     pending: str,
-    apply: Callable[[CursorWrapper, KeyRange], int],
+    change: str,
     key: str = "id",
     after: int | None = None,
     batch_size: int = 1000,
-    max_batch: int = MAX_BATCH,
     goal_seconds: float = 0.2,
     lock_timeout_seconds: float = 2.0,
     attempts: int = 10,
     before_commit: Callable[[CursorWrapper, Progress], None] | None = None,
     on_batch: Callable[[Progress], None] | None = None,
 ) -> int:
-    """Apply a change to every row of `table` that is `pending`; return how many rows changed.
+    """Change every row of `table` that is `pending`; return how many rows changed.
 
     `pending` is an SQL condition on the table's columns that is true for rows still to do, and
-    `apply` changes those within a range of keys (it must test the condition again) and returns
-    their number. `key` is a unique integer column. Each range holds about `batch_size` pending
-    rows at first, then as many as take `goal_seconds` (at most `max_batch`), so that nobody waits
-    much longer for a row; rows added after the start are left for the next run.
+    `change` the SQL that changes those from a first key to a last one, its two parameters (it must
+    test the condition again). `key` is a unique integer column. Each range holds about `batch_size`
+    pending rows at first, then as many as take `goal_seconds`, so that nobody waits much longer for
+    a row; rows added after the start are left for the next run.
 
     To go on where another run stopped, give the last key it finished as `after`. `before_commit`
     runs in the transaction of each range: what it writes is kept if and only if the range is.
     `on_batch` runs after it is committed; what it raises ends the run.
 
-    Raises BackfillBlocked when a range met a lock `attempts` times, each time after
+    Raise BackfillBlocked when a range met a lock `attempts` times, each time after
     `lock_timeout_seconds`; what was committed before stays.
     """
-    name, column = connection.ops.quote_name(table), connection.ops.quote_name(key)
-    total, low, last = _extent(connection, name, column, pending, after)
+    quoted = connection.ops.quote_name
+    parts = {"table": quoted(table), "key": quoted(key), "pending": pending}
+    extent, next_range = EXTENT.format(**parts), NEXT_RANGE.format(**parts)
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(extent, [-(2**63) if after is None else after])
+        total, low, last = cursor.fetchone()
     started = time.monotonic()
-    done, changed, size, failures = 0, 0, min(batch_size, max_batch), 0
+    done, changed, size, failures = 0, 0, batch_size, 0
     while low is not None and low <= last:
         batch_started = time.monotonic()
         try:
@@ -150,16 +152,18 @@ def run_in_key_ranges(
                 closing(connection.cursor()) as cursor,
             ):
                 cursor.execute(f"SET LOCAL lock_timeout = {int(lock_timeout_seconds * 1000)}")
-                keys, rows = _next_range(cursor, name, column, pending, low, last, size)
-                if keys is None:
+                cursor.execute(next_range, [low, last, size])
+                first, high, rows = cursor.fetchone()
+                if first is None:
                     break
-                applied = apply(cursor, keys)
+                cursor.execute(change, [first, high])
                 progress = Progress(
                     table=table,
-                    keys=keys,
+                    first=first,
+                    high=high,
                     last_key=last,
                     done=done + rows,
-                    changed=changed + applied,
+                    changed=changed + cursor.rowcount,
                     total=total,
                     seconds=time.monotonic() - started,
                 )
@@ -174,11 +178,10 @@ def run_in_key_ranges(
                     f"Rows of {table} from {key} {low} on are locked by another transaction. "
                     f"{changed} rows were filled and stay so; run this again to go on."
                 ) from error
-            size = min(max_batch, max(MIN_BATCH, size // 2))
+            size = max(MIN_BATCH, size // 2)
             continue
-        failures, done, changed = 0, progress.done, progress.changed
-        low = keys.high + 1
-        size = min(max_batch, _adapted(size, time.monotonic() - batch_started, goal_seconds))
+        failures, done, changed, low = 0, progress.done, progress.changed, high + 1
+        size = _adapted(size, time.monotonic() - batch_started, goal_seconds)
         if on_batch:
             on_batch(progress)
     return changed
@@ -200,16 +203,6 @@ BEGIN
         range_low := range_low + {SCRIPT_BATCH};
     END LOOP;
 END $backfill$;"""
-
-
-def statement(sql: str) -> Callable[[CursorWrapper, KeyRange], int]:
-    """Return an `apply` that runs `sql` with the parameters low and high."""
-
-    def apply(cursor: CursorWrapper, keys: KeyRange) -> int:
-        cursor.execute(sql, [keys.low, keys.high])
-        return int(cursor.rowcount)
-
-    return apply
 
 
 def migration_step(
@@ -241,43 +234,15 @@ def progress_lines(
         if not progress.is_finished and time.monotonic() - last < every_seconds:
             return
         last = time.monotonic()
+        seconds_left = (progress.total - progress.done) / (progress.rows_per_second or 1)
         stream.write(
             f"{progress.table}: {progress.done:,} of {progress.total:,} rows, "
             f"{progress.rows_per_second:,.0f} rows/s"
-            + (".\n" if progress.is_finished else f", about {progress.seconds_left:.0f} s left.\n")
+            + (".\n" if progress.is_finished else f", about {seconds_left:.0f} s left.\n")
         )
         stream.flush()
 
     return write
-
-
-def _extent(
-    connection: BaseDatabaseWrapper, table: str, column: str, pending: str, after: int | None
-) -> tuple[int, int | None, int]:
-    """Return how many rows are pending, and the first and last of their keys."""
-    beyond, params = ("", []) if after is None else (f" AND {column} > %s", [after])
-    with closing(connection.cursor()) as cursor:
-        cursor.execute(
-            f"SELECT count(*), min({column}), max({column}) "
-            f"FROM {table} WHERE ({pending}){beyond}",  # the condition is the developer's own
-            params,
-        )
-        total, first, last = cursor.fetchone()
-    return total, first, last or 0
-
-
-def _next_range(
-    cursor: CursorWrapper, table: str, column: str, pending: str, low: int, last: int, size: int
-) -> tuple[KeyRange | None, int]:
-    """Return the range from `low` that holds the next `size` pending rows, and how many it does;
-    no range at the end."""
-    cursor.execute(
-        f"SELECT min(key), max(key), count(*) FROM (SELECT {column} AS key FROM {table} "
-        f"WHERE {column} BETWEEN %s AND %s AND ({pending}) ORDER BY {column} LIMIT %s) AS batch",
-        [low, last, size],
-    )
-    first, high, rows = cursor.fetchone()
-    return (None if first is None else KeyRange(first, high)), rows
 
 
 def _adapted(size: int, seconds: float, goal_seconds: float) -> int:
