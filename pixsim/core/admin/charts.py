@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.utils.html import format_html, format_html_join
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from pixsim.core.admin.display import bar
@@ -39,81 +39,40 @@ class Row:
 
 
 def columns(items: Sequence[Column], *, label: str, unit: str = "") -> SafeString:
-    """Columns side by side over an axis from zero; those with a label have it below them."""
+    """Draw columns side by side over an axis from zero; those with a label have it below them."""
     top = nice_ceiling(max((item.total for item in items), default=0))
     ground, height = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
     step = (WIDTH - LEFT - RIGHT) / max(len(items), 1)
     gap = min(2.0, step * 0.2)
-    drawn, labels = [], []
+    drawn = []
     for place, item in enumerate(items):
         x, y = LEFT + place * step, float(ground)
         boxes = []
         for tone, value in item.parts:
             size = height * value / top
             y -= size
-            boxes.append((tone, _n(x + gap / 2), _n(y), _n(step - gap), _n(size)))
-        drawn.append(
-            (
-                item.title,
-                _n(x),
-                TOP,
-                _n(step),
-                height,
-                format_html_join(
-                    "", '<rect class="px-{}" x="{}" y="{}" width="{}" height="{}"/>', boxes
-                ),
-            )
-        )
-        if item.label:
-            labels.append((_n(x + step / 2), HEIGHT - 6, item.label))
+            box = {"x": x + gap / 2, "y": y, "width": step - gap, "height": size}
+            boxes.append({"tone": tone} | _rounded(box))
+        place_of = _rounded({"x": x, "middle": x + step / 2, "width": step, "height": height})
+        drawn.append({"title": item.title, "label": item.label, "boxes": boxes} | place_of)
     ticks = [
-        (LEFT, _n(ground - height * part), WIDTH - RIGHT, LEFT - 6, _short(top * part))
+        {"text": _short(top * part)} | _rounded({"y": ground - height * part})
         for part in (0, 0.5, 1)
     ]
-    return format_html(
-        '<svg class="px-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}{}</svg>',
-        WIDTH,
-        HEIGHT,
-        label,
-        format_html_join(
-            "",
-            '<line class="px-grid-line" x1="{0}" y1="{1}" x2="{2}" y2="{1}"/>'
-            '<text class="px-axis px-axis-y" x="{3}" y="{1}">{4}</text>',
-            ticks,
-        ),
-        format_html_join(
-            "",
-            '<g class="px-column"><title>{}</title>'
-            '<rect class="px-hover" x="{}" y="{}" width="{}" height="{}"/>{}</g>',
-            drawn,
-        ),
-        format_html_join("", '<text class="px-axis px-axis-x" x="{}" y="{}">{}</text>', labels),
-        format_html('<text class="px-axis" x="{}" y="{}">{}</text>', LEFT + 4, TOP + 8, unit),
+    frame = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP}
+    words = {"label": label, "unit": unit}
+    return render_to_string(
+        "admin/chart_columns.svg", {"columns": drawn, "ticks": ticks, **frame, **words}
     )
 
 
 def bars(rows: Sequence[Row], *, most: float | None = None) -> SafeString:
-    """A table of horizontal bars; the longest is as long as `most`, or as the greatest value."""
+    """Draw a table of horizontal bars; the longest is as long as `most`, or as the greatest value."""
     most = most or max((row.value for row in rows), default=0) or 1
-    return format_html(
-        '<table class="px-bars">{}</table>',
-        format_html_join(
-            "",
-            '<tr><th scope="row">{}</th><td>{}</td><td class="px-number">{}</td>'
-            '<td class="px-number px-quiet-text">{}</td></tr>',
-            (
-                (
-                    format_html('<a href="{}">{}</a>', row.url, row.label)
-                    if row.url
-                    else row.label,
-                    bar([(row.tone, row.value / most)], label=f"{row.label}: {row.text}"),
-                    row.text,
-                    row.note,
-                )
-                for row in rows
-            ),
-        ),
-    )
+    drawn = [
+        (row, bar([(row.tone, row.value / most)], label=f"{row.label}: {row.text}")) for row in rows
+    ]
+    return render_to_string("admin/chart_bars.html", {"rows": drawn})
 
 
 def nice_ceiling(value: float) -> float:
@@ -132,6 +91,6 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _n(value: float) -> str:
-    """A coordinate without a dozen decimals."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+def _rounded(numbers: dict[str, float]) -> dict[str, str]:
+    """Return coordinates without a dozen decimals."""
+    return {name: f"{value:.2f}".rstrip("0").rstrip(".") for name, value in numbers.items()}

@@ -3,9 +3,11 @@
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.core.files.base import File
@@ -13,7 +15,6 @@ from django.core.files.storage import FileSystemStorage
 
 from pixsim.core.blobs import BlobStorageError, BlobStorageFull, is_key
 
-CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".", ".tmp"
 
@@ -54,14 +55,12 @@ class BlobStorage(FileSystemStorage):
         temporary = os.path.join(
             folder, f"{TEMPORARY_PREFIX}{name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
         )
+        create = partial(os.open, mode=self.file_permissions_mode or 0o666)
         try:
-            descriptor = self._create(temporary)
+            os.makedirs(folder, exist_ok=True)
             try:
-                try:
-                    for chunk in chunks:
-                        _write_all(descriptor, chunk)
-                finally:
-                    os.close(descriptor)
+                with open(temporary, "xb", opener=create) as file:
+                    file.writelines(chunks)
                 os.replace(temporary, path)
             except BaseException:
                 with suppress(OSError):
@@ -69,14 +68,6 @@ class BlobStorage(FileSystemStorage):
                 raise
         except OSError as exc:
             raise self._in_words(exc, name) from exc
-
-    def _create(self, path: str) -> int:
-        mode = self.file_permissions_mode or 0o666
-        try:
-            return os.open(path, CREATE, mode)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            return os.open(path, CREATE, mode)
 
     def _in_words(self, exc: OSError, name: str) -> BlobStorageError:
         if exc.errno in FULL:
@@ -90,52 +81,35 @@ class BlobStorage(FileSystemStorage):
     # Queries
 
     def iter_keys(self) -> Iterator[tuple[str, datetime]]:
-        """Every blob and when it was last written, in the order of the keys."""
-        for folder in _sorted_folders(os.fspath(self.location)):
-            for entry in _sorted_entries(folder.path):
+        """Yield every blob and when it was last written, in the order of the keys."""
+        for folder in _sorted_entries(self.location):
+            for entry in (
+                _sorted_entries(folder.path) if folder.is_dir(follow_symlinks=False) else ()
+            ):
                 key = f"{folder.name}/{entry.name}"
                 if is_key(key):
                     with suppress(FileNotFoundError):
-                        yield key, _modified_at(entry)
+                        written = entry.stat(follow_symlinks=False).st_mtime
+                        yield key, datetime.fromtimestamp(written, UTC)
 
     def iter_temporaries(self, *, older_than: timedelta) -> Iterator[str]:
-        """Names of unfinished files that nobody has written to for so long.
+        """Yield the names of unfinished files that nobody has written to for so long.
 
         They are what a killed process left behind.
         """
-        limit = datetime.now(UTC) - older_than
-        folders = [os.fspath(self.location)]
-        while folders:
-            for entry in _sorted_entries(folders.pop()):
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif _is_temporary(entry.name):
+        limit = time.time() - older_than.total_seconds()
+        for folder, _, names in os.walk(self.location):
+            for name in names:
+                if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
+                    path = os.path.join(folder, name)
                     with suppress(FileNotFoundError):
-                        if _modified_at(entry) < limit:
-                            yield os.path.relpath(entry.path, self.location).replace("\\", "/")
+                        if os.lstat(path).st_mtime < limit:
+                            yield os.path.relpath(path, self.location).replace("\\", "/")
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
-
-
-def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
+def _sorted_entries(folder: "str | os.PathLike[str]") -> "list[os.DirEntry[str]]":
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
-
-
-def _sorted_folders(folder: str) -> list[os.DirEntry[str]]:
-    return [entry for entry in _sorted_entries(folder) if entry.is_dir(follow_symlinks=False)]
-
-
-def _modified_at(entry: os.DirEntry[str]) -> datetime:
-    return datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)

@@ -27,11 +27,6 @@ class Rotation:
     unreadable: list[str] = field(default_factory=list)
 
 
-def encrypted_models() -> Iterator[type[models.Model]]:
-    """Models that hold secrets."""
-    return (model for model in apps.get_models() if _secret_fields(model))
-
-
 def rotate(*, dry_run: bool = False) -> Rotation:
     """Encrypt every stored secret under the first key that is not so yet.
 
@@ -39,7 +34,7 @@ def rotate(*, dry_run: bool = False) -> Rotation:
     be read is left as it is and named.
     """
     rotation = Rotation()
-    for model in encrypted_models():
+    for model in filter(_secret_fields, apps.get_models()):
         for rows in _batches(model):
             with transaction.atomic():
                 for row in rows:
