@@ -20,7 +20,7 @@ from crawler.urls import origin_of
 if TYPE_CHECKING:
     from protego import Protego
 
-    from pixsim.core.net import FetchError, Response
+    from pixsim.core.net import Response
 
 Fetch = Callable[..., Awaitable["Response"]]
 """`Client.fetch` of `pixsim.core.net`."""
@@ -172,20 +172,15 @@ class Robots:
             if error.reason in self._raises:
                 raise
             now = self._clock()
-            if _means_absent(error):
+            # RFC 9309, 2.3.1: 4xx and too many redirects mean that there is none. But 429 does not.
+            is_absent = 400 <= (error.status or 0) < 500 and error.status != 429
+            if is_absent or error.reason == "too_many_redirects":
                 return Rules(expires=now + KEPT_SECONDS)
             if error.reason in FAILS_THE_FETCH_TOO and not error.retryable:
                 return Rules(expires=now + UNREACHABLE_KEPT_SECONDS)
             kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
             return Rules(expires=now + kept, unreachable=str(error)[:200])
         return Rules.parse(response.body, expires=self._clock() + KEPT_SECONDS)
-
-
-def _means_absent(error: "FetchError") -> bool:
-    """Return whether there is no robots.txt: 4xx except 429, or too many redirects (RFC 9309, 2.3.1)."""
-    if error.reason == "too_many_redirects":
-        return True
-    return error.status is not None and 400 <= error.status < 500 and error.status != 429
 
 
 def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:

@@ -21,14 +21,14 @@ STRIP_LIMIT = 1000
 THUMBNAILS = 24
 SOURCES = 20
 
-GOOD_OUTCOMES = (Outcome.STORED,)
-# No failure: the job had enough images already.
-HARMLESS_OUTCOMES = (
-    Outcome.DUPLICATE_URL,
-    Outcome.DUPLICATE,
-    Outcome.NEAR_DUPLICATE,
-    Outcome.SURPLUS,
-)
+# All others are failures. Surplus: the job had enough images already.
+OUTCOME_TONES = {
+    Outcome.STORED: "good",
+    Outcome.DUPLICATE_URL: "quiet",
+    Outcome.DUPLICATE: "quiet",
+    Outcome.NEAR_DUPLICATE: "quiet",
+    Outcome.SURPLUS: "quiet",
+}
 
 ALLOWED_ACTIONS = {
     JobStatus.PENDING: ("pause", "cancel"),
@@ -105,19 +105,13 @@ def _outcomes(job: CrawlJob) -> SafeString | str:
             name,
             count,
             f"{count:,}",
-            _tone_of_outcome(name),
+            OUTCOME_TONES.get(name, "bad"),
             f"{100 * count / total:.1f} %",
             f"{candidates}?{urlencode({'q': job.pk, 'outcome__exact': name})}",
         )
         for name, count in sorted(counts, key=lambda item: -item[1])
     ]
     return bars(rows) if rows else ""
-
-
-def _tone_of_outcome(name: str) -> str:
-    if name in GOOD_OUTCOMES:
-        return "good"
-    return "quiet" if name in HARMLESS_OUTCOMES else "bad"
 
 
 def _sources(job: CrawlJob) -> list[dict[str, Any]]:

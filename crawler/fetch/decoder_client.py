@@ -35,13 +35,11 @@ class Decoder:
     """One decoder process, started when first needed. For one thread.
 
     `seconds` is how long a batch may take by the clock; the processor time of each picture is
-    limited by the process itself (`cpu_seconds`).
+    limited by the process itself.
     """
 
-    def __init__(
-        self, *, max_pixels: int, cpu_seconds: int = CPU_SECONDS, seconds: float = 60.0
-    ) -> None:
-        self._limits = [str(max_pixels * BYTES_PER_PIXEL + SPARE_BYTES), str(cpu_seconds)]
+    def __init__(self, *, max_pixels: int, seconds: float = 60.0) -> None:
+        self._limits = [str(max_pixels * BYTES_PER_PIXEL + SPARE_BYTES), str(CPU_SECONDS)]
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 

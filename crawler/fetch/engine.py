@@ -166,15 +166,11 @@ class Engine:
         host = self._hosts.get(name)
         if host is None:
             if len(self._hosts) >= MAX_HOSTS:
-                self._forget_idle_hosts()
+                now = self._loop.time()
+                busy = {name: host for name, host in self._hosts.items() if not host.is_idle(now)}
+                self._hosts = busy
             host = self._hosts[name] = self._limits.host(name)
         return host
-
-    def _forget_idle_hosts(self) -> None:
-        now = self._loop.time()
-        for name, host in [*self._hosts.items()]:
-            if host.is_idle(now):
-                del self._hosts[name]
 
     def _schedule(self, *hosts: Host) -> None:
         for host in hosts:
