@@ -16,8 +16,7 @@ from accounts.models import Profile
 from jobs import pricing
 from jobs.errors import BadOutput, GenerationRefused, WrongState
 from jobs.generation import files, inputs
-from jobs.models import Asset, Job, JobStatus, Workspace
-from jobs.models.jobs import ENDED
+from jobs.models import ENDED, Asset, Job, JobStatus, Workspace
 from jobs.queue import api
 from jobs.queue.kinds import Kind, kind_named
 from pixsim.core.priority import check_priority

@@ -1,7 +1,3 @@
-"""Jobs, assets and workspaces in the admin."""
+"""Jobs, assets, workspaces and attempts in the admin."""
 
-from jobs.admin.assets import AssetAdmin, WorkspaceAdmin
-from jobs.admin.attempts import WorkAttemptAdmin
-from jobs.admin.jobs import JobAdmin
-
-__all__ = ["AssetAdmin", "JobAdmin", "WorkAttemptAdmin", "WorkspaceAdmin"]
+from jobs.admin import assets, attempts, jobs  # noqa: F401  registered by import

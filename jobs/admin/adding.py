@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils.datastructures import MultiValueDict
 from django.utils.http import urlencode
 
-from accounts.errors import AccountsError, LimitExceeded
+from accounts.errors import AccountsError
 from accounts.models import Profile
 from jobs import services
 from jobs.errors import GenerationRefused
@@ -158,10 +158,8 @@ class JobForms:
         except GenerationRefused as refused:
             for field, text in refused.errors.items():
                 self._add_error(field, text)
-        except LimitExceeded as refused:
-            self._add_error(LIMIT_FIELDS.get(refused.limit, "owner"), str(refused))
         except AccountsError as refused:
-            self._add_error("owner", str(refused))
+            self._add_error(LIMIT_FIELDS.get(getattr(refused, "limit", ""), "owner"), str(refused))
         return None
 
     def _upload(self) -> dict[str, str]:

@@ -4,16 +4,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from accounts.admin import RecordAdmin
-from jobs.models import AttemptOutcome, WorkAttempt
-from jobs.models.attempts import KEEP_PER_ITEM
+from jobs.models import KEEP_PER_ITEM, AttemptOutcome, WorkAttempt
 from jobs.queue.kinds import kind_named
 from pixsim.core.admin.display import age, badge, shortened
+from pixsim.core.admin.lists import column
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_duration
 
@@ -24,15 +25,24 @@ TONES = {
     AttemptOutcome.LOST: "bad",
     AttemptOutcome.GIVEN_BACK: "quiet",
 }
-ROW = (
-    "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
-    '<td class="px-code">{}</td></tr>'
-)
-TABLE = (
-    '<table class="px-plain"><thead><tr><th>attempt</th><th>ended</th><th>outcome</th><th>took</th>'
-    "<th>did</th><th>error</th><th>worker</th></tr></thead><tbody>{}</tbody></table>"
-    '<p><a href="{}">All attempts</a></p>'
-)
+
+
+def _item(attempt: WorkAttempt) -> SafeString | str:
+    name = f"{attempt.kind} {attempt.item_id}"
+    try:
+        meta = kind_named(attempt.kind).model._meta
+        address = f"admin:{meta.app_label}_{meta.model_name}_change"
+        return format_html('<a href="{}">{}</a>', reverse(address, args=[attempt.item_id]), name)
+    except (LookupError, NoReverseMatch):
+        return name
+
+
+def _result(attempt: WorkAttempt) -> SafeString:
+    return badge(attempt.get_outcome_display(), TONES.get(AttemptOutcome(attempt.outcome), ""))
+
+
+def _did(attempt: WorkAttempt) -> str:
+    return ", ".join(f"{name} {value:,}" for name, value in (attempt.details or {}).items())
 
 
 @admin.register(WorkAttempt)
@@ -44,37 +54,12 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     search_number = "item_id"
     search_help_text = "The number of a chunk, source or job; a Celery task's id; a worker."
 
-    @admin.display(description="item")
-    def item(self, attempt: WorkAttempt) -> SafeString | str:
-        name = f"{attempt.kind} {attempt.item_id}"
-        try:
-            meta = kind_named(attempt.kind).model._meta
-            address = f"admin:{meta.app_label}_{meta.model_name}_change"
-            return format_html(
-                '<a href="{}">{}</a>', reverse(address, args=[attempt.item_id]), name
-            )
-        except (LookupError, NoReverseMatch):
-            return name
-
-    @admin.display(description="outcome")
-    def result(self, attempt: WorkAttempt) -> SafeString:
-        return _result(attempt)
-
-    @admin.display(description="ended")
-    def ended(self, attempt: WorkAttempt) -> SafeString | str:
-        return age(attempt.ended_at)
-
-    @admin.display(description="took")
-    def took(self, attempt: WorkAttempt) -> str:
-        return format_duration(attempt.seconds)
-
-    @admin.display(description="did")
-    def did(self, attempt: WorkAttempt) -> str:
-        return _did(attempt)
-
-    @admin.display(description="error")
-    def error(self, attempt: WorkAttempt) -> SafeString | str:
-        return shortened(attempt.error_message, 60)
+    item = column("item", _item)
+    result = column("outcome", _result)
+    ended = column("ended", lambda attempt: age(attempt.ended_at))
+    took = column("took", lambda attempt: format_duration(attempt.seconds))
+    did = column("did", _did)
+    error = column("error", lambda attempt: shortened(attempt.error_message, 60))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "item_id" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
@@ -86,7 +71,7 @@ def last_attempts(kind: str, item_id: int) -> SafeString | str:
     shown = attempts[:KEEP_PER_ITEM]
     if not shown:
         return "None yet."
-    rows = (
+    rows = [
         (
             attempt.number,
             age(attempt.ended_at),
@@ -97,15 +82,7 @@ def last_attempts(kind: str, item_id: int) -> SafeString | str:
             attempt.worker or "",
         )
         for attempt in shown
-    )
+    ]
     query = urlencode([("kind", kind), ("item_id", item_id)])
     everything = f"{reverse('admin:jobs_workattempt_changelist')}?{query}"
-    return format_html(TABLE, format_html_join("", ROW, rows), everything)
-
-
-def _result(attempt: WorkAttempt) -> SafeString:
-    return badge(attempt.get_outcome_display(), TONES.get(AttemptOutcome(attempt.outcome), ""))
-
-
-def _did(attempt: WorkAttempt) -> str:
-    return ", ".join(f"{name} {value:,}" for name, value in (attempt.details or {}).items())
+    return render_to_string("admin/jobs/attempts.html", {"rows": rows, "everything": everything})

@@ -19,8 +19,7 @@ from jobs.admin import adding
 from jobs.admin.assets import thumbnail
 from jobs.admin.timeline import context_of, is_live, state_of, took, url_of
 from jobs.errors import GenerationError, GenerationRefused
-from jobs.models import Job, JobStatus
-from jobs.models.jobs import OPEN
+from jobs.models import OPEN, Job, JobStatus
 from jobs.queue.items import RETRY_COUNT_HELP
 from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_priority
 from pixsim.core.admin.display import age, shortened

@@ -13,8 +13,7 @@ from jobs import pricing, timeline
 from jobs.admin.adding import choice_of
 from jobs.admin.assets import job_link, player
 from jobs.generation import wait_reason
-from jobs.models import Asset, Job, JobStatus
-from jobs.models.jobs import OPEN
+from jobs.models import OPEN, Asset, Job, JobStatus
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
 from pixsim.core.formats import format_duration
 from providers import masking

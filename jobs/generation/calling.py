@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from jobs.generation.attempts import Attempt
 from jobs.models import Asset
 from pixsim.core.net import Client, FetchError, Limits
 from providers.adapters import base_url_of
-from providers.adapters.base import Accepted, Failed, Output, Request, State, Succeeded
+from providers.adapters.base import Accepted, Credentials, Failed, Output, Request, State, Succeeded
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
 
@@ -77,27 +77,22 @@ class Caller:
 
     async def submit(self, attempt: Attempt, request: Request) -> Answered:
         """Send the request, once."""
-        call = attempt.adapter.submit(self._http(attempt), attempt.credentials, request)
-        return await self._answer(
-            attempt, call, seconds=attempt.operation.deadlines.submit + GRACE_SECONDS
-        )
+        seconds = attempt.operation.deadlines.submit + GRACE_SECONDS
+        return await self._answer(attempt, attempt.adapter.submit, request, seconds=seconds)
 
     async def find(self, attempt: Attempt) -> Answered:
         """Look up a submission of which we do not know whether it arrived."""
         reference = attempt.submission.reference or ""
-        call = attempt.adapter.find(self._http(attempt), attempt.credentials, reference)
-        return await self._answer(attempt, call)
+        return await self._answer(attempt, attempt.adapter.find, reference)
 
     async def check(self, attempt: Attempt) -> Answered:
         provider_job_id = attempt.submission.provider_job_id or ""
-        call = attempt.adapter.check(self._http(attempt), attempt.credentials, provider_job_id)
-        return await self._answer(attempt, call)
+        return await self._answer(attempt, attempt.adapter.check, provider_job_id)
 
     async def cancel(self, attempt: Attempt) -> Answered:
         """Ask the provider to stop; return the state after that."""
         provider_job_id = attempt.submission.provider_job_id or ""
-        call = attempt.adapter.cancel(self._http(attempt), attempt.credentials, provider_job_id)
-        refused = await self._answer(attempt, call)
+        refused = await self._answer(attempt, attempt.adapter.cancel, provider_job_id)
         return await self.check(attempt) if refused.state is None else refused
 
     async def fetch(self, attempt: Attempt, outputs: Sequence[Output]) -> Fetched:
@@ -135,14 +130,21 @@ class Caller:
         return await self.fetch(attempt, outputs)
 
     async def _answer(
-        self, attempt: Attempt, call: Awaitable[Any], *, seconds: float = CHECK_SECONDS
+        self,
+        attempt: Attempt,
+        method: Callable[[Http, Credentials, Any], Awaitable[Any]],
+        argument: Any,
+        *,
+        seconds: float = CHECK_SECONDS,
     ) -> Answered:
-        """Wait for the call, and store the files that its answer includes.
+        """Call a method of the adapter, and store the files that its answer includes.
 
         If they cannot be stored the answer counts as lost: a submission that cannot be looked up
         again ends as `unknown` ones do. Files that must be fetched are fetched later.
         """
-        state = await _within(seconds, call)
+        adapter = attempt.adapter
+        http = self._https.setdefault(adapter.name, Http(self.session, base_url_of(adapter)))
+        state = await _within(seconds, method(http, attempt.credentials, argument))
         outputs = state.outputs if isinstance(state, Succeeded) else ()
         if not outputs or any(output.data is None for output in outputs):
             return Answered(state)
@@ -176,10 +178,6 @@ class Caller:
                 logger.warning(text)
                 await asyncio.sleep(delay)
         return await asyncio.to_thread(keep)
-
-    def _http(self, attempt: Attempt) -> Http:
-        adapter = attempt.adapter
-        return self._https.setdefault(adapter.name, Http(self.session, base_url_of(adapter)))
 
 
 async def _within(seconds: float, call: Awaitable[Any]) -> Any:

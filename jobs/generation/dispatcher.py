@@ -21,6 +21,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar
 
 from django.db import InterfaceError, OperationalError, connection, reset_queries
@@ -321,9 +322,8 @@ class Dispatcher:
 
     def _start(self, attempt: Attempt, handle: Handler, call: Coroutine[Any, Any, Outcome]) -> None:
         self._in_flight.add(attempt)
-        asyncio.run_coroutine_threadsafe(call, self._loop).add_done_callback(
-            lambda done: self._receive(attempt, handle, done)
-        )
+        started = asyncio.run_coroutine_threadsafe(call, self._loop)
+        started.add_done_callback(partial(self._receive, attempt, handle))
 
     def _receive(self, attempt: Attempt, handle: Handler, done: Future[Outcome]) -> None:
         try:

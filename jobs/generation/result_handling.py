@@ -228,13 +228,9 @@ def _succeed(attempt: Attempt, success: Succeeded, kept: Sequence[Asset]) -> Seq
     submission = attempt.submission
     with transaction.atomic():
         is_ours = bool(kept) and _lock_job(attempt)
-        has_ended = _end_succeeded(
-            submission,
-            success,
-            provider_job_id=success.provider_job_id,
-            fetch_outputs=not kept,
-        )
-        if not has_ended:
+        if not _end_succeeded(
+            submission, success, provider_job_id=success.provider_job_id, fetch_outputs=not kept
+        ):
             return ()
         error_policy.record_success(submission.account)
         if is_ours:
@@ -242,23 +238,14 @@ def _succeed(attempt: Attempt, success: Succeeded, kept: Sequence[Asset]) -> Seq
     return () if kept else success.outputs
 
 
-def _end_succeeded(
-    submission: ProviderSubmission,
-    success: Succeeded,
-    *,
-    provider_job_id: str | None,
-    fetch_outputs: bool,
-    among: Sequence[str] = LIVE,
-) -> bool:
+def _end_succeeded(submission: ProviderSubmission, success: Succeeded, **options: Any) -> bool:
     return submissions.end(
         submission,
         status=SubmissionStatus.SUCCEEDED,
         response=success.response,
         outputs=[_storable(output) for output in success.outputs if output.data is None],
-        provider_job_id=provider_job_id,
         cost=success.cost,
-        fetch_outputs=fetch_outputs,
-        among=among,
+        **options,
     )
 
 

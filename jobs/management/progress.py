@@ -4,8 +4,7 @@ import time
 
 from jobs.errors import WrongState
 from jobs.generation import wait_reason
-from jobs.models import Job, JobStatus
-from jobs.models.jobs import OPEN
+from jobs.models import OPEN, Job, JobStatus
 from pixsim.core.cli.progress import Display, wait_until_ended
 from providers.models import ProviderSubmission
 

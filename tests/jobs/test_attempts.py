@@ -14,8 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from crawler.models import JobChunk
-from jobs.models import WorkAttempt
-from jobs.models.attempts import KEEP_DAYS, KEEP_PER_ITEM
+from jobs.models import KEEP_DAYS, KEEP_PER_ITEM, WorkAttempt
 from jobs.queue import api, kinds
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import Completed, GiveBack, Options, Wait

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 from psycopg.errors import LockNotAvailable
 
-from jobs.models.attempts import KEEP_DAYS, KEEP_PER_ITEM
+from jobs.models import KEEP_DAYS, KEEP_PER_ITEM
 from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
 from jobs.queue.ops.status import MAX_STUCK, STUCK
 
