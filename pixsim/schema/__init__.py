@@ -20,6 +20,7 @@ It needs Django, psycopg 3, django-pg-migration-tools, sqlparse and rich, and of
     locking.py      one advisory lock around everything that writes
     ownership.py    whether the database is the project's, or another system's
     history.py      what was applied, in its order; heads; rows without a file
+    spelling.py     words of other tools, each with the word that is right here
     target_parsing.py  what `head`, `-1`, `crawler 0002` and revision ids mean
     targets.py      a target and what is applied become a plan
     running.py      applying a plan: all or nothing, or resumed step by step

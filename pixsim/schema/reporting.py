@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
 
 from pixsim.schema.console import Console
 from pixsim.schema.lock_retry import LockPolicy, Wait
@@ -77,6 +78,11 @@ def name(step: Step) -> str:
     return f"{step.app} {step.name}"
 
 
+def describe_operation(operation: Operation) -> str:
+    """Return what an operation says of itself, in one line."""
+    return " ".join(NOTE.sub("", operation.describe()).split())
+
+
 def _nothing(plan: Plan) -> str:
     return f"Nothing to do: {plan.target} is reached already."
 
@@ -91,7 +97,7 @@ def show_plan(
         along = "" if step.asked else ", which has to go along"
         console.say(f"{'Take back' if step.backwards else 'Apply'} {name(step)}{along}")
         for operation in loader.graph.nodes[step.key].operations:
-            console.say(f"    {NOTE.sub('', operation.describe())}")
+            console.say(f"    {describe_operation(operation)}")
     console.result(
         {
             "target": plan.target,

@@ -36,11 +36,13 @@ from pixsim.schema.target_parsing import Key
 from pixsim.schema.targets import Plan
 
 HEADER = """\
--- {target}: migrations to be {way}: {count}.
+-- {target}: migrations to be {way}: {count}. Where the database stands before: {start}.
 -- Run it with: psql -v ON_ERROR_STOP=1 -f FILE
 \\set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET lock_timeout = '{timeout:.0f}ms';"""
+
+FROM = "Write the script from where the database stands: manage.py db sql START:END."
 
 SET_CONSTRAINTS = re.compile(r"\s*SET CONSTRAINTS \S+ IMMEDIATE;")
 
@@ -77,6 +79,7 @@ def script(
             target=plan.target,
             count=len(plan.steps),
             way="taken back" if backwards else "applied",
+            start=f"{len(applied)} are applied" if applied else "nothing is applied",
             timeout=timeout * 1000,
         )
     ]
@@ -227,8 +230,8 @@ def _refuse_another(plan: Plan, backwards: bool) -> str:
     keys = ", ".join(f"({_literal(step.app)}, {_literal(step.name)})" for step in plan.steps)
     rows = f"(SELECT count(*) FROM django_migrations WHERE (app, name) IN ({keys}))"
     if backwards:
-        return refusal(f"{rows} < {len(plan.steps)}", "Some of this is not applied here.")
-    return refusal(f"{rows} > 0", "Some of this is applied here already.")
+        return refusal(f"{rows} < {len(plan.steps)}", f"Some of this is not applied here. {FROM}")
+    return refusal(f"{rows} > 0", f"Some of this is applied here already. {FROM}")
 
 
 def _record(migration: Migration, backwards: bool) -> Iterator[str]:

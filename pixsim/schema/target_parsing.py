@@ -17,6 +17,11 @@ Revisions = Mapping[str, Sequence[Key]]
 
 HEAD, ZERO = ("head", "heads"), ("zero", "base")
 RELATIVE = re.compile(r"[+-]\d+")
+OTHER_WORDS = {
+    **dict.fromkeys(("latest", "last", "newest", "tip", "top", "all"), HEAD[0]),
+    **dict.fromkeys(("0", "none", "empty", "start", "beginning"), ZERO[0]),
+}
+"""What people type who do not remember the word, with the word."""
 SHORTEST_REVISION = 4
 """The fewest characters of an abbreviated revision id."""
 
@@ -51,6 +56,9 @@ def read_target(
 
     Raise UsageError, with similar names, if the words have no meaning or more than one.
     """
+    if any(":" in word for word in words):
+        text = " ".join(words)
+        raise UsageError(f"{text} is a range, which is for scripts: say `upgrade {text} --sql`.")
     if len(words) > 2:
         raise UsageError(f"Too many words: {' '.join(words)}. Say an app and a migration.")
     if len(words) == 2:
@@ -67,8 +75,8 @@ def read_target(
     revision = _revision(word, revisions or {})
     if revision:
         return Point(revision, tuple((revisions or {})[revision]))
-    app, dot, name = word.partition(".")
-    if dot and app in loader.migrated_apps:
+    app, _, name = word.replace("@", ".").partition(".")  # as Alembic names a branch: app@head
+    if name and app in loader.migrated_apps:
         return _in_app(loader, app, name)
     raise UsageError(_unknown(loader, word, revisions or {}))
 
@@ -133,13 +141,16 @@ def _no_such_app(loader: MigrationLoader, app: str) -> str:
 
 def _unknown(loader: MigrationLoader, word: str, revisions: Revisions) -> str:
     """Return a message for a word without a meaning, with similar names."""
+    if word in OTHER_WORDS:
+        return f"{word} has no meaning here: say {OTHER_WORDS[word]}."
     start = word.zfill(4) if word.isdigit() else word
     named = [f"{app} {name}" for app, name in sorted(loader.graph.nodes) if name.startswith(start)]
     if named:
-        return f"{word} needs its app. Say which: {listed(named)}."
+        number = f" A number of migrations has a sign: +{word} or -{word}." if start != word else ""
+        return f"{word} needs its app. Say which: {listed(named)}.{number}"
     names = {str(name): f"{app} {name}" for app, name in loader.graph.nodes}
     known = [*sorted(loader.migrated_apps), *revisions, *HEAD[:1], *ZERO, *names]
-    near = [names.get(each, each) for each in get_close_matches(word, known, cutoff=0.5)]
+    near = [names.get(each, each) for each in get_close_matches(word.lower(), known, cutoff=0.5)]
     hint = f"Near: {listed(near)}." if near else "See `manage.py db history`."
     return f"{word} is no app, no migration, no revision and none of head, zero, +N and -N. {hint}"
 

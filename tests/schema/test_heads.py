@@ -101,8 +101,8 @@ def test_merge_warns_where_both_branches_change_the_same_thing(forked, db) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["merge", "nothing"], "There is no app nothing with migrations."),
-        (["merge", "-m", "two words"], "'two words' is no name for a migration"),
+        (["merge", "nothing"], "nothing is no app, no migration"),
+        (["merge", "-m", "…"], "'…' makes no name for a file"),
     ],
 )
 def test_merge_refuses_words_that_mean_nothing(forked, db, words, message) -> None:

@@ -36,7 +36,8 @@ class Verb:
     """One sentence for the list of verbs."""
     aliases: ClassVar[Sequence[str]] = ()
     writes: ClassVar[bool] = False
-    """Whether it runs under the advisory lock that all that writes to the database takes."""
+    """Whether it runs under the advisory lock that all that writes to the database takes; not with
+    --sql, which needs no database."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the verb's own arguments; --database, --json and --yes are there already."""

@@ -1,6 +1,7 @@
 """`db downgrade`: take migrations back, after printing what is lost with them."""
 
 from argparse import ArgumentParser
+from collections.abc import Sequence
 
 from django.db.migrations import RunPython, RunSQL
 from django.db.migrations.loader import MigrationLoader
@@ -12,7 +13,7 @@ from pixsim.schema.destructive_changes import (
     destructive_changes_of,
     refuse_irreversible,
 )
-from pixsim.schema.errors import FINE
+from pixsim.schema.errors import FINE, UsageError
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import (
@@ -23,8 +24,10 @@ from pixsim.schema.reporting import (
     show_plan,
 )
 from pixsim.schema.running import run
+from pixsim.schema.target_parsing import RELATIVE
 from pixsim.schema.targets import Plan, plan_for
 from pixsim.schema.verbs import Context, Verb
+from pixsim.schema.verbs.sql import write_script
 
 
 class Downgrade(Verb):
@@ -34,11 +37,20 @@ class Downgrade(Verb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("target", nargs="*", help="-1, APP -1, APP NAME, APP zero, zero")
-        parser.add_argument("--plan", action="store_true", help="say what would be done, only")
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--plan", action="store_true", help="say what would be done, only")
+        instead.add_argument(
+            "--sql",
+            action="store_true",
+            help="print the script for psql, as `db sql --backwards` does: [START:]END",
+        )
         add_lock_arguments(parser)
 
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
+        if options.sql:
+            _refuse_counting(options.target)
+            return write_script(context, options.target, backwards=True)
         loader = load_migrations(connection)
         refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)
@@ -60,6 +72,15 @@ class Downgrade(Verb):
             done = run(connection, plan.steps, policy=lock_policy_from(options), listener=reporter)
         reporter.conclude(plan, done)
         return FINE
+
+
+def _refuse_counting(words: Sequence[str]) -> None:
+    """Raise UsageError for -N without a START: a script does not ask what was applied last."""
+    if words and RELATIVE.fullmatch(words[-1]):
+        raise UsageError(
+            f"{words[-1]} counts from the last one applied, and --sql asks no database. Say which: "
+            f"`downgrade START:END --sql`, with the names that `manage.py db history` shows."
+        )
 
 
 def _show(console: Console, plan: Plan) -> None:

@@ -3,8 +3,10 @@
 Both read the files alone, so they work without a database.
 """
 
+from argparse import ArgumentParser
+
 from pixsim.schema.errors import FINE, WRONG
-from pixsim.schema.history import Fork, forks, heads, load_migrations
+from pixsim.schema.history import Fork, forks, heads, load_migrations, summary
 from pixsim.schema.verbs import Context, Verb
 
 WAYS_OUT = """
@@ -20,11 +22,18 @@ class Heads(Verb):
     name = "heads"
     help = "The last migration of each app; exit code 1 if one has several."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        _add_verbose(parser)
+
     def run(self, context: Context) -> int:
-        found = heads(load_migrations(None))
-        context.console.table(
-            ("app", "head"), ((app, name) for app, names in found.items() for name in names)
-        )
+        loader = load_migrations(None)
+        found = heads(loader)
+        keys = [(app, name) for app, names in found.items() for name in names]
+        if context.options.verbose:
+            rows = [(*key, summary(loader.disk_migrations[key])) for key in keys]
+            context.console.table(("app", "head", "what"), rows)
+        else:
+            context.console.table(("app", "head"), keys)
         several = [app for app, names in found.items() if len(names) > 1]
         if several:
             context.console.say(
@@ -38,10 +47,19 @@ class Branches(Verb):
     name = "branches"
     help = "Where the history of an app forks, and the ways out; exit code 1 if one does."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        _add_verbose(parser)
+
     def run(self, context: Context) -> int:
-        found = forks(load_migrations(None))
+        loader = load_migrations(None)
+        found = forks(loader)
         for fork in found:
             context.console.say(_text(fork))
+            if context.options.verbose:
+                keys = [(fork.app, name) for names in fork.branches.values() for name in names]
+                rows = [(*key, summary(loader.disk_migrations[key])) for key in keys]
+                context.console.say()
+                context.console.table(("app", "migration", "what"), rows)
         if not found:
             context.console.say("No app has more than one head.")
         context.console.result(
@@ -53,6 +71,12 @@ class Branches(Verb):
             }
         )
         return WRONG if found else FINE
+
+
+def _add_verbose(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="with what each migration says of itself"
+    )
 
 
 def _text(fork: Fork) -> str:

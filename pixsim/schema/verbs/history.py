@@ -14,7 +14,7 @@ class ShowHistory(Verb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--verbose", action="store_true", help="with what each migration says of itself"
+            "-v", "--verbose", action="store_true", help="with what each migration says of itself"
         )
 
     def run(self, context: Context) -> int:

@@ -2,13 +2,17 @@
 
 import io
 from argparse import ArgumentParser
+from collections.abc import Sequence
 
 from django.core.management import CommandError, call_command
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
+from pixsim.schema import plugins
 from pixsim.schema.errors import FINE, SchemaError, UsageError
 from pixsim.schema.history import Fork, forks, load_migrations
+from pixsim.schema.revising import file_name
+from pixsim.schema.target_parsing import HEAD, Distance, Key, listed, read_target
 from pixsim.schema.verbs import Context, Verb
 
 
@@ -17,18 +21,16 @@ class Merge(Verb):
     help = "Write a migration that depends on all heads of an app."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("app", nargs="?", help="only this app")
-        parser.add_argument("-m", "--message", metavar="NAME", help="the name of the migration")
+        parser.add_argument(
+            "heads", nargs="*", help="an app, or all its heads; every app if it is left out"
+        )
+        parser.add_argument("-m", "--message", help="what it does; the file gets its name from it")
 
     def run(self, context: Context) -> int:
-        console = context.console
-        app, name = context.options.app, context.options.message
-        if name and not name.isidentifier():
-            raise UsageError(f"{name!r} is no name for a migration: letters, digits and _ only.")
+        console, message = context.console, context.options.message
+        name = file_name(message) if message else None
         loader = load_migrations(None)
-        if app and app not in loader.migrated_apps:
-            raise UsageError(f"There is no app {app} with migrations.")
-        found = [fork for fork in forks(loader) if app in (None, fork.app)]
+        found = _chosen(loader, context.options.heads)
         if not found:
             console.say("Nothing to merge: no app has more than one head.")
             console.result({"files": [], "both_change": {}})
@@ -42,6 +44,47 @@ class Merge(Verb):
             console.say(f"Wrote {file}")
         console.result({"files": files, "both_change": both})
         return FINE
+
+
+def _chosen(loader: MigrationLoader, words: Sequence[str]) -> list[Fork]:
+    """Return the forks that `words` name: all (`heads`, or no word), that of an app, or one by all
+    its heads."""
+    found = {fork.app: fork for fork in forks(loader)}
+    if not words or (len(words) == 1 and words[0] in HEAD):
+        return list(found.values())
+    if words[0] in loader.migrated_apps:
+        if len(words) == 1:
+            return [found[words[0]]] if words[0] in found else []
+        keys = {key for word in words[1:] for key in _in_app(loader, words[0], word)}
+    else:
+        keys = {key for word in words for key in _alone(loader, word)}
+    for key in keys:
+        if key not in loader.graph.leaf_nodes(key[0]):
+            raise UsageError(f"{' '.join(key)} is no head: see `manage.py db heads`.")
+    apps = sorted({app for app, _ in keys})
+    if len(apps) > 1:
+        raise UsageError(
+            f"{listed(apps)} need no merge: heads of different apps depend on each other as they are. "
+            f"Say one app: `merge {apps[0]}`."
+        )
+    if missing := [" ".join(key) for key in loader.graph.leaf_nodes(apps[0]) if key not in keys]:
+        raise UsageError(
+            f"A merge joins all heads of an app, {listed(missing)} too: say `merge {apps[0]}`."
+        )
+    return [found[apps[0]]] if apps[0] in found else []
+
+
+def _in_app(loader: MigrationLoader, *words: str) -> Sequence[Key]:
+    target = read_target(loader, words, revisions=plugins.revisions())
+    if isinstance(target, Distance):
+        raise UsageError(f"{target.text} is no head: see `manage.py db heads`.")
+    return target.keys
+
+
+def _alone(loader: MigrationLoader, word: str) -> Sequence[Key]:
+    """Return the head with the name `word`, without its app, or what else the word means."""
+    heads = [key for key in loader.graph.leaf_nodes() if key[1].startswith(word)]
+    return heads if len(heads) == 1 else _in_app(loader, word)
 
 
 def _write(apps: list[str], name: str | None) -> list[str]:

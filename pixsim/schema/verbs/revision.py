@@ -23,6 +23,9 @@ class Revise(Verb):
         parser.add_argument("words", nargs="*", metavar="MESSAGE [APP]", help="what it does")
         parser.add_argument("-m", "--message", help="what it does")
         parser.add_argument(
+            "--autogenerate", action="store_true", help="from the models, as it is done anyway"
+        )
+        parser.add_argument(
             "--empty", action="store_true", help="without operations, to write them"
         )
 
@@ -43,6 +46,8 @@ class Revise(Verb):
             console.say("Read them, and see what they would do: `manage.py db upgrade --plan`.")
         else:
             console.say(f"Nothing changed in the models{f' of {app}' if app else ''}.")
+            if options.message and not options.autogenerate:
+                console.say("For statements of your own: `db revision -m MESSAGE APP --empty`.")
         console.result({"migrations": [_as_json(each) for each in made]})
         return FINE
 

@@ -29,23 +29,26 @@ class Sql(Verb):
         parser.add_argument("--backwards", action="store_true", help="take back, from START to END")
 
     def run(self, context: Context) -> int:
-        backwards = context.options.backwards
-        start, end = _range(context.options.range)
-        loader = load_migrations(None)
-        applied = (
-            state_at(loader, start, revisions=plugins.revisions()) if start or backwards else []
+        return write_script(context, context.options.range, backwards=context.options.backwards)
+
+
+def write_script(context: Context, words: Sequence[str], *, backwards: bool = False) -> int:
+    """Print the script of a range, as `upgrade --sql` and `downgrade --sql` do too. Needs no
+    database."""
+    start, end = _range(words)
+    loader = load_migrations(None)
+    applied = state_at(loader, start, revisions=plugins.revisions()) if start or backwards else []
+    plan = plan_for(loader, applied, end, backwards=backwards, revisions=plugins.revisions())
+    if not plan.steps:
+        context.console.warn(
+            f"There is nothing to {'take back' if backwards else 'apply'} on the way to "
+            f"{plan.target}. Say START:END{'' if backwards else ', or --backwards to go down'}."
         )
-        plan = plan_for(loader, applied, end, backwards=backwards, revisions=plugins.revisions())
-        if not plan.steps:
-            context.console.warn(
-                f"There is nothing to {'take back' if backwards else 'apply'} on the way to "
-                f"{plan.target}. Say START:END{'' if backwards else ', or --backwards to go down'}."
-            )
-        text = script(context.connection, loader, applied, plan)
-        if not context.console.as_json:
-            context.console.out.write(text)
-        context.console.result({"target": plan.target, "sql": text})
-        return FINE
+    text = script(context.connection, loader, applied, plan)
+    if not context.console.as_json:
+        context.console.out.write(text)
+    context.console.result({"target": plan.target, "sql": text})
+    return FINE
 
 
 def _range(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -21,6 +21,7 @@ from pixsim.schema.running import run
 from pixsim.schema.targets import Step, plan_for
 from pixsim.schema.unsafe import Finding, too_large
 from pixsim.schema.verbs import Context, Verb
+from pixsim.schema.verbs.sql import write_script
 
 
 class Upgrade(Verb):
@@ -30,7 +31,13 @@ class Upgrade(Verb):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("target", nargs="*", help="head if it is left out")
-        parser.add_argument("--plan", action="store_true", help="say what would be done, only")
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--plan", action="store_true", help="say what would be done, only")
+        instead.add_argument(
+            "--sql",
+            action="store_true",
+            help="print the script for psql, as `db sql` does: [START:]END",
+        )
         parser.add_argument(
             "--allow-unsafe", action="store_true", help="also what blocks a large table"
         )
@@ -45,6 +52,8 @@ class Upgrade(Verb):
 
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
+        if options.sql:
+            return write_script(context, options.target)
         loader = load_migrations(connection)
         refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)

@@ -1,11 +1,13 @@
 """`manage.py db <verb>`: the schema of the database, with Alembic's verbs."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _SubParsersAction
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any
 
 from django.core.management import BaseCommand
+from django.core.management.base import CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from pixsim.core.cli.pipes import QuietOnClosedPipe, output_is_closed
@@ -13,6 +15,7 @@ from pixsim.schema.connecting import explain
 from pixsim.schema.console import Console
 from pixsim.schema.errors import SchemaError, UsageError
 from pixsim.schema.locking import schema_lock
+from pixsim.schema.spelling import with_right_word
 from pixsim.schema.verbs import Context, Verb, all_verbs
 
 INTERRUPTED = 130
@@ -21,6 +24,11 @@ INTERRUPTED = 130
 class Command(QuietOnClosedPipe, BaseCommand):
     help = "The schema of the database: where it stands, going up and down, drift, adoption."
     requires_system_checks = []
+
+    def create_parser(self, *args: Any, **options: Any) -> CommandParser:
+        parser = super().create_parser(*args, **options)
+        vars(parser)["error"] = partial(_refuse, parser)
+        return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb_name", metavar="verb", required=True)
@@ -55,7 +63,8 @@ class Command(QuietOnClosedPipe, BaseCommand):
                 known = ", ".join(connections)
                 raise UsageError(f"There is no database {context.database!r}; there is: {known}.")
             wait = context.console.say if getattr(context.options, "wait", False) else None
-            with schema_lock(context.connection, wait=wait) if verb.writes else nullcontext():
+            locks = verb.writes and not getattr(context.options, "sql", False)
+            with schema_lock(context.connection, wait=wait) if locks else nullcontext():
                 return verb.run(context)
         except SchemaError as error:
             message, code = str(error), error.exit_code
@@ -71,3 +80,22 @@ class Command(QuietOnClosedPipe, BaseCommand):
             context.console.err.write(f"{message}\n")
             context.console.result({"error": message, "exit_code": code})
         return code
+
+
+def _refuse(parser: CommandParser, message: str) -> None:
+    """Refuse a command that was not understood, with the word that is right."""
+    verbs = _verb_parsers(parser)
+    options = {
+        option
+        for each in verbs.values()
+        for action in each._actions
+        for option in action.option_strings
+    }
+    type(parser).error(parser, with_right_word(message, verbs=verbs, options=options))
+
+
+def _verb_parsers(parser: CommandParser) -> dict[str, ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            return dict(action.choices)
+    return {}
