@@ -6,7 +6,6 @@ The server is nginx if it is installed, else aiohttp; both crawlers are given it
 """
 
 import argparse
-import io
 import os
 import shutil
 import subprocess
@@ -18,30 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-from PIL import Image
-
 from benchmarks.bench import BENCH_PYTHON, PEERS, PROCESSES, PROJECT, Bench, Watch
 from benchmarks.report import table, write_section
+from tests.crawler.pictures import jpeg
 
-PICTURES = PROJECT / ".pixsim" / "benchmarks" / "pictures"
+PICTURES = PROJECT / ".pixsim" / "benchmarks" / "photographs"
 PORT = 8473
 
 
 def make_picture(number: int) -> None:
     """A 640x480 JPEG of about 62 KB with detail at several scales, different for each number."""
     path = PICTURES / f"{number}.jpg"
-    if path.exists():
-        return
-    random = np.random.default_rng(number)
-    scene = np.zeros((480, 640, 3), np.float32)
-    for cells, weight in ((4, 60), (16, 35), (64, 20)):
-        noise = random.integers(0, 255, (cells * 3 // 4, cells, 3), np.uint8)
-        scene += np.asarray(Image.fromarray(noise).resize((640, 480), 3), np.float32) * weight / 115
-    scene += random.normal(0, 4.9, (480, 640, 1))
-    buffer = io.BytesIO()
-    Image.fromarray(scene.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=84)
-    path.write_bytes(buffer.getvalue())
+    if not path.exists():
+        path.write_bytes(jpeg(640, 480, seed=number, quality=93))
 
 
 def make_pictures(count: int) -> float:

@@ -28,11 +28,14 @@ from benchmarks.report import percentile, table, write_section
 ACCOUNTS, SLOTS = 8, 5
 PEER = "benchmarks.peers.celery_semaphore"
 
-MAKE_ACCOUNTS = """
+MAKE_ACCOUNTS = f"""
+from providers import slots
+from providers.adapters import adapter_named
 from providers.models import ProviderAccount
-for n in range({accounts}):
-    ProviderAccount.objects.create(provider_id="{provider}", email=f"a{{n}}@example.org",
-        api_key=f"test-key-{{n}}", max_concurrent_jobs={slots})
+slots.ensure_keyless_account(adapter_named("local"), slots=8)
+for n in range({ACCOUNTS}):
+    ProviderAccount.objects.create(provider_id="simple", email=f"a{{n}}@example.org",
+        api_key=f"test-key-{{n}}", max_concurrent_jobs={SLOTS})
 from jobs.services import system_user
 print(system_user().pk)
 """
@@ -117,8 +120,7 @@ class Generation(Bench):
     def local(self, *, jobs: int) -> float:
         """Through `local`, which renders small pictures here; jobs per second."""
         began = time.monotonic()
-        params = {"width": 64, "height": 64}
-        self._run("local", jobs, params=params, accounts=1, slots=8, LOCAL_SLOTS="8")
+        self._run("local", jobs, params='{"width": 64, "height": 64}', LOCAL_SLOTS="8")
         return jobs / (time.monotonic() - began)
 
     def statements(self, *, jobs: int) -> float:
@@ -154,22 +156,12 @@ class Generation(Bench):
                 for worker in workers:
                     worker.wait(timeout=30)
 
-    def _run(
-        self,
-        provider: str,
-        jobs: int,
-        *,
-        params: dict[str, int] | None = None,
-        accounts: int = ACCOUNTS,
-        slots: int = SLOTS,
-        **environment: str,
-    ) -> None:
+    def _run(self, provider: str, jobs: int, *, params: str = "{}", **environment: str) -> None:
         self.sql(
             "TRUNCATE jobs, provider_submissions, provider_accounts, assets, auth_user CASCADE"
         )
-        code = MAKE_ACCOUNTS.format(accounts=accounts, slots=slots, provider=provider)
-        user = int(self.python(code).communicate(timeout=60)[0].split()[-1])
-        self.sql(FILL, user, provider, json.dumps(params or {}), jobs)
+        user = int(self.python(MAKE_ACCOUNTS).communicate(timeout=60)[0].split()[-1])
+        self.sql(FILL, user, provider, params, jobs)
         self.sql("VACUUM ANALYZE jobs")
         is_open = "SELECT 1 FROM jobs WHERE status IN ('pending', 'processing') LIMIT 1"
         with self.worker(**environment):

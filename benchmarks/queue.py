@@ -277,18 +277,12 @@ def measure_speed(bench: Queue) -> str:
 
     def compared(names: Sequence[str]) -> str:
         """A row for each name, beside the first."""
-        return table(
-            ["", "items/s (median)", "spread", "× Celery"],
-            [
-                [
-                    name,
-                    f"{rates[name]:,.0f}",
-                    f"{min(found[name]):,.0f} to {max(found[name]):,.0f}",
-                    f"{rates[name] / rates[names[0]]:.2f}",
-                ]
-                for name in names
-            ],
-        )
+        rows = []
+        for name in names:
+            spread = f"{min(found[name]):,.0f} to {max(found[name]):,.0f}"
+            share = f"{rates[name] / rates[names[0]]:.2f}"
+            rows.append([name, f"{rates[name]:,.0f}", spread, share])
+        return table(["", "items/s (median)", "spread", "× Celery"], rows)
 
     share = rates["PixSim windowless"] / rates["limit: the same statements from psycopg"]
     return (

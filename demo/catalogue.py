@@ -13,6 +13,7 @@ from PIL import Image
 
 from demo import answers, pictures
 from demo.answers import Answer
+from providers.adapters.local import drawing
 
 HOSTS = ("site", "slow", "failing", "broken", "busy")
 """The demo's servers. Only "site" has pages."""
@@ -43,7 +44,7 @@ class Item:
 
 def drawn_pictures(cache: Path) -> Files:
     """All pictures as files, drawn at first use and kept in a folder of `cache`."""
-    sources = (Path(pictures.__file__), Path(__file__))
+    sources = [Path(each) for each in (drawing.__file__, pictures.__file__, __file__)]
     version = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     folder = cache / version
     wanted = [(style, number) for style in pictures.STYLES for number in range(PER_STYLE)]

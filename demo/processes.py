@@ -1,5 +1,6 @@
 """Child processes and signals: whatever ends the demo, what it started ends too."""
 
+import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ def running(*words: str, log: IO[Any] | int, stdout: int | None = None) -> Itera
         stop([process])
         if process.stdout is not None:
             process.stdout.close()
+
+
+def announced_by(site: Process) -> dict[str, Any] | None:
+    """What the demo's site says about itself once it can be asked; None if it ended instead."""
+    line = site.stdout.readline() if site.stdout else ""
+    return dict(json.loads(line)) if line else None
 
 
 _asked: list[int] = []
@@ -55,10 +62,6 @@ def orderly_end() -> Iterator[None]:
 
 class Ended(BaseException):
     """Somebody asked us to end. Not an Exception: no handler of failures may catch it."""
-
-
-def last_lines(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
 
 
 def short(path: Path) -> str:

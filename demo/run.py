@@ -11,7 +11,6 @@ installation, so it cannot touch one. Exit code 0: the crawl brought exactly wha
 everything that was asked for was generated.
 """
 
-import json
 import os
 import secrets
 import shutil
@@ -20,14 +19,14 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import django
 from django.core.management.base import CommandError
 from rich.console import Console
 
-from demo.processes import check_not_ended, last_lines, orderly_end, running, short
-from pixsim.processes import PROJECT, Process
+from demo.processes import announced_by, check_not_ended, orderly_end, running, short
+from pixsim.embedded.servers import tail
+from pixsim.processes import PROJECT
 
 # What needs the settings is imported where it is used, after `isolate`.
 
@@ -113,12 +112,14 @@ def run_demo(console: Console, home: Path, output: Path) -> bool:
 
         output_of_worker = stack.enter_context(worker_log.open("w"))
         worker = stack.enter_context(running(*worker_command(WORKERS)[1:], log=output_of_worker))
-        about = _when_ready(site, site_log)
+        about = announced_by(site)
+        if about is None:
+            raise CommandError(f"The demo's web site did not start:\n{tail(site_log)}")
 
         def check() -> None:
             check_not_ended()
             if worker.poll() is not None:
-                raise CommandError(f"The worker has ended:\n{last_lines(worker_log)}")
+                raise CommandError(f"The worker has ended:\n{tail(worker_log)}")
 
         from demo import crawling, generating
 
@@ -126,7 +127,7 @@ def run_demo(console: Console, home: Path, output: Path) -> bool:
         console.print(f"Crawling {about['url']}, and generating a picture, an animation, a song …")
         job = crawling.crawl(about, check)
         if job.is_open:
-            raise CommandError(f"The crawl takes too long. The worker:\n{last_lines(worker_log)}")
+            raise CommandError(f"The crawl takes too long. The worker:\n{tail(worker_log)}")
         generating.wait_for(generations, check)
         is_right = crawling.report(console, job, about)
         crawling.export(console, job, output)
@@ -138,16 +139,6 @@ def run_demo(console: Console, home: Path, output: Path) -> bool:
     )
     console.print(f"Done in {time.monotonic() - began:.0f} s. Everything it started has ended.")
     return is_right
-
-
-def _when_ready(site: Process, log: Path) -> dict[str, Any]:
-    """What the site says about itself, once it can be asked."""
-    assert site.stdout is not None  # noqa: S101 - for the type checker
-    line = site.stdout.readline()
-    if not line:
-        raise CommandError(f"The demo's web site did not start:\n{last_lines(log)}")
-    about: dict[str, Any] = json.loads(line)
-    return about
 
 
 def _start_services(stack: ExitStack) -> None:
@@ -188,7 +179,7 @@ def _add_admin(home: Path) -> None:
 def _password(home: Path) -> str:
     from pixsim.environment import kept_secret
 
-    return kept_secret(home / "admin_password", lambda: secrets.token_urlsafe(9))
+    return kept_secret(home / "admin_password", secrets.token_urlsafe(9))
 
 
 if __name__ == "__main__":

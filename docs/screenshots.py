@@ -7,7 +7,6 @@ Needs Chromium or Chrome on the PATH, and may create a test database beside that
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -46,7 +45,7 @@ from accounts.models import Profile
 from accounts.services import change_tier
 from crawler.models import CrawlJob, JobChunk
 from crawler.services import accepting, lifecycle
-from demo.processes import running
+from demo.processes import announced_by, running
 from jobs import services
 from jobs.models import Job
 from jobs.queue import api
@@ -125,8 +124,7 @@ def demo_site() -> Iterator[dict[str, Any]]:
     words = ["-m", "demo.site", f"{HOME.name}/site"]
     # Its clients hang up on some pages, as they should.
     with running(*words, stdout=subprocess.PIPE, log=subprocess.DEVNULL) as process:
-        assert process.stdout is not None  # noqa: S101 - for the type checker
-        yield json.loads(process.stdout.readline())
+        yield announced_by(process) or {}
 
 
 @contextmanager

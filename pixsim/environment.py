@@ -3,17 +3,19 @@
 Used by `pixsim.settings` alone, so nothing here may import Django's settings.
 """
 
-import base64
 import os
 import secrets
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from pixsim.embedded.paths import paths_for
+from pixsim.embedded.postgres import DATABASE, USER
+from pixsim.embedded.redis import SOCKET_NAME, find_redis
 
 
 class _DotEnv(environ.Env):
@@ -22,42 +24,33 @@ class _DotEnv(environ.Env):
     ENVIRON: ClassVar[dict[str, str]] = {}
 
 
-def load_env_file(path: Path) -> None:
+def load_env_file(path: Path) -> tuple[str, str]:
     """Fill what the environment leaves unset, or empty, from the file `path`, if there is one.
 
-    Warns when both set DATABASE_URL and differ: older documentation says that `.env` decides.
+    Return where DATABASE_URL comes from; and a warning if both set it and differ, since older
+    documentation says that `.env` decides.
     """
-    if not path.is_file():
-        return
-    _DotEnv.read_env(path, overwrite=True)
-    if message := database_url_warning(path):
-        warnings.warn(message, stacklevel=2)
+    if path.is_file():
+        _DotEnv.read_env(path, overwrite=True)
+    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
     for name, value in _DotEnv.ENVIRON.items():
         if not os.environ.get(name):
             os.environ[name] = value
+    if not theirs or (ours and ours != theirs):
+        origin = "DATABASE_URL in the environment"
+    else:
+        origin = f"DATABASE_URL in {path}"
+    warning = ""
+    if ours and theirs and ours != theirs:
+        warning = (
+            f"DATABASE_URL is set in the environment ({_without_secrets(ours)}) and differs in "
+            f"{path} ({_without_secrets(theirs)}). The environment is used; remove one of the two."
+        )
+        warnings.warn(warning, stacklevel=2)
+    return origin, warning
 
 
-def database_url_warning(path: Path) -> str:
-    """Return a warning if the environment and the file `path` name different databases.
-
-    Call it after the file was read.
-    """
-    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
-    if not (ours and theirs) or ours == theirs:
-        return ""
-    return (
-        f"DATABASE_URL is set in the environment ({describe_url(ours)}) and differs in {path} "
-        f"({describe_url(theirs)}). The environment is used; remove one of the two."
-    )
-
-
-def database_url_origin(path: Path) -> str:
-    """Return where DATABASE_URL came from. Call it after the file `path` was read."""
-    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
-    return f"DATABASE_URL in {path if theirs and ours == theirs else 'the environment'}"
-
-
-def describe_url(url: str) -> str:
+def _without_secrets(url: str) -> str:
     """Return scheme, host and path of a URL, without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -81,18 +74,42 @@ def database_from_url(url: str) -> dict[str, Any]:
     )
 
 
-def required(name: str, value: Any, *, hint: str) -> Any:
-    """Return `value`. Raise ImproperlyConfigured if it is empty: production has no default for it."""
+def embedded_defaults(
+    home: Path, *, database_url: str, broker_url: str
+) -> tuple[str, str, list[str]]:
+    """Fill in the URL that is empty, or both, with the embedded services of PIXSIM_HOME = `home`.
+
+    Return the database URL, the broker URL and which servers they need ("postgres", "redis").
+    Without a Redis to run, Celery's filesystem broker needs no server.
+    """
+    if os.name == "nt":
+        if not database_url:
+            raise ImproperlyConfigured(
+                "DATABASE_URL is not set, and the embedded PostgreSQL runs on Linux and macOS only."
+            )
+        return database_url, f"filesystem:///{(home / 'broker').as_posix()}", []
+    paths = paths_for(home)
+    services = []
+    if not database_url:
+        database_url = f"postgres://{USER}@/{DATABASE}?host={paths.sockets}"
+        services.append("postgres")
+    if not broker_url and find_redis():
+        broker_url = f"redis+socket://{paths.sockets / SOCKET_NAME}"
+        services.append("redis")
+    return database_url, broker_url or f"filesystem://{home / 'broker'}", services
+
+
+def require(name: str, value: object, *, hint: str) -> None:
+    """Raise ImproperlyConfigured if `value` is empty: production has no default for it."""
     if not value:
         raise ImproperlyConfigured(
             f"{name} is not set, and DEBUG is off. {hint} Set it in the environment or in .env "
-            f"(see .env.example)."
+            "(see .env.example)."
         )
-    return value
 
 
-def kept_secret(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret in the file `path` (mode 0600); make the file if there is none.
+def kept_secret(path: Path, new: str) -> str:
+    """Return the secret in the file `path` (mode 0600); make the file of `new` if there is none.
 
     When two processes make it at once, both return the same secret.
     """
@@ -100,9 +117,8 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
         if not path.exists():
             path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(make())
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                file.write(new)
             try:
                 os.link(draft, path)
             except FileExistsError:
@@ -117,27 +133,16 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
         ) from error
 
 
-def new_secret_key() -> str:
-    """Return a new value for SECRET_KEY."""
-    return secrets.token_urlsafe(50)
-
-
-def new_credentials_key() -> str:
-    """Return a new Fernet key, as `cryptography.fernet.Fernet.generate_key` makes it."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-
-
 def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
     """Return Celery's transport options for a broker URL.
 
     Sending to a broker that does not answer within `timeout` seconds fails without a retry, so that
     a notification never delays a request. Workers reconnect by themselves, without an end.
     """
-    scheme = urlsplit(url).scheme
+    scheme, folder = urlsplit(url).scheme, Path(urlsplit(url).path)
     if scheme == "filesystem":
-        folder = Path(urlsplit(url).path)
-        folders = {"data_folder_in": folder / "queue", "processed_folder": folder / "done"}
-        for each in folders.values():
+        queue, done = folder / "queue", folder / "done"
+        for each in (queue, done):
             try:
                 each.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -145,10 +150,10 @@ def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
                     f"The folder {each} of CELERY_BROKER_URL cannot be made ({error.strerror})."
                 ) from error
         return {
-            "data_folder_in": str(folders["data_folder_in"]),
+            "data_folder_in": str(queue),
             # Clients write to the folder from which workers read.
-            "data_folder_out": str(folders["data_folder_in"]),
-            "processed_folder": str(folders["processed_folder"]),
+            "data_folder_out": str(queue),
+            "processed_folder": str(done),
             "control_folder": str(folder / "control"),
             "store_processed": False,
             "polling_interval": 0.02,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from accounts import credits
-from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.kinds import all_kinds
 from jobs.queue.ops.check import invariants_of
 from pixsim.core.invariants import Invariant
 from pixsim.schema.plugins import Plugin
@@ -60,10 +60,7 @@ class PixsimPlugin(Plugin):
     def invariants(self) -> Mapping[Key, Sequence[Invariant]]:
         found = {key: list(several) for key, several in OF_PIXSIM.items()}
         for kind in all_kinds():
-            found.setdefault(OF_KINDS[kind.model._meta.app_label], []).extend(_lasting(kind))
+            # Those that hold whether a worker runs or not.
+            lasting = [each for each in invariants_of(kind) if not each.needs_worker]
+            found.setdefault(OF_KINDS[kind.model._meta.app_label], []).extend(lasting)
         return found
-
-
-def _lasting(kind: Kind) -> list[Invariant]:
-    """Return what holds of the kind's rows whether a worker runs or not."""
-    return [each for each in invariants_of(kind) if not each.needs_worker]

@@ -5,28 +5,28 @@ Windows, and importing this module starts no service.
 """
 
 import os
+import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-from pixsim.embedded.defaults import embedded_defaults
 from pixsim.environment import (
     broker_options,
     database_from_url,
-    database_url_origin,
-    database_url_warning,
+    embedded_defaults,
     kept_secret,
     load_env_file,
-    new_credentials_key,
-    new_secret_key,
-    required,
+    require,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-_env_file = Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env")
-load_env_file(_env_file)
+# For `manage.py db status`: where the URL came from, and whether two places disagree.
+DATABASE_URL_ORIGIN, DATABASE_URL_WARNING = load_env_file(
+    Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env")
+)
 env = environ.Env()
 
 # While ALLOWED_HOSTS is empty, Django answers requests to this machine's own names only. So a site
@@ -40,14 +40,14 @@ PIXSIM_HOME = Path(env.str("PIXSIM_HOME", default="") or BASE_DIR / ".pixsim").r
 SECRET_KEY = env.str("SECRET_KEY", default="")
 CREDENTIALS_KEYS = env.list("CREDENTIALS_KEYS", default=[])
 if DEBUG:
-    SECRET_KEY = SECRET_KEY or kept_secret(PIXSIM_HOME / "secret_key", new_secret_key)
+    SECRET_KEY = SECRET_KEY or kept_secret(PIXSIM_HOME / "secret_key", secrets.token_urlsafe(50))
     CREDENTIALS_KEYS = CREDENTIALS_KEYS or [
-        kept_secret(PIXSIM_HOME / "credentials_keys", new_credentials_key)
+        kept_secret(PIXSIM_HOME / "credentials_keys", Fernet.generate_key().decode())
     ]
 else:
-    required("ALLOWED_HOSTS", ALLOWED_HOSTS, hint="It names the hosts of the site, by commas.")
-    required("SECRET_KEY", SECRET_KEY, hint="It signs sessions: 50 random characters or more.")
-    required(
+    require("ALLOWED_HOSTS", ALLOWED_HOSTS, hint="It names the hosts of the site, by commas.")
+    require("SECRET_KEY", SECRET_KEY, hint="It signs sessions: 50 random characters or more.")
+    require(
         "CREDENTIALS_KEYS",
         CREDENTIALS_KEYS,
         hint="It encrypts provider credentials: Fernet keys by commas, the newest first.",
@@ -105,14 +105,9 @@ if DEBUG and not (DATABASE_URL and CELERY_BROKER_URL):
     DATABASE_URL, CELERY_BROKER_URL, EMBEDDED_SERVICES = embedded_defaults(
         PIXSIM_HOME, database_url=DATABASE_URL, broker_url=CELERY_BROKER_URL
     )
-required("DATABASE_URL", DATABASE_URL, hint="It names the PostgreSQL database of the site.")
-# For `manage.py db status`: where the URL came from, and whether two places disagree.
-DATABASE_URL_ORIGIN = (
-    "the embedded PostgreSQL of PIXSIM_HOME, since DATABASE_URL is not set"
-    if "postgres" in EMBEDDED_SERVICES
-    else database_url_origin(_env_file)
-)
-DATABASE_URL_WARNING = database_url_warning(_env_file)
+require("DATABASE_URL", DATABASE_URL, hint="It names the PostgreSQL database of the site.")
+if "postgres" in EMBEDDED_SERVICES:
+    DATABASE_URL_ORIGIN = "the embedded PostgreSQL of PIXSIM_HOME, since DATABASE_URL is not set"
 CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
 
 _database = database_from_url(DATABASE_URL)

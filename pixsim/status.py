@@ -1,17 +1,15 @@
-"""The figures of the status page, as plain data."""
+"""The figures of the status page, as plain data. No query scans a large table."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from django.db import connection
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from jobs.queue.kinds import Kind, all_kinds
-from jobs.queue.ops import status
-from jobs.queue.ops.status import KindStatus
+from jobs.queue.kinds import Kind
+from jobs.queue.ops.status import SAMPLE_SIZE
 from jobs.queue.worker import sweeper
+from pixsim.core.db.sql import fetch
 from providers.models import ProviderAccount
 
 MINUTES = 60
@@ -48,102 +46,46 @@ GROUP BY 1
 SWEEPER_RUNS = """
 SELECT EXISTS (
     SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-    WHERE locktype = 'advisory' AND classid = 0 AND objid = %s AND granted
+    WHERE locktype = 'advisory' AND classid = 0 AND objid = %(key)s AND granted
       AND datname = current_database())
 """
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How many items ended, by status."""
-
-    completed: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class Course:
-    """What ended within the last hour; of more than `status.SAMPLE_SIZE` items, the latest."""
-
-    minutes: list[Ended]
-    """By the minute, the oldest first."""
-    times: list[Ended]
-    """By processing time: up to each of TIME_BOUNDS, and beyond the last."""
-
-
-@dataclass(frozen=True)
-class AccountState:
-    """How many accounts of a provider have a status; `cooling` counts those with a cooldown."""
-
-    provider_id: str
-    status: str
-    accounts: int
-    cooling: int
-
-
-@dataclass(frozen=True)
-class Figures:
-    taken_at: datetime
-    worker_runs: bool
-    kinds: list[tuple[KindStatus, Course]]
-    images_per_minute: list[int]
-    accounts: list[AccountState]
-
-
-def figures() -> Figures:
-    """Return all figures of this moment. No query scans a large table."""
-    return Figures(
-        taken_at=timezone.now(),
-        worker_runs=worker_runs(),
-        kinds=[(status.snapshot(kind), course(kind)) for kind in all_kinds()],
-        images_per_minute=images_per_minute(),
-        accounts=account_states(),
-    )
+Ended = tuple[int, int]
+"""How many items ended as completed, and how many as failed."""
 
 
 def worker_runs() -> bool:
     """Return whether the sweeper of some worker runs on this database."""
-    with connection.cursor() as cursor:
-        cursor.execute(SWEEPER_RUNS, [sweeper.LOCK_KEY])
-        return bool(cursor.fetchone()[0])
+    return bool(fetch(SWEEPER_RUNS, {"key": sweeper.LOCK_KEY})[0][0])
 
 
-def course(kind: Kind) -> Course:
-    minutes = [Ended()] * MINUTES
-    times = [Ended()] * (len(TIME_BOUNDS) + 1)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            kind.sql(COURSE),
-            {"minutes": MINUTES, "limit": status.SAMPLE_SIZE, "bounds": list(TIME_BOUNDS)},
-        )
-        for what, place, completed, failed in cursor.fetchall():
-            if what == "time":
-                times[place] = Ended(completed, failed)
-            elif place < MINUTES:
-                minutes[MINUTES - 1 - place] = Ended(completed, failed)
-    return Course(minutes, times)
+def course(kind: Kind) -> tuple[list[Ended], list[Ended]]:
+    """Return what ended within the last hour; of more than SAMPLE_SIZE items, the latest.
+
+    By the minute, the oldest first; and by processing time, up to each of TIME_BOUNDS and beyond.
+    """
+    minutes: list[Ended] = [(0, 0)] * MINUTES
+    times: list[Ended] = [(0, 0)] * (len(TIME_BOUNDS) + 1)
+    params = {"minutes": MINUTES, "limit": SAMPLE_SIZE, "bounds": list(TIME_BOUNDS)}
+    for what, place, completed, failed in fetch(kind.sql(COURSE), params):
+        if what == "time":
+            times[place] = completed, failed
+        elif place < MINUTES:
+            minutes[MINUTES - 1 - place] = completed, failed
+    return minutes, times
 
 
 def images_per_minute() -> list[int]:
     """Return how many images were stored in each of the last MINUTES minutes, the oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(IMAGES_PER_MINUTE, {"minutes": MINUTES, "limit": 100_000})
-        return _by_minute(cursor.fetchall())
+    found = dict(fetch(IMAGES_PER_MINUTE, {"minutes": MINUTES, "limit": 100_000}))
+    return [found.get(ago, 0) for ago in reversed(range(MINUTES))]
 
 
-def account_states() -> list[AccountState]:
-    now = timezone.now()
-    rows = (
-        ProviderAccount.objects.values("provider_id", "status")
-        .annotate(accounts=Count("id"), cooling=Count("id", filter=Q(cooldown_until__gt=now)))
-        .order_by("provider_id", "status")
+def accounts() -> Iterable[Mapping[str, Any]]:
+    """Return how many accounts of a provider have a status; `cooling` counts those with a cooldown."""
+    cooling = Count("id", filter=Q(cooldown_until__gt=timezone.now()))
+    by_status = ProviderAccount.objects.order_by("provider_id", "status").values(
+        "provider_id", "status"
     )
-    return [AccountState(**row) for row in rows]
-
-
-def _by_minute(rows: Sequence[tuple[int, int]]) -> list[int]:
-    minutes = [0] * MINUTES
-    for ago, number in rows:
-        if ago < MINUTES:
-            minutes[MINUTES - 1 - ago] = number
-    return minutes
+    return by_status.annotate(accounts=Count("id"), cooling=cooling)

@@ -11,12 +11,13 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from jobs.queue.items import MAX_RETRIES
-from jobs.queue.ops.status import Count, IndexUse, KindStatus, TableState
+from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.ops.status import Count, KindStatus, TableState, snapshot
+from pixsim import status
 from pixsim.core.admin.charts import Column, Row, bars, columns
-from pixsim.core.admin.display import badge, until
+from pixsim.core.admin.display import badge, tone_of, until
 from pixsim.core.formats import format_duration, format_size
-from pixsim.core.priority import PRIORITIES
-from pixsim.status import MINUTES, TIME_BOUNDS, AccountState, Course, Ended, Figures, figures
+from pixsim.status import MINUTES, TIME_BOUNDS, Ended
 
 OLD_SECONDS = 600.0
 """Ready work that waits for longer is shown as a problem."""
@@ -31,62 +32,61 @@ STATES = {
     "processing": ("good", "being processed"),
     "failed": ("bad", "failed"),
 }
-ACCOUNT_TONES = {"active": "good", "exhausted": "warn", "rate_limited": "warn", "error": "bad"}
 
 
 def status_page(request: HttpRequest) -> HttpResponse:
     """Return the page. The URL configuration lets only staff see it."""
-    context = {
-        **admin.site.each_context(request),
-        "title": "Status",
-        **page_context(figures()),
-    }
+    context = {**admin.site.each_context(request), "title": "Status", **_figures()}
     return render(request, "admin/status.html", context)
 
 
 def status_figures(request: HttpRequest) -> JsonResponse:
     """Return the part of the page that is loaded again while the page is open."""
-    html = render_to_string("admin/status_figures.html", page_context(figures()), request)
+    html = render_to_string("admin/status_figures.html", _figures(), request)
     return JsonResponse({"html": html, "live": True})
 
 
-def page_context(found: Figures) -> dict[str, Any]:
-    """Return the figures as texts and charts, for the template."""
+def _figures() -> dict[str, Any]:
+    """Return the figures of this moment as texts and charts, for the template."""
+    images = status.images_per_minute()
     return {
-        "taken_at": found.taken_at,
-        "worker_runs": found.worker_runs,
+        "taken_at": timezone.now(),
+        "worker_runs": status.worker_runs(),
         # Chunks come first: most of the work is theirs.
-        "kinds": sorted(
-            (_kind(one, course) for one, course in found.kinds),
-            key=lambda kind: not kind["is_chunks"],
-        ),
-        "images": _minutes([[("good", n)] for n in found.images_per_minute], "images"),
-        "images_last_hour": sum(found.images_per_minute),
-        "accounts": _accounts(found.accounts),
+        "kinds": sorted(map(_kind, all_kinds()), key=lambda kind: not kind["is_chunks"]),
+        "images": _minutes([[("good", n)] for n in images], "images"),
+        "images_last_hour": sum(images),
+        "accounts": [
+            {**row, "state": badge(row["status"].replace("_", " "), tone_of(row["status"]))}
+            for row in status.accounts()
+        ],
     }
 
 
-def _kind(one: KindStatus, course: Course) -> dict[str, Any]:
+def _kind(kind: Kind) -> dict[str, Any]:
+    one, (minutes, times) = snapshot(kind), status.course(kind)
     recent = one.recent
+    lengths = [
+        ("half took up to", recent.seconds_p50),
+        ("95 % up to", recent.seconds_p95),
+        ("the longest", recent.seconds_max),
+    ]
     return {
         "name": one.kind,
         "tiles": _tiles(one),
-        "throughput": _minutes([_parts(ended) for ended in course.minutes], one.kind),
+        "throughput": _minutes([_parts(ended) for ended in minutes], one.kind),
         "rates": ", ".join(
             f"{rate:,.1f} in the last {_minute_words(minutes)}"
             for minutes, rate in recent.per_minute.items()
         ),
-        "times": _times(course.times) if any(t.completed or t.failed for t in course.times) else "",
-        "time_words": [
-            (words, format_duration(value))
-            for words, value in (
-                ("half took up to", recent.seconds_p50),
-                ("95 % up to", recent.seconds_p95),
-                ("the longest", recent.seconds_max),
-            )
-            if value is not None
-        ],
-        "depth": _depth(one),
+        "times": _times(times) if any(map(any, times)) else "",
+        "time_words": [(words, format_duration(s)) for words, s in lengths if s is not None],
+        "depth": bars(
+            [
+                Row(words, one.counts[state].number, str(one.counts[state]), tone)
+                for state, (tone, words) in STATES.items()
+            ]
+        ),
         "ages": _ages(one),
         "retries": _retries(one),
         "tiers": bars(
@@ -95,111 +95,81 @@ def _kind(one: KindStatus, course: Course) -> dict[str, Any]:
         "has_open": bool(one.tiers),
         "stuck": [{"lease": lease, "over": until(lease.lease_expires_at)} for lease in one.stuck],
         "stuck_count": one.stuck_count,
-        "indexes": _indexes(one.indexes),
+        "indexes": bars(
+            [
+                Row(
+                    index.name,
+                    index.scans,
+                    f"{index.scans:,} scans" if index.scans else "unused",
+                    "busy" if index.scans else "off",
+                    format_size(index.bytes),
+                )
+                for index in one.indexes
+            ]
+        ),
         "table": _table(one.table),
         "is_chunks": one.kind == "chunk",
     }
 
 
-def _tiles(one: KindStatus) -> list[dict[str, Any]]:
-    counts, ages, recent = one.counts, one.ages, one.recent
-    failed = recent.failed_percent
+def _tiles(one: KindStatus) -> list[tuple[str, str, bool]]:
+    """Return a value, what it means, and whether it is a problem, for each tile."""
+    counts, ready, failed = one.counts, one.ages.ready, one.recent.failed_percent
+    held, scheduled = counts["held"], counts["scheduled"]
+    later = Count(held.number + scheduled.number, held.exact and scheduled.exact)
     return [
-        _tile(str(counts["ready"]), "ready"),
-        _tile(str(counts["processing"]), "processing"),
-        _tile(str(counts["waiting"]), "wait for a window"),
-        _tile(str(_sum(counts["held"], counts["scheduled"])), "held or due later"),
-        _tile(f"{recent.per_minute.get(5, 0):,.1f}", "finished per minute"),
-        _tile(
+        (str(counts["ready"]), "ready", False),
+        (str(counts["processing"]), "processing", False),
+        (str(counts["waiting"]), "wait for a window", False),
+        (str(later), "held or due later", False),
+        (f"{one.recent.per_minute.get(5, 0):,.1f}", "finished per minute", False),
+        (
             "-" if failed is None else f"{failed:.1f} %",
             "failed in the last hour",
-            bad=failed is not None and failed >= MANY_FAILED_PERCENT,
+            (failed or 0) >= MANY_FAILED_PERCENT,
         ),
-        _tile(format_duration(ages.ready), "oldest ready", bad=(ages.ready or 0) > OLD_SECONDS),
-        _tile(f"{one.stuck_count:,}", "stuck leases", bad=one.stuck_count > 0),
+        (format_duration(ready), "oldest ready", (ready or 0) > OLD_SECONDS),
+        (f"{one.stuck_count:,}", "stuck leases", one.stuck_count > 0),
     ]
 
 
-def _tile(value: str, words: str, *, bad: bool = False) -> dict[str, Any]:
-    return {"value": value, "words": words, "bad": bad}
-
-
-def _sum(*counts: Count) -> Count:
-    return Count(sum(c.number for c in counts), all(c.exact for c in counts))
-
-
 def _parts(ended: Ended) -> list[tuple[str, float]]:
-    return [("good", ended.completed), ("bad", ended.failed)]
+    return [("good", ended[0]), ("bad", ended[1])]
 
 
 def _minutes(parts: Sequence[Sequence[tuple[str, float]]], what: str) -> SafeString:
     """Return a column for each of the last minutes, the present one at the right."""
     items = []
-    for place, one in enumerate(parts):
-        ago = MINUTES - 1 - place
+    for ago, one in zip(reversed(range(MINUTES)), parts, strict=True):
         numbers = " + ".join(f"{value:,.0f}" for _tone, value in one if value) or "0"
         failed = ", failed last" if len(one) > 1 and one[1][1] else ""
-        items.append(
-            Column(
-                one,
-                title=f"{ago} min ago: {numbers}{failed}",
-                label=f"-{ago} min" if ago and ago % 15 == 0 else "now" if ago == 0 else "",
-            )
-        )
+        label = "now" if ago == 0 else f"-{ago} min" if ago % 15 == 0 else ""
+        items.append(Column(one, title=f"{ago} min ago: {numbers}{failed}", label=label))
     return columns(items, label=f"{what} per minute in the last hour")
 
 
 def _times(times: Sequence[Ended]) -> SafeString:
     labels = [*map(format_duration, TIME_BOUNDS), "longer"]
-    items = [
-        Column(
-            _parts(ended),
-            title=f"{label}: {ended.completed:,} completed, {ended.failed:,} failed",
-            label=label,
-        )
-        for label, ended in zip(labels, times, strict=True)
-    ]
+    items = []
+    for label, ended in zip(labels, times, strict=True):
+        title = f"{label}: {ended[0]:,} completed, {ended[1]:,} failed"
+        items.append(Column(_parts(ended), title=title, label=label))
     return columns(items, label="items by processing time")
-
-
-def _depth(one: KindStatus) -> SafeString:
-    return bars(
-        [
-            Row(words, one.counts[state].number, str(one.counts[state]), tone)
-            for state, (tone, words) in STATES.items()
-        ]
-    )
 
 
 def _ages(one: KindStatus) -> SafeString | str:
     """Return how long the oldest ready item of each priority has waited, the most urgent first."""
-    ages = one.ages.ready_by_priority
-    rows = [
-        Row(
-            f"priority {priority}",
-            max(ages[priority], 0),
-            format_duration(ages[priority]),
-            "bad" if ages[priority] > OLD_SECONDS else "busy",
-        )
-        for priority in PRIORITIES
-        if priority in ages
-    ]
-    if one.ages.waiting is not None:
-        rows.append(
-            Row(
-                "waiting for a window",
-                one.ages.waiting,
-                format_duration(one.ages.waiting),
-                "quiet",
-                "1 owner" if one.waiting_owners == 1 else f"{one.waiting_owners} owners",
-            )
-        )
-    if one.ages.processing is not None:
-        rows.append(
-            Row(
-                "longest attempt", one.ages.processing, format_duration(one.ages.processing), "good"
-            )
-        )
+    rows = []
+
+    def add(label: str, seconds: float | None, tone: str, note: str = "") -> None:
+        if seconds is not None:
+            rows.append(Row(label, max(seconds, 0), format_duration(seconds), tone, note))
+
+    for priority, seconds in sorted(one.ages.ready_by_priority.items(), reverse=True):
+        add(f"priority {priority}", seconds, "bad" if seconds > OLD_SECONDS else "busy")
+    owners = "1 owner" if one.waiting_owners == 1 else f"{one.waiting_owners} owners"
+    add("waiting for a window", one.ages.waiting, "quiet", owners)
+    add("longest attempt", one.ages.processing, "good")
     return bars(rows) if rows else ""
 
 
@@ -214,21 +184,6 @@ def _retries(one: KindStatus) -> SafeString:
     return bars(rows)
 
 
-def _indexes(indexes: Sequence[IndexUse]) -> SafeString:
-    return bars(
-        [
-            Row(
-                index.name,
-                index.scans,
-                f"{index.scans:,} scans" if index.scans else "unused",
-                "busy" if index.scans else "off",
-                format_size(index.bytes),
-            )
-            for index in indexes
-        ]
-    )
-
-
 def _table(table: TableState | None) -> str:
     if table is None:
         return ""
@@ -240,18 +195,6 @@ def _table(table: TableState | None) -> str:
         f"{table.live_rows:,} live rows, {table.dead_rows:,} dead; {format_size(table.table_bytes)}, and "
         f"{format_size(table.index_bytes)} of indexes; vacuumed {vacuumed}"
     )
-
-
-def _accounts(states: Sequence[AccountState]) -> list[dict[str, Any]]:
-    return [
-        {
-            "provider": state.provider_id,
-            "state": badge(state.status.replace("_", " "), ACCOUNT_TONES.get(state.status, "off")),
-            "accounts": state.accounts,
-            "cooling": state.cooling,
-        }
-        for state in states
-    ]
 
 
 def _minute_words(minutes: int) -> str:

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management import CommandError
+from django.db import OperationalError
 
-from pixsim.embedded.errors import EmbeddedServiceError
 from pixsim.embedded.paths import PathsError, ServicePaths, paths_for
+
+
+class EmbeddedServiceError(OperationalError, CommandError):
+    """An embedded service cannot be had; the message says why and what to do next.
+
+    To code it is a database that does not answer, to a person at `manage.py` a plain message.
+    """
+
 
 CONNECT_SECONDS = 30
 """Time for an ending supervisor to end and for a new one to start."""
@@ -28,8 +37,8 @@ _guard = threading.Lock()
 def need(*services: str) -> dict[str, Any]:
     """Run `services` ("postgres", "redis") until this process ends, or longer if others need them.
 
-    Cheap when they run (one exchange on a local socket). Return the supervisor's status. Raise
-    EmbeddedServiceError if one cannot be started.
+    Cheap when they run. Return the supervisor's status. Raise EmbeddedServiceError if one cannot be
+    started.
     """
     global _link
     with _guard:
@@ -72,11 +81,6 @@ def stop(*, force: bool = False) -> dict[str, Any] | None:
             link.recv(1)
         return answer
     return None
-
-
-def data_folder() -> Path:
-    """Return the folder of the servers' data."""
-    return _paths().data
 
 
 def _paths() -> ServicePaths:

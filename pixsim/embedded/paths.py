@@ -11,13 +11,15 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 SERVICE_USERS = ("nobody", "postgres")
 SOCKET_PATH_MAX = 103
 """Bytes of a socket's path: 107 on Linux, 103 on macOS."""
 LONGEST_SOCKET_NAME = "services/.s.PGSQL.5432"
 
 
-class PathsError(Exception):
+class PathsError(ImproperlyConfigured):
     """The folder or the user of the services cannot be used; the message says the remedy."""
 
 

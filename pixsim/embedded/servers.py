@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class ServerError(Exception):
     """A server cannot be found or started; the message holds the end of its log."""
 
 
-class Server:
+class Server(ABC):
     """One server process. Subclasses define how it is started and when it is ready."""
 
     name: str
@@ -70,13 +71,13 @@ class Server:
                 continue
         self._process = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the command line; prepare what the server needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ready(self) -> bool:
         """Return whether the server answers."""
-        raise NotImplementedError
 
     @property
     def alive(self) -> bool:
@@ -92,27 +93,23 @@ class Server:
 
 def run_as_service_user(paths: ServicePaths, command: list[str], *, text: str = "") -> None:
     """Run a short command as the services' user. Raise ServerError with its output if it fails."""
-    done = subprocess.run(
-        command,
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        **_as_service_user(paths),
-    )
+    options = {"text": True, "check": False, **_as_service_user(paths)}
+    done = subprocess.run(command, input=text, capture_output=True, **options)
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         raise ServerError(f"{Path(command[0]).name} failed:\n{output}")
 
 
 def reachable_copy(paths: ServicePaths, tree: Path, *, name: str) -> Path:
-    """`tree`, or a copy of it under `place` if the services' user cannot reach it."""
+    """Return `tree`, or a copy of it if the services' user cannot reach it."""
     if paths.user is None or reachable(tree, paths.user):
         return tree
     copy = paths.folder / name
     if not copy.exists():
-        for folder in reversed(copy.relative_to(paths.folder).parents[:-1]):
-            _passable(paths.folder / folder)
+        new = [folder for folder in copy.parents if not folder.exists()]
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        for folder in new:
+            folder.chmod(0o711)  # whatever our umask
         draft = copy.with_name(f"{copy.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(tree, draft, symlinks=True)
@@ -120,15 +117,8 @@ def reachable_copy(paths: ServicePaths, tree: Path, *, name: str) -> Path:
     return copy
 
 
-def _passable(folder: Path) -> None:
-    """Make a folder that the services' user can pass through, whatever our umask."""
-    if not folder.exists():
-        folder.mkdir()
-        folder.chmod(0o711)
-
-
 def tail(path: Path) -> str:
-    """The last lines of a log, indented."""
+    """Return the last lines of a log, indented."""
     try:
         lines = path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 import psutil
 import pytest
 
-from demo import pictures
+from tests.crawler.pictures import jpeg
 from tests.site import Answer, Site
 from tests.world import PROJECT, World
 
@@ -116,8 +116,7 @@ def answer(path: str, times: int) -> Answer:
         images = "".join(f'<img src="/{number}.jpg">' for number in range(PICTURES))
         return 200, "text/html", f"<html><body>{images}</body></html>".encode()
     if path.endswith(".jpg"):
-        image = pictures.picture("mosaics", int(path[1:-4]), width=96, height=72)
-        return 200, "image/jpeg", pictures.encoded(image, "jpeg")
+        return 200, "image/jpeg", jpeg(96, 72, seed=int(path[1:-4]))
     return 404, "text/plain", b""
 
 

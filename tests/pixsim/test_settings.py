@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+import secrets
 import socket
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pixsim.environment import kept_secret, new_credentials_key
+from pixsim.environment import kept_secret
 from pixsim.logs import RedactingFormatter
 from tests.pixsim.support import PRODUCTION, PROJECT, environment, manage, run_python
 
@@ -93,7 +94,7 @@ def test_processes_that_make_a_secret_at_once_agree_on_it(tmp_path: Path) -> Non
     for number in range(20):
         path = tmp_path / str(number)
         with ThreadPoolExecutor(4) as pool:
-            made = [pool.submit(kept_secret, path, new_credentials_key) for _ in range(4)]
+            made = [pool.submit(kept_secret, path, secrets.token_hex()) for _ in range(4)]
         assert len({each.result() for each in made}) == 1
 
 
@@ -207,10 +208,7 @@ def test_settings_models_and_admin_load_without_what_only_posix_has(tmp_path: Pa
     variables = environment(
         tmp_path, DATABASE_URL="postgres://u@h/d", CELERY_BROKER_URL="redis://127.0.0.1:1/0"
     )
-    load = (
-        WITHOUT_POSIX
-        + "import django; django.setup(); import pixsim.urls, pixsim.embedded.defaults"
-    )
+    load = WITHOUT_POSIX + "import django; django.setup(); import pixsim.urls, pixsim.environment"
 
     done = subprocess.run(
         [sys.executable, "-c", load],

@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import call_command
 
-from pixsim.environment import database_url_origin, load_env_file
+from pixsim.environment import load_env_file
 from tests.schema.packages import Packages, creates, migration
 
 
@@ -152,14 +152,14 @@ def test_where_the_url_came_from(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("pixsim.environment._DotEnv.ENVIRON", {})
 
     monkeypatch.setenv("DATABASE_URL", "")
-    load_env_file(file)
-    assert database_url_origin(file) == f"DATABASE_URL in {file}"
+    assert load_env_file(file) == (f"DATABASE_URL in {file}", "")
 
     monkeypatch.setenv("DATABASE_URL", "postgres://me:other@here/two")
     with pytest.warns(UserWarning, match="differs") as warned:
-        load_env_file(file)
-    assert database_url_origin(file) == "DATABASE_URL in the environment"
-    assert "secret" not in str(warned[0].message)
+        origin, warning = load_env_file(file)
+    assert origin == "DATABASE_URL in the environment"
+    assert str(warned[0].message) == warning
+    assert "secret" not in warning
 
 
 @pytest.mark.django_db

@@ -9,6 +9,7 @@ from django.core.management import CommandError
 
 from pixsim.core import cli
 from pixsim.embedded import client
+from pixsim.embedded.paths import paths_for
 
 NOTHING = "Nothing is embedded here: the settings name a database and a broker."
 
@@ -68,4 +69,4 @@ class Command(cli.Command):
             users = ", ".join(map(str, status["clients"])) or "none"
             self.stdout.write(f"Used by process: {users}. They run until {until}.")
         if names:
-            self.stdout.write(f"Data: {client.data_folder()}")
+            self.stdout.write(f"Data: {paths_for(settings.PIXSIM_HOME).data}")
