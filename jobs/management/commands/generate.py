@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
-from accounts.errors import AccountsError, LimitExceeded
+from accounts.errors import AccountsError
 from accounts.management.lookup import find_owner
 from accounts.models import Profile
 from jobs import services
@@ -129,10 +129,8 @@ def _accept(options: dict[str, Any]) -> Job:
     except GenerationRefused as refused:
         lines = (f"{_flag(field)}: {text}" for field, text in refused.errors.items())
         raise UsageError("\n".join(lines)) from refused
-    except LimitExceeded as refused:
-        raise UsageError(f"{_flag(refused.limit)}: {refused}") from refused
     except AccountsError as refused:
-        raise UsageError(f"owner: {refused}") from refused
+        raise UsageError(f"{_flag(getattr(refused, 'limit', 'owner'))}: {refused}") from refused
 
 
 def _flag(field: str) -> str:

@@ -38,7 +38,7 @@ class Row:
     url: str = ""
 
 
-def columns(items: Sequence[Column], *, label: str, unit: str = "") -> SafeString:
+def columns(items: Sequence[Column], *, label: str) -> SafeString:
     """Draw columns side by side over an axis from zero; those with a label have it below them."""
     top = nice_ceiling(max((item.total for item in items), default=0))
     ground, height = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
@@ -60,15 +60,13 @@ def columns(items: Sequence[Column], *, label: str, unit: str = "") -> SafeStrin
         for part in (0, 0.5, 1)
     ]
     frame = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP}
-    words = {"label": label, "unit": unit}
-    return render_to_string(
-        "admin/chart_columns.svg", {"columns": drawn, "ticks": ticks, **frame, **words}
-    )
+    shown = {"label": label, "columns": drawn, "ticks": ticks}
+    return render_to_string("admin/chart_columns.svg", frame | shown)
 
 
-def bars(rows: Sequence[Row], *, most: float | None = None) -> SafeString:
-    """Draw a table of horizontal bars; the longest is as long as `most`, or as the greatest value."""
-    most = most or max((row.value for row in rows), default=0) or 1
+def bars(rows: Sequence[Row]) -> SafeString:
+    """Draw a table of horizontal bars; the greatest value has the longest."""
+    most = max((row.value for row in rows), default=0) or 1
     drawn = [
         (row, bar([(row.tone, row.value / most)], label=f"{row.label}: {row.text}")) for row in rows
     ]

@@ -80,7 +80,6 @@ class Backfill:
     """SQL condition, true for rows to look at."""
     change: str
     """SQL that changes the pending rows with keys from the first %s to the second."""
-    key: str = "id"
     check: Callable[[BaseDatabaseWrapper], None] | None = None
     """Raises BackfillRefused, before anything is written, if it cannot be done."""
     undo: "Backfill | None" = None
@@ -94,7 +93,6 @@ class Backfill:
         return run_in_key_ranges(
             connection,
             table=self.table,
-            key=self.key,
             pending=self.pending,
             change=self.change,
             **options,
@@ -103,7 +101,7 @@ class Backfill:
     @property
     def sql(self) -> str:
         """The same as one statement, for a script."""
-        return range_script(self.table, pending=self.pending, change=self.change, key=self.key)
+        return range_script(self.table, pending=self.pending, change=self.change)
 
 
 def run_in_key_ranges(
@@ -187,7 +185,7 @@ def run_in_key_ranges(
     return changed
 
 
-def range_script(table: str, *, pending: str, change: str, key: str = "id") -> str:
+def range_script(table: str, *, pending: str, change: str) -> str:
     """The statement that does, outside a transaction and in ranges of keys that it commits, what
     `run_in_key_ranges` does with `change` (SQL with %s for the first and the last key)."""
     body = change.strip() % ("range_low", f"(range_low + {SCRIPT_BATCH - 1})")
@@ -196,7 +194,7 @@ DECLARE
     range_low bigint;
     range_last bigint;
 BEGIN
-    SELECT min({key}), max({key}) INTO range_low, range_last FROM {table} WHERE {pending};
+    SELECT min(id), max(id) INTO range_low, range_last FROM {table} WHERE {pending};
     WHILE range_low <= range_last LOOP
         {body};
         COMMIT;
