@@ -1,19 +1,23 @@
 """Provider accounts in the admin: their state at the moment, and actions on them."""
 
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import PROTECT, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
+from accounts.admin import actor_of
 from pixsim.core.admin.display import age, badge, shortened, tone_of
+from pixsim.core.admin.lists import column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.formats import format_duration
@@ -72,6 +76,60 @@ BUTTONS: dict[str, tuple[str, Callable[[ProviderAccount], bool]]] = {
 }
 
 
+def _named(account: ProviderAccount) -> SafeString:
+    whose = f"{account.user}, private" if account.is_private else str(account.user)
+    return format_html(
+        '{}{}<br><span class="px-quiet-text">{}</span>',
+        account.nickname or account.email,
+        format_html(' <span class="px-tier px-nowrap">{}</span>', whose) if account.user else "",
+        account.email if account.nickname else f"#{account.pk}",
+    )
+
+
+def _state(account: ProviderAccount) -> SafeString:
+    if not is_cooling(account):
+        return state_of(account)
+    return format_html(
+        '{}<br><span class="px-quiet-text">{}</span>', state_of(account), cooldown_of(account)
+    )
+
+
+def _today(account: Any) -> str:
+    cap = account.max_daily_videos
+    return "-" if cap is None else f"{account.standing.today:,} / {cap:,}"
+
+
+@admin.action(description="Test: ask the provider whether the log-in works", permissions=["change"])
+def _test(model_admin: Any, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
+    accounts = list(queryset.order_by("pk")[: MAX_TRIED + 1])
+    if len(accounts) > MAX_TRIED:
+        messages.error(request, f"Select at most {MAX_TRIED} accounts at once.")
+        return
+    for account in accounts:
+        again = " and is active again" if account.status == AccountStatus.ERROR else ""
+        try:
+            services.test_account(account=account)
+        except ProviderError as error:
+            messages.error(request, f"{account}: {error.error_class}: {error}")
+        except (UnknownProvider, CredentialsUnreadable) as error:
+            messages.error(request, f"{account}: {error}")
+        else:
+            messages.success(request, f"{account} works{again}.")
+
+
+def _action(description: str, act: Callable[..., bool], done: str) -> Any:
+    """Return an action that does `act` to each account."""
+
+    @admin.action(description=description, permissions=["change"])
+    def action(model_admin: Any, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
+        accounts = queryset.order_by("pk")[:MAX_CHANGED]
+        changed = sum(act(account=account, actor=actor_of(request)) for account in accounts)
+        verb = "1 account is" if changed == 1 else f"{changed} accounts are"
+        messages.success(request, f"{verb} {done}.")
+
+    return action
+
+
 @admin.register(ProviderAccount)
 class ProviderAccountAdmin(LivePageAdmin):
     """Secrets can be set, replaced and deleted here, never read."""
@@ -104,60 +162,27 @@ class ProviderAccountAdmin(LivePageAdmin):
     buttons = tuple(BUTTONS)
     live_template = "admin/providers/provideraccount/overview.html"
 
-    # Columns
+    account = column("account", _named, ordering="email")
+    provider = column("provider", attrgetter("provider_id"), ordering="provider_id")
+    state = column("state", _state)
+    slots = column(
+        "slots in use", lambda account: slot_bar(account.standing.used, account.max_concurrent_jobs)
+    )
+    today = column("of the day", _today)
+    health = column("health", lambda account: health_bar(account, account.standing))
+    credits = column("credits", lambda account: credits_of(account.standing))
+    used = column("last used", lambda account: age(account.last_used), ordering="last_used")
+    error = column("last error", lambda account: shortened(account.last_error, 50))
+    secrets = column(
+        "stored secrets", lambda account: ", ".join(account.stored_credentials) or "none"
+    )
 
-    @admin.display(description="account", ordering="email")
-    def account(self, account: ProviderAccount) -> SafeString:
-        whose = f"{account.user}, private" if account.is_private else str(account.user)
-        return format_html(
-            '{}{}<br><span class="px-quiet-text">{}</span>',
-            account.nickname or account.email,
-            format_html(' <span class="px-tier px-nowrap">{}</span>', whose)
-            if account.user
-            else "",
-            account.email if account.nickname else f"#{account.pk}",
-        )
-
-    @admin.display(description="provider", ordering="provider_id")
-    def provider(self, account: ProviderAccount) -> str:
-        return account.provider_id
-
-    @admin.display(description="state")
-    def state(self, account: ProviderAccount) -> SafeString:
-        if not is_cooling(account):
-            return state_of(account)
-        return format_html(
-            '{}<br><span class="px-quiet-text">{}</span>', state_of(account), cooldown_of(account)
-        )
-
-    @admin.display(description="slots in use")
-    def slots(self, account: ProviderAccount) -> SafeString:
-        return slot_bar(_standing(account).used, account.max_concurrent_jobs)
-
-    @admin.display(description="of the day")
-    def today(self, account: ProviderAccount) -> str:
-        today, cap = _standing(account).today, account.max_daily_videos
-        return "-" if cap is None else f"{today:,} / {cap:,}"
-
-    @admin.display(description="health")
-    def health(self, account: ProviderAccount) -> SafeString | str:
-        return health_bar(account, _standing(account))
-
-    @admin.display(description="credits")
-    def credits(self, account: ProviderAccount) -> SafeString | str:
-        return credits_of(_standing(account))
-
-    @admin.display(description="last used", ordering="last_used")
-    def used(self, account: ProviderAccount) -> SafeString | str:
-        return age(account.last_used)
-
-    @admin.display(description="last error")
-    def error(self, account: ProviderAccount) -> SafeString | str:
-        return shortened(account.last_error, 50)
-
-    @admin.display(description="stored secrets")
-    def secrets(self, account: ProviderAccount) -> str:
-        return ", ".join(account.stored_credentials) or "none"
+    test = _test
+    enable = _action("Enable", services.enable_account, "active now")
+    disable = _action("Disable: take no more work", services.disable_account, "disabled now")
+    clear_cooldown = _action(
+        "Clear the cooldown", services.clear_cooldown, "ready for work at once"
+    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return AccountChangeList
@@ -165,10 +190,11 @@ class ProviderAccountAdmin(LivePageAdmin):
     # Pages
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view
+        page = self.admin_site.admin_view(partial(status.page, self))
+        figures = self.admin_site.admin_view(partial(status.figures_only, self))
         return [
-            path("status/", view(self.status_page), name="providers_status"),
-            path("status/figures/", view(self.status_figures), name="providers_status_figures"),
+            path("status/", page, name="providers_status"),
+            path("status/figures/", figures, name="providers_status_figures"),
             *super().get_urls(),
         ]
 
@@ -176,16 +202,9 @@ class ProviderAccountAdmin(LivePageAdmin):
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
         return super().changeform_view(*args, **kwargs)
 
-    def status_page(self, request: HttpRequest) -> HttpResponse:
-        """Return the status page of the providers: rates, latencies, errors and slots in use."""
-        return status.page(self, request)
-
-    def status_figures(self, request: HttpRequest) -> JsonResponse:
-        """Return the live part of the status page."""
-        return status.figures_only(self, request)
-
     def live_context(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
         standing = slots.standings([account.pk]).get(account.pk, Standing())
+        cap = account.max_daily_videos
         latest = account.submissions.defer("payload", "response", "outputs")
         latest = latest.order_by("-submitted_at", "-id")[:LATEST]
         return {
@@ -193,7 +212,7 @@ class ProviderAccountAdmin(LivePageAdmin):
             "state": state_of(account),
             "facts": [
                 ("Slots", slot_bar(standing.used, account.max_concurrent_jobs)),
-                ("Today", self._today(account, standing)),
+                ("Today", "no cap" if cap is None else slot_bar(standing.today, cap)),
                 ("Health", health_bar(account, standing)),
                 ("Cooldown", cooldown_of(account)),
                 ("Credits", credits_of(standing) or "-"),
@@ -219,57 +238,6 @@ class ProviderAccountAdmin(LivePageAdmin):
             ],
         }
 
-    def _today(self, account: ProviderAccount, standing: Standing) -> SafeString | str:
-        if account.max_daily_videos is None:
-            return "no cap"
-        return slot_bar(standing.today, account.max_daily_videos)
-
-    # Actions
-
-    @admin.action(
-        description="Test: ask the provider whether the log-in works", permissions=["change"]
-    )
-    def test(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        accounts = list(queryset.order_by("pk")[: MAX_TRIED + 1])
-        if len(accounts) > MAX_TRIED:
-            messages.error(request, f"Select at most {MAX_TRIED} accounts at once.")
-            return
-        for account in accounts:
-            again = " and is active again" if account.status == AccountStatus.ERROR else ""
-            try:
-                services.test_account(account=account)
-            except ProviderError as error:
-                messages.error(request, f"{account}: {error.error_class}: {error}")
-            except (UnknownProvider, CredentialsUnreadable) as error:
-                messages.error(request, f"{account}: {error}")
-            else:
-                messages.success(request, f"{account} works{again}.")
-
-    @admin.action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        self._each(request, queryset, services.enable_account, "active now")
-
-    @admin.action(description="Disable: take no more work", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        self._each(request, queryset, services.disable_account, "disabled now")
-
-    @admin.action(description="Clear the cooldown", permissions=["change"])
-    def clear_cooldown(self, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
-        self._each(request, queryset, services.clear_cooldown, "ready for work at once")
-
-    def _each(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[ProviderAccount],
-        act: Callable[..., bool],
-        done: str,
-    ) -> None:
-        actor = getattr(request.user, "profile", None)
-        accounts = queryset.order_by("pk")[:MAX_CHANGED]
-        changed = sum(act(account=account, actor=actor) for account in accounts)
-        verb = "1 account is" if changed == 1 else f"{changed} accounts are"
-        messages.success(request, f"{verb} {done}.")
-
     # Deleting
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -278,11 +246,6 @@ class ProviderAccountAdmin(LivePageAdmin):
         if protected:
             return [], {}, set(), protected
         return super().get_deleted_objects(objs, request)
-
-
-def _standing(account: ProviderAccount) -> Standing:
-    found: Standing = getattr(account, "standing", Standing())
-    return found
 
 
 def _history(account: ProviderAccount) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.utils.safestring import SafeString
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.formats import format_duration
 from providers.adapters.errors import ErrorClass
-from providers.admin.figures import MINUTES, TIME_BOUNDS, Endings, ProviderFigures, figures
+from providers.admin.figures import MINUTES, TIME_BOUNDS, ProviderFigures, figures
 from providers.admin.standing import cooldown_of, health_bar, slot_bar, state_of
 
 MANY_FAILED = 0.1
@@ -30,7 +31,7 @@ ENDINGS = (
     ("bad", "failed", "failed"),
 )
 # Colour by cause: the content, our rate of requests, or (all others) the provider.
-ERROR_TONES = {
+ERROR_TONES: dict[str, str] = {
     ErrorClass.FILTERED: "warn",
     ErrorClass.INVALID_PARAMETER: "warn",
     ErrorClass.RATE_LIMIT: "busy",
@@ -100,33 +101,27 @@ def _provider(one: ProviderFigures) -> dict[str, Any]:
     }
 
 
-def _tiles(one: ProviderFigures) -> list[dict[str, Any]]:
-    total = sum(ending.total for ending in one.minutes)
-    succeeded = sum(ending.succeeded for ending in one.minutes)
-    failed = sum(ending.failed for ending in one.minutes) / total if total else 0.0
-    open_accounts = sum(account.status == "active" for account, _standing in one.accounts)
-    last = sum(ending.total for ending in one.minutes[-5:])
+def _tiles(one: ProviderFigures) -> list[tuple[str, str, bool]]:
+    """Return value, words and whether the value is bad, of each tile."""
+    total = one.ended
+    succeeded = sum(ending["succeeded"] for ending in one.minutes)
+    failed = sum(ending["failed"] for ending in one.minutes) / total if total else 0.0
+    active = sum(account.status == "active" for account, _standing in one.accounts)
+    last = sum(ending.total() for ending in one.minutes[-5:])
+    half, most = map(format_duration, one.seconds or (None, None))
     return [
-        _tile(f"{one.used:,} / {one.limit:,}", "slots in use", bad=one.used > one.limit),
-        _tile(f"{total:,}", "ended in the last hour"),
-        _tile(f"{last / 5:,.1f}", "ended per minute"),
-        _tile(f"{succeeded / total:.1%}" if total else "-", "succeeded"),
-        _tile(f"{failed:.1%}" if total else "-", "failed there", bad=failed >= MANY_FAILED),
-        _tile(format_duration(one.seconds[0] if one.seconds else None), "half take up to"),
-        _tile(format_duration(one.seconds[1] if one.seconds else None), "95 % take up to"),
-        _tile(
-            f"{open_accounts:,} / {len(one.accounts):,}",
-            "accounts active",
-            bad=open_accounts == 0,
-        ),
+        (f"{one.used:,} / {one.limit:,}", "slots in use", one.used > one.limit),
+        (f"{total:,}", "ended in the last hour", False),
+        (f"{last / 5:,.1f}", "ended per minute", False),
+        (f"{succeeded / total:.1%}" if total else "-", "succeeded", False),
+        (f"{failed:.1%}" if total else "-", "failed there", failed >= MANY_FAILED),
+        (half, "half take up to", False),
+        (most, "95 % take up to", False),
+        (f"{active:,} / {len(one.accounts):,}", "accounts active", active == 0),
     ]
 
 
-def _tile(value: str, words: str, *, bad: bool = False) -> dict[str, Any]:
-    return {"value": value, "words": words, "bad": bad}
-
-
-def _minutes(minutes: Sequence[Endings]) -> SafeString:
+def _minutes(minutes: Sequence[Counter[str]]) -> SafeString:
     return columns(
         [
             Column(_parts(one), title=f"{_ago(place)}: {_words(one)}", label=_label(place))
@@ -136,8 +131,8 @@ def _minutes(minutes: Sequence[Endings]) -> SafeString:
     )
 
 
-def _times(times: Sequence[Endings]) -> SafeString | str:
-    if not any(one.total for one in times):
+def _times(times: Sequence[Counter[str]]) -> SafeString | str:
+    if not any(times):
         return ""
     labels = [*map(format_duration, TIME_BOUNDS), "longer"]
     return columns(
@@ -160,46 +155,41 @@ def _time_words(one: ProviderFigures) -> list[tuple[str, str]]:
 
 def _slots(one: ProviderFigures) -> SafeString:
     """Return a chart of the slots in use per minute, and above them the free ones."""
-    items = []
-    for place, used in enumerate(one.slots):
-        free = max(0.0, one.limit - used)
-        items.append(
+    return columns(
+        [
             Column(
-                [("busy", used), ("track", free)],
+                [("busy", used), ("track", max(0.0, one.limit - used))],
                 title=f"{_ago(place)}: {used:.1f} of {one.limit:,} in use",
                 label=_label(place),
             )
-        )
-    return columns(items, label="slots in use, by the minute")
+            for place, used in enumerate(one.slots)
+        ],
+        label="slots in use, by the minute",
+    )
 
 
 def _errors(one: ProviderFigures) -> SafeString | str:
     """Return a chart of the error classes, the most frequent first."""
-    total = sum(one.errors.values())
-    return (
-        bars(
-            [
-                Row(
-                    name.replace("_", " "),
-                    count,
-                    f"{count:,}",
-                    ERROR_TONES.get(name, "bad"),  # type: ignore[call-overload]
-                    f"{count / total:.0%}",
-                )
-                for name, count in sorted(one.errors.items(), key=lambda pair: -pair[1])
-            ]
+    total = one.errors.total()
+    rows = [
+        Row(
+            name.replace("_", " "),
+            count,
+            f"{count:,}",
+            ERROR_TONES.get(name, "bad"),
+            f"{count / total:.0%}",
         )
-        if total
-        else ""
-    )
+        for name, count in one.errors.most_common()
+    ]
+    return bars(rows) if rows else ""
 
 
-def _parts(one: Endings) -> list[tuple[str, float]]:
-    return [(tone, getattr(one, name)) for tone, name, _words in ENDINGS]
+def _parts(one: Counter[str]) -> list[tuple[str, float]]:
+    return [(tone, one[name]) for tone, name, _words in ENDINGS]
 
 
-def _words(one: Endings) -> str:
-    parts = [f"{getattr(one, name):,} {words}" for _t, name, words in ENDINGS if getattr(one, name)]
+def _words(one: Counter[str]) -> str:
+    parts = [f"{one[name]:,} {words}" for _tone, name, words in ENDINGS if one[name]]
     return ", ".join(parts) or "none"
 
 

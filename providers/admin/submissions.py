@@ -13,12 +13,65 @@ from django.utils.safestring import SafeString
 
 from accounts.admin import RecordAdmin
 from pixsim.core.admin.display import age, badge, shortened, tone_of, until
+from pixsim.core.admin.lists import column
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_duration
 from providers import masking
 from providers.admin.filters import ProviderFilter
 from providers.models import ProviderSubmission
 from providers.models.submissions import LIVE
+
+
+def _operation(row: ProviderSubmission) -> str:
+    parts = [row.operation_type, row.model]
+    return ", ".join(part.replace("_", " ") for part in parts if part)
+
+
+def _took(row: ProviderSubmission) -> str:
+    if row.duration_ms is None:
+        return "under way" if row.reference and row.status in LIVE else "-"
+    return format_duration(row.duration_ms / 1000)
+
+
+def _error(row: ProviderSubmission) -> SafeString | str:
+    if not row.error_class and not row.error_message:
+        return "-"
+    text = masking.masked(row.error_message or "", masking.secrets_of(row.account))
+    return format_html(
+        '{} <span title="{}">{}</span>',
+        badge(row.error_class, "off") if row.error_class else "",
+        text,
+        shortened(text, 120),
+    )
+
+
+def _previous(row: ProviderSubmission) -> SafeString | str:
+    before = row.previous_submission_id
+    return _link("providers_providersubmission", before, f"submission {before}")
+
+
+def _next_look(row: ProviderSubmission) -> SafeString | str:
+    return until(row.next_poll_at) if row.next_poll_at else "nothing is left to do"
+
+
+def _shown(submission: ProviderSubmission, value: Any) -> SafeString | str:
+    return "-" if value is None else masking.shown(value, submission.account)
+
+
+def _exact(moment: datetime | None) -> str:
+    if moment is None:
+        return "-"
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def _link(page: str, key: int | None, text: str) -> SafeString | str:
+    """Return a link to a page of the admin; plain text where there is no such page."""
+    if key is None:
+        return "-"
+    try:
+        return format_html('<a href="{}">{}</a>', reverse(f"admin:{page}_change", args=[key]), text)
+    except NoReverseMatch:
+        return text
 
 
 @admin.register(ProviderSubmission)
@@ -63,90 +116,24 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
         # An answer may contain whole pictures: read them only where they are shown.
         return super().get_queryset(request).defer("payload", "response", "outputs")
 
-    # Columns and fields
-
-    @admin.display(description="sent")
-    def sent(self, submission: ProviderSubmission) -> SafeString | str:
-        return age(submission.submitted_at)
-
-    @admin.display(description="job")
-    def job_link(self, submission: ProviderSubmission) -> SafeString | str:
-        return _link("admin:jobs_job_change", submission.job_id, f"job {submission.job_id}")
-
-    @admin.display(description="operation")
-    def operation(self, submission: ProviderSubmission) -> str:
-        parts = [submission.operation_type, submission.model]
-        return ", ".join(part.replace("_", " ") if part else "" for part in parts if part)
-
-    @admin.display(description="account")
-    def account_link(self, submission: ProviderSubmission) -> SafeString | str:
-        return _link(
-            "admin:providers_provideraccount_change",
-            submission.account_id,
-            str(submission.account),
-        )
-
-    @admin.display(description="status")
-    def state(self, submission: ProviderSubmission) -> SafeString:
-        return badge(submission.get_status_display(), tone_of(submission.status))
-
-    @admin.display(description="took")
-    def took(self, submission: ProviderSubmission) -> str:
-        if submission.duration_ms is None:
-            return "under way" if submission.reference and submission.status in LIVE else "-"
-        return format_duration(submission.duration_ms / 1000)
-
-    @admin.display(description="error")
-    def error(self, submission: ProviderSubmission) -> SafeString | str:
-        if not submission.error_class and not submission.error_message:
-            return "-"
-        secrets = masking.secrets_of(submission.account)
-        text = masking.masked(submission.error_message or "", secrets)
-        return format_html(
-            '{} <span title="{}">{}</span>',
-            badge(submission.error_class, "off") if submission.error_class else "",
-            text,
-            shortened(text, 120),
-        )
-
-    @admin.display(description="previous attempt")
-    def previous(self, submission: ProviderSubmission) -> SafeString | str:
-        before = submission.previous_submission_id
-        return _link("admin:providers_providersubmission_change", before, f"submission {before}")
-
-    @admin.display(description="processed next")
-    def next_look(self, submission: ProviderSubmission) -> SafeString | str:
-        return (
-            until(submission.next_poll_at) if submission.next_poll_at else "nothing is left to do"
-        )
-
-    @admin.display(description="sent at")
-    def sent_at(self, submission: ProviderSubmission) -> str:
-        return _exact(submission.submitted_at)
-
-    @admin.display(description="accepted at")
-    def accepted(self, submission: ProviderSubmission) -> str:
-        return _exact(submission.accepted_at)
-
-    @admin.display(description="answered at")
-    def answered(self, submission: ProviderSubmission) -> str:
-        return _exact(submission.responded_at)
-
-    @admin.display(description="given up after")
-    def deadline(self, submission: ProviderSubmission) -> str:
-        return _exact(submission.deadline_at)
-
-    @admin.display(description="payload")
-    def payload_text(self, submission: ProviderSubmission) -> SafeString | str:
-        return _shown(submission, submission.payload)
-
-    @admin.display(description="response")
-    def response_text(self, submission: ProviderSubmission) -> SafeString | str:
-        return _shown(submission, submission.response)
-
-    @admin.display(description="files")
-    def outputs_text(self, submission: ProviderSubmission) -> SafeString | str:
-        return _shown(submission, submission.outputs)
+    sent = column("sent", lambda row: age(row.submitted_at))
+    job_link = column("job", lambda row: _link("jobs_job", row.job_id, f"job {row.job_id}"))
+    operation = column("operation", _operation)
+    account_link = column(
+        "account", lambda row: _link("providers_provideraccount", row.account_id, str(row.account))
+    )
+    state = column("status", lambda row: badge(row.get_status_display(), tone_of(row.status)))
+    took = column("took", _took)
+    error = column("error", _error)
+    previous = column("previous attempt", _previous)
+    next_look = column("processed next", _next_look)
+    sent_at = column("sent at", lambda row: _exact(row.submitted_at))
+    accepted = column("accepted at", lambda row: _exact(row.accepted_at))
+    answered = column("answered at", lambda row: _exact(row.responded_at))
+    deadline = column("given up after", lambda row: _exact(row.deadline_at))
+    payload_text = column("payload", lambda row: _shown(row, row.payload))
+    response_text = column("response", lambda row: _shown(row, row.response))
+    outputs_text = column("files", lambda row: _shown(row, row.outputs))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ProviderSubmission], search_term: str
@@ -156,23 +143,3 @@ class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
         if term.isdecimal():
             found |= Q(job_id=int(term))
         return (queryset.filter(found) if term else queryset), False
-
-
-def _shown(submission: ProviderSubmission, value: Any) -> SafeString | str:
-    return "-" if value is None else masking.shown(value, submission.account)
-
-
-def _exact(moment: datetime | None) -> str:
-    if moment is None:
-        return "-"
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-
-
-def _link(view: str, key: int | None, text: str) -> SafeString | str:
-    """Return a link to a page of the admin; plain text where there is no such page."""
-    if key is None:
-        return "-"
-    try:
-        return format_html('<a href="{}">{}</a>', reverse(view, args=[key]), text)
-    except NoReverseMatch:
-        return text

@@ -372,11 +372,11 @@ def test_the_status_page_counts_what_ended_by_provider_class_and_time(
     local = found["local"]
     assert (local.ended, local.used, local.limit) == (12, 1, 4)
     assert local.errors == {"unavailable": 1, "filtered": 1}
-    assert [sum(one.succeeded for one in local.minutes), local.minutes[54].total] == [10, 3]
-    assert local.seconds == (2.0, 2.0)
+    assert [sum(one["succeeded"] for one in local.minutes), local.minutes[54].total()] == [10, 3]
+    assert local.seconds == [2.0, 2.0]
     assert local.accept_seconds is not None
-    assert local.times[2].succeeded == 10
-    assert local.times[4].failed == 1
+    assert local.times[2]["succeeded"] == 10
+    assert local.times[4]["failed"] == 1
     # The live one fills a slot for thirty minutes, an ended one for two of sixty seconds.
     assert local.slots[45] == pytest.approx(1, abs=0.01)
     assert local.slots[10] == pytest.approx(0, abs=0.01)
