@@ -6,7 +6,7 @@ not shown: what is entered there would do nothing.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -27,6 +27,7 @@ from accounts.models import (
 from accounts.services import change_tier
 from accounts.tiers import tier_of
 from pixsim.core.admin.display import shortened
+from pixsim.core.admin.lists import column
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,20 @@ class ProfileChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         profiles = list(self.result_list)
-        for column in PROFILE_COLUMNS:
-            values = column.values([profile.pk for profile in profiles])
+        for added in PROFILE_COLUMNS:
+            values = added.values([profile.pk for profile in profiles])
             for profile in profiles:
-                setattr(profile, f"column_{column.name}", values.get(profile.pk, ""))
+                setattr(profile, f"column_{added.name}", values.get(profile.pk, ""))
         self.result_list = profiles
+
+
+def _limits(profile: Profile) -> str:
+    tier = tier_of(profile)
+    return (
+        f"{tier.concurrent_jobs} jobs at once, {tier.jobs_per_day} a day, "
+        f"{tier.images_per_job} images each, {tier.projects} projects, "
+        f"priority up to {tier.highest_priority}"
+    )
 
 
 @admin.register(Profile)
@@ -81,7 +91,7 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ["email", "full_name"]
     ordering = ["email"]
     show_full_result_count = False
-    fields = [
+    fields: ClassVar[Any] = [
         "email",
         "full_name",
         "user",
@@ -93,29 +103,9 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "created_at",
         "updated_at",
     ]
-    readonly_fields = [
-        "email",
-        "full_name",
-        "user",
-        "role",
-        "window",
-        "limits",
-        "created_at",
-        "updated_at",
-    ]
-
-    @admin.display(description="window")
-    def window(self, profile: Profile) -> int:
-        return tier_of(profile).window
-
-    @admin.display(description="limits")
-    def limits(self, profile: Profile) -> str:
-        tier = tier_of(profile)
-        return (
-            f"{tier.concurrent_jobs} jobs at once, {tier.jobs_per_day} a day, "
-            f"{tier.images_per_job} images each, {tier.projects} projects, "
-            f"priority up to {tier.highest_priority}"
-        )
+    readonly_fields = [name for name in fields if name not in ("user_tier", "avatar_url")]
+    window = column("window", lambda profile: tier_of(profile).window)
+    limits = column("limits", _limits)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, *map(_shown, PROFILE_COLUMNS)]
@@ -143,12 +133,12 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-def _shown(column: ProfileColumn) -> Callable[[Profile], str]:
+def _shown(added: ProfileColumn) -> Callable[[Profile], str]:
     def show(profile: Profile) -> str:
-        return str(getattr(profile, f"column_{column.name}"))
+        return str(getattr(profile, f"column_{added.name}"))
 
-    show.__name__ = column.name
-    return admin.display(description=column.title)(show)
+    show.__name__ = added.name
+    return admin.display(description=added.title)(show)
 
 
 def _tier_action(tier: str) -> Callable[[ProfileAdmin, HttpRequest, QuerySet[Profile]], None]:

@@ -10,6 +10,6 @@ from accounts.tiers import setting_problems
 @register()
 def tiers_are_valid(**kwargs: Any) -> list[Error]:
     return [
-        Error(problem, hint="See accounts/tiers.py for the table.", id="accounts.E001")
+        Error(problem, hint="See accounts/tiers.toml for the table.", id="accounts.E001")
         for problem in setting_problems()
     ]

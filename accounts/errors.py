@@ -1,5 +1,6 @@
 """Errors of accounts."""
 
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 
@@ -7,46 +8,31 @@ class AccountsError(Exception):
     """Base of this app's errors."""
 
 
+@dataclass(eq=False)
 class LimitExceeded(AccountsError):
-    """A limit of the tier does not allow the request.
+    """A limit of the tier does not allow the request."""
 
-    `limit` is the field of the tier, `allowed` its value, `use` what counts against it already,
-    `wanted` what was asked for in addition, `resets_at` the time when `use` returns to zero (None:
-    only when something ends or is removed).
-    """
-
-    def __init__(
-        self,
-        *,
-        limit: str,
-        tier: str,
-        allowed: int,
-        use: int,
-        wanted: int,
-        resets_at: datetime | None = None,
-    ) -> None:
-        self.limit = limit
-        self.tier = tier
-        self.allowed = allowed
-        self.use = use
-        self.wanted = wanted
-        self.resets_at = resets_at
-        super().__init__(self._message())
+    limit: str
+    """The field of the tier."""
+    tier: str
+    allowed: int
+    use: int
+    """What counts against the limit already."""
+    wanted: int
+    """What was asked for in addition."""
+    resets_at: datetime | None = None
+    """When `use` returns to zero; None: only when something ends or is removed."""
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the refusal as plain values, for the answer of an API."""
         return {
-            "limit": self.limit,
-            "tier": self.tier,
-            "allowed": self.allowed,
-            "use": self.use,
-            "wanted": self.wanted,
+            **asdict(self),
             "resets_at": self.resets_at.isoformat() if self.resets_at else None,
             "message": str(self),
             "next": self._next_step(),
         }
 
-    def _message(self) -> str:
+    def __str__(self) -> str:
         return (
             f"{self.limit}: tier {self.tier} allows {self.allowed}, {self.use} in use, "
             f"{self.wanted} more asked for. {self._next_step()}"

@@ -67,15 +67,8 @@ def change_tier(
         if before == tier:
             return False
         Profile.objects.filter(pk=profile.pk).update(user_tier=tier, updated_at=timezone.now())
-        activity.record(
-            actor=actor,
-            action="profile.tier_changed",
-            resource_type="profile",
-            resource_id=str(profile.pk),
-            request_id=request_id,
-            before=before,
-            after=tier,
-        )
+        changes = {"before": before, "after": tier, "request_id": request_id}
+        activity.record_change("profile", profile.pk, "tier_changed", actor=actor, **changes)
     return True
 
 

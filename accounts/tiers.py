@@ -1,20 +1,22 @@
-"""What each tier may do: the only table of it, and the only check.
+"""What each tier may do, the only check of it; `tiers.toml` is the only table.
 
 `settings.TIERS` overrides single fields of single tiers, as in {"FREE": {"jobs_per_day": 10}}. In
 development (DEBUG) no limit is smaller than `DEVELOPMENT` says. A profile of None is the system
 itself and has no limits.
 """
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from accounts.errors import LimitExceeded
-from accounts.models import Profile, TierName
+from accounts.models import Profile
 from pixsim.core.priority import DEFAULT_PRIORITY, MAX_PRIORITY
 
 FEATURES = frozenset({"crawl", "export", "generate", "api", "schedule"})
@@ -55,61 +57,12 @@ class Tier:
 
 LIMITS = tuple(field.name for field in fields(Tier) if field.name not in ("name", "features"))
 
+_DATA = tomllib.loads(Path(__file__).with_name("tiers.toml").read_text("utf-8"))
 TABLE = {
-    TierName.FREE.value: Tier(
-        name="FREE",
-        features=frozenset({"crawl", "export", "generate"}),
-        window=2,
-        concurrent_jobs=1,
-        images_per_job=100,
-        jobs_per_day=3,
-        projects=3,
-        members=1,
-        default_priority=3,
-        highest_priority=5,
-        api_requests_per_minute=60,
-        price_per_image=4,
-    ),
-    TierName.PRO.value: Tier(
-        name="PRO",
-        features=FEATURES,
-        window=6,
-        concurrent_jobs=3,
-        images_per_job=1_000,
-        jobs_per_day=20,
-        projects=10,
-        members=5,
-        default_priority=5,
-        highest_priority=8,
-        api_requests_per_minute=300,
-        price_per_image=2,
-    ),
-    TierName.ENTERPRISE.value: Tier(
-        name="ENTERPRISE",
-        features=FEATURES,
-        window=20,
-        concurrent_jobs=10,
-        images_per_job=10_000,
-        jobs_per_day=1_000,
-        projects=100,
-        members=50,
-        default_priority=7,
-        highest_priority=MAX_PRIORITY,
-        api_requests_per_minute=1_200,
-        price_per_image=1,
-    ),
+    name: Tier(name=name, **{**values, "features": frozenset(values["features"])})
+    for name, values in _DATA["tiers"].items()
 }
-
-# Windows stay as they are: they divide the workers among owners and refuse nothing.
-DEVELOPMENT: dict[str, int] = {
-    "concurrent_jobs": 100,
-    "images_per_job": 100_000,
-    "jobs_per_day": 10_000,
-    "projects": 1_000,
-    "members": 100,
-    "highest_priority": MAX_PRIORITY,
-    "api_requests_per_minute": 10_000,
-}
+DEVELOPMENT: dict[str, int] = _DATA["development"]
 
 
 # Queries
@@ -169,14 +122,7 @@ def require(
     tier = tier_of(profile)
     allowed = getattr(tier, limit)
     if use + wanted > allowed:
-        raise LimitExceeded(
-            limit=limit,
-            tier=tier.name,
-            allowed=allowed,
-            use=use,
-            wanted=wanted,
-            resets_at=resets_at,
-        )
+        raise LimitExceeded(limit, tier.name, allowed, use, wanted, resets_at)
 
 
 def setting_problems() -> list[str]:
@@ -208,15 +154,7 @@ def _overridden(tier: Tier, values: Any) -> Tier:
         raise ValueError(f"must map fields to values, not {values!r}")
     if unknown := [name for name in values if name not in LIMITS and name != "features"]:
         raise ValueError(f"unknown fields {unknown}; there are features, {', '.join(LIMITS)}")
-    if not values:
-        return tier
-    changed = dict(values)
-    if "features" in changed:
-        changed["features"] = _feature_set(changed["features"])
-    return replace(tier, **changed)
-
-
-def _feature_set(value: Any) -> frozenset[str]:
-    if not isinstance(value, list | frozenset) or not all(isinstance(n, str) for n in value):
-        raise ValueError(f"features must be a list of names, not {value!r}")
-    return frozenset(value)
+    features = values.get("features", tier.features)
+    if not isinstance(features, list | frozenset) or not all(isinstance(n, str) for n in features):
+        raise ValueError(f"features must be a list of names, not {features!r}")
+    return replace(tier, **{**values, "features": frozenset(features)})

@@ -55,24 +55,11 @@ class Usage:
         return self.images_processed, self.api_calls, self.storage_bytes, self.bandwidth_bytes
 
 
-def add(
-    owner_id: UUID | None,
-    *,
-    day: date,
-    images_processed: int = 0,
-    api_calls: int = 0,
-    storage_bytes: int = 0,
-    bandwidth_bytes: int = 0,
-) -> None:
-    """Add to what `owner_id` used on `day`. The system (None) is not counted.
-
-    Raise ValueError for a negative amount.
-    """
-    add_all([Usage(owner_id, day, images_processed, api_calls, storage_bytes, bandwidth_bytes)])
-
-
 def add_all(used: Iterable[Usage]) -> None:
-    """Add for several owners and days in one statement, locking rows by owner, then day."""
+    """Add what was used in one statement, locking rows by owner, then day.
+
+    The system (an owner of None) is not counted.
+    """
     sums: dict[tuple[UUID, date], tuple[int, ...]] = {}
     for one in used:
         if one.owner_id is not None and any(one.amounts):

@@ -256,12 +256,13 @@ def _count(
         outcomes=outcomes,
     )
     pictures = [one for one in results if isinstance(one, Picture)]
-    usage.add(
+    used = usage.Usage(
         chunk.owner_id,
         day=datetime.now(UTC).date(),
         images_processed=len(pictures),
         bandwidth_bytes=sum(picture.file_size for picture in pictures),
     )
+    usage.add_all([used])
     return outcomes
 
 

@@ -124,11 +124,11 @@ def _keep(account: ProviderAccount, credits: Mapping[str, int], *, asked_at: dat
         )
     balance = Balance(account, dict(credits), before, spent, unpriced)
     if balance.difference:
-        activity.record(
+        activity.record_change(
+            "provider_account",
+            account.pk,
+            "credits_differ",
             actor=None,
-            action="provider_account.credits_differ",
-            resource_type="provider_account",
-            resource_id=str(account.pk),
             before=before,
             spent=spent,
             now=dict(credits),

@@ -61,7 +61,7 @@ def add_account(
                 is_private=owner is not None,
                 **secrets,
             )
-            _log("added", account, actor)
+            activity.record_change("provider_account", account.pk, "added", actor=actor)
     except IntegrityError as error:
         raise AccountRefused(f"There is an account {email} at {provider} already.") from error
     return account
@@ -112,14 +112,5 @@ def _set(account: ProviderAccount, actor: Profile | None, what: str, **values: A
         .update(**values, updated_at=timezone.now())
     )
     if changed:
-        _log(what, account, actor)
+        activity.record_change("provider_account", account.pk, what, actor=actor)
     return bool(changed)
-
-
-def _log(what: str, account: ProviderAccount, actor: Profile | None) -> None:
-    activity.record(
-        actor=actor,
-        action=f"provider_account.{what}",
-        resource_type="provider_account",
-        resource_id=str(account.pk),
-    )

@@ -17,7 +17,7 @@ DAY = date(2030, 1, 1)
 @pytest.mark.django_db
 def test_amounts_add_up_per_profile_and_day() -> None:
     ada, bob = (Profile.objects.create(email=f"{name}@x.org") for name in "ab")
-    usage.add(ada.pk, day=DAY, images_processed=3, bandwidth_bytes=1)
+    usage.add_all([usage.Usage(ada.pk, DAY, images_processed=3, bandwidth_bytes=1)])
     usage.add_all(
         [
             usage.Usage(bob.pk, DAY, images_processed=7),
@@ -38,7 +38,7 @@ def test_amounts_add_up_per_profile_and_day() -> None:
 def test_small_amounts_are_not_lost_to_the_rounding_of_gigabytes() -> None:
     profile = Profile.objects.create(email="a@x.org")
     for _ in range(100):
-        usage.add(profile.pk, day=DAY, bandwidth_bytes=100_000, storage_bytes=49_999)
+        usage.add_all([usage.Usage(profile.pk, DAY, bandwidth_bytes=100_000, storage_bytes=49_999)])
     row = UsageMetrics.objects.get()
     assert (row.bandwidth_used_bytes, row.bandwidth_used_gb) == (10_000_000, Decimal("0.01"))
     assert (row.storage_used_bytes, row.storage_used_gb) == (4_999_900, Decimal("0.00"))
@@ -48,7 +48,7 @@ def test_small_amounts_are_not_lost_to_the_rounding_of_gigabytes() -> None:
 def test_a_row_of_the_older_system_goes_on_from_its_gigabytes() -> None:
     profile = Profile.objects.create(email="a@x.org")
     UsageMetrics.objects.create(user=profile, metric_date=DAY, bandwidth_used_gb=Decimal("3.25"))
-    usage.add(profile.pk, day=DAY, bandwidth_bytes=10_000_001)
+    usage.add_all([usage.Usage(profile.pk, DAY, bandwidth_bytes=10_000_001)])
     row = UsageMetrics.objects.get()
     assert (row.bandwidth_used_bytes, row.bandwidth_used_gb) == (3_260_000_001, Decimal("3.26"))
 
@@ -56,14 +56,14 @@ def test_a_row_of_the_older_system_goes_on_from_its_gigabytes() -> None:
 @pytest.mark.django_db
 def test_the_system_is_not_counted_and_nothing_is_no_row() -> None:
     profile = Profile.objects.create(email="a@x.org")
-    usage.add(None, day=DAY, images_processed=3)
-    usage.add(profile.pk, day=DAY)
+    usage.add_all([usage.Usage(None, DAY, images_processed=3)])
+    usage.add_all([usage.Usage(profile.pk, DAY)])
     assert not UsageMetrics.objects.exists()
 
 
 def test_use_never_shrinks() -> None:
     with pytest.raises(ValueError, match="only grows"):
-        usage.add(uuid.uuid4(), day=DAY, images_processed=-1)
+        usage.add_all([usage.Usage(uuid.uuid4(), DAY, images_processed=-1)])
 
 
 @pytest.mark.django_db(transaction=True)
