@@ -8,8 +8,8 @@ Only SQL, because migrations run it against tables that differ from today's mode
     only_account    the provider has this one account, and nothing names another
 """
 
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -22,20 +22,27 @@ from pixsim.core.db.backfill import (
 )
 from pixsim.core.db.steps import refusal
 
-# The first account of the provider is a guess, and marked as one.
-FILL = """
-    UPDATE provider_submissions AS submission
-    SET account_id = first.account_id, account_source = 'backfill'
-    FROM (
-        SELECT provider_id, min(id) AS account_id FROM provider_accounts GROUP BY provider_id
-    ) AS first
-    WHERE submission.id BETWEEN %s AND %s AND submission.account_id IS NULL
-        AND first.provider_id = submission.provider_id
-"""
+TABLE = "provider_submissions"
+GUESSED = "account_source = 'backfill'"
+BY_EVIDENCE = "account_source IN ('evidence', 'only_account')"
 
-CLEAR = """
+
+def _first_account(pending: str) -> str:
+    """Return SQL that gives submissions the first account of their provider: a guess, so marked."""
+    return f"""
+        UPDATE provider_submissions AS submission
+        SET account_id = first.account_id, account_source = 'backfill'
+        FROM (
+            SELECT provider_id, min(id) AS account_id FROM provider_accounts GROUP BY provider_id
+        ) AS first
+        WHERE submission.id BETWEEN %s AND %s AND submission.{pending}
+            AND first.provider_id = submission.provider_id
+    """
+
+
+CLEAR = f"""
     UPDATE provider_submissions SET account_id = NULL, account_source = NULL
-    WHERE id BETWEEN %s AND %s AND account_source = 'backfill'
+    WHERE id BETWEEN %s AND %s AND {GUESSED}
 """
 
 # Names of the account in a payload or response, in the older system and the providers' APIs.
@@ -76,20 +83,9 @@ FILL_FROM_EVIDENCE = f"""
         AND coalesce(named.account_id, sole.account_id) IS NOT NULL
 """
 
-GUESS_AGAIN = """
-    UPDATE provider_submissions AS submission
-    SET account_id = first.account_id, account_source = 'backfill'
-    FROM (
-        SELECT provider_id, min(id) AS account_id FROM provider_accounts GROUP BY provider_id
-    ) AS first
-    WHERE submission.id BETWEEN %s AND %s
-        AND submission.account_source IN ('evidence', 'only_account')
-        AND first.provider_id = submission.provider_id
-"""
-
-MARK_AS_GUESS = """
+MARK_AS_GUESS = f"""
     UPDATE provider_submissions SET account_source = 'backfill'
-    WHERE id BETWEEN %s AND %s AND account_source IN ('evidence', 'only_account')
+    WHERE id BETWEEN %s AND %s AND {BY_EVIDENCE}
 """
 
 FROM_WITHOUT_ACCOUNT = """
@@ -105,39 +101,26 @@ WITHOUT_ACCOUNT = f"""
 """
 
 
-@dataclass(frozen=True)
-class ProviderWithoutAccount:
-    provider_id: str
-    submissions: int
-    sample_ids: list[int]
-
-
 class ProvidersWithoutAccount(BackfillRefused):
     """Submissions of these providers cannot be given an account, because there is none."""
 
-    def __init__(self, providers: list[ProviderWithoutAccount]) -> None:
-        self.providers = providers
-        lines = [
-            f"  {provider.provider_id}: {provider.submissions:,} submissions, for example "
-            f"{', '.join(map(str, provider.sample_ids))}"
-            for provider in providers
+    def __init__(self, providers: Sequence[tuple[str, int, list[int]]]) -> None:
+        rows = [
+            f"  {provider}: {count:,} submissions, for example {', '.join(map(str, ids))}"
+            for provider, count, ids in providers
         ]
         commands = [
-            f"  manage.py provider_account add --provider {provider.provider_id} --email EMAIL "
-            "--status disabled"
-            for provider in providers
+            f"  manage.py provider_account add --provider {provider} --email EMAIL --status disabled"
+            for provider, _count, _ids in providers
         ]
-        super().__init__(
-            "\n".join(
-                [
-                    f"{len(providers)} providers have submissions but no account:",
-                    *lines,
-                    "These submissions were left as they are. Add an account for each provider "
-                    "(disabled, if it is only to stand for the past), then migrate again:",
-                    *commands,
-                ]
-            )
-        )
+        lines = [
+            f"{len(providers)} providers have submissions but no account:",
+            *rows,
+            "These submissions were left as they are. Add an account for each provider "
+            "(disabled, if it is only to stand for the past), then migrate again:",
+            *commands,
+        ]
+        super().__init__("\n".join(lines))
 
 
 def fill_accounts(connection: BaseDatabaseWrapper) -> int:
@@ -154,13 +137,7 @@ def fill_accounts(connection: BaseDatabaseWrapper) -> int:
 
 def clear_guessed_accounts(connection: BaseDatabaseWrapper) -> int:
     """Undo `fill_accounts`: clear the account of rows that are marked as guessed, and no others."""
-    return run_in_key_ranges(
-        connection,
-        table="provider_submissions",
-        pending="account_source = 'backfill'",
-        change=CLEAR,
-        on_batch=progress_lines(),
-    )
+    return _apply(connection, GUESSED, CLEAR)
 
 
 def mark_evidence_as_guesses(connection: BaseDatabaseWrapper) -> int:
@@ -168,12 +145,13 @@ def mark_evidence_as_guesses(connection: BaseDatabaseWrapper) -> int:
 
     The accounts themselves stay.
     """
+    return _apply(connection, BY_EVIDENCE, MARK_AS_GUESS)
+
+
+def _apply(connection: BaseDatabaseWrapper, pending: str, change: str) -> int:
+    on_batch = progress_lines()
     return run_in_key_ranges(
-        connection,
-        table="provider_submissions",
-        pending="account_source IN ('evidence', 'only_account')",
-        change=MARK_AS_GUESS,
-        on_batch=progress_lines(),
+        connection, table=TABLE, pending=pending, change=change, on_batch=on_batch
     )
 
 
@@ -181,33 +159,32 @@ def refuse_providers_without_account(connection: BaseDatabaseWrapper) -> None:
     """Raise ProvidersWithoutAccount if the provider of a submission has no account."""
     with closing(connection.cursor()) as cursor:
         cursor.execute(WITHOUT_ACCOUNT)
-        missing = [ProviderWithoutAccount(*row) for row in cursor.fetchall()]
-    if missing:
-        raise ProvidersWithoutAccount(missing)
+        if missing := cursor.fetchall():
+            raise ProvidersWithoutAccount(missing)
 
 
 FIRST_ACCOUNT = Backfill(
     name="first-account",
     help="Submissions without an account get the first of their provider, marked as a guess.",
-    table="provider_submissions",
+    table=TABLE,
     pending="account_id IS NULL",
-    change=FILL,
+    change=_first_account("account_id IS NULL"),
     check=refuse_providers_without_account,
 )
 
 ACCOUNTS_FROM_EVIDENCE_UNDO = Backfill(
     name="accounts-from-evidence-undo",
     help="What accounts-from-evidence found is replaced by the guess again.",
-    table="provider_submissions",
-    pending="account_source IN ('evidence', 'only_account')",
-    change=GUESS_AGAIN,
+    table=TABLE,
+    pending=BY_EVIDENCE,
+    change=_first_account(BY_EVIDENCE),
 )
 
 ACCOUNTS_FROM_EVIDENCE = Backfill(
     name="accounts-from-evidence",
     help="Guessed accounts are replaced by the one that payload or response names, or the only one.",
-    table="provider_submissions",
-    pending="account_source = 'backfill'",
+    table=TABLE,
+    pending=GUESSED,
     change=FILL_FROM_EVIDENCE,
     undo=ACCOUNTS_FROM_EVIDENCE_UNDO,
 )
@@ -220,13 +197,5 @@ FILL_ACCOUNTS_SQL = (
     ),
     FIRST_ACCOUNT.sql,
 )
-CLEAR_GUESSED_ACCOUNTS_SQL = (
-    range_script("provider_submissions", pending="account_source = 'backfill'", change=CLEAR),
-)
-MARK_EVIDENCE_AS_GUESSES_SQL = (
-    range_script(
-        "provider_submissions",
-        pending="account_source IN ('evidence', 'only_account')",
-        change=MARK_AS_GUESS,
-    ),
-)
+CLEAR_GUESSED_ACCOUNTS_SQL = (range_script(TABLE, pending=GUESSED, change=CLEAR),)
+MARK_EVIDENCE_AS_GUESSES_SQL = (range_script(TABLE, pending=BY_EVIDENCE, change=MARK_AS_GUESS),)
