@@ -16,8 +16,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from accounts.errors import InsufficientCredits
-from accounts.models import CreditAccount, CreditTransaction, Profile
-from accounts.models.credits import TransactionType
+from accounts.models import CreditAccount, CreditTransaction, Profile, TransactionType
 from pixsim.core.invariants import Finding, Invariant, examine
 
 # Only if the balance does not go below zero. Every change of a balance writes an entry.

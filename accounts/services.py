@@ -5,8 +5,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import activity
-from accounts.models import Profile, TierName
-from accounts.models.profiles import Role
+from accounts.models import Profile, Role, TierName
 
 # No mail is ever delivered there (RFC 2606), and nobody may bring an address of it.
 FALLBACK_DOMAIN = "@users.invalid"

@@ -23,7 +23,7 @@ from pixsim.core.priority import check_priority
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.params import Params, ParamsRefused, validated
-from providers.models.submissions import IS_LIVE
+from providers.models import IS_LIVE
 
 SYSTEM_USERNAME = "system"
 MAX_UPLOAD_BYTES = 256 * 1024**2

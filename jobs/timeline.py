@@ -12,8 +12,7 @@ from accounts.models import ActivityLog, CreditTransaction
 from jobs.models import Asset, Job, JobStatus
 from pixsim.core.formats import format_duration
 from providers import masking
-from providers.models import ProviderSubmission
-from providers.models.submissions import LIVE
+from providers.models import LIVE, ProviderSubmission
 
 MAX_ACTIVITIES = 100
 """Of older activities of people nothing is shown."""

@@ -15,8 +15,7 @@ from django.db import connection
 from pixsim.core.db.sql import fetch
 from providers import circuits
 from providers.adapters import Adapter
-from providers.models import AccountStatus, ProviderAccount
-from providers.models.submissions import LIVE
+from providers.models import LIVE, AccountStatus, ProviderAccount
 
 HEALTH_WINDOW = 20
 """Number of latest submissions that count. Health is the share of them that did not fail."""

@@ -22,8 +22,7 @@ from pixsim.core.db.sql import fetch
 from pixsim.core.text import storable_json
 from providers.adapters.base import Operation
 from providers.adapters.errors import ProviderError
-from providers.models import ProviderSubmission, SubmissionStatus
-from providers.models.submissions import LIVE
+from providers.models import LIVE, ProviderSubmission, SubmissionStatus
 
 CLAIM_SECONDS = 90.0
 """For how long no other worker may claim a due submission."""

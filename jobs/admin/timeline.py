@@ -17,8 +17,7 @@ from jobs.models import OPEN, Asset, Job, JobStatus
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
 from pixsim.core.formats import format_duration
 from providers import masking
-from providers.models import ProviderSubmission
-from providers.models.submissions import LIVE
+from providers.models import LIVE, ProviderSubmission
 
 SHOWN_ATTEMPTS = 60
 SHOWN_CHILDREN = 20

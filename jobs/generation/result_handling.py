@@ -25,8 +25,7 @@ from pixsim.core.db.sql import fetch
 from providers import error_policy, submissions
 from providers.adapters.base import Accepted, Failed, Output, Running, Succeeded
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
-from providers.models import ProviderSubmission, SubmissionStatus
-from providers.models.submissions import LIVE
+from providers.models import LIVE, ProviderSubmission, SubmissionStatus
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,7 @@ from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_duration
 from providers import masking
 from providers.admin.filters import ProviderFilter
-from providers.models import ProviderSubmission
-from providers.models.submissions import LIVE
+from providers.models import LIVE, ProviderSubmission
 
 
 def _operation(row: ProviderSubmission) -> str:
