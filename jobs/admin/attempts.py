@@ -50,7 +50,7 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     list_display = ["id", "item", "number", "result", "ended", "took", "did", "error", "worker"]
     list_filter = ["kind", "outcome", "error_class"]
     list_select_related = []
-    search_fields = ["=task_id", "=worker"]
+    search_fields = ["item_id", "task_id", "worker"]
     search_number = "item_id"
     search_help_text = "The number of a chunk, source or job; a Celery task's id; a worker."
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs.models import Asset, Job, Workspace
+from jobs.models import Asset, Job, WorkAttempt, Workspace
 from providers.admin.figures import figures
 from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
 from tests.providers.adapters.simple_fake import SimpleFake
@@ -54,6 +54,14 @@ def test_every_list_and_form_opens(
     Workspace.objects.create(user=user, name="w")
     Asset.objects.create(
         user=user, media_type="image", provider_id="p", provider_asset_id="1", remote_url="http://x"
+    )
+    WorkAttempt.objects.create(
+        kind="generation",
+        item_id=submission.job_id,
+        number=1,
+        outcome="completed",
+        started_at=timezone.now(),
+        ended_at=timezone.now(),
     )
     for model in admin.site._registry:
         if model._meta.app_label in ("providers", "jobs"):
