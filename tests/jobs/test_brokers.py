@@ -19,6 +19,7 @@ import pytest
 
 from tests.crawler.pictures import jpeg
 from tests.jobs.backlog import claims_of, record_claims
+from tests.pixsim.support import free_port
 from tests.site import Site
 from tests.world import World, has_redis
 
@@ -90,12 +91,6 @@ class RabbitBroker:
                 **environment,
             },
         )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(port):

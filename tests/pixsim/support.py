@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,13 @@ def short_home() -> Iterator[Path]:
     finally:
         manage("services", "stop", "--force", env=environment(home))
         shutil.rmtree(home)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:

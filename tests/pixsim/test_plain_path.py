@@ -1,7 +1,6 @@
 """The plain path of the README, command by command: what anybody does on the first day."""
 
 import http.cookiejar
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from tests.crawler.pictures import jpeg
+from tests.pixsim.support import free_port
 from tests.site import Answer, Site
 from tests.world import PROJECT, World
 
@@ -92,9 +92,7 @@ class Browser:
 
 @contextmanager
 def runserver(world: World) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with (world.home / "web.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],

@@ -15,6 +15,7 @@ from tests.pixsim.support import (
     PRODUCTION,
     PROJECT,
     environment,
+    free_port,
     manage,
     processes_of,
     short_home,
@@ -35,9 +36,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return free_port()
 
 
 def start_up(home: Path, port: int, *words: str, **variables: str) -> subprocess.Popen[str]:
