@@ -10,7 +10,6 @@ job, then updates another, again and again: what it waits for is what users woul
 import argparse
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -23,7 +22,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.transaction import atomic
 
-from benchmarks.bench import Bench
+from benchmarks.bench import Bench, every
 from benchmarks.report import percentile, table, write_section
 from tests.databases import copy_database, database
 
@@ -71,13 +70,13 @@ WHERE s.id = %s
 """
 WRITE = "UPDATE provider_submissions SET duration_ms = 1 WHERE id = %s"
 
-# What writes rows holds this until it ends, and with it every row that it wrote.
+# For how long the contestant's transaction holds what it locked of the table: what writes rows holds
+# this until it ends, and with it every row that it wrote.
 LOCKED_FOR = """
-SELECT extract(epoch FROM clock_timestamp() - activity.xact_start)::float
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - activity.xact_start)), 0)::float
 FROM pg_stat_activity AS activity JOIN pg_locks AS lock USING (pid)
 WHERE pid = %s AND lock.granted AND lock.relation = 'provider_submissions'::regclass
   AND lock.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'AccessExclusiveLock')
-LIMIT 1
 """
 
 
@@ -123,9 +122,12 @@ def run(start: str, contestant: Callable[[], None], rows: int) -> list[str]:
     reads: list[float] = []
     writes: list[float] = []
     locked = [0.0]
+    url = os.environ["DATABASE_URL"]
     with (
-        meanwhile(lambda stop: read_and_write(rows, stop, reads, writes)),
-        meanwhile(lambda stop: watch_locks(pid, stop, locked)),
+        psycopg.connect(url, autocommit=True) as client,
+        psycopg.connect(url, autocommit=True) as watcher,
+        every(0.002, lambda: read_and_write(client, rows, reads, writes)),
+        every(0.005, lambda: locked.append(watcher.execute(LOCKED_FOR, [pid]).fetchone()[0])),
     ):
         started = time.perf_counter()
         contestant()
@@ -158,36 +160,13 @@ def backfill(share: float) -> None:
 
 
 def read_and_write(
-    rows: int, stop: threading.Event, reads: list[float], writes: list[float]
+    client: psycopg.Connection[Any], rows: int, reads: list[float], writes: list[float]
 ) -> None:
-    """Read and update random submissions until told to stop, and keep how long each took."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
-        while not stop.wait(0.002):
-            for statement, waits in ((READ, reads), (WRITE, writes)):
-                started = time.perf_counter()
-                session.execute(statement, [random.randint(1, rows)])
-                waits.append(time.perf_counter() - started)
-
-
-def watch_locks(pid: int, stop: threading.Event, locked: list[float]) -> None:
-    """Note for how long the contestant's transactions hold what they locked of the table."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
-        while not stop.wait(0.005):
-            if row := session.execute(LOCKED_FOR, [pid]).fetchone():
-                locked.append(row[0])
-
-
-@contextmanager
-def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread; it ends when its event is set."""
-    stop = threading.Event()
-    thread = threading.Thread(target=work, args=[stop])
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    """Read a random submission and update another; keep how long each took."""
+    for statement, waits in ((READ, reads), (WRITE, writes)):
+        started = time.perf_counter()
+        client.execute(statement, [random.randint(1, rows)])
+        waits.append(time.perf_counter() - started)
 
 
 @contextmanager

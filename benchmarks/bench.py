@@ -1,11 +1,11 @@
 """What the benchmarks share: an installation as in production, with its workers and peers."""
 
-import contextlib
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,42 +63,53 @@ class Bench(World):
         self.wait_until(condition, seconds=1800, what="its end", poll_seconds=poll_seconds)
 
 
-class Watch:
-    """CPU seconds and peak memory of some process trees, sampled ten times a second."""
+@contextmanager
+def every(seconds: float, action: Callable[[], Any]) -> Iterator[None]:
+    """Call `action` in a thread, with pauses of so many seconds, while the block runs."""
+    stop = threading.Event()
 
-    def __init__(self, *roots: int) -> None:
-        self._roots = roots
-        self._cpu: dict[int, float] = {}
-        self.peak_megabytes = 0.0
-        """Of the process that had most."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def run() -> None:
+        while not stop.wait(seconds):
+            action()
 
-    def __enter__(self) -> "Watch":
-        self._first = self._sample()
-        self._thread.start()
-        return self
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.cpu_seconds = self._sample() - self._first
 
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            self._sample()
+@dataclass
+class Usage:
+    cpu_seconds: float = 0.0
+    """Known when the measured block has ended."""
+    peak_megabytes: float = 0.0
+    """Of the process that had most."""
 
-    def _sample(self) -> float:
-        for root in self._roots:
-            with contextlib.suppress(psutil.NoSuchProcess):
+
+@contextmanager
+def usage_of(*roots: int) -> Iterator[Usage]:
+    """What these process trees use while the block runs, sampled ten times a second."""
+    used, cpu = Usage(), {}
+
+    def sample() -> float:
+        for root in roots:
+            with suppress(psutil.NoSuchProcess):
                 parent = psutil.Process(root)
                 for process in [parent, *parent.children(recursive=True)]:
-                    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                         times = process.cpu_times()
-                        self._cpu[process.pid] = times.user + times.system
+                        cpu[process.pid] = times.user + times.system
                         memory = process.memory_info().rss / 1e6
-                        self.peak_megabytes = max(self.peak_megabytes, memory)
-        return sum(self._cpu.values())
+                        used.peak_megabytes = max(used.peak_megabytes, memory)
+        return sum(cpu.values())
+
+    first = sample()
+    with every(0.1, sample):
+        yield used
+    used.cpu_seconds = sample() - first
 
 
 def output_of(*command: object, cwd: Path = PROJECT, env: dict[str, str] | None = None) -> str:

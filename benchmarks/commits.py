@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from benchmarks.bench import PROJECT, Watch, output_of
+from benchmarks.bench import PROJECT, output_of, usage_of
 from benchmarks.queue import Queue
 from benchmarks.report import table, write_section
 
@@ -32,11 +32,11 @@ def cpu_per_item(items: int, window: int) -> float:
         tiers = json.dumps({"FREE": {"window": window}} if window else {})
         with bench.no_op_worker(TIERS=tiers) as worker:
             bench.wait_for(lambda: done() >= items / 10)
-            with Watch(worker.pid, bench.postgres.pid or 0) as watch:
+            with usage_of(worker.pid, bench.postgres.pid or 0) as used:
                 first = done()
                 bench.wait_for(lambda: done() >= items * 0.9)
                 last = done()
-            return watch.cpu_seconds / (last - first) * 1e6
+            return used.cpu_seconds / (last - first) * 1e6
 
 
 def measured_in(checkout: Path, items: int, window: int) -> float:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.bench import BENCH_PYTHON, PEERS, PROCESSES, PROJECT, Bench, Watch
+from benchmarks.bench import BENCH_PYTHON, PEERS, PROCESSES, PROJECT, Bench, usage_of
 from benchmarks.report import table, write_section
 from tests.crawler.pictures import jpeg
 
@@ -77,8 +77,8 @@ def run_pixsim(bench: Bench, urls: Path, count: int) -> dict[str, float]:
     job = bench.crawl("--source", "urls", "--from", str(urls), "--max-images", str(count))
     with (
         bench.worker() as worker,
-        Watch(worker.pid) as watch,
-        Watch(bench.postgres.pid or 0) as database,
+        usage_of(worker.pid) as used,
+        usage_of(bench.postgres.pid or 0) as database,
     ):
         bench.wait_for(lambda: bench.sql("SELECT 1 FROM crawl_jobs WHERE status = 'completed'"))
     [(stored, outcomes, seconds)] = bench.sql(
@@ -90,9 +90,9 @@ def run_pixsim(bench: Bench, urls: Path, count: int) -> dict[str, float]:
     shutil.rmtree(bench.home / "blobs", ignore_errors=True)
     return {
         "rate": stored / seconds,
-        "cpu": watch.cpu_seconds / stored * 1000,
+        "cpu": used.cpu_seconds / stored * 1000,
         "database cpu": database.cpu_seconds / stored * 1000,
-        "memory": watch.peak_megabytes,
+        "memory": used.peak_megabytes,
     }
 
 
@@ -103,14 +103,14 @@ def run_img2dataset(urls: Path, folder: Path) -> dict[str, float]:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"},
     )  # fmt: skip
-    with Watch(process.pid) as watch:
+    with usage_of(process.pid) as used:
         printed = process.communicate(timeout=600)[0]
     shutil.rmtree(output)
     stored, seconds = map(float, printed.partition("RESULT")[2].split())
     return {
         "rate": stored / seconds,
-        "cpu": watch.cpu_seconds / stored * 1000,
-        "memory": watch.peak_megabytes,
+        "cpu": used.cpu_seconds / stored * 1000,
+        "memory": used.peak_megabytes,
     }
 
 
