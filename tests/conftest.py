@@ -31,6 +31,7 @@ LONGEST = {
     "jobs/generation/test_crashes.py", "jobs/generation/test_life.py",
     "pixsim/test_embedded.py", "pixsim/test_migrations.py", "pixsim/test_plain_path.py",
     "pixsim/test_up.py", "providers/test_account_backfill.py", "providers/test_schema.py",
+    "seeds/test_seeds.py",
     "adoption/test_messy.py", "adoption/test_pixcrawler.py",
     "adoption/test_pixsim7.py", "adoption/test_stopping.py",
     "adoption/test_work.py",

@@ -61,6 +61,35 @@ def constraint(table: str, name: str, *parts: str) -> Check:
     return Check(run)
 
 
+def foreign_key(table: str, columns: str, to: str, *, unique: bool = False) -> Check:
+    """`columns` of this table refer to the table `to`; with `unique`, at most one row to one."""
+
+    def run(place: Place) -> None:
+        described = _described(place, table)
+        keys = [text for text in described.constraints.values() if text.startswith("FOREIGN KEY")]
+        assert any(f"({columns}) REFERENCES {to}(" in text for text in keys), keys
+        if unique:
+            assert f"unique btree ({columns})" in described.indexes.values()
+
+    return Check(run)
+
+
+def uses_index(statement: str, *names: str) -> Check:
+    """The planner can answer the statement from one of these indexes."""
+
+    def run(place: Place) -> None:
+        place.ask("SET enable_seqscan = off")
+        place.ask("SET enable_bitmapscan = off")
+        try:
+            plan = "\n".join(line for (line,) in place.sql(f"EXPLAIN {statement}"))
+        finally:
+            place.ask("RESET enable_seqscan")
+            place.ask("RESET enable_bitmapscan")
+        assert any(f"using {name}" in plan for name in names), plan
+
+    return Check(run)
+
+
 def read(path: str, *texts: str) -> Check:
     """The file has each of these texts."""
 

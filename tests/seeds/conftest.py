@@ -7,8 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import get_commands
 
 from tests import databases
+from tests.schema.packages import Packages
+from tests.schema.packages import packages as packages
 from tests.seeds import sample
 from tests.seeds.place import Place
 from tests.seeds.table import On
@@ -40,17 +43,21 @@ def place(
     _filled: str,
     _shared: str,
     one_head: None,
+    packages: Packages,
     tmp_path: Path,
     django_db_blocker: Any,
 ) -> Open:
     """Open the database that a check needs, as Django's default one."""
+    get_commands()  # cached, so it must not be asked first while a check has apps of its own
+    folder = tmp_path / "folder"
+    folder.mkdir()
 
     @contextmanager
     def opened(on: On) -> Iterator[Place]:
         with django_db_blocker.unblock():
             if on is On.HEAD:
                 with databases.default_database(_shared):
-                    yield Place(tmp_path)
+                    yield Place(folder, packages)
                 return
             name = f"{databases.own_database_name()}_row"
             template = _filled if on is On.COPY else "template1"
@@ -58,6 +65,6 @@ def place(
                 databases.database(database_server, name, template=template),
                 databases.default_database(name),
             ):
-                yield Place(tmp_path)
+                yield Place(folder, packages)
 
     return opened

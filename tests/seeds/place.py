@@ -5,8 +5,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from pixsim.schema.programs import environment, find_program
 from tests import databases
 from tests.crawler.in_process import wait_until, working
 from tests.databases import PROJECT
+from tests.schema.packages import Packages
 from tests.scratch import Ran
 
 
 class Place:
     """Gives commands to the database of one check, and remembers them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, packages: Packages) -> None:
         self.folder = folder
         """An empty folder of this check alone."""
+        self.packages = packages
+        """Makes apps with migrations, for what must not be in ours."""
         self.ran: list[str] = []
         """Every command and statement, as a person would type it."""
 
@@ -56,7 +59,10 @@ class Place:
     def process(
         self, line: str, *, env: dict[str, str] | None = None, code: int = 0, cwd: Path = PROJECT
     ) -> str:
-        """Run a command line as a process of its own on this database; return what it writes."""
+        """Run a command line as a process of its own; return what it writes.
+
+        DATABASE_URL names this database, unless `env` says otherwise.
+        """
         self.ran.append(line)
         words = shlex.split(line)
         if words[0] == "python":
@@ -72,6 +78,33 @@ class Place:
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """Run a real Celery worker on this database inside the block, with a folder as its broker."""
+        line = "celery -A pixsim worker --concurrency 2"
+        self.ran.append(line)
+        folder = str(self.folder)
+        with (self.folder / "worker.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *line.split()],
+                cwd=PROJECT,
+                env={
+                    **os.environ,
+                    "DATABASE_URL": self.url,
+                    "CELERY_BROKER_URL": f"filesystem://{folder}/broker",
+                    "PIXSIM_BLOBS": f"{folder}/blobs",
+                    "CRAWL_FOLDER_ROOTS": folder,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
     def work(self, until: Callable[[], object]) -> None:
         """Let a worker work in this process until `until` is true."""
@@ -110,12 +143,12 @@ class Place:
         [[value]] = self.ask(statement, *params)
         return value
 
-    def page(self, path: str) -> str:
-        """Return a page of the admin, as the superuser ada sees it."""
+    def page(self, path: str, **sent: Any) -> str:
+        """Return a page of the admin, as the superuser ada sees it; with `sent`, send that form."""
         self.ran.append(path)
         browser = Client()
         browser.force_login(User.objects.get(username="ada"))
-        answer = browser.get(path, follow=True)
+        answer = browser.post(path, sent, follow=True) if sent else browser.get(path, follow=True)
         assert answer.status_code == 200, answer.status_code
         return answer.content.decode()
 

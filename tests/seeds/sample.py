@@ -11,16 +11,18 @@ ROWS = """
 UPDATE profiles SET user_tier = tier FROM unnest(%(emails)s::text[], %(tiers)s::text[])
     AS given (mail, tier) WHERE email = mail;
 INSERT INTO projects (name, user_id, status)
-    SELECT 'foxes', id, 'active' FROM profiles WHERE email = 'ada@example.org';
+    SELECT 'foxes', id, 'active' FROM profiles WHERE email = 'bob@example.org';
 INSERT INTO crawl_jobs (project_id, name, keywords, max_images, status, progress, total_images,
     downloaded_images, valid_images, total_chunks, active_chunks, completed_chunks, failed_chunks,
     task_ids, started_at)
     SELECT id, 'foxes', '["fox"]', 70, 'running', 14, 10, 10, 10, 7, 4, 1, 2, '[]', now() FROM projects;
 INSERT INTO job_chunks (job_id, chunk_index, image_range, owner_id, priority, status, retry_count,
-    error_message, task_id, ready_at, started_at, finished_at, lease_id, lease_expires_at, created_at)
+    error_message, task_id, ready_at, held, available_at, started_at, finished_at, lease_id,
+    lease_expires_at, created_at)
 SELECT crawl_jobs.id, place, jsonb_build_object('start', place * 10, 'end', place * 10 + 10),
     projects.user_id, urgency, state, retries, failure, task,
-    CASE WHEN state = 'processing' THEN now() WHEN state = 'pending' AND place < 2 THEN now() END,
+    CASE WHEN state IN ('pending', 'processing') AND place <> 1 THEN now() END, place = 1,
+    CASE WHEN place = 1 THEN now() + interval '1 day' END,
     CASE WHEN state <> 'pending' THEN now() - interval '4 s' END,
     CASE WHEN state IN ('completed', 'failed') THEN now() - interval '1 s' END,
     CASE WHEN state = 'processing' THEN nextval('work_lease_id_seq') END,

@@ -53,7 +53,7 @@ class Row:
     note: str = ""
     """What to know, or why it is refused."""
     missing: str = ""
-    """What of the sentence is not there yet."""
+    """What of the sentence is not there yet. Such a row is not called fulfilled."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from tests.seeds import page
 from tests.seeds.conftest import Open
 from tests.seeds.rows import GUIDES
-from tests.seeds.table import REFUSED, Guide, Row
+from tests.seeds.table import FULFILLED, REFUSED, Guide, Row
 
 ROWS = [
     pytest.param(guide, row, id=f"{guide.slug}-{number}")
@@ -35,6 +35,11 @@ def test_a_row_is_as_it_says(
 def test_every_sentence_stands_once_in_its_guide(guide: Guide) -> None:
     sentences = [row.sentence for row in guide.rows]
     assert len(sentences) == len(set(sentences))
+
+
+def test_what_misses_something_is_not_called_fulfilled() -> None:
+    missing = [row for guide in GUIDES for row in guide.rows if row.missing]
+    assert not [row.sentence for row in missing if row.verdict is FULFILLED]
 
 
 def test_a_refusal_has_its_reason() -> None:
