@@ -4,7 +4,7 @@ from tests.schema.packages import adds, migration
 from tests.seeds.checks import check, command, read
 from tests.seeds.place import Place
 from tests.seeds.rows import common
-from tests.seeds.rows.common import FIRST, IN_PROGRESS_SPELLING, shop
+from tests.seeds.rows.common import FIRST, shop
 from tests.seeds.table import FULFILLED, TRANSLATED, Guide, On, Row
 
 SONG = "generate --provider local --operation song --param title=Rain --param genre=jazz"
@@ -224,43 +224,47 @@ MANAGE = (
     Row("`alembic current`", TRANSLATED, "`manage.py db current`", common.current),
     Row(
         "`alembic history --verbose`",
-        TRANSLATED,
+        FULFILLED,
         "`manage.py db history --verbose`",
         common.history_verbose,
     ),
-    Row("`alembic downgrade -1`", TRANSLATED, "`manage.py db downgrade -1`", common.downgrade_one),
+    Row(
+        "`alembic downgrade -1`",
+        FULFILLED,
+        "`manage.py db downgrade -1`",
+        common.downgrade_one,
+    ),
     Row(
         "`alembic downgrade REVISION`",
-        TRANSLATED,
-        "`manage.py db downgrade APP NAME`",
+        FULFILLED,
+        "`manage.py db downgrade REVISION`",
         common.downgrade_to_revision,
+        "An older id, or an app and a migration.",
     ),
     Row(
         "`alembic downgrade base`",
-        TRANSLATED,
+        FULFILLED,
         "`manage.py db downgrade base`",
         common.downgrade_to_nothing,
     ),
     Row(
         "`alembic upgrade head --sql`",
-        TRANSLATED,
-        "`manage.py db sql`",
+        FULFILLED,
+        "`manage.py db upgrade head --sql`",
         common.sql_script,
-        missing=IN_PROGRESS_SPELLING,
     ),
     Row(
         "`alembic branches`",
-        TRANSLATED,
+        FULFILLED,
         "`manage.py db branches`",
         command("db branches", "No app has more than one head."),
     ),
     Row(
         "`alembic merge -m MESSAGE REV1 REV2`",
-        TRANSLATED,
-        "`manage.py db merge APP -m NAME`",
+        FULFILLED,
+        "`manage.py db merge -m MESSAGE REV1 REV2`",
         common.merge,
-        "It joins all heads of an app.",
-        missing=IN_PROGRESS_SPELLING,
+        "Names of migrations, or an app; all heads of an app are joined.",
     ),
 )
 

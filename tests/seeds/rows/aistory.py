@@ -109,8 +109,8 @@ GUIDE = Guide(
         ),
         Row(
             "`alembic upgrade head`",
-            TRANSLATED,
-            "`manage.py db upgrade`",
+            FULFILLED,
+            "`manage.py db upgrade head`",
             common.upgrade,
         ),
         Row(

@@ -5,7 +5,7 @@ from tests.schema.packages import adds, migration
 from tests.seeds.checks import check, command, every
 from tests.seeds.place import Place
 from tests.seeds.rows import common
-from tests.seeds.rows.common import FIRST, IN_PROGRESS_SPELLING, env_file, shop
+from tests.seeds.rows.common import FIRST, env_file, shop
 from tests.seeds.table import FULFILLED, REFUSED, TRANSLATED, Guide, On, Row
 
 FILL = 'migrations.RunSQL("UPDATE shop_pen SET full_name = name", migrations.RunSQL.noop)'
@@ -235,31 +235,29 @@ GUIDE = Guide(
         Row("plain: `alembic current`", TRANSLATED, "`manage.py db current`", common.current),
         Row(
             "plain: `alembic heads`",
-            TRANSLATED,
+            FULFILLED,
             "`manage.py db heads`",
             command("db heads", "accounts", "crawler", "jobs", "providers"),
             "One head for each app.",
         ),
         Row(
             "plain: `alembic upgrade REVISION`",
-            TRANSLATED,
+            FULFILLED,
             "`manage.py db upgrade REVISION`",
             common.upgrade_to_revision,
         ),
         Row(
             "plain: `alembic upgrade head --sql`",
-            TRANSLATED,
-            "`manage.py db sql`",
+            FULFILLED,
+            "`manage.py db upgrade head --sql`",
             common.sql_script,
-            missing=IN_PROGRESS_SPELLING,
         ),
         Row(
             "plain: `alembic upgrade head --sql > migration.sql`",
-            TRANSLATED,
-            "`manage.py db sql > migration.sql`",
+            FULFILLED,
+            "`manage.py db upgrade head --sql > migration.sql`",
             common.sql_script,
             "The file can be given to psql.",
-            missing=IN_PROGRESS_SPELLING,
         ),
         Row(
             "plain: `alembic revision -m MESSAGE` (empty)",

@@ -2,6 +2,7 @@
 
 from tests.seeds.checks import check, column, command, constraint, every, index, query
 from tests.seeds.place import Place
+from tests.seeds.rows import common
 from tests.seeds.table import FULFILLED, TRANSLATED, Guide, On, Row
 
 BEFORE, AFTER = "migrate providers 0003 --verbosity 0", "migrate providers 0005 --verbosity 0"
@@ -61,13 +62,6 @@ def retry_keeps_params(place: Place) -> None:
     ]
 
 
-@check(on=On.COPY)
-def up_again(place: Place) -> None:
-    place.manage("db downgrade -1 --yes")
-    place.manage("db upgrade")
-    place.says("db status", "At head: nothing is pending.")
-
-
 @check()
 def as_a_module(place: Place) -> None:
     settings = {"DJANGO_SETTINGS_MODULE": "pixsim.settings"}
@@ -93,13 +87,6 @@ def guesses_to_review(place: Place) -> None:
     assert "1 provider submission" in place.page(page)
     guesses = "SELECT count(*) FROM provider_submissions WHERE account_source = 'backfill'"
     assert place.sql(guesses) == [(1,)]
-
-
-@check()
-def backup(place: Place) -> None:
-    file = place.folder / "before.dump"
-    place.says(f"db backup {file}", "Back with `manage.py db restore")
-    assert file.stat().st_size
 
 
 @check(on=On.COPY)
@@ -183,9 +170,9 @@ GUIDE = Guide(
         ),
         Row(
             "run by `alembic upgrade head` from a folder",
-            TRANSLATED,
-            "`manage.py db upgrade`",
-            up_again,
+            FULFILLED,
+            "`manage.py db upgrade head`",
+            common.upgrade,
             "From the folder that has `manage.py`.",
         ),
         Row(
@@ -227,7 +214,13 @@ GUIDE = Guide(
             "admin, *Provider submissions*, filter *account source*",
             guesses_to_review,
         ),
-        Row("back up first", FULFILLED, "`manage.py db backup`", backup, "It checks the dump."),
+        Row(
+            "back up first",
+            FULFILLED,
+            "`manage.py db backup`",
+            common.backup,
+            "It checks the dump.",
+        ),
         Row(
             "it fails if a submission's provider has no account",
             FULFILLED,
