@@ -23,6 +23,7 @@ It needs Django, psycopg 3, django-pg-migration-tools, sqlparse and rich, and of
     spelling.py     words of other tools, each with the word that is right here
     target_parsing.py  what `head`, `-1`, `crawler 0002` and revision ids mean
     targets.py      a target and what is applied become a plan
+    standing.py     where a history ends, in one line
     running.py      applying a plan: all or nothing, or resumed step by step
     lock_retry.py   lock timeout, retry, and which session holds the lock
     files.py        hashes of applied files, and the journal of interrupted migrations

@@ -18,7 +18,8 @@ NOWHERE = "postgres://nobody@127.0.0.1:1/none"
 # One database from nothing on: the command, its exit code, what it says.
 WALK = [
     ("upgrade 001", 0, "migrations in"),
-    ("current", 1, "pending"),
+    ("current", 1, "Current      accounts 0001, crawler 0002 = 001\n"),
+    ("current -v", 1, "contenttypes  0 "),
     ("history", 0, "pending"),
     ("upgrade 002", 0, "Applied accounts 0002_user_tier"),
     ("history -v", 0, "Job chunks, as PixCrawler's revision 001 makes them"),

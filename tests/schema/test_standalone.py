@@ -52,6 +52,11 @@ def test_a_database_goes_up_and_down_and_is_proved(toy, sql):
     assert "toys  0        " in toy("db", "status", code=1)
     assert "CREATE TABLE" in toy("db", "sql")
     assert "toys 0002_price" in toy("db", "upgrade", "--plan")
+    toy("db", "upgrade", "first")
+    assert toy("db", "status", code=1).startswith(
+        "Current      toys 0001 = first\nHead         toys 0002\n"
+    )
+    toy("db", "downgrade", "base", "--yes")
     assert "2 migrations" in toy("db", "upgrade")
     assert "The toys are in order." in toy("db", "status")
     assert toy("db", "check") == "Nothing to find fault with.\n"

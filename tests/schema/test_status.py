@@ -28,6 +28,73 @@ def test_our_own_database_at_head_is_fine(at_head, db) -> None:
     assert ran.err == ""
 
 
+def heading(ran) -> list[str]:
+    return ran.out.splitlines()[:2]
+
+
+def test_it_begins_with_current_and_head_which_are_equal_when_nothing_is_pending(shop, db) -> None:
+    call_command("migrate", "shop", "0001", database="scratch", verbosity=0)
+    assert heading(db("status")) == ["Current      shop 0001", "Head         shop 0002"]
+
+    call_command("migrate", database="scratch", verbosity=0)
+    assert heading(db("status")) == ["Current      shop 0002 (head)", "Head         shop 0002"]
+    answer = db("status", "--json").json
+    assert answer["current"] == answer["head"] == ["shop.0002_more"]
+
+
+def test_before_the_first_migration_current_is_nothing(shop, db) -> None:
+    assert heading(db("current"))[0] == "Current      nothing"
+
+
+@pytest.mark.parametrize(
+    ("revision", "current"),
+    [
+        ("001", "accounts 0001, crawler 0002 = 001"),
+        ("002", "accounts 0002, crawler 0002 = 002"),
+        ("daa977a0bfa9", "jobs 0002, providers 0005 = daa977a0bfa9, 2315addginidx"),
+    ],
+)
+def test_a_revision_of_an_older_system_is_named_where_it_is_this_point(
+    database, db, revision, current
+) -> None:
+    db("upgrade", revision)
+
+    assert heading(db("status"))[0] == f"Current      {current}"
+    assert revision in db("status", "--json").json["revisions"]
+
+
+def test_heads_of_a_fork_are_named_in_full(shop, db) -> None:
+    call_command("migrate", database="scratch", verbosity=0)
+    shop.write("shop", "0002_other", migration(depends=[("shop", "0001_initial")]))
+
+    assert heading(db("status")) == [
+        "Current      shop 0002",
+        "Head         shop 0002_more and 0002_other",
+    ]
+
+
+def test_only_apps_with_something_to_say_are_listed_and_djangos_own_as_one(packages, db, database):
+    packages.others = ["django.contrib.auth", "django.contrib.contenttypes"]
+    packages.add("shop", {"0001_initial": creates("Book")})
+    packages.add("mail", {"0001_initial": creates("Letter")})
+    call_command("migrate", "shop", database="scratch", verbosity=0)
+
+    table = db("status").out.partition("\n\n")[2].splitlines()
+    assert table[:3] == [
+        "app           applied  at  pending",
+        "mail          0            0001_initial",
+        "Django's own  0            contenttypes 0001_initial … "
+        "auth 0012_alter_user_first_name_max_length (14)",
+    ]
+
+    call_command("migrate", "mail", database="scratch", verbosity=0)
+    assert heading(db("status"))[0] == ("Current      mail 0001, shop 0001, 14 of Django's pending")
+
+    call_command("migrate", database="scratch", verbosity=0)
+    assert "app " not in db("status").out
+    assert "contenttypes  2        0002_remove" in db("status", "--verbose").out
+
+
 def test_it_says_what_is_pending_and_what_was_applied_last(shop, db) -> None:
     call_command("migrate", "shop", "0001", database="scratch", verbosity=0)
 
@@ -115,6 +182,7 @@ def test_a_database_that_alembic_made_is_recognised(shop, db, sql) -> None:
     ran = db("status")
 
     assert ran.code == 1
+    assert heading(ran)[0] == "Current      daa977a0bfa9: another system's, see below"
     assert "Alembic made this database (it is at revision daa977a0bfa9)" in ran.out
     assert "`manage.py db adopt`" in ran.out
     assert "upgrade" not in ran.out
