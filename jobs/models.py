@@ -379,3 +379,31 @@ class WorkAttempt(models.Model):
     @property
     def seconds(self) -> float:
         return (self.ended_at - self.started_at).total_seconds()
+
+
+class Worker(models.Model):
+    """A worker, by its parent process, which keeps this row fresh (see `jobs.queue.worker.registry`).
+
+    What its processes have in hand stands in the work rows, under `name:pid`.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=255, help_text="Celery's node name, name@host.")
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField(help_text="Of its parent process.")
+    processes = models.IntegerField(help_text="How many items it works on at once.")
+    version = models.CharField(max_length=50, help_text="Of PixSim.")
+    started_at = models.DateTimeField(db_default=TransactionNow())
+    last_seen_at = models.DateTimeField(db_default=TransactionNow())
+    is_draining = models.BooleanField(
+        db_default=False, help_text="It ends what it has in hand, and takes nothing more."
+    )
+
+    class Meta:
+        db_table = "workers"
+        constraints = [
+            models.UniqueConstraint(fields=["name", "pid"], name="uq_workers_name_pid"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pid})"

@@ -129,11 +129,11 @@ class World:
             text=True,
         )
 
-    def start_worker(self, *, concurrency: int = 2) -> subprocess.Popen[bytes]:
-        """A real Celery worker, started as the README says."""
+    def start_worker(self, *words: str, concurrency: int = 2) -> subprocess.Popen[bytes]:
+        """A real Celery worker, started as the README says, with these further words."""
         log = (self.home / "worker.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "pixsim", "worker", f"-c{concurrency}"],
+            [sys.executable, "-m", "celery", "-A", "pixsim", "worker", f"-c{concurrency}", *words],
             cwd=PROJECT,
             env=self.env,
             stdout=log,

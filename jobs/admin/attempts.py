@@ -27,16 +27,6 @@ TONES = {
 }
 
 
-def _item(attempt: WorkAttempt) -> SafeString | str:
-    name = f"{attempt.kind} {attempt.item_id}"
-    try:
-        meta = kind_named(attempt.kind).model._meta
-        address = f"admin:{meta.app_label}_{meta.model_name}_change"
-        return format_html('<a href="{}">{}</a>', reverse(address, args=[attempt.item_id]), name)
-    except (LookupError, NoReverseMatch):
-        return name
-
-
 def _result(attempt: WorkAttempt) -> SafeString:
     return badge(attempt.get_outcome_display(), TONES.get(AttemptOutcome(attempt.outcome), ""))
 
@@ -54,7 +44,7 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     search_number = "item_id"
     search_help_text = "The number of a chunk, source or job; a Celery task's id; a worker."
 
-    item = column("item", _item)
+    item = column("item", lambda attempt: item_link(attempt.kind, attempt.item_id))
     result = column("outcome", _result)
     ended = column("ended", lambda attempt: age(attempt.ended_at))
     took = column("took", lambda attempt: format_duration(attempt.seconds))
@@ -63,6 +53,17 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "item_id" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+
+def item_link(kind: str, item_id: int) -> SafeString | str:
+    """Return "chunk 12" as a link to its page, if it has one."""
+    name = f"{kind} {item_id}"
+    try:
+        meta = kind_named(kind).model._meta
+        address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[item_id])
+    except (LookupError, NoReverseMatch):
+        return name
+    return format_html('<a href="{}">{}</a>', address, name)
 
 
 def last_attempts(kind: str, item_id: int) -> SafeString | str:

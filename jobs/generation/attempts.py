@@ -31,7 +31,8 @@ class Attempt:
     def work(self) -> Work:
         """The job under this attempt's fencing token."""
         lease = self.submission.job_lease or 0
-        return Work(kind_named("generation"), self.job.pk, lease, self.job.started_at)
+        kind = kind_named("generation")
+        return Work(kind, self.job.pk, lease, self.job.started_at, self.job.attempt_count)
 
 
 def make_attempt(

@@ -171,7 +171,7 @@ class Dispatcher:
             for attempt in self._in_flight:
                 attempt.work.progress()  # each call has a deadline of its own
             now = time.monotonic()
-            if self._is_driven and not shared_state.stop_requested():
+            if self._is_driven and shared_state.may_take_work():
                 if freed is not None:
                     self._guarded(self._fill, freed, wait=True)
                 if now - looked_at >= (LOOK_SECONDS if self._in_flight else IDLE_SECONDS):

@@ -1,11 +1,14 @@
 """What `manage.py queue` prints for people."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from rich.text import Text
 
 from jobs.queue.ops.status import KindStatus
+from jobs.queue.ops.workers import WorkerState
 from pixsim.core.cli.tables import Rows, render, table
 from pixsim.core.formats import format_duration, format_size
 from pixsim.core.invariants import Finding
@@ -31,6 +34,48 @@ def status_tables(status: KindStatus) -> str:
             ["live rows", "dead rows", "size", "indexes", "vacuumed", "analyzed"],
             _tables(status),
             title="Table",
+        ),
+    )
+
+
+def worker_tables(workers: Sequence[WorkerState]) -> str:
+    """Return the workers, and below them what each has in hand."""
+    now = timezone.now()
+    if not workers:
+        return "No worker is alive. Start one: celery -A pixsim worker\n"
+    return render(
+        table(
+            ["worker", "pid", "processes", "version", "up", "seen", "in hand", ""],
+            (
+                (
+                    one.name,
+                    one.pid,
+                    one.processes,
+                    one.version,
+                    format_duration((now - one.started_at).total_seconds()),
+                    _ago(one.last_seen_at, now),
+                    len(one.in_hand),
+                    "drains" if one.is_draining else "",
+                )
+                for one in workers
+            ),
+            title="Workers",
+        ),
+        table(
+            ["worker", "process", "item", "of job", "attempt", "for"],
+            (
+                (
+                    one.name,
+                    item.pid,
+                    f"{item.kind} {item.id}",
+                    item.parent or "-",
+                    item.attempt,
+                    format_duration((now - item.started_at).total_seconds()),
+                )
+                for one in workers
+                for item in one.in_hand
+            ),
+            title="In hand",
         ),
     )
 

@@ -1,15 +1,16 @@
-"""A table of attempts: what each worker did with an item, when, and how it ended.
+"""Tables of attempts (what each worker did with an item, when, how it ended) and of live workers.
 
 The statement that ends an attempt writes its row. Each claim takes the next number from the item's
 `attempt_count`, and leaves the name of its process in `worker`; items that were claimed before have
 number 0. Code from before writes neither, and its attempts are not recorded.
 
-Lock: ACCESS EXCLUSIVE on jobs for an instant; nothing is rewritten. Back: drops the table, and with
-it the history of attempts, and the two columns.
+Lock: ACCESS EXCLUSIVE on jobs for an instant; nothing is rewritten. Back: drops both tables, and
+with them the history of attempts, and the two columns.
 """
 
 from django.db import migrations, models
 
+import pixsim.core.db.expressions
 import pixsim.core.db.indexes
 
 
@@ -127,6 +128,41 @@ class Migration(migrations.Migration):
                         ),
                         name="ck_work_attempts_outcome_valid",
                     ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Worker",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "name",
+                    models.CharField(help_text="Celery's node name, name@host.", max_length=255),
+                ),
+                ("host", models.CharField(max_length=255)),
+                ("pid", models.IntegerField(help_text="Of its parent process.")),
+                ("processes", models.IntegerField(help_text="How many items it works on at once.")),
+                ("version", models.CharField(help_text="Of PixSim.", max_length=50)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=pixsim.core.db.expressions.TransactionNow()),
+                ),
+                (
+                    "last_seen_at",
+                    models.DateTimeField(db_default=pixsim.core.db.expressions.TransactionNow()),
+                ),
+                (
+                    "is_draining",
+                    models.BooleanField(
+                        db_default=False,
+                        help_text="It ends what it has in hand, and takes nothing more.",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "workers",
+                "constraints": [
+                    models.UniqueConstraint(fields=("name", "pid"), name="uq_workers_name_pid")
                 ],
             },
         ),

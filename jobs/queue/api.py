@@ -372,8 +372,11 @@ def _claim(kind: Kind, statement: str, params: dict[str, Any]) -> list[Work]:
     params["lease_seconds"] = settings.QUEUE_LEASE_SECONDS
     params["worker"] = identity.process_name()
     rows = fetch(kind.sql(statement), params)
-    rows.sort(key=lambda row: (-row[3], row[4], row[0]))
-    return [Work(kind, id, lease, started_at) for id, lease, started_at, _priority, _at in rows]
+    rows.sort(key=lambda row: (-row[4], row[5], row[0]))
+    works = [Work(kind, *row[:4]) for row in rows]
+    if works:
+        attempts.tell_on_commit(works)
+    return works
 
 
 def _leave(

@@ -1,4 +1,4 @@
-"""The log of attempts: one line for each that ends."""
+"""What is told of attempts: one log line for each that ends, and Celery's task events."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,18 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
+
+from jobs.queue.kinds import Work
+from jobs.queue.worker import celery_tools
+from jobs.queue.worker.celery_tools import Event
+
+EVENTS = {
+    "completed": "succeeded",
+    "failed": "failed",
+    "lost": "failed",
+    "retry": "retried",
+    "given_back": "retried",
+}
 
 logger = logging.getLogger("jobs.attempts")
 
@@ -42,6 +54,39 @@ def log_on_commit(
     """
     if logger.isEnabledFor(logging.INFO) or any(item.outcome != "completed" for item in ended):
         transaction.on_commit(partial(_log, kind, ended, details, error))
+    if celery_tools.are_events_wanted():
+        transaction.on_commit(partial(_send_ends, kind, ended))
+
+
+def tell_on_commit(works: Sequence[Work]) -> None:
+    """Send the events that these attempts begin, when the claim commits."""
+    if celery_tools.are_events_wanted():
+        events = [
+            Event(step, work.kind.name, work.id, work.attempt)
+            for work in works
+            for step in ("received", "started")
+        ]
+        transaction.on_commit(partial(celery_tools.send, events))
+
+
+def _send_ends(kind: str, ended: Sequence[Ended]) -> None:
+    celery_tools.send(
+        [
+            Event(
+                EVENTS[item.outcome],
+                kind,
+                item.id,
+                item.number,
+                {
+                    "runtime": item.seconds,
+                    "result": repr(item.outcome),
+                    "exception": f"{item.error_class}({item.error_message!r})",
+                },
+            )
+            for item in ended
+            if item.seconds is not None
+        ]
+    )
 
 
 def _log(

@@ -197,6 +197,8 @@ class Work:
     lease: int
     started_at: datetime | None = None
     """When it was claimed, by the database's clock."""
+    attempt: int = 0
+    """Which claim of the item it is."""
     details: dict[str, float] = field(default_factory=dict)
     """What this attempt did, for its record (see `count`)."""
     last_progress: float = field(default_factory=time.monotonic)

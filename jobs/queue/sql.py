@@ -66,7 +66,7 @@ WHERE id = ANY(ARRAY(
     ORDER BY priority DESC, ready_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED))
-RETURNING id, lease_id, started_at, priority, ready_at
+RETURNING id, lease_id, started_at, attempt_count, priority, ready_at
 """
 
 # One named item, if it is ready.
@@ -81,7 +81,7 @@ UPDATE {table} SET
     started_at = now(),
     updated_at = now()
 WHERE id = %(id)s AND status = 'pending' AND ready_at IS NOT NULL
-RETURNING id, lease_id, started_at, priority, ready_at
+RETURNING id, lease_id, started_at, attempt_count, priority, ready_at
 """
 
 # Heartbeat. Rows that do not come back were lost.

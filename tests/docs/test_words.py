@@ -1,6 +1,6 @@
 """The words that the glossary replaced do not come back.
 
-Names are looked at in parts (`queue_drain` is `queue` and `drain`). Prose is looked at only for words
+Names are looked at in parts (`pump_jobs` is `pump` and `jobs`). Prose is looked at only for words
 that have no ordinary use here: a site may still say that a song is "filling the room".
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.world import PROJECT
 
 OLD_NAMES = {
-    "doorbell": "notify", "drain": "worker loop", "standby": "fallback workers",
+    "doorbell": "notify", "standby": "fallback workers",
     "workplace": "shared state", "pump": "dispatcher", "settling": "result handling",
     "consequences": "error policy", "filling": "chunk worker", "steering": "lifecycle",
     "deed": "activity", "deeds": "activity", "story": "timeline", "keeper": "supervisor",
@@ -25,8 +25,8 @@ OLD_NAMES = {
     "settled": "resolved", "unsettled": "unresolved",
 }  # fmt: skip
 OLD_TERMS = {
-    "doorbell", "standby", "workplace", "deed", "deeds", "steering", "keeper", "queue drain",
-    "the pump", "the drain", "unsettled", "settling", "undecided",
+    "doorbell", "standby", "workplace", "deed", "deeds", "steering", "keeper", "the pump",
+    "unsettled", "settling", "undecided",
 }  # fmt: skip
 # The contract keeps these: a stored value, an index, and the writer that empties asyncio's buffer.
 KEPT = ('"undecided"', "'undecided'", "`undecided`", "_unsettled", "writer.drain", "drain_events")

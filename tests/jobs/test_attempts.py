@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from crawler.models import JobChunk
-from jobs.models import KEEP_DAYS, KEEP_PER_ITEM, WorkAttempt
+from jobs.models import KEEP_DAYS, KEEP_PER_ITEM, WorkAttempt, Worker
 from jobs.queue import api, kinds
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import Completed, GiveBack, Options, Wait
@@ -292,3 +292,31 @@ def test_the_table_is_read_by_its_indexes(work):
         )
         assert "uq_work_attempts_item_number" in str(cursor.fetchall())
         cursor.execute("RESET enable_seqscan")
+
+
+def test_the_page_of_workers_shows_what_each_does_and_drains_one(work, client):
+    client.force_login(User.objects.create_superuser("root"))
+    page = reverse("admin:jobs_worker_changelist")
+    fresh, killed = (
+        Worker.objects.create(name=name, host="h", pid=7, processes=2, version="1")
+        for name in ("celery@fresh", "celery@killed")
+    )
+    Worker.objects.filter(pk=killed.pk).update(last_seen_at=timezone.now() - timedelta(hours=1))
+    with edits_by_hand():
+        [item] = work(lambda work: Completed())
+        JobChunk.objects.update(
+            status="processing",
+            worker="celery@fresh:8",
+            lease_expires_at=timezone.now() + timedelta(minutes=1),
+            attempt_count=3,
+        )
+    shown = client.get(page).content.decode()
+    assert f"/admin/crawler/jobchunk/{item}/change/" in shown
+    assert "attempt 3" in shown
+    assert "celery@fresh" in shown
+    assert "celery@killed" not in shown
+    done = client.post(page, {"action": "drain", "_selected_action": [fresh.pk]}, follow=True)
+    [message] = done.context["messages"]
+    assert "celery@fresh drains" in str(message)
+    fresh.refresh_from_db()
+    assert fresh.is_draining

@@ -1,17 +1,17 @@
-"""`manage.py queue status|check|maintain|work`: see, check and maintain the queue, work without Celery."""
+"""`manage.py queue …`: see, check and maintain the queue and its workers, work without Celery."""
 
 import os
 import socket
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from jobs.management import queue_work, reports
 from jobs.queue.kinds import DEFAULT_GRACE, Kind, Options, all_kinds, kind_named
-from jobs.queue.ops import check, maintenance, status
+from jobs.queue.ops import check, maintenance, status, workers
 from pixsim.core import cli
 from pixsim.core.cli.progress import Display, display_on
 
@@ -36,6 +36,17 @@ class Command(cli.Command):
             action = actions.add_parser(name, help=text)
             cli.add_json_flag(action)
             action.add_argument("--kind", help="only this kind of work")
+
+        action = actions.add_parser(
+            "workers", help="the workers that are alive, what each does, and since when"
+        )
+        cli.add_json_flag(action)
+        for name, text in (
+            ("drain", "let a worker end what it has in hand, and take nothing more"),
+            ("undrain", "let a drained worker take work again"),
+        ):
+            action = actions.add_parser(name, help=text)
+            action.add_argument("worker", help="its name, as `queue workers` shows it")
 
         add = actions.add_parser(
             "maintain",
@@ -97,6 +108,25 @@ class Command(cli.Command):
                 self.stdout.write(reports.finding_lines(finding))
         if broken:
             sys.exit(cli.ExitCode.FAILED)
+
+    def _workers(self, *, json: bool, **options: Any) -> None:
+        alive = workers.alive()
+        if json:
+            self.print_json({"workers": [one.as_dict() for one in alive]})
+        else:
+            self.stdout.write(reports.worker_tables(alive))
+
+    def _drain(self, *, worker: str, **options: Any) -> None:
+        self._change_worker(workers.drain, worker, "takes nothing more")
+
+    def _undrain(self, *, worker: str, **options: Any) -> None:
+        self._change_worker(workers.undrain, worker, "takes work again")
+
+    def _change_worker(self, change: Callable[..., int], worker: str, done: str) -> None:
+        if not change(worker):
+            names = ", ".join(one.name for one in workers.alive()) or "none"
+            raise cli.UsageError(f"No worker named {worker!r} is alive. There are: {names}.")
+        self.stdout.write(f"{worker} {done}, within a second or two.")
 
     def _maintain(self, *, dry_run: bool, force: bool, grace: float, **options: Any) -> None:
         least = maintenance.least_grace().total_seconds()

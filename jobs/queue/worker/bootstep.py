@@ -1,13 +1,17 @@
 """What a Celery worker needs beyond its tasks: the sweeper, and stop requests."""
 
+import logging
+from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals
 
 from jobs.queue.kinds import all_kinds
-from jobs.queue.worker import identity, shared_state
+from jobs.queue.worker import celery_tools, identity, shared_state
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
+
+logger = logging.getLogger(__name__)
 
 
 class SweeperStep(bootsteps.StartStopStep):
@@ -22,7 +26,10 @@ class SweeperStep(bootsteps.StartStopStep):
         shared_state.begin_worker(pool_size=parent.concurrency or 1)
         for kind in all_kinds():
             kind.load()
-        self._sweeper = Sweeper(FallbackWorkers(parent.concurrency or 1))
+        celery_tools.say_that_events_are_wanted(bool(parent.task_events))
+        self._sweeper = Sweeper(
+            FallbackWorkers(parent.concurrency or 1), on_draining=partial(_consume, parent)
+        )
 
     def start(self, parent: Any) -> None:
         self._sweeper.start()
@@ -31,6 +38,17 @@ class SweeperStep(bootsteps.StartStopStep):
         self._sweeper.stop()
 
     terminate = stop
+
+
+def _consume(parent: Any, draining: bool) -> None:
+    """Leave the notifications to other workers while this one drains."""
+    control = parent.app.control
+    change = control.cancel_consumer if draining else control.add_consumer
+    for queue in list(parent.app.amqp.queues):
+        try:
+            change(queue, destination=[parent.hostname])
+        except Exception as error:  # whatever the transport raises
+            logger.warning("The broker did not take %s: %s", change.__name__, error)
 
 
 @signals.worker_shutting_down.connect

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from jobs.queue.worker import identity
+
 STOP_SECONDS = 10
 
 
@@ -26,7 +28,11 @@ class FallbackWorkers:
                 subprocess.Popen(
                     [sys.executable, "-m", "django", "queue", "work", "--while-stdin-open"],
                     stdin=subprocess.PIPE,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                    env={
+                        **os.environ,
+                        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                        identity.NODE_VARIABLE: identity.node(),
+                    },
                 )
             )
 

@@ -3,7 +3,10 @@
 import os
 import socket
 
-_node = f"work@{socket.gethostname()}"
+NODE_VARIABLE = "PIXSIM_WORKER_NODE"
+"""Tells a worker's fallback processes its name."""
+
+_node = os.environ.get(NODE_VARIABLE) or f"work@{socket.gethostname()}"
 
 
 def set_node(name: str) -> None:

@@ -86,7 +86,7 @@ def run_worker_loop(*, task_id: str, slice_seconds: float | None = None) -> int:
     )
     finished, idle_since = 0, None
     with shared_state.finishing_before_sigterm(), _working(), Heartbeat() as heartbeat:
-        while not shared_state.stop_requested():
+        while shared_state.may_take_work():
             now = time.monotonic()
             reset_queries()  # Django keeps them while DEBUG is on
             try:
@@ -156,7 +156,7 @@ def _perform_claimed(
         try:
             for work in works:
                 late = time.monotonic() - begun > UNBEGUN_SECONDS
-                if performed and (late or shared_state.stop_requested()):
+                if performed and (late or not shared_state.may_take_work()):
                     break
                 performed += 1
                 ending = _perform(kind, work)
@@ -165,7 +165,7 @@ def _perform_claimed(
                 elif isinstance(ending, Wait) and ending.parent is not None:
                     break  # the other items of the claim may be that parent's
             api.give_back(works[performed:])
-            if completed and claim_next and not shared_state.stop_requested():
+            if completed and claim_next and shared_state.may_take_work():
                 with transaction.atomic(savepoint=False):
                     api.complete(completed)
                     claimed = api.claim(

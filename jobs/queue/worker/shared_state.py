@@ -1,4 +1,4 @@
-"""What the processes of one worker share: stop requests, and which of them work.
+"""What the processes of one worker share: stop and drain requests, and which of them work.
 
 Celery tells only the parent that it must stop, and a warm shutdown waits for whole tasks. So
 this module's memory, made when the parent imports it, is shared with all that it forks. Plain
@@ -16,7 +16,7 @@ from types import FrameType
 
 MAX_CHILDREN = 1024
 
-_STOP, _POOL_SIZE, _FIRST_SLOT = 0, 1, 2
+_STOP, _POOL_SIZE, _DRAINING, _FIRST_SLOT = 0, 1, 2, 3
 _memory = mmap.mmap(-1, (_FIRST_SLOT + MAX_CHILDREN) * ctypes.sizeof(ctypes.c_int32))
 _cells = (ctypes.c_int32 * (_FIRST_SLOT + MAX_CHILDREN)).from_buffer(_memory)
 _stop_this_process = False
@@ -31,11 +31,30 @@ def stop_requested() -> bool:
     return _stop_this_process or _cells[_STOP] != 0
 
 
+def set_draining(draining: bool) -> None:
+    """Note whether this worker ends what it has in hand and takes nothing more."""
+    _cells[_DRAINING] = draining
+
+
+def is_draining() -> bool:
+    return bool(_cells[_DRAINING])
+
+
+def may_take_work() -> bool:
+    """Return whether this process may claim and begin items: it neither stops nor drains."""
+    return not stop_requested() and not _cells[_DRAINING]
+
+
+def pool_size() -> int:
+    """Return how many items this worker works on at once."""
+    return _cells[_POOL_SIZE] or 1
+
+
 def begin_worker(*, pool_size: int) -> None:
     """Forget what an earlier worker shared. Call it in the parent, before it forks."""
     global _stop_this_process
     _stop_this_process = False
-    _cells[_STOP] = 0
+    _cells[_STOP] = _cells[_DRAINING] = 0
     _cells[_POOL_SIZE] = pool_size
 
 

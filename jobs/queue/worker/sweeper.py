@@ -1,12 +1,14 @@
 """The sweeper: every second it resumes what is due, rescues what was lost, and repairs windows.
 
-Every worker's parent process runs one in a thread; an advisory lock makes one of all active.
+Every worker's parent process runs one in a thread; an advisory lock makes one of all active. The
+thread also keeps the worker's row in the list of workers fresh.
 Because of it, losing every message costs a second, and edits by hand have their effect.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from operator import methodcaller
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from jobs.queue import api
 from jobs.queue.api import NO_OWNER
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind, all_kinds
-from jobs.queue.worker import notify, shared_state
+from jobs.queue.worker import notify, registry, shared_state
 from jobs.queue.worker.fallback import FallbackWorkers
 
 logger = logging.getLogger(__name__)
@@ -35,8 +37,13 @@ FALLBACK_AFTER_SECONDS = 2.0
 class Sweeper:
     """The periodic thread of one worker."""
 
-    def __init__(self, fallback: FallbackWorkers) -> None:
+    def __init__(
+        self, fallback: FallbackWorkers, *, on_draining: Callable[[bool], None] | None = None
+    ) -> None:
+        """`on_draining` is called when the worker begins to drain, and when it goes on."""
         self._fallback = fallback
+        self._on_draining = on_draining
+        self._was_draining = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="queue-sweeper", daemon=True)
         self._next_owner: dict[Kind, UUID] = {}
@@ -72,14 +79,19 @@ class Sweeper:
         try:
             while not self._stop.wait(PERIOD_SECONDS):
                 self._round()
+            registry.leave()
+        except DatabaseError as error:
+            logger.warning("The worker is listed until its lease ends: %s", in_one_line(error))
         finally:
             connection.close()
 
     def _round(self) -> None:
         self._fallback.forget_ended()
         try:
+            self._follow_the_registry()
             if self._is_the_active_one():
                 self.sweep()
+                registry.forget_old()
             self._notify_this_worker()
         except DatabaseError as error:
             logger.warning("The sweep could not be finished, trying again: %s", in_one_line(error))
@@ -104,6 +116,17 @@ class Sweeper:
             )
             return bool(cursor.fetchone()[2])
 
+    def _follow_the_registry(self) -> None:
+        registry.say_alive()
+        draining = shared_state.is_draining()
+        if draining != self._was_draining:
+            self._was_draining = draining
+            logger.info("Takes nothing more." if draining else "Takes work again.")
+            if draining:
+                self._fallback.stop()
+            if self._on_draining:
+                self._on_draining(draining)
+
     def _repair_windows(self, kind: Kind) -> None:
         ends = time.monotonic() + OWNERS_SECONDS
         after = self._next_owner.get(kind, NO_OWNER)
@@ -119,12 +142,12 @@ class Sweeper:
 
     def _notify_this_worker(self) -> None:
         """Notify idle processes while work is ready; if that does not help, start fallback workers."""
-        if not any(kind.any_ready() for kind in all_kinds()):
+        if not shared_state.may_take_work() or not any(k.any_ready() for k in all_kinds()):
             self._waiting_since = None
             return
         if shared_state.idle_processes():
             notify.notify()
-        if shared_state.anyone_working() or shared_state.stop_requested():
+        if shared_state.anyone_working():
             self._waiting_since = None
             return
         now = time.monotonic()
