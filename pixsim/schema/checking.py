@@ -24,10 +24,15 @@ from pixsim.schema.history import (
     pending,
     read_history,
 )
+from pixsim.schema.migration_docstrings import missing_paragraphs
 from pixsim.schema.ownership import foreign_history, own_apps
 
 NARROW = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 """Types of keys that run out in a lifetime, with the last number each can hold."""
+WHAT_TO_SAY = (
+    "a docstring says what the migration does and why, which lock it takes on which table and for how "
+    "long (`Lock:`), and the way back (`Back:`)."
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Problem:
     """Something to correct before a deployment."""
 
     kind: str
-    """`models`, `heads`, `files`, `database`, `unsafe`, `drift` or `keys`."""
+    """`models`, `heads`, `files`, `database`, `docstring`, `unsafe`, `drift` or `keys`."""
     text: str
     """One line: what it is, and what to do."""
 
@@ -170,12 +175,15 @@ def _beside_the_files(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
 
 
 def _unsafe(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> Iterator[Problem]:
-    """Yield the dangerous operations of pending migrations in apps of this project, but for those
-    that the migration's docstring announces."""
+    """Yield what the docstrings of pending migrations in apps of this project do not say, and their
+    dangerous operations, but for those that the docstring announces."""
     ours = own_apps()
     waiting = [loader.graph.nodes[key] for key in pending(loader) if key[0] in ours]
     for migration, state in walk(loader, waiting):
+        name = f"{migration.app_label} {migration.name}"
+        if missing := missing_paragraphs(migration, state, connection):
+            yield Problem("docstring", f"{name} lacks {' and '.join(missing)}: {WHAT_TO_SAY}")
         for finding in unsafe.review(migration, state, connection):
             if unsafe.is_announced(migration, finding):
                 continue
-            yield Problem("unsafe", f"{migration.app_label} {migration.name}: {finding}")
+            yield Problem("unsafe", f"{name}: {finding}")

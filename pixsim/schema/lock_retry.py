@@ -314,6 +314,8 @@ def _is_done(text: str, error: Error) -> bool:
     cause = error.__cause__
     return bool(
         (isinstance(cause, IS_THERE) and MAKES.search(text))
+        # The index belongs to the constraint already.
+        or (isinstance(cause, errors.ObjectNotInPrerequisiteState) and "USING INDEX" in text)
         or (isinstance(cause, IS_GONE) and REMOVES.search(text))
     )
 

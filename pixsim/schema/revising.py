@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from django.apps import apps
 from django.core.management.utils import run_formatters
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import AddField, CreateModel, DeleteModel, Migration, RemoveField
+from django.db.migrations import Migration
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.questioner import MigrationQuestioner
@@ -20,23 +24,12 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 from django.utils.text import slugify
 
-from pixsim.schema.destructive_changes import walk
 from pixsim.schema.errors import Declined, SchemaError, UsageError
 from pixsim.schema.history import load_migrations
+from pixsim.schema.revision_plan import LONGEST_NAME, Hint, Planned
 from pixsim.schema.target_parsing import Key
-from pixsim.schema.unsafe import review
 
-LONGEST_NAME = 60
-"""Of a file, without its number: what a message says beyond that stands in the docstring."""
-
-
-@dataclass(frozen=True)
-class Hint:
-    """Something that a reviewer of the migration must look at."""
-
-    kind: Literal["blocks", "breaks", "rename"]
-    """It blocks its table, breaks code that still runs, or drops what may only have been renamed."""
-    text: str
+CLASS = "class Migration(migrations.Migration):\n"
 
 
 @dataclass(frozen=True)
@@ -46,6 +39,8 @@ class Revision:
     migration: Migration
     file: Path
     hints: tuple[Hint, ...]
+    is_later: bool
+    """Whether it waits for the release after."""
 
     @property
     def key(self) -> Key:
@@ -126,101 +121,57 @@ def file_name(message: str) -> str:
     return name[:LONGEST_NAME].rstrip("_")
 
 
-def write(migrations: Sequence[Migration], message: str) -> dict[Key, Path]:
-    """Write the files, with `message` or a list of the operations as their docstring."""
+def write(planned: Sequence[Planned]) -> dict[Key, Path]:
+    """Write the files, formatted."""
     written: dict[Key, Path] = {}
-    for migration in migrations:
-        writer = MigrationWriter(migration, include_header=False)
+    for each in planned:
+        writer = MigrationWriter(each.migration, include_header=False)
         path = Path(writer.path)
-        says = message or "; ".join(each.describe() for each in migration.operations)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             (path.parent / "__init__.py").touch()
-            path.write_text(f"{_docstring(says)}\n\n{writer.as_string()}", encoding="utf-8")
+            text = plain_imports(writer.as_string())
+            if not each.migration.atomic:  # which Django's writer does not say
+                text = text.replace(CLASS, f"{CLASS}    atomic = False\n\n", 1)
+            path.write_text(f"{each.docstring}\n\n{text}", "utf-8")
         except (OSError, ValueError) as error:
             there = ", ".join(map(str, written.values())) or "Nothing"
             raise SchemaError(f"{path} cannot be written: {error}. {there} was written.") from error
-        written[migration.app_label, migration.name] = path
-    run_formatters(map(str, written.values()))
+        written[each.key] = path
+    _format(written.values())
     importlib.invalidate_caches()
     return written
 
 
-def review_written(written: dict[Key, Path], connection: BaseDatabaseWrapper) -> list[Revision]:
-    """Read back what was written, and return it with hints. Query no database."""
-    loader = load_migrations(None)
-    new = [loader.disk_migrations[key] for key in written]
-    hints: dict[Key, list[Hint]] = {key: [] for key in written}
-    gone: list[tuple[Migration, DeleteModel, ProjectState]] = []
-    for migration, before in walk(loader, new):
-        own = hints[migration.app_label, migration.name]
-        own += [Hint(each.kind, str(each)) for each in review(migration, before, connection)]
-        own += [Hint("rename", text) for text in _renamed_fields(migration, before)]
-        gone += [
-            (migration, operation, before)
-            for operation in migration.operations
-            if isinstance(operation, DeleteModel)
-        ]
-    for migration, deleted, before in gone:
-        texts = _renamed_models(migration.app_label, deleted, before, new)
-        hints[migration.app_label, migration.name] += [Hint("rename", text) for text in texts]
-    return [
-        Revision(loader.disk_migrations[key], path, tuple(hints[key]))
-        for key, path in written.items()
-    ]
+def _format(paths: Iterable[Path]) -> None:
+    """Format files with ruff, else with black, if the project has one of them."""
+    files = [str(each) for each in paths]
+    ruff = shutil.which(
+        "ruff", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath])
+    )
+    ruff = ruff or shutil.which("ruff")
+    if ruff and files:
+        subprocess.run([ruff, "check", "--quiet", "--select", "I", "--fix", *files], check=False)
+        subprocess.run([ruff, "format", "--quiet", *files], check=False)
+    else:
+        run_formatters(files)
 
 
-def _renamed_fields(migration: Migration, before: ProjectState) -> Iterator[str]:
-    """Yield a hint for each column that is dropped while one of the same kind is added."""
-    app = migration.app_label
-    added = [each for each in migration.operations if isinstance(each, AddField)]
-    for operation in migration.operations:
-        if not isinstance(operation, RemoveField):
+def plain_imports(text: str) -> str:
+    """Return the text of a migration with names imported from their modules, as people write it."""
+    for module in re.findall(r"^import (\S+)$", text, re.M):
+        names = sorted(set(re.findall(rf"\b{re.escape(module)}\.([A-Za-z_]\w*)\b(?!\.)", text)))
+        if not names or module.count(".") == 0:
             continue
-        model = before.models.get((app, operation.model_name_lower))
-        old = model.fields.get(operation.name) if model else None
-        for new in added:
-            if new.model_name_lower == operation.model_name_lower and _alike(old, new.field):
-                yield (
-                    f"{operation.model_name}.{operation.name} is dropped with all that is in it, "
-                    f"and {new.name} added, of the same kind. If it is a rename, say "
-                    f'RenameField("{operation.model_name}", "{operation.name}", "{new.name}") instead'
-                )
+        text = text.replace(f"import {module}\n", f"from {module} import {', '.join(names)}\n", 1)
+        text = re.sub(rf"(?<!from )\b{re.escape(module)}\.(?={'|'.join(names)})", "", text)
+    return text
 
 
-def _renamed_models(
-    app: str, deleted: DeleteModel, before: ProjectState, new: Sequence[Migration]
-) -> Iterator[str]:
-    """Yield a hint for each model, of any app, that is added with the fields of a dropped one."""
-    old = before.models[app, deleted.name_lower].fields
-    for migration in new:
-        for operation in migration.operations:
-            if not isinstance(operation, CreateModel):
-                continue
-            fields = dict(operation.fields)
-            if fields.keys() == old.keys() and all(_alike(old[each], fields[each]) for each in old):
-                instead = (
-                    f'RenameModel("{deleted.name}", "{operation.name}")'
-                    if migration.app_label == app
-                    else "SeparateDatabaseAndState, which leaves the table where it is,"
-                )
-                yield (
-                    f"{app}.{deleted.name} is dropped with all its rows, and "
-                    f"{migration.app_label}.{operation.name} made with the same fields. If it is "
-                    f"the same, say {instead} instead"
-                )
-
-
-def _alike(one: models.Field[Any, Any] | None, other: models.Field[Any, Any]) -> bool:
-    """Return whether two fields are of one kind and refer to the same model."""
-    return type(one) is type(other) and _points_at(one) == _points_at(other)
-
-
-def _points_at(field: Any) -> str:
-    to = field.deconstruct()[3].get("to", "")
-    return str(to).lower()
-
-
-def _docstring(text: str) -> str:
-    plain = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"""{plain}{"" if plain.endswith((".", "!", "?")) else "."}"""'
+def read_back(written: dict[Key, Path], planned: Sequence[Planned]) -> list[Revision]:
+    """Return what was written, with hints. Raise SchemaError if a file cannot be imported."""
+    loader = load_migrations(None)
+    return [
+        Revision(loader.disk_migrations[each.key], written[each.key], each.hints, each.is_later)
+        for each in planned
+    ]

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import sqlparse
 from django.db import connections, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -20,11 +19,8 @@ from django.db.migrations.state import ProjectState
 from pixsim.schema.destructive_changes import Rows, count_rows, table_name, walk
 from pixsim.schema.history import remarks
 from pixsim.schema.sql_collector import NeedsDatabase, statements
+from pixsim.schema.sql_text import ALTER, COLUMN, NAME, NEW_COLUMN, bare, created_tables, split
 from pixsim.schema.targets import Plan, Step
-
-NAME = r'(?:"[^"]+"|[\w.]+)'
-ALTER = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})\s.*?"
-COLUMN = rf"(?P<column>{NAME})"
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,8 @@ def _rule(pattern: str, why: str, rewrite: str) -> Rule:
     return Rule(re.compile(pattern, re.I | re.S), why, rewrite)
 
 
-NEW_COLUMN = rf"ADD\s+COLUMN\s+(?:IF\s+NOT\s+EXISTS\s+)?{COLUMN}\s"
+VOLATILE = r"(?:gen_random_uuid|uuid_generate|random|nextval|clock_timestamp|timeofday)"
+"""Functions that give each row a value of its own."""
 BACKFILL = (
     "fill in small ranges of keys: a Backfill, called by a RunPython of a migration with "
     "atomic = False (pixsim.core.db.backfill)"
@@ -105,8 +102,7 @@ RULES = (
         "with atomic = False",
     ),
     _rule(
-        rf"{ALTER}{NEW_COLUMN}.*?(?:DEFAULT\s+\(?\s*(?:gen_random_uuid|uuid_generate|random|nextval|"
-        r"clock_timestamp|timeofday)|GENERATED\s|\b(?:big|small)?serial\b)",
+        rf"{ALTER}{NEW_COLUMN}.*?(?:DEFAULT\s+\(?\s*{VOLATILE}|GENERATED\s|\b(?:big|small)?serial\b)",
         "nobody reads or writes the table while every row is rewritten with a value of its own",
         f"add the column null, give it the default for new rows, then {BACKFILL}",
     ),
@@ -162,32 +158,41 @@ NEW_NOT_NULL = _rule(
     "give the column a db_default",
 )
 BECOMES_NOT_NULL = _rule(SET_NOT_NULL.pattern.pattern, NEW_NOT_NULL.why, NEW_NOT_NULL.rewrite)
+RENAME_TABLE = _rule(
+    rf"{ALTER}RENAME\s+TO\s",
+    "code that still runs asks for the old name",
+    "keep the table's name with Meta.db_table, or make a view of the old name in the same migration",
+)
+RENAME_COLUMN = _rule(
+    rf"{ALTER}RENAME\s+(?:COLUMN\s+)?(?!TO\s|CONSTRAINT\s){COLUMN}\s+TO\s",
+    "code that still runs asks for the old name",
+    "keep the column's name with db_column",
+)
+DROP_COLUMN = _rule(
+    rf"{ALTER}DROP\s+(?:COLUMN\s+)(?:IF\s+EXISTS\s+)?{COLUMN}",
+    "code that still runs reads and writes the column",
+    "deploy code without the field first (SeparateDatabaseAndState), drop the column in the "
+    "release after",
+)
 BREAKS = (
-    _rule(
-        rf"{ALTER}RENAME\s+TO\s",
-        "code that still runs asks for the old name",
-        "keep the table's name with Meta.db_table",
-    ),
-    _rule(
-        rf"{ALTER}RENAME\s+(?:COLUMN\s+)?(?!TO\s|CONSTRAINT\s){NAME}\s+TO\s",
-        "code that still runs asks for the old name",
-        "keep the column's name with db_column",
-    ),
-    _rule(
-        rf"{ALTER}DROP\s+(?:COLUMN\s+)(?:IF\s+EXISTS\s+)?{COLUMN}",
-        "code that still runs reads and writes the column",
-        "deploy code without the field first (SeparateDatabaseAndState), drop the column in the "
-        "release after",
-    ),
+    RENAME_TABLE,
+    RENAME_COLUMN,
+    DROP_COLUMN,
     _rule(
         rf"\s*DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?P<table>{NAME})",
         "code that still runs asks for the table",
         "deploy code without the model first (SeparateDatabaseAndState), drop the table in the "
         "release after",
     ),
+    _rule(
+        rf"\s*DROP\s+VIEW\s+(?:IF\s+EXISTS\s+)?(?P<table>{NAME})",
+        "code that still runs asks for the view",
+        "drop the view in the release after the one that stops asking for it",
+    ),
     NEW_NOT_NULL,
     BECOMES_NOT_NULL,
 )
+CREATE_VIEW = re.compile(rf"\s*CREATE\s+VIEW\s+(?P<name>{NAME})\s", re.I)
 ANNOUNCEMENTS = {"blocks": "Lock:", "breaks": "Breaks:"}
 """How the paragraph of a migration's docstring begins that says what it does to a table."""
 
@@ -199,21 +204,35 @@ def review(
 
     Sends nothing to `connection`. Does not see what a RunPython does.
     """
-    state = state.clone()
     before: list[str] = []
     found: list[Finding] = []
+    for operation, said, old, new in each_in_sql(migration, state, connection):
+        found += _findings(operation, migration.app_label, said, before, old, new)
+        before += said
+    views = {bare(match["name"]) for match in map(CREATE_VIEW.match, before) if match}
+    return [
+        each
+        for each in found
+        if not (each.table in views and RENAME_TABLE.pattern.match(each.statement))
+    ]
+
+
+def each_in_sql(
+    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper
+) -> Iterator[tuple[Operation, list[str], ProjectState, ProjectState]]:
+    """Yield the operations that say without a database what they do, with their statements and the
+    states before and after."""
+    state = state.clone()
     for operation in migration.operations:
         old = state.clone()
         operation.state_forwards(migration.app_label, state)
         if not operation.reduces_to_sql:
             continue
         try:
-            said = _split(statements(operation, migration.app_label, connection, old, state))
+            said = split(statements(operation, migration.app_label, connection, old, state))
         except NeedsDatabase:
             continue
-        found += _findings(operation, migration.app_label, said, before, old, state)
-        before += said
-    return found
+        yield operation, said, old, state
 
 
 def is_announced(migration: Migration, finding: Finding) -> bool:
@@ -253,7 +272,7 @@ def _findings(
     from_state: ProjectState,
     to_state: ProjectState,
 ) -> Iterator[Finding]:
-    new = {_table(each) for each in (*before, *said) if re.match(r"\s*CREATE\s+TABLE", each, re.I)}
+    new = created_tables([*before, *said])
     text = operation.describe()
     for place, statement in enumerate(said):
         earlier = [*before, *said[:place]]
@@ -263,7 +282,7 @@ def _findings(
                 continue
             # A statement about an index does not say of which table it is.
             named = match.groupdict().get("table")
-            table = _bare(named) if named else _table_of(operation, app, from_state)
+            table = bare(named) if named else _table_of(operation, app, from_state)
             if table in new:
                 continue
             if rule in (SET_NOT_NULL, CHANGE_ROWS) and _is_proved(match["column"], earlier):
@@ -272,43 +291,61 @@ def _findings(
                 continue
             yield Finding("blocks", table, text, rule.why, rule.rewrite, statement)
             break
-    yield from _breaks(text, said, new)
+    yield from _breaks(text, said, before, new)
 
 
-def _breaks(text: str, said: Sequence[str], new: set[str]) -> Iterator[Finding]:
+def _breaks(
+    text: str, said: Sequence[str], before: Sequence[str], new: set[str]
+) -> Iterator[Finding]:
     for place, statement in enumerate(said):
         for rule in BREAKS:
             match = rule.pattern.match(statement)
-            if not match or _bare(match["table"]) in new:
+            if not match or bare(match["table"]) in new:
                 continue
             if rule in (NEW_NOT_NULL, BECOMES_NOT_NULL) and _has_default(match, said, place):
                 continue
-            yield Finding("breaks", _bare(match["table"]), text, rule.why, rule.rewrite, statement)
+            if _is_a_copy(rule, match, [*before, *said[:place]], said[place + 1 :]):
+                continue
+            yield Finding("breaks", bare(match["table"]), text, rule.why, rule.rewrite, statement)
+
+
+def _is_a_copy(
+    rule: Rule, match: re.Match[str], earlier: Sequence[str], later: Sequence[str]
+) -> bool:
+    """Return whether the column is a copy that the same migration made and a trigger fills, or is
+    dropped because the copy takes its name: code that runs notices neither."""
+    if rule is DROP_COLUMN:
+        column = re.escape(bare(match["column"]))
+        return any(
+            re.search(rf'\bRENAME\s+COLUMN\s+\S+\s+TO\s+"?{column}"?', each) for each in later
+        )
+    if rule is RENAME_COLUMN:
+        return _is_added(match["column"], earlier)
+    return (
+        rule is BECOMES_NOT_NULL
+        and _is_added(match["column"], earlier)
+        and any(
+            re.match(r"\s*CREATE\s+(OR\s+REPLACE\s+)?TRIGGER\s", each, re.I) for each in earlier
+        )
+    )
+
+
+def _is_added(column: str, earlier: Sequence[str]) -> bool:
+    """Return whether an earlier statement adds a column of this name."""
+    added = (re.match(rf"{ALTER}{NEW_COLUMN}", each, re.I | re.S) for each in earlier)
+    return any(match and bare(match["column"]) == bare(column) for match in added)
 
 
 def _has_default(match: re.Match[str], said: Sequence[str], place: int) -> bool:
     """Return whether the column has a default once the statements ran."""
-    column = _bare(match["column"])
+    column = bare(match["column"])
     has = bool(re.search(r"\bDEFAULT\s+(?!NULL\b)", match.string, re.I))
     for number, statement in enumerate(said):
         for pattern, value in ((SET_DEFAULT, True), (DROP_DEFAULT, False)):
             found = pattern.match(statement)
-            if found and _bare(found["column"]) == column and (value or number > place):
+            if found and bare(found["column"]) == column and (value or number > place):
                 has = value
     return has
-
-
-def _split(said: Sequence[str]) -> list[str]:
-    """Return single statements; raw SQL may hold several."""
-    return [each for text in said for each in sqlparse.split(text) if each.strip(" ;\n")]
-
-
-def _table(statement: str) -> str:
-    """Return the table that a statement names; empty if it names none."""
-    match = re.search(
-        rf"TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})", statement, re.I
-    )
-    return _bare(match["table"]) if match else ""
 
 
 def _table_of(operation: Operation, app: str, state: ProjectState) -> str:
@@ -317,14 +354,10 @@ def _table_of(operation: Operation, app: str, state: ProjectState) -> str:
     return table_name(state, app, model) if model else ""
 
 
-def _bare(name: str) -> str:
-    return name.strip('"')
-
-
 def _is_proved(column: str | None, before: Sequence[str]) -> bool:
     """Return whether the migration has validated a CHECK that the column is not null, so that
     nothing has to be read or changed."""
-    name = re.escape(_bare(column or "no column"))
+    name = re.escape(bare(column or "no column"))
     checked = any(
         re.search(rf'CHECK\s*\(.*\b"?{name}"?\s+IS\s+NOT\s+NULL', each, re.I | re.S)
         for each in before
@@ -335,13 +368,22 @@ def _is_proved(column: str | None, before: Sequence[str]) -> bool:
 def _keeps_values(
     operation: Operation, app: str, from_state: ProjectState, to_state: ProjectState
 ) -> bool:
-    """Return whether the new type stores the old values unchanged, so that nothing is rewritten."""
+    """Return whether nothing is rewritten."""
     if not isinstance(operation, migrations.AlterField):
         return False
-    old, new = (
-        _type(state, app, operation.model_name_lower, operation.name)
-        for state in (from_state, to_state)
+    return keeps_values(
+        *(
+            _type(state, app, operation.model_name_lower, operation.name)
+            for state in (from_state, to_state)
+        )
     )
+
+
+def keeps_values(old: str, new: str) -> bool:
+    """Return whether a column of the new type stores the values of the old one unchanged."""
+    digits = [re.fullmatch(r"numeric\((\d+), ?(\d+)\)", each) for each in (old, new)]
+    if digits[0] and digits[1]:
+        return digits[0][2] == digits[1][2] and int(digits[0][1]) <= int(digits[1][1])
     old_size, new_size = (re.fullmatch(r"varchar\((\d+)\)", each) for each in (old, new))
     if not (old_size or old == "varchar"):
         return False

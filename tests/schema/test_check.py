@@ -7,6 +7,7 @@ from django.db import connections
 from tests.schema.packages import creates, migration
 from tests.scratch import ALIAS
 
+SAYS_NOTHING = '"""Nothing."""\n'
 AFTER_FIRST = [("shop", "0001_initial")]
 PEN = """
 class Pen(models.Model):
@@ -44,7 +45,7 @@ def test_a_model_that_changed_without_a_migration(shop, db):
 
 def test_several_heads(shop, db):
     for name in ("0002_red", "0002_blue"):
-        shop.write("shop", name, migration(depends=AFTER_FIRST))
+        shop.write("shop", name, SAYS_NOTHING + migration(depends=AFTER_FIRST))
     ran = db("check")
     assert (ran.code, ran.out) == (
         1,
@@ -88,7 +89,9 @@ def test_an_operation_that_blocks_is_named_before_it_is_applied(shop, db):
         "shop",
         f"{PEN}    class Meta:\n        indexes = [models.Index(fields=['name'], name='ix_pen')]",
     )
-    shop.write("shop", "0002_index", migration(index, depends=AFTER_FIRST))
+    says = '"""An index.\n\nLock: {}\n\nBack: drops it."""\n'
+    other = says.format("SHARE on another table.")
+    shop.write("shop", "0002_index", other + migration(index, depends=AFTER_FIRST))
     ran = db("check")
     assert ran.code == 1
     assert ran.out.startswith(
@@ -96,17 +99,56 @@ def test_an_operation_that_blocks_is_named_before_it_is_applied(shop, db):
         "nobody writes the table while the index is built. Instead: SaferAddIndexConcurrently"
     )
     assert ran.out.count("\n") == 1
-    announced = '"""An index.\n\nLock: SHARE on shop_pen, as long as one read of it."""\n'
+    announced = says.format("SHARE on shop_pen, as long as one read of it.")
     shop.write("shop", "0002_index", announced + migration(index, depends=AFTER_FIRST))
     assert db("check").out == FINE
-    other = announced.replace("shop_pen", "another table")
     shop.write("shop", "0002_index", other + migration(index, depends=AFTER_FIRST))
-    assert db("check").code == 1
     of_package = '"""Files that are not edited.\n\n0002_index\nLock: SHARE on shop_pen."""\n'
     shop.write("shop", "__init__", of_package)
     assert db("check").out == FINE
     call_command("migrate", database=ALIAS, verbosity=0)
     assert db("check").out == FINE
+
+
+ADDS = 'migrations.AddField("Pen", "ink", models.TextField(null=True))'
+MAKES = (
+    'migrations.CreateModel("Ink", [("id", models.AutoField(primary_key=True, serialize=False))])'
+)
+IN_PYTHON = "migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop)"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "operations", "lacks"),
+    [
+        ("", ADDS, "a docstring"),
+        ("", "", "a docstring"),
+        ("Ink.", ADDS, "Lock: and Back:"),
+        ("Ink.\n\nBack: drops it.", ADDS, "Lock:"),
+        ("Ink.\n\nLock: an instant.", ADDS, "Back:"),
+        ("Ink.\n\nLock: an instant.\n\nBack: drops it.", ADDS, None),
+        ("Ink.", MAKES, None),
+        ("Ink.", "", None),
+        ("Ink.", IN_PYTHON, "Back:"),
+    ],
+)
+def test_a_docstring_that_does_not_say_enough(shop, db, docstring, operations, lacks):
+    shop.models(
+        "shop",
+        PEN
+        + ("    ink = models.TextField(null=True)\n" if operations == ADDS else "")
+        + (
+            "class Ink(models.Model):\n    id = models.AutoField(primary_key=True)\n"
+            * (operations == MAKES)
+        ),
+    )
+    text = f'"""{docstring}"""\n' + migration(operations, depends=AFTER_FIRST)
+    shop.write("shop", "0002_ink", text)
+    ran = db("check")
+    if lacks is None:
+        assert ran.out == FINE
+    else:
+        assert (ran.code, ran.out.count("\n")) == (1, 1)
+        assert ran.out.startswith(f"docstring: shop 0002_ink lacks {lacks}: a docstring says what ")
 
 
 def test_drift(shop, db, sql):

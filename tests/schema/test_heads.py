@@ -77,7 +77,8 @@ def test_merge_writes_one_migration_that_joins_the_heads(forked, db) -> None:
     assert ran.code == 0, ran.err
     assert "0003_pages\n    Add field price to Book\n    Add field pages to Book\n" in ran.out
     assert "0004_meet.py" in ran.out
-    assert (forked.folder / "shop/migrations/0004_meet.py").is_file()
+    text = (forked.folder / "shop/migrations/0004_meet.py").read_text()
+    assert '"""Join 0002_cover and 0003_pages; nothing else changes."""\n' in text
     assert db("heads", "--json").json == {"heads": {"shop": ["0004_meet"]}, "several": []}
     again = db("merge", "--yes")
     assert again.code == 0

@@ -185,7 +185,7 @@ def run_in_key_ranges(
     return changed
 
 
-def range_script(table: str, *, pending: str, change: str) -> str:
+def range_script(table: str, *, pending: str, change: str, key: str = "id") -> str:
     """The statement that does, outside a transaction and in ranges of keys that it commits, what
     `run_in_key_ranges` does with `change` (SQL with %s for the first and the last key)."""
     body = change.strip() % ("range_low", f"(range_low + {SCRIPT_BATCH - 1})")
@@ -194,7 +194,7 @@ DECLARE
     range_low bigint;
     range_last bigint;
 BEGIN
-    SELECT min(id), max(id) INTO range_low, range_last FROM {table} WHERE {pending};
+    SELECT min({key}), max({key}) INTO range_low, range_last FROM {table} WHERE {pending};
     WHILE range_low <= range_last LOOP
         {body};
         COMMIT;

@@ -3,6 +3,7 @@
 import io
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.core.management import CommandError, call_command
 from django.db.migrations.loader import MigrationLoader
@@ -40,6 +41,8 @@ class Merge(Verb):
             _show(context, loader, fork, both[fork.app])
         console.confirm(f"Write a merge migration for {', '.join(fork.app for fork in found)}?")
         files = _write([fork.app for fork in found], name)
+        for fork, file in zip(found, files, strict=True):
+            _say_what(fork, Path(file))
         for file in files:
             console.say(f"Wrote {file}")
         console.result({"files": files, "both_change": both})
@@ -104,6 +107,12 @@ def _write(apps: list[str], name: str | None) -> list[str]:
     except (CommandError, ValueError, OSError) as error:
         raise SchemaError(f"No merge was written: {error}.") from error
     return written.getvalue().split("\n")[:-1]
+
+
+def _say_what(fork: Fork, file: Path) -> None:
+    """Give the file a docstring, without which `db check` refuses it."""
+    text = f'"""Join {" and ".join(fork.branches)}; nothing else changes."""\n\n'
+    file.write_text(text + file.read_text("utf-8"), "utf-8")
 
 
 def _show(context: Context, loader: MigrationLoader, fork: Fork, both: list[str]) -> None:
