@@ -431,16 +431,16 @@ def test_a_decoder_killed_in_the_middle_loses_nothing(engine, site):
 
 
 def test_a_full_disk_ends_the_session_and_every_task_is_accounted_for(engine, site, monkeypatch):
-    write, written = os.write, []
+    create, created = os.open, []
 
-    def write_until_full(descriptor: int, data: bytes) -> int:
+    def create_until_full(path: str, flags: int, **options: int) -> int:
         if threading.current_thread().name == "pixsim-checker":
-            written.append(len(data))
-            if len(written) > 5:
+            created.append(path)
+            if len(created) > 5:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data)
+        return create(path, flags, **options)
 
-    monkeypatch.setattr(os, "write", write_until_full)
+    monkeypatch.setattr(os, "open", create_until_full)
     for id in range(30):
         site.pages[f"/{id}.jpg"] = ok(jpeg(seed=id % 8) + str(id).encode())
     session = engine.session(Rules.from_options({}))
