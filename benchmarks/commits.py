@@ -9,7 +9,6 @@ tenths of the items, so that starting and stopping do not count.
 
 import argparse
 import json
-import random
 import sys
 from pathlib import Path
 from statistics import median
@@ -44,13 +43,6 @@ def measured_in(checkout: Path, items: int, window: int) -> float:
     return float(output_of(*command, cwd=checkout).split()[-1])
 
 
-def interval(ratios: list[float]) -> tuple[float, float]:
-    """Return the bounds of a 95 % bootstrap interval of the median."""
-    chosen = random.Random(1)
-    medians = sorted(median(chosen.choices(ratios, k=len(ratios))) for _ in range(10_000))
-    return medians[250], medians[9_749]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", type=Path, help="another checkout, such as an older commit")
@@ -66,12 +58,12 @@ def main() -> None:
             print(f"  {title}: {[f'{values[-1]:.1f} µs' for values in found.values()]}", flush=True)
         ours, theirs = found.values()
         ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-        low, high = interval(ratios)
+        spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
         times = [f"{median(values):.1f} µs" for values in (ours, theirs)]
-        rows.append([title, *times, f"{median(ratios):.3f}", f"{low:.3f} to {high:.3f}"])
+        rows.append([title, *times, f"{median(ratios):.3f}", spread])
     name = output_of("git", "-C", options.other, "log", "-1", "--format=%h of %cs").strip()
     about = f"Beside commit {name}, {options.pairs} pairs in turns, {options.items:,} items each."
-    header = ["", "CPU per item", "before", "ratio, median of pairs", "95 % of it"]
+    header = ["", "CPU per item", "before", "ratio, median of pairs", "spread"]
     title = "Queue: CPU per item beside an older commit"
     write_section("commits", title, f"{about}\n\n{table(header, rows)}")
 

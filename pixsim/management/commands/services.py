@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -27,12 +28,8 @@ class Command(cli.Command):
         parser.add_argument("--force", action="store_true", help="stop them even while in use")
 
     def handle(self, *, action: str, json: bool, force: bool, **options: Any) -> None:
-        names = settings.EMBEDDED_SERVICES
-        if action == "start":
-            if not names:
-                raise CommandError(NOTHING)
-            self._report(client.keep(*names), json)
-        elif action == "stop":
+        names, running = settings.EMBEDDED_SERVICES, None
+        if action == "stop":
             answer = client.stop(force=force)
             if answer and "error" in answer:
                 users = ", ".join(map(str, answer["clients"]))
@@ -40,33 +37,26 @@ class Command(cli.Command):
                     f"In use by process {users}, which would start the services again: end it first, "
                     "or use --force."
                 )
-            self._report(None, json)
+        elif names:
+            running = client.keep(*names) if action == "start" else client.status()
+        elif action == "start":
+            raise CommandError(NOTHING)
+        if json:
+            self.print_json({"embedded": names, **(running or {"services": {}})})
         else:
-            running = client.status() if names else None
-            self._report(running, json)
-            if set(names) - set(running["services"] if running else []):
-                sys.exit(cli.ExitCode.NOT_COMPLETE)
+            self.stdout.write("\n".join(_lines(running)) if names else NOTHING)
+        if action == "status" and set(names) - set(running["services"] if running else []):
+            sys.exit(cli.ExitCode.NOT_COMPLETE)
 
-    def _report(self, status: dict[str, Any] | None, as_json: bool) -> None:
-        names = settings.EMBEDDED_SERVICES
-        services = status["services"] if status else {}
-        if as_json:
-            self.print_json({"embedded": names, **(status or {"services": {}})})
-            return
-        if not names:
-            self.stdout.write(NOTHING)
-        for name in names:
-            if name in services:
-                found = services[name]
-                self.stdout.write(
-                    f"{name:9} running, version {found['version']}, process {found['pid']}, "
-                    f"log {found['log']}"
-                )
-            else:
-                self.stdout.write(f"{name:9} not running")
-        if status:
-            until = "`services stop`" if status["kept"] else f"{status['idle_seconds']:g} s unused"
-            users = ", ".join(map(str, status["clients"])) or "none"
-            self.stdout.write(f"Used by process: {users}. They run until {until}.")
-        if names:
-            self.stdout.write(f"Data: {paths_for(settings.PIXSIM_HOME).data}")
+
+def _lines(running: dict[str, Any] | None) -> Iterator[str]:
+    for name in settings.EMBEDDED_SERVICES:
+        state = "not running"
+        if running and (found := running["services"].get(name)):
+            state = "running, version {version}, process {pid}, log {log}".format(**found)
+        yield f"{name:9} {state}"
+    if running:
+        until = "`services stop`" if running["kept"] else f"{running['idle_seconds']:g} s unused"
+        users = ", ".join(map(str, running["clients"])) or "none"
+        yield f"Used by process: {users}. They run until {until}."
+    yield f"Data: {paths_for(settings.PIXSIM_HOME).data}"
