@@ -17,6 +17,9 @@ from pixsim.embedded.paths import paths_for
 from pixsim.embedded.postgres import DATABASE, USER
 from pixsim.embedded.redis import SOCKET_NAME, find_redis
 
+WARNED = "PIXSIM_WARNED_OF_DATABASE_URL"
+"""Set for the processes that a command starts, so that they do not warn once more."""
+
 
 class _DotEnv(environ.Env):
     """A reader that keeps the file's values apart from the process environment."""
@@ -28,11 +31,14 @@ def load_env_file(path: Path) -> tuple[str, str]:
     """Fill what the environment leaves unset, or empty, from the file `path`, if there is one.
 
     Return where DATABASE_URL comes from; and a warning if both set it and differ, since older
-    documentation says that `.env` decides.
+    documentation says that `.env` decides. The same documentation has POSTGRES_PORT: raise
+    ImproperlyConfigured if the file has such variables and nothing sets DATABASE_URL.
     """
     if path.is_file():
         _DotEnv.read_env(path, overwrite=True)
     ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
+    if not (ours or theirs):
+        _refuse_parts_of_url(path)
     for name, value in _DotEnv.ENVIRON.items():
         if not os.environ.get(name):
             os.environ[name] = value
@@ -46,8 +52,31 @@ def load_env_file(path: Path) -> tuple[str, str]:
             f"DATABASE_URL is set in the environment ({_without_secrets(ours)}) and differs in "
             f"{path} ({_without_secrets(theirs)}). The environment is used; remove one of the two."
         )
-        warnings.warn(warning, stacklevel=2)
+        if WARNED not in os.environ:
+            warnings.warn(warning, stacklevel=2)
+        os.environ[WARNED] = "true"
     return origin, warning
+
+
+def _refuse_parts_of_url(path: Path) -> None:
+    """Raise ImproperlyConfigured if the file `path` describes a database by variables that nothing
+    reads. It does not quote the password."""
+    given = {
+        name: value
+        for name, value in sorted(_DotEnv.ENVIRON.items())
+        if name.startswith("POSTGRES_") and value
+    }
+    if not given:
+        return
+    host = given.get("POSTGRES_HOST") or given.get("POSTGRES_SERVER") or "127.0.0.1"
+    url = (
+        f"postgres://{given.get('POSTGRES_USER', 'USER')}:PASSWORD@{host}:"
+        f"{given.get('POSTGRES_PORT', '5432')}/{given.get('POSTGRES_DB', 'pixsim')}"
+    )
+    raise ImproperlyConfigured(
+        f"{path} sets {', '.join(given)}, which PixSim does not read, and nothing sets DATABASE_URL: "
+        f"write DATABASE_URL={url} there."
+    )
 
 
 def _without_secrets(url: str) -> str:

@@ -24,6 +24,10 @@ print(json.dumps({
     s.CELERY_BROKER_URL, "embedded": s.EMBEDDED_SERVICES,
 }))
 """
+CHILD = """
+import subprocess, sys
+subprocess.run([sys.executable, "manage.py", "check"], check=True)
+"""
 RING = """
 import time
 from pixsim.celery import app as celery_app
@@ -130,6 +134,77 @@ def test_the_environment_wins_over_the_env_file_with_a_warning_that_shows_no_pas
     assert "DATABASE_URL is set in the environment (postgres://…@127.0.0.1:5432/new)" in done.stderr
     assert "(postgres://…@db.example/old)" in done.stderr
     assert "hidden" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["db", "status"], ["check"], []])
+def test_a_command_warns_once_also_when_it_starts_another_process(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "env").write_text("DATABASE_URL=postgres://u:p@db.example/old\n")
+    variables = environment(
+        tmp_path,
+        PIXSIM_ENV_FILE=str(tmp_path / "env"),
+        DATABASE_URL="postgres://u:p@127.0.0.1:1/new",
+    )
+
+    done = manage(*words, env=variables) if words else run_python(CHILD, variables)
+
+    said = done.stdout + done.stderr
+    assert said.count("DATABASE_URL is set in the environment") == 1, said
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ["POSTGRES_PORT=5433"],
+            "sets POSTGRES_PORT, which PixSim does not read, and nothing sets DATABASE_URL: write "
+            "DATABASE_URL=postgres://USER:PASSWORD@127.0.0.1:5433/pixsim there.\n",
+        ),
+        (
+            [
+                *("POSTGRES_DB=shop", "POSTGRES_HOST=db", "POSTGRES_PASSWORD=hidden"),
+                *("POSTGRES_USER=me", "DATABASE_URL="),
+            ],
+            "write DATABASE_URL=postgres://me:PASSWORD@db:5432/shop there.\n",
+        ),
+    ],
+)
+def test_parts_of_a_url_in_the_env_file_are_refused_with_what_to_write(
+    tmp_path: Path, lines: list[str], said: str
+) -> None:
+    (tmp_path / "env").write_text("\n".join(lines))
+
+    done = manage(
+        "check", env=environment(tmp_path, PIXSIM_ENV_FILE=str(tmp_path / "env"), DATABASE_URL="")
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Settings: {tmp_path}/env sets POSTGRES_")
+    assert done.stderr.endswith(said)
+    assert done.stderr.count("\n") == 1
+    assert "hidden" not in done.stderr
+
+
+def test_parts_of_a_url_beside_a_whole_one_are_for_compose(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("POSTGRES_PORT=5433\nPOSTGRES_PASSWORD=p\n")
+    given = environment(
+        tmp_path,
+        PIXSIM_ENV_FILE=str(tmp_path / "env"),
+        DATABASE_URL="postgres://u:p@127.0.0.1:1/new",
+    )
+
+    done = manage("check", env=given)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_empty_password_of_the_example_is_no_part_of_a_url(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("POSTGRES_PASSWORD=\n")
+
+    shown = settings_of(tmp_path, PIXSIM_ENV_FILE=str(tmp_path / "env"), DATABASE_URL="")
+
+    assert shown["embedded"][0] == "postgres"
 
 
 def test_an_env_file_that_says_the_same_is_no_reason_to_warn(tmp_path: Path) -> None:

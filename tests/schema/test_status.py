@@ -1,9 +1,12 @@
 """`db status`: one look, and an exit code for scripts."""
 
+import io
+import json
+
 import pytest
 from django.core.management import call_command
 
-from pixsim.environment import load_env_file
+from pixsim.environment import WARNED, load_env_file
 from tests.schema.packages import Packages, creates, migration
 
 
@@ -223,6 +226,8 @@ def test_where_the_url_came_from(tmp_path, monkeypatch) -> None:
     assert load_env_file(file) == (f"DATABASE_URL in {file}", "")
 
     monkeypatch.setenv("DATABASE_URL", "postgres://me:other@here/two")
+    monkeypatch.setenv(WARNED, "")
+    monkeypatch.delenv(WARNED)
     with pytest.warns(UserWarning, match="differs") as warned:
         origin, warning = load_env_file(file)
     assert origin == "DATABASE_URL in the environment"
@@ -231,16 +236,16 @@ def test_where_the_url_came_from(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.django_db
-def test_a_disagreement_of_settings_is_a_warning(packages, settings) -> None:
-    import io
-
+def test_a_disagreement_of_settings_is_in_the_object_for_machines(packages, settings) -> None:
     settings.DATABASE_URL_ORIGIN = "DATABASE_URL in the environment"
     settings.DATABASE_URL_WARNING = "DATABASE_URL is set in the environment and differs in .env."
     packages.add("shop", {"0001_initial": creates("Book")})
     out, err = io.StringIO(), io.StringIO()
 
     with pytest.raises(SystemExit):
-        call_command("db", "status", "--database", "default", stdout=out, stderr=err)
+        call_command("db", "status", "--json", "--database", "default", stdout=out, stderr=err)
 
-    assert "Warning: DATABASE_URL is set in the environment and differs in .env." in err.getvalue()
-    assert "From         DATABASE_URL in the environment" in out.getvalue()
+    database = json.loads(out.getvalue())["database"]
+    assert database["warning"] == settings.DATABASE_URL_WARNING
+    assert database["origin"] == settings.DATABASE_URL_ORIGIN
+    assert "Warning" not in err.getvalue()  # the settings themselves have warned

@@ -44,8 +44,6 @@ class Status(Verb):
         connection = context.connection
         console = context.console
         database = _facts(context)
-        if database["warning"]:
-            console.warn(database["warning"])
         try:
             server = connecting.look(connection)
         except DatabaseError as error:

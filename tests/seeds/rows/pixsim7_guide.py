@@ -36,6 +36,9 @@ def environment_first(place: Place) -> None:
 def port_in_the_url(place: Place) -> None:
     env = env_file(place, f"DATABASE_URL={place.url}\nPOSTGRES_PORT=1\n")
     assert "At head" in place.process("python manage.py db status", env=env)
+    env = env_file(place, "POSTGRES_PORT=5433\n") | {"DATABASE_URL": ""}
+    said = place.process("python manage.py db status", env=env, code=1)
+    assert "write DATABASE_URL=postgres://USER:PASSWORD@127.0.0.1:5433/pixsim there." in said
 
 
 @check()
@@ -167,8 +170,8 @@ GUIDE = Guide(
             REFUSED,
             "the port in `DATABASE_URL`",
             port_in_the_url,
-            "One place says where the database is.",
-            missing="a word to whoever has only POSTGRES_PORT.",
+            "One place says where the database is; a file with POSTGRES_PORT alone is refused with the "
+            "line to write.",
         ),
         Row(
             "then the settings' default",
