@@ -14,6 +14,7 @@ class Pen(models.Model):
 """
 PRICE = "    price = models.IntegerField(db_default=0)\n"
 
+TWO_LINES = "two first lines (current and head) with the older ids."
 TRENDS = "hours, days and weeks beside the last hour."
 
 
@@ -137,6 +138,7 @@ def lost_file(place: Place) -> None:
     place.manage("db upgrade")
     place.packages.remove("shop", "0002_more")
     place.says("db status", "the file is gone: shop 0002_more", code=1)
+    place.says("db check", "shop 0002_more is applied, but its file is missing", code=1)
     place.says("db prune --yes", "Forgot 1 row.")
     place.says("db status", "At head")
 

@@ -28,7 +28,7 @@ from tests.seeds.checks import (
 )
 from tests.seeds.place import Place
 from tests.seeds.rows import common
-from tests.seeds.rows.common import FIRST, TRENDS, shop
+from tests.seeds.rows.common import FIRST, TRENDS, TWO_LINES, shop
 from tests.seeds.table import FULFILLED, TRANSLATED, Guide, On, Row
 from tests.tables import describe_table
 
@@ -412,7 +412,7 @@ COMMANDS = (
         TRANSLATED,
         "`manage.py db current`, `manage.py db status`",
         common.current,
-        missing="two first lines (current and head) with the older ids.",
+        missing=TWO_LINES,
     ),
     Row(
         "`alembic history`",

@@ -5,7 +5,7 @@ from tests.schema.packages import adds, migration
 from tests.seeds.checks import check, command, every
 from tests.seeds.place import Place
 from tests.seeds.rows import common
-from tests.seeds.rows.common import FIRST, env_file, shop
+from tests.seeds.rows.common import FIRST, TWO_LINES, env_file, shop
 from tests.seeds.table import FULFILLED, REFUSED, TRANSLATED, Guide, On, Row
 
 FILL = 'migrations.RunSQL("UPDATE shop_pen SET full_name = name", migrations.RunSQL.noop)'
@@ -28,6 +28,7 @@ def downgrade_plan(place: Place) -> None:
 def environment_first(place: Place) -> None:
     env = env_file(place, "DATABASE_URL=postgres://me@127.0.0.1:1/other\n")
     said = place.process("python manage.py db status", env={**env, "DATABASE_URL": place.url})
+    assert "DATABASE_URL is set in the environment (" in said  # a warning: they differ
     assert "From         DATABASE_URL in the environment" in said
     assert "At head" in said
 
@@ -42,7 +43,9 @@ def port_in_the_url(place: Place) -> None:
 
 
 @check()
-def no_default_in_production(place: Place) -> None:
+def default_while_developing(place: Place) -> None:
+    settings = place.process("python manage.py diffsettings --all", env=env_file(place, ""))
+    assert "EMBEDDED_SERVICES = ['postgres'" in settings
     env = env_file(place, "ALLOWED_HOSTS=pixsim.example\nSECRET_KEY=x\n")
     env |= {"DEBUG": "false", "CREDENTIALS_KEYS": "x"}
     said = place.process("python manage.py db status", env=env, code=1)
@@ -138,7 +141,7 @@ GUIDE = Guide(
             TRANSLATED,
             "`manage.py db status`",
             command("db status", "At head: nothing is pending."),
-            missing="both as two first lines.",
+            missing=TWO_LINES,
         ),
         Row("`upgrade`: all that is pending", FULFILLED, "`manage.py db upgrade`", common.upgrade),
         Row(
@@ -177,7 +180,7 @@ GUIDE = Guide(
             "then the settings' default",
             TRANSLATED,
             "the embedded PostgreSQL, while developing",
-            no_default_in_production,
+            default_while_developing,
             "With `DEBUG` off a missing URL is refused.",
         ),
         Row(
@@ -235,7 +238,13 @@ GUIDE = Guide(
             behind_but_at_head,
             "It names what is missing; nothing is pending, so an upgrade would do nothing.",
         ),
-        Row("plain: `alembic current`", TRANSLATED, "`manage.py db current`", common.current),
+        Row(
+            "plain: `alembic current`",
+            TRANSLATED,
+            "`manage.py db current`",
+            common.current,
+            missing=TWO_LINES,
+        ),
         Row(
             "plain: `alembic heads`",
             FULFILLED,

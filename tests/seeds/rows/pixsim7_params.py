@@ -186,7 +186,7 @@ GUIDE = Guide(
             TRANSLATED,
             "`manage.py db status`",
             command("db status", "Last applied", "At head: nothing is pending."),
-            missing="the older revision's id, in two first lines (current and head).",
+            missing=common.TWO_LINES,
         ),
         Row(
             r"`\d jobs` and `\d provider_submissions` show the columns",
