@@ -14,7 +14,6 @@ class Pen(models.Model):
 """
 PRICE = "    price = models.IntegerField(db_default=0)\n"
 
-TWO_LINES = "two first lines (current and head) with the older ids."
 TRENDS = "hours, days and weeks beside the last hour."
 
 
@@ -48,7 +47,7 @@ def upgrade_from_nothing(place: Place) -> None:
 @check(on=On.EMPTY)
 def upgrade_to_revision(place: Place) -> None:
     place.manage("db upgrade 002")
-    place.says("db status", "0002_user_tier", "0002_job_chunks", code=1)
+    place.says("db current", "Current      accounts 0002, crawler 0002 = 002\n", code=1)
     assert place.one("SELECT to_regclass('candidates')") is None
 
 
@@ -75,7 +74,21 @@ def downgrade_to_nothing(place: Place) -> None:
     assert place.one("SELECT to_regclass('job_chunks')") is None
 
 
-current = command("db current", "Last applied", "At head: nothing is pending.")
+@check(on=On.COPY)
+def current(place: Place) -> None:
+    def lines() -> list[str]:
+        said = place.says("db current", "Current ", "Head ", code=int(is_behind)).out
+        return [line.split(maxsplit=1)[1] for line in said.splitlines()[:2]]
+
+    is_behind = False
+    now, head = lines()
+    assert now == f"{head} (head)"
+    place.manage("db downgrade crawler -1 --yes")
+    is_behind = True
+    now, head = lines()
+    assert now != head
+
+
 history = command("db history", "0002_job_chunks", "0001_initial")
 history_verbose = every(
     *(
