@@ -121,6 +121,30 @@ def revision(place: Place) -> None:
 
 
 @check(on=On.EMPTY)
+def safe_revision(place: Place) -> None:
+    shop(place)
+    index = (
+        "    class Meta:\n        indexes = [models.Index(fields=['name'], name='ix_pens_name')]\n"
+    )
+    place.packages.models("shop", PEN + index)
+    place.manage("db revision --autogenerate -m 'pens by name'")
+    text = written(place)
+    for part in ("Lock:", "Back:", "Concurrently", "atomic = False"):
+        assert part in text, text
+    place.manage("db check")
+    place.manage("db upgrade")
+
+
+@check(on=On.EMPTY)
+def empty_docstring(place: Place) -> None:
+    shop(place)
+    place.packages.models("shop", PEN + PRICE)
+    field = "models.IntegerField(db_default=0)"
+    place.packages.write("shop", "0002_price", adds("Pen", "price", field, depends=FIRST))
+    place.says("db check", "docstring: shop 0002_price lacks a docstring", code=1)
+
+
+@check(on=On.EMPTY)
 def empty_revision(place: Place) -> None:
     shop(place)
     place.says("db revision -m 'fill prices' shop --empty", "0002_fill_prices.py")

@@ -151,7 +151,7 @@ def docstring_and_both_ways(place: Place) -> None:
     place.manage("db downgrade shop -1 --yes")
 
 
-@check()
+@check(on=On.EMPTY)
 def every_docstring(place: Place) -> None:
     place.ran.append("docstrings of the migrations")
     for (app, name), each in MigrationLoader(None).disk_migrations.items():
@@ -261,6 +261,19 @@ def with_celery(place: Place) -> None:
         place.process(f"python manage.py {line}", env={"CRAWL_FOLDER_ROOTS": str(place.folder)})
         wait_until(lambda: place.ask(state) == [("completed", 3, 3)], seconds=60)
     assert place.sql(state) == [("completed", 3, 3)]
+
+
+@check(on=On.COPY)
+def attempts(place: Place) -> None:
+    place.ran.append("jobs.queue.api.claim, fail")
+    [work] = api.claim(kind_named("chunk"), limit=1, task_id="task-1")
+    assert api.fail(work, error="no route to host")
+    assert place.sql(f"SELECT error_message, retry_count FROM job_chunks WHERE id = {work.id}") == [
+        ("no route to host", 1)
+    ]
+    assert "no route to host" in place.page(f"/admin/crawler/jobchunk/{work.id}/change/")
+    outcomes = f"SELECT number, error_message FROM work_attempts WHERE item_id = {work.id}"
+    assert place.sql(outcomes) == [(1, "no route to host")]
 
 
 @check(on=On.COPY)
@@ -437,10 +450,10 @@ COMMANDS = (
     ),
     Row(
         "`alembic revision --autogenerate -m MESSAGE`",
-        TRANSLATED,
+        FULFILLED,
         "`manage.py db revision --autogenerate -m MESSAGE`",
-        common.revision,
-        missing="that it writes the safe form of each change by itself.",
+        common.safe_revision,
+        "It writes [the safe form](migrations.md#what-db-revision-writes) of each change.",
     ),
     Row(
         "`alembic revision -m MESSAGE`",
@@ -496,10 +509,10 @@ PRACTICE = (
     ),
     Row(
         "comments",
-        TRANSLATED,
+        FULFILLED,
         "the docstring: what, why, lock, way back",
-        every_docstring,
-        missing="that `manage.py db check` refuses an empty one.",
+        every(every_docstring, common.empty_docstring),
+        "`manage.py db check` refuses a pending migration without one.",
     ),
     Row(
         "server defaults",
@@ -638,13 +651,10 @@ ENABLED = (
     Row("priority queueing", FULFILLED, "`job_chunks.priority`", urgent_first),
     Row(
         "error tracking per chunk",
-        TRANSLATED,
-        "`job_chunks.error_message`",
-        query(
-            "SELECT error_message FROM job_chunks WHERE chunk_index = 5",
-            ("No space left on device",),
-        ),
-        missing="a chunk's last 20 attempts beside its last error.",
+        FULFILLED,
+        "`job_chunks.error_message`; admin, *Job chunks*, *attempts*",
+        attempts,
+        "The last 20 attempts of each, with worker, time, outcome and error.",
     ),
     Row(
         "tiers enable subscription management",
