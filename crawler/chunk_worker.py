@@ -19,6 +19,7 @@ from crawler import discovery, missing_source, result_writer
 from crawler.fetch.rules import Rules
 from crawler.fetch.tasks import EngineFailed, Picture, Refused, Task
 from crawler.models import RANGE_RULE, CrawlJob, CrawlSource, Image, JobChunk
+from jobs.queue import pauses
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import Completed, Ending, GiveBack, Wait, Work
 from pixsim.core.db import sql
@@ -50,6 +51,7 @@ WITH busy AS MATERIALIZED (
     SELECT id, host FROM candidates
     WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND (not_before IS NULL OR not_before <= now())
+      AND host <> ALL(%(paused)s::text[])
       AND host <> ALL(ARRAY(
           SELECT host FROM busy WHERE held >= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)))
     ORDER BY job_id, id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
@@ -80,8 +82,9 @@ UPDATE candidates SET chunk_id = NULL WHERE chunk_id = ANY(%s) AND outcome IS NU
 # in flight. ORDER BY host: so is the index of those in flight.
 NEXT_CANDIDATE = """
 SELECT least(
-    (SELECT min(CASE WHEN not_before > now() THEN extract(epoch FROM not_before - now()) ELSE 0 END)
-     FROM (SELECT not_before FROM candidates
+    (SELECT min(CASE WHEN host = ANY(%(paused)s::text[]) THEN 5.0
+                     WHEN not_before > now() THEN extract(epoch FROM not_before - now()) ELSE 0 END)
+     FROM (SELECT not_before, host FROM candidates
            WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
            ORDER BY job_id, id LIMIT 200) open),
     (SELECT 1.0 FROM candidates
@@ -236,7 +239,8 @@ class _ChunkWorker:
         """Complete the chunk short if no candidate can come any more, else wait for one."""
         # In this order: a source that finishes in between has added its candidates.
         finished = discovery.is_finished(self.job.pk)
-        [(seconds,)] = _fetch(NEXT_CANDIDATE, {"job": self.job.pk})
+        paused = list(pauses.cached(pauses.HOST))
+        [(seconds,)] = _fetch(NEXT_CANDIDATE, {"job": self.job.pk, "paused": paused})
         if seconds is None and finished:
             self._fail_if_no_source_was_read()
             return Completed()
@@ -274,6 +278,7 @@ def _pick(chunk: JobChunk, limit: int) -> list[Task]:
         "limit": limit,
         "caps": json.dumps(_caps),
         "cap": settings.CRAWL_HOST_CONCURRENCY,
+        "paused": list(pauses.cached(pauses.HOST)),
     }
     return [
         Task(id, url, host, label, None if source is None else json.loads(source), tries)

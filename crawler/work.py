@@ -7,7 +7,8 @@ from django.db.backends.utils import CursorWrapper
 
 from crawler import chunk_worker, counters, discovery, maintenance, missing_source
 from crawler.models import CrawlSource, JobChunk
-from crawler.services import ending, planning
+from crawler.services import chunks, ending, planning
+from jobs.queue import api
 from jobs.queue.kinds import Chore, Ending, Kind, Left, Work
 from pixsim.core.invariants import Invariant, read_invariants
 
@@ -43,6 +44,9 @@ class DiscoveryKind(Kind):
     def repair(self) -> None:
         planning.plan_waiting_jobs()
 
+    def retry(self, ids: Sequence[int]) -> int:
+        return api.requeue(self, ids, statuses=["failed"])
+
 
 class ChunkKind(Kind):
     """Fill one chunk of a crawl job with images."""
@@ -68,6 +72,9 @@ class ChunkKind(Kind):
     def apply_changes(self, cursor: CursorWrapper, parents: Sequence[int]) -> None:
         for job_id in parents:
             ending.recount_job(cursor, job_id)
+
+    def retry(self, ids: Sequence[int]) -> int:
+        return chunks.retry(ids)
 
     def repair(self) -> None:
         ending.close_surplus()

@@ -407,3 +407,35 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pid})"
+
+
+class QueuePause(models.Model):
+    """Something that people have paused (see `jobs.queue.pauses`)."""
+
+    id = models.BigAutoField(primary_key=True)
+    scope = models.CharField(
+        max_length=10, choices=[("kind", "kind of work"), ("owner", "owner"), ("host", "host")]
+    )
+    key = models.CharField(
+        max_length=255,
+        help_text="A kind (chunk, discovery, generation), a profile's id, or a host name.",
+    )
+    reason = models.CharField(max_length=255, blank=True, db_default="")
+    paused_by = models.CharField(max_length=255, blank=True, db_default="")
+    created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+
+    class Meta:
+        db_table = "queue_pauses"
+        constraints = [
+            models.UniqueConstraint(fields=["scope", "key"], name="uq_queue_pauses_scope_key"),
+            models.CheckConstraint(
+                name="ck_queue_pauses_scope_valid",
+                condition=Q(scope__in=["kind", "owner", "host"]),
+            ),
+        ]
+
+    name = ""
+    """Of the owner, for people (see `jobs.queue.pauses.everything`)."""
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

@@ -1,8 +1,10 @@
 """Attempts in the admin: a list to search, and the last ones of an item on its page."""
 
+from collections import defaultdict
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
@@ -39,6 +41,7 @@ def _did(attempt: WorkAttempt) -> str:
 class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     list_display = ["id", "item", "number", "result", "ended", "took", "did", "error", "worker"]
     list_filter = ["kind", "outcome", "error_class"]
+    actions = ["retry"]
     list_select_related = []
     search_fields = ["item_id", "task_id", "worker"]
     search_number = "item_id"
@@ -50,6 +53,21 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     took = column("took", lambda attempt: format_duration(attempt.seconds))
     did = column("did", _did)
     error = column("error", lambda attempt: shortened(attempt.error_message, 60))
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        return bool(user.has_perms(["crawler.change_jobchunk", "jobs.change_job"]))
+
+    @admin.action(description="Start the failed items anew", permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[WorkAttempt]) -> None:
+        wanted: dict[str, set[int]] = defaultdict(set)
+        for kind, item_id in queryset.filter(outcome="failed").values_list("kind", "item_id"):
+            wanted[kind].add(item_id)
+        for name, ids in wanted.items():
+            started = kind_named(name).retry(sorted(ids))
+            messages.success(request, f"{name}: {started} of {len(ids)} started anew.")
+        if not wanted:
+            messages.warning(request, "None of these ended as failed: nothing was started.")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "item_id" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]

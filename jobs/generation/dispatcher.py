@@ -33,6 +33,7 @@ from jobs.generation.files import Made
 from jobs.generation.inputs import BadInput
 from jobs.generation.result_handling import Handler
 from jobs.models import Job, JobStatus
+from jobs.queue import pauses
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind
 from jobs.queue.worker import notify, shared_state
@@ -171,7 +172,7 @@ class Dispatcher:
             for attempt in self._in_flight:
                 attempt.work.progress()  # each call has a deadline of its own
             now = time.monotonic()
-            if self._is_driven and shared_state.may_take_work():
+            if self._may_take():
                 if freed is not None:
                     self._guarded(self._fill, freed, wait=True)
                 if now - looked_at >= (LOOK_SECONDS if self._in_flight else IDLE_SECONDS):
@@ -181,6 +182,10 @@ class Dispatcher:
             elif not self._in_flight:
                 return
             reset_queries()
+
+    def _may_take(self) -> bool:
+        is_paused = self._kind.name in pauses.cached(pauses.KIND)
+        return self._is_driven and shared_state.may_take_work() and not is_paused
 
     def _handle_results(self) -> slots.Candidate | None:
         """Handle the next results, if any come soon; return an account that has a free slot now."""

@@ -1,18 +1,23 @@
 """Jobs as a kind of work: admitted by window, claimed with a slot, guarded by a submission."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Q
 
 from accounts import credits
-from jobs import pricing
-from jobs.generation import allocation
+from accounts.errors import AccountsError
+from jobs import pricing, services
+from jobs.errors import GenerationError
+from jobs.generation import allocation, wait_reason
 from jobs.generation.dispatcher import Dispatcher
 from jobs.models import Job
 from jobs.queue import api
+from jobs.queue.items import WorkItem
 from jobs.queue.kinds import Chore, Kind, Left, Options, Result, Tick
 from pixsim.core.invariants import Invariant, read_invariants
 from providers import credits as provider_credits
@@ -108,6 +113,17 @@ class GenerationKind(Kind):
                 Job.objects.filter(pk=job.pk, status="pending").update(error_class="parent")
                 reason = f"Its parent job {job.parent_job_id} made nothing it could use."
                 api.end(self, [job.pk], status="failed", error=reason)
+
+    def waits_for(self, item: WorkItem) -> str | None:
+        return wait_reason.no_slot(cast(Job, item))
+
+    def retry(self, ids: Sequence[int]) -> int:
+        count = 0
+        for job in Job.objects.filter(pk__in=ids).order_by("pk"):
+            with suppress(GenerationError, AccountsError):
+                services.retry_job(job=job)
+                count += 1
+        return count
 
     def repair(self) -> None:
         with connection.cursor() as cursor:

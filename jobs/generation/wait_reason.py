@@ -19,10 +19,10 @@ def reason(job: Job) -> str | None:
         return f"{job.error_message or 'It waits for its time.'}{until}"
     if job.ready_at is None:
         return "It waits for a place in its owner's window."
-    return _no_slot(job) or "It waits for a worker, which takes it within a second if one runs."
+    return no_slot(job) or "It waits for a worker, which takes it within a second if one runs."
 
 
-def _no_slot(job: Job) -> str | None:
+def no_slot(job: Job) -> str | None:
     """Return why no account takes the job; None if one could."""
     circuit = circuits.open_circuits([job.provider_id]).get(job.provider_id)
     if circuit is not None:

@@ -1,6 +1,6 @@
 """What `manage.py queue` prints for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +78,20 @@ def worker_tables(workers: Sequence[WorkerState]) -> str:
             title="In hand",
         ),
     )
+
+
+def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows with the same columns as a table; nothing for no rows."""
+    if not rows:
+        return ""
+    values = ([_cell(value) for value in row.values()] for row in rows)
+    return render(table([name.replace("_", " ") for name in rows[0]], values))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
 def finding_lines(finding: Finding) -> str:

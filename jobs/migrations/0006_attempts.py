@@ -1,11 +1,12 @@
-"""Tables of attempts (what each worker did with an item, when, how it ended) and of live workers.
+"""Tables of attempts (what each worker did with an item, when, how it ended) and of live workers,
+and of what people have paused.
 
 The statement that ends an attempt writes its row. Each claim takes the next number from the item's
 `attempt_count`, and leaves the name of its process in `worker`; items that were claimed before have
 number 0. Code from before writes neither, and its attempts are not recorded.
 
-Lock: ACCESS EXCLUSIVE on jobs for an instant; nothing is rewritten. Back: drops both tables, and
-with them the history of attempts, and the two columns.
+Lock: ACCESS EXCLUSIVE on jobs for an instant; nothing is rewritten. Back: drops the three tables,
+and with them the history of attempts and the pauses, and the two columns.
 """
 
 from django.db import migrations, models
@@ -163,6 +164,46 @@ class Migration(migrations.Migration):
                 "db_table": "workers",
                 "constraints": [
                     models.UniqueConstraint(fields=("name", "pid"), name="uq_workers_name_pid")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="QueuePause",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("kind", "kind of work"), ("owner", "owner"), ("host", "host")],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(
+                        help_text="A kind (chunk, discovery, generation), a profile's id, or a host name.",
+                        max_length=255,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, db_default="", max_length=255)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=pixsim.core.db.expressions.TransactionNow(), editable=False
+                    ),
+                ),
+                ("paused_by", models.CharField(blank=True, db_default="", max_length=255)),
+            ],
+            options={
+                "db_table": "queue_pauses",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("scope", "key"), name="uq_queue_pauses_scope_key"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("scope__in", ["kind", "owner", "host"])),
+                        name="ck_queue_pauses_scope_valid",
+                    ),
                 ],
             },
         ),

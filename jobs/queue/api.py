@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import tiers
-from jobs.queue import attempts, sql
+from jobs.queue import attempts, pauses, sql
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left, Work
 from jobs.queue.worker import identity, notify
@@ -227,6 +227,16 @@ def schedule(kind: Kind, times: Mapping[int, datetime | None]) -> int:
     return len(fetch(kind.sql(sql.SCHEDULE), params))
 
 
+def retry_failed(kind: Kind, *, error_class: str, seconds: float) -> tuple[int, int]:
+    """Start the items anew that failed for one kind of error within so many seconds.
+
+    Return how many were started, of how many that had failed so.
+    """
+    params = {"error_class": error_class, "seconds": seconds}
+    ids = [id for (id,) in fetch(kind.sql(sql.FAILED_FOR), params)]
+    return kind.retry(ids), len(ids)
+
+
 def requeue(
     kind: Kind,
     ids: Sequence[int] = (),
@@ -339,7 +349,9 @@ def admit(kind: Kind, owner: UUID) -> int:
         locked = fetch(sql.LOCK_OWNER, {"owner": owner})
         if not locked:
             return 0
-        params = {"owner": owner, "window": tiers.windows().get(locked[0][0], 0)}
+        is_paused = str(owner) in pauses.fresh(pauses.OWNER)
+        window = 0 if is_paused else tiers.windows().get(locked[0][0], 0)
+        params = {"owner": owner, "window": window}
         fetch(kind.sql(sql.WITHDRAW), params)
         return len(fetch(kind.sql(sql.GRANT), params))
 
@@ -360,9 +372,9 @@ def next_owners(kind: Kind, *, after: UUID, limit: int) -> list[OwnerState]:
     return [OwnerState(*row) for row in fetch(kind.sql(sql.OWNERS), params)]
 
 
-def window_params() -> dict[str, str]:
-    """Return each tier's window, for statements that look a window up."""
-    return {"windows": json.dumps(tiers.windows())}
+def window_params() -> dict[str, Any]:
+    """Return each tier's window, and the owners who have none, for statements that look it up."""
+    return {"windows": json.dumps(tiers.windows()), "paused": list(pauses.cached(pauses.OWNER))}
 
 
 # Steps

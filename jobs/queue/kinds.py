@@ -158,6 +158,14 @@ class Kind:
     def repair(self) -> None:
         """Repair what belongs to this kind alone; called by the sweeper every second."""
 
+    def waits_for(self, item: WorkItem) -> str | None:
+        """Return what a ready item waits for beside a worker, in a sentence; None for nothing."""
+        return None
+
+    def retry(self, ids: Sequence[int]) -> int:
+        """Start failed items anew; return how many were started."""
+        raise NotImplementedError
+
     def notes(self) -> Sequence[str]:
         """Return sentences for the queue's status: what waits, for what, and what helps."""
         return ()
@@ -240,6 +248,7 @@ def _render(kind: Kind, statement: str) -> str:
         place = "CASE WHEN created_at = now() THEN created_at ELSE clock_timestamp() END"
     return statement.format(
         recorded=sql.recorded(kind.name) if kind.records_attempts else "",
+        kind=kind.name,
         table=kind.table,
         parent=kind.parent_sql,
         owner=kind.owner_sql,

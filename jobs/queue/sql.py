@@ -133,7 +133,8 @@ _ADMIT_NEXT = (
         count(*),
         count(*)
           + coalesce((%(windows)s::jsonb ->> (
-                SELECT user_tier FROM profiles WHERE profiles.id = gone.owner_id))::int, 0)
+                SELECT user_tier FROM profiles WHERE profiles.id = gone.owner_id
+                  AND profiles.id <> ALL(%(paused)s::uuid[])))::int, 0)
           - (SELECT count(*) FROM {table} used
              WHERE used.owner_id = gone.owner_id AND used.ready_at IS NOT NULL)
     ) AS free
@@ -384,6 +385,16 @@ WHERE id = ANY(ARRAY(
 RETURNING id
 """
 
+# Failed items whose last attempt ended with this kind of error.
+FAILED_FOR = """/* queue:failed_for */
+SELECT item.id FROM work_attempts attempt JOIN {table} item
+    ON item.id = attempt.item_id AND item.attempt_count = attempt.number
+WHERE attempt.kind = '{kind}' AND attempt.error_class = %(error_class)s
+  AND attempt.ended_at > now() - make_interval(secs => %(seconds)s)
+  AND item.status = 'failed'
+ORDER BY item.id
+"""
+
 # Back to the queue as if revived by hand: REGISTER finds its owner and place. A worker that holds
 # it loses its lease.
 REQUEUE = """/* queue:requeue */
@@ -553,7 +564,8 @@ WITH RECURSIVE owners AS (
     FROM owners WHERE owner_id IS NOT NULL AND place < %(limit)s
 ), state AS (
     SELECT owners.owner_id,
-        (SELECT coalesce((%(windows)s::jsonb ->> user_tier)::int, 0)
+        (SELECT CASE WHEN profiles.id = ANY(%(paused)s::uuid[]) THEN 0
+                ELSE coalesce((%(windows)s::jsonb ->> user_tier)::int, 0) END
          FROM profiles WHERE profiles.id = owners.owner_id) AS size,
         (SELECT count(*) FROM {table} used
          WHERE used.owner_id = owners.owner_id AND used.ready_at IS NOT NULL) AS used,

@@ -9,9 +9,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from accounts.management.lookup import find_profile
 from jobs.management import queue_work, reports
+from jobs.queue import api, pauses
 from jobs.queue.kinds import DEFAULT_GRACE, Kind, Options, all_kinds, kind_named
-from jobs.queue.ops import check, maintenance, status, workers
+from jobs.queue.ops import check, failures, maintenance, status, why, workers
 from pixsim.core import cli
 from pixsim.core.cli.progress import Display, display_on
 
@@ -47,6 +49,41 @@ class Command(cli.Command):
         ):
             action = actions.add_parser(name, help=text)
             action.add_argument("worker", help="its name, as `queue workers` shows it")
+
+        action = actions.add_parser("why", help="why an item is not running, in a sentence")
+        cli.add_json_flag(action)
+        action.add_argument("item", type=int, help="the number of a chunk, source or generation")
+        action.add_argument("--kind", help="only this kind of work")
+        for name, text in (
+            ("pause", "take nothing more of a kind, an owner or a host; what is in hand goes on"),
+            ("resume", "take a pause back"),
+        ):
+            action = actions.add_parser(name, help=text)
+            what = action.add_mutually_exclusive_group(required=True)
+            what.add_argument("--kind", help="a kind of work")
+            what.add_argument("--owner", metavar="EMAIL", help="whose work it is")
+            what.add_argument("--host", help="a host name, as in addresses")
+            if name == "pause":
+                action.add_argument("--reason", default="", help="for others to read")
+        cli.add_json_flag(actions.add_parser("pauses", help="what is paused, since when, by whom"))
+        cli.add_json_flag(
+            actions.add_parser(
+                "failures", help="failed items by kind and class of their last error"
+            )
+        )
+        action = actions.add_parser(
+            "retry", help="start anew all that failed for one kind of error"
+        )
+        cli.add_json_flag(action)
+        action.add_argument("--error-class", required=True, help="as `queue failures` shows it")
+        action.add_argument("--kind", help="only this kind of work")
+        action.add_argument(
+            "--since",
+            type=cli.positive_seconds,
+            metavar="SECONDS",
+            default=86_400.0,
+            help="failed within so long (default: one day)",
+        )
 
         add = actions.add_parser(
             "maintain",
@@ -127,6 +164,82 @@ class Command(cli.Command):
             names = ", ".join(one.name for one in workers.alive()) or "none"
             raise cli.UsageError(f"No worker named {worker!r} is alive. There are: {names}.")
         self.stdout.write(f"{worker} {done}, within a second or two.")
+
+    def _why(self, *, item: int, json: bool, kind: str | None, **options: Any) -> None:
+        found = why.explain(item, tuple(_kinds(kind)))
+        if not found:
+            raise cli.UsageError(
+                f"There is no item {item}" + (f" of kind {kind}." if kind else ".")
+            )
+        if json:
+            self.print_json(found)
+            return
+        for name, sentence in found.items():
+            self.stdout.write(f"{name} {item}: {sentence}")
+
+    def _pause(self, *, reason: str, **options: Any) -> None:
+        scope, key, shown = self._paused_thing(options)
+        if not pauses.pause(scope, key, reason=reason[:255]):
+            raise cli.UsageError(f"{shown} is paused already.")
+        self.stdout.write(
+            f"{shown} is paused: nothing more is begun. Resume: queue resume --{scope} {shown}"
+        )
+
+    def _resume(self, **options: Any) -> None:
+        scope, key, shown = self._paused_thing(options)
+        if not pauses.resume(scope, key):
+            raise cli.UsageError(f"{shown} is not paused.")
+        self.stdout.write(f"{shown} goes on within a second or two.")
+
+    def _paused_thing(self, options: dict[str, Any]) -> tuple[str, str, str]:
+        """Return the scope, its key, and the name that was given."""
+        if name := options["kind"]:
+            [kind] = _kinds(name)
+            return pauses.KIND, kind.name, name
+        if name := options["owner"]:
+            return pauses.OWNER, str(find_profile(name, field="--owner").pk), name
+        return pauses.HOST, options["host"].lower(), options["host"]
+
+    def _pauses(self, *, json: bool, **options: Any) -> None:
+        rows = [
+            {
+                "scope": one.scope,
+                "name": one.name,
+                "reason": one.reason,
+                "by": one.paused_by or None,
+                "since": one.created_at,
+            }
+            for one in pauses.everything()
+        ]
+        if json:
+            self.print_json({"pauses": rows})
+        else:
+            self.stdout.write(reports.plain_table(rows) or "Nothing is paused.")
+
+    def _failures(self, *, json: bool, **options: Any) -> None:
+        rows = failures.by_class(all_kinds())
+        if json:
+            self.print_json({"failures": rows})
+        else:
+            self.stdout.write(reports.plain_table(rows) or "Nothing stands failed.")
+
+    def _retry(
+        self, *, error_class: str, kind: str | None, since: float, json: bool, **options: Any
+    ) -> None:
+        done = {
+            one.name: api.retry_failed(one, error_class=error_class, seconds=since)
+            for one in _kinds(kind)
+        }
+        if json:
+            self.print_json({name: {"started": s, "of": of} for name, (s, of) in done.items()})
+        for name, (started, of) in done.items():
+            if not json and of:
+                self.stdout.write(f"{name}: {started:,} of {of:,} started anew.")
+        if not any(of for _, of in done.values()):
+            raise cli.UsageError(
+                f"Nothing that failed within {since:g} s stands failed for {error_class!r}. "
+                "The classes that there are: queue failures"
+            )
 
     def _maintain(self, *, dry_run: bool, force: bool, grace: float, **options: Any) -> None:
         least = maintenance.least_grace().total_seconds()

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, reset_queries, transaction
 from psycopg.errors import DeadlockDetected
 
-from jobs.queue import api
+from jobs.queue import api, pauses
 from jobs.queue.errors import LeaseLost, TryAgain, Unrecoverable, in_one_line
 from jobs.queue.kinds import Completed, Ending, GiveBack, Kind, Wait, Work, all_kinds
 from jobs.queue.worker import notify, shared_state
@@ -95,8 +95,11 @@ def run_worker_loop(*, task_id: str, slice_seconds: float | None = None) -> int:
                 if now >= ends and not under_way:
                     notify.notify()
                     break
+                paused = pauses.cached(pauses.KIND)
                 done = sum(
-                    _serve(kind, task_id, heartbeat) for kind in all_kinds() if not kind.is_driven
+                    _serve(kind, task_id, heartbeat)
+                    for kind in all_kinds()
+                    if not kind.is_driven and kind.name not in paused
                 )
             except (OperationalError, InterfaceError) as error:
                 _reconnect(error)

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 
-from jobs.queue import api
+from jobs.queue import api, pauses
 from jobs.queue.api import NO_OWNER
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind, all_kinds
@@ -142,7 +142,9 @@ class Sweeper:
 
     def _notify_this_worker(self) -> None:
         """Notify idle processes while work is ready; if that does not help, start fallback workers."""
-        if not shared_state.may_take_work() or not any(k.any_ready() for k in all_kinds()):
+        paused = pauses.fresh(pauses.KIND)
+        ready = any(kind.any_ready() for kind in all_kinds() if kind.name not in paused)
+        if not shared_state.may_take_work() or not ready:
             self._waiting_since = None
             return
         if shared_state.idle_processes():

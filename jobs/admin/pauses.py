@@ -1,0 +1,72 @@
+"""Pauses in the admin: what is paused, pause something, resume it by deleting its row."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.admin import actor_of
+from accounts.models import Profile
+from jobs.models import QueuePause
+from jobs.queue import pauses
+from jobs.queue.kinds import all_kinds
+
+
+class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
+    key = forms.CharField(
+        label="what",
+        max_length=255,
+        help_text="The name of a kind of work, the e-mail of an owner, or a host name.",
+    )
+
+    class Meta:
+        model = QueuePause
+        fields = ("scope", "key", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        """Turn the key into what the queue knows. An error names the field."""
+        values = super().clean() or self.cleaned_data
+        scope, key = values.get("scope"), values.get("key")
+        if not scope or not key:
+            return values
+        if scope == pauses.KIND and key not in (names := [kind.name for kind in all_kinds()]):
+            self.add_error("key", f"There is no such kind of work. There are: {', '.join(names)}.")
+        if scope == pauses.OWNER:
+            owner = Profile.objects.filter(email=key).first()
+            if owner is None:
+                self.add_error("key", "Nobody has this e-mail.")
+            else:
+                values["key"] = str(owner.pk)
+        if scope == pauses.HOST:
+            values["key"] = key.lower()
+        return values
+
+
+@admin.register(QueuePause)
+class QueuePauseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Deleting a pause resumes."""
+
+    form = PauseForm
+    list_display = ["scope", "name", "reason", "paused_by", "created_at"]
+
+    @admin.display(description="what")
+    def name(self, pause: QueuePause) -> str:
+        if pause.scope != pauses.OWNER:
+            return pause.key
+        return str(Profile.objects.filter(pk=pause.key).first() or pause.key)
+
+    def has_change_permission(self, request: HttpRequest, obj: QueuePause | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: QueuePause, form: Any, change: bool) -> None:
+        pauses.pause(obj.scope, obj.key, reason=obj.reason, actor=actor_of(request))
+        obj.pk = QueuePause.objects.get(scope=obj.scope, key=obj.key).pk
+
+    def delete_model(self, request: HttpRequest, obj: QueuePause) -> None:
+        pauses.resume(obj.scope, obj.key, actor=actor_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[QueuePause]) -> None:
+        for pause in queryset:
+            self.delete_model(request, pause)
