@@ -87,11 +87,7 @@ def grant(
     """Add credits: `purchase`, `bonus` or `refund`. The same reference adds once."""
     if amount <= 0:
         raise ValueError(f"amount must be positive, not {amount}")
-    with transaction.atomic():
-        open_account(profile)
-        return _once(
-            profile.pk, amount=amount, type_=type_, description=description, reference=reference
-        )
+    return _once(profile, amount=amount, type_=type_, description=description, reference=reference)
 
 
 def hold(
@@ -106,15 +102,8 @@ def hold(
         return None
     if amount < 0:
         raise ValueError(f"amount must not be negative, not {amount}")
-    with transaction.atomic():
-        open_account(profile)
-        return _once(
-            profile.pk,
-            amount=-amount,
-            type_=TransactionType.HOLD,
-            description=description,
-            reference=reference,
-        )
+    type_ = TransactionType.HOLD
+    return _once(profile, amount=-amount, type_=type_, description=description, reference=reference)
 
 
 def capture(*, reference: str, actual: int) -> int:
@@ -125,20 +114,7 @@ def capture(*, reference: str, actual: int) -> int:
     """
     if actual < 0:
         raise ValueError(f"actual must not be negative, not {actual}")
-    with transaction.atomic():
-        held, available = _open_hold(reference)
-        if held is None:
-            return 0
-        taken = min(actual, -held.amount + available)
-        _change(
-            held.user_id,
-            amount=-held.amount - taken,
-            used=taken,
-            type_=TransactionType.CAPTURE,
-            description=held.description,
-            closes=held,
-            metadata={"held": -held.amount, "actual": actual, "taken": taken},
-        )
+    _held, taken = _close(reference, TransactionType.CAPTURE, actual)
     return taken
 
 
@@ -147,19 +123,8 @@ def release(*, reference: str) -> int:
 
     A hold that is closed or does not exist changes nothing and returns 0.
     """
-    with transaction.atomic():
-        held, _ = _open_hold(reference)
-        if held is None:
-            return 0
-        _change(
-            held.user_id,
-            amount=-held.amount,
-            used=0,
-            type_=TransactionType.RELEASE,
-            description=held.description,
-            closes=held,
-        )
-    return -held.amount
+    held, _taken = _close(reference, TransactionType.RELEASE, 0)
+    return held
 
 
 def check() -> Finding:
@@ -178,27 +143,43 @@ def explain_openings(*, description: str) -> int:
         return int(cursor.rowcount)
 
 
-def _once(profile_id: UUID, **entry: Any) -> CreditTransaction:
+@transaction.atomic
+def _once(profile: Profile, **entry: Any) -> CreditTransaction:
     """Return the entry of this reference; change the balance and write it if there is none."""
+    open_account(profile)
     # Under the lock of the account no other caller writes the same reference.
-    available = _lock(profile_id)
+    available = _lock(profile.pk)
     if known := CreditTransaction.objects.filter(reference=entry["reference"]).first():
         return known
-    written = _change(profile_id, used=0, **entry)
+    written = _change(profile.pk, used=0, **entry)
     if written is None:
         raise InsufficientCredits(wanted=-entry["amount"], available=available)
     return written
 
 
-def _open_hold(reference: str) -> tuple[CreditTransaction | None, int]:
-    """Lock the account of the hold; return the hold, None if it is closed, and the balance."""
+@transaction.atomic
+def _close(reference: str, type_: TransactionType, actual: int) -> tuple[int, int]:
+    """Close a hold; return what it held and what was taken, both 0 if there is no open hold."""
     holds = CreditTransaction.objects.filter(reference=reference, type=TransactionType.HOLD)
-    held = holds.first()
-    if held is None:
-        return None, 0
-    available = _lock(held.user_id)
+    hold = holds.first()
+    available = _lock(hold.user_id) if hold else 0
     # Read again under the lock: another process may have closed it in the meantime.
-    return holds.filter(closings=None).first(), available
+    hold = holds.filter(closings=None).first()
+    if hold is None:
+        return 0, 0
+    held = -hold.amount
+    taken = min(actual, held + available)
+    figures = {"held": held, "actual": actual, "taken": taken}
+    _change(
+        hold.user_id,
+        amount=held - taken,
+        used=taken,
+        type_=type_,
+        description=hold.description,
+        closes=hold,
+        metadata=figures if type_ == TransactionType.CAPTURE else None,
+    )
+    return held, taken
 
 
 def _lock(profile_id: UUID) -> int:

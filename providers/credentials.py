@@ -1,17 +1,20 @@
-"""An account's secrets in the form that adapters use, and a test of them."""
+"""An account's secrets in the form that adapters use, and calls of one account."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import aiohttp
 
-from providers.adapters import adapter_named, base_url_of
+from providers.adapters import Adapter, adapter_named, base_url_of
 from providers.adapters.base import Credentials
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
 from providers.models import ProviderAccount
 
-TRY_SECONDS = 20.0
+ASK_SECONDS = 20.0
+
+Answer = TypeVar("Answer")
 
 
 def credentials_of(account: ProviderAccount) -> Credentials:
@@ -26,23 +29,36 @@ def credentials_of(account: ProviderAccount) -> Credentials:
     )
 
 
+def open_session() -> aiohttp.ClientSession:
+    """Return a session for calls to providers, which shares nothing between accounts."""
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+async def ask(
+    session: aiohttp.ClientSession,
+    adapter: Adapter,
+    call: Callable[[Http, Credentials], Awaitable[Answer]],
+    credentials: Credentials,
+) -> Answer:
+    """Return what one of the adapter's calls answers. Raise ProviderError, also after ASK_SECONDS."""
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            return await call(Http(session, base_url_of(adapter)), credentials)
+    except TimeoutError as error:
+        message = f"No answer within {ASK_SECONDS:g} seconds."
+        raise ProviderError(ErrorClass.TIMEOUT, message) from error
+
+
 def try_account(account: ProviderAccount) -> None:
     """Return if the provider accepts the account's credentials; the call costs nothing.
 
     Raise ProviderError if it refuses them or cannot be reached, UnknownProvider if there is no
     adapter, CredentialsUnreadable if no key of ours decrypts the secrets.
     """
-    asyncio.run(_try(account))
+    adapter, credentials = adapter_named(account.provider_id), credentials_of(account)
 
+    async def test() -> None:
+        async with open_session() as session:
+            await ask(session, adapter, adapter.test, credentials)
 
-async def _try(account: ProviderAccount) -> None:
-    adapter = adapter_named(account.provider_id)
-    credentials = credentials_of(account)
-    session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-    try:
-        async with asyncio.timeout(TRY_SECONDS), session:
-            await adapter.test(Http(session, base_url_of(adapter)), credentials)
-    except TimeoutError as error:
-        raise ProviderError(
-            ErrorClass.TIMEOUT, f"No answer within {TRY_SECONDS:g} seconds."
-        ) from error
+    asyncio.run(test())

@@ -5,20 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import aiohttp
 from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts import activity
 from pixsim.core.crypto import CredentialsUnreadable
-from providers.adapters import Adapter, all_adapters, base_url_of
+from providers.adapters import Adapter, all_adapters
 from providers.adapters.base import Credentials
 from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import Http
-from providers.credentials import credentials_of
+from providers.credentials import ask, credentials_of, open_session
 from providers.models import AccountStatus, ProviderAccount, ProviderCredit
 
-ASK_SECONDS = 20.0
 ASKED_AT_ONCE = 8
 
 # The cost of generations, as the provider reported it, since its balance was last fetched.
@@ -141,27 +138,16 @@ async def _ask_all(
     asked: Sequence[tuple[Adapter, Credentials]],
 ) -> list[Mapping[str, int] | ProviderError]:
     room = asyncio.Semaphore(ASKED_AT_ONCE)
-    async with aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-    ) as session:
-        return await asyncio.gather(*(_ask(session, room, *one) for one in asked))
+    async with open_session() as session:
 
+        async def answer(adapter: Adapter, keys: Credentials) -> Mapping[str, int] | ProviderError:
+            try:
+                async with room:
+                    return await ask(session, adapter, adapter.credits, keys)
+            except ProviderError as error:
+                return error
+            except (KeyError, TypeError, ValueError) as error:
+                message = f"The answer cannot be read: {type(error).__name__}: {error}"
+                return ProviderError(ErrorClass.UNKNOWN, message)
 
-async def _ask(
-    session: aiohttp.ClientSession,
-    room: asyncio.Semaphore,
-    adapter: Adapter,
-    credentials: Credentials,
-) -> Mapping[str, int] | ProviderError:
-    async with room:
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                return await adapter.credits(Http(session, base_url_of(adapter)), credentials)
-        except ProviderError as error:
-            return error
-        except TimeoutError:
-            return ProviderError(ErrorClass.TIMEOUT, f"No answer within {ASK_SECONDS:g} s.")
-        except (KeyError, TypeError, ValueError) as error:
-            return ProviderError(
-                ErrorClass.UNKNOWN, f"The answer cannot be read: {type(error).__name__}: {error}"
-            )
+        return await asyncio.gather(*(answer(*one) for one in asked))

@@ -9,8 +9,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts import activity
 from accounts.models import Profile
+from pixsim.core.crypto import CredentialsUnreadable
 from providers import error_policy
-from providers.adapters import adapter_named
+from providers.adapters import UnknownProvider, adapter_named
 from providers.adapters.errors import ProviderError
 from providers.credentials import try_account
 from providers.models import AccountStatus, ProviderAccount
@@ -67,23 +68,25 @@ def add_account(
     return account
 
 
-def test_account(*, account: ProviderAccount) -> None:
-    """Test the account's credentials at the provider; on success an account in error is active again.
+def test_account(*, account: ProviderAccount) -> str | None:
+    """Test the account's credentials at the provider; return why they do not work, None if they do.
 
-    Raise ProviderError, after the error policy was applied, UnknownProvider or
-    CredentialsUnreadable.
+    On success an account in error is active again; else the error policy is applied.
     """
     try:
         try_account(account)
     except ProviderError as error:
         error_policy.apply(account.pk, error)
-        raise
+        return f"{error.error_class}: {error}"
+    except (UnknownProvider, CredentialsUnreadable) as error:
+        return str(error)
     ProviderAccount.objects.filter(pk=account.pk, status=AccountStatus.ERROR).update(
         status=AccountStatus.ACTIVE,
         failure_streak=0,
         last_error=None,
         updated_at=timezone.now(),
     )
+    return None
 
 
 def enable_account(*, account: ProviderAccount, actor: Profile | None = None) -> bool:

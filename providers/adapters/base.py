@@ -112,6 +112,7 @@ class Failed:
 
 
 State = Running | Succeeded | Failed
+Submitted = Accepted | Succeeded
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,7 @@ class Adapter(ABC):
     """Most calls under way in one worker process, for adapters that compute in that process."""
 
     @abstractmethod
-    async def submit(
-        self, http: Http, credentials: Credentials, request: Request
-    ) -> Accepted | Succeeded:
+    async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         """Submit a generation, once. Raise ProviderError; its class says if it may have been accepted."""
 
     @abstractmethod
@@ -153,9 +152,7 @@ class Adapter(ABC):
         """Request cancellation, where `can_cancel`; `check` returns the resulting state."""
         raise NotImplementedError(f"{self.name} cannot cancel")
 
-    async def find(
-        self, http: Http, credentials: Credentials, reference: str
-    ) -> Accepted | Succeeded | None:
+    async def find(self, http: Http, credentials: Credentials, reference: str) -> Submitted | None:
         """Look up a submission by our reference, where `can_find`.
 
         Return None if the provider never accepted it. Raise ProviderError.

@@ -17,14 +17,9 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Large, because a picture may be in the answer as base64."""
 
 STATUS_CLASSES = {
-    400: ErrorClass.INVALID_PARAMETER,
-    401: ErrorClass.AUTH,
+    **dict.fromkeys([400, 404, 413, 415, 422], ErrorClass.INVALID_PARAMETER),
+    **dict.fromkeys([401, 403], ErrorClass.AUTH),
     402: ErrorClass.QUOTA,
-    403: ErrorClass.AUTH,
-    404: ErrorClass.INVALID_PARAMETER,
-    413: ErrorClass.INVALID_PARAMETER,
-    415: ErrorClass.INVALID_PARAMETER,
-    422: ErrorClass.INVALID_PARAMETER,
     429: ErrorClass.RATE_LIMIT,
     503: ErrorClass.UNAVAILABLE,
 }

@@ -19,11 +19,8 @@ from accounts.admin import actor_of
 from pixsim.core.admin.display import age, badge, shortened, tone_of
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.live import LivePageAdmin
-from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.formats import format_duration
 from providers import services, slots
-from providers.adapters import UnknownProvider
-from providers.adapters.errors import ProviderError
 from providers.admin import status
 from providers.admin.filters import ProviderFilter
 from providers.admin.forms import CREDENTIALS, ProviderAccountForm
@@ -107,12 +104,8 @@ def _test(model_admin: Any, request: HttpRequest, queryset: QuerySet[ProviderAcc
         return
     for account in accounts:
         again = " and is active again" if account.status == AccountStatus.ERROR else ""
-        try:
-            services.test_account(account=account)
-        except ProviderError as error:
-            messages.error(request, f"{account}: {error.error_class}: {error}")
-        except (UnknownProvider, CredentialsUnreadable) as error:
-            messages.error(request, f"{account}: {error}")
+        if problem := services.test_account(account=account):
+            messages.error(request, f"{account}: {problem}")
         else:
             messages.success(request, f"{account} works{again}.")
 

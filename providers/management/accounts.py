@@ -19,11 +19,9 @@ from django.utils import timezone
 from pixsim.core import cli
 from pixsim.core.cli import UsageError
 from pixsim.core.cli.tables import render, table
-from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.formats import format_duration
 from providers import credits, services, slots
 from providers.adapters import UnknownProvider, adapter_named
-from providers.adapters.errors import ProviderError
 from providers.models import ProviderAccount
 from providers.slots import Standing
 
@@ -113,15 +111,9 @@ def _list(command: cli.Command, *, provider: str | None, json: bool, **options: 
 def _test(command: cli.Command, *, ids: Sequence[int], **options: Any) -> None:
     failed = 0
     for account in _named(ids):
-        result = "works."
-        try:
-            services.test_account(account=account)
-        except ProviderError as error:
-            result = f"{error.error_class}: {error}"
-        except (UnknownProvider, CredentialsUnreadable) as error:
-            result = str(error)
-        failed += result != "works."
-        command.stdout.write(f"{account.pk} {account}: {result}")
+        problem = services.test_account(account=account)
+        failed += problem is not None
+        command.stdout.write(f"{account.pk} {account}: {problem or 'works.'}")
     if failed:
         raise CommandError(f"{failed} of {len(ids)} do not work.")
 

@@ -24,6 +24,7 @@ from providers.adapters.base import (
     Request,
     Running,
     State,
+    Submitted,
     Succeeded,
 )
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
@@ -48,9 +49,7 @@ class Local(Adapter):
     credential = None
     calls_at_once = 2  # one is rendered, one waits; more would keep them from other processes
 
-    async def submit(
-        self, http: Http, credentials: Credentials, request: Request
-    ) -> Accepted | Succeeded:
+    async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         behaviour = Behaviour.from_settings()
         seconds = self.operations[request.operation].deadlines.submit
         try:
@@ -94,9 +93,7 @@ class Local(Adapter):
         if generation := memory.recall(provider_job_id):
             memory.keep(generation.cancelled(time.time()))
 
-    async def find(
-        self, http: Http, credentials: Credentials, reference: str
-    ) -> Accepted | Succeeded | None:
+    async def find(self, http: Http, credentials: Credentials, reference: str) -> Submitted | None:
         generation = Memory(Behaviour.from_settings().memory).recall(reference)
         if generation is None:
             return None

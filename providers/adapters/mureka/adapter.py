@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.adapters.base import (
-    Accepted,
     Credentials,
     Failed,
     Output,
     Request,
     Running,
     State,
+    Submitted,
     Succeeded,
 )
 from providers.adapters.errors import ErrorClass, ProviderError
@@ -29,9 +29,7 @@ class Mureka(RestAdapter):
     classify = staticmethod(errors.classify)
     operations = read_operations(__file__, {"song": rules.Song})
 
-    async def submit(
-        self, http: Http, credentials: Credentials, request: Request
-    ) -> Accepted | Succeeded:
+    async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         body = {name: value for name, value in request.params.canonical().items() if value}
         path = "song/generate" if "lyrics" in body else "song/easy-generate"
         task = await self.call(

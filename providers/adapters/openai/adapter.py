@@ -11,13 +11,13 @@ import binascii
 from typing import Any
 
 from providers.adapters.base import (
-    Accepted,
     Credentials,
     Failed,
     Output,
     Request,
     Running,
     State,
+    Submitted,
     Succeeded,
 )
 from providers.adapters.errors import ErrorClass, ProviderError
@@ -36,9 +36,7 @@ class OpenAI(RestAdapter):
     classify = staticmethod(errors.classify)
     operations = read_operations(__file__, {"picture": rules.Picture, "any_size": rules.AnySize})
 
-    async def submit(
-        self, http: Http, credentials: Credentials, request: Request
-    ) -> Accepted | Succeeded:
+    async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         path, body = _question(request)
         answer = await self.call(
             http,

@@ -16,6 +16,7 @@ from providers.adapters.base import (
     Request,
     Running,
     State,
+    Submitted,
     Succeeded,
 )
 from providers.adapters.errors import ErrorClass, ProviderError
@@ -60,9 +61,7 @@ class PixVerse(RestAdapter):
     def headers(self, credentials: Credentials) -> dict[str, str]:
         return {"API-KEY": str(credentials.api_key), "Ai-trace-id": str(uuid4())}
 
-    async def submit(
-        self, http: Http, credentials: Credentials, request: Request
-    ) -> Accepted | Succeeded:
+    async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         body = await self._question(http, credentials, request)
         answer = await self.call(
             http,

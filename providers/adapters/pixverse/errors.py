@@ -9,27 +9,13 @@ from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Answer, by_status
 
 CODES = {
-    400011: ErrorClass.INVALID_PARAMETER,
-    400012: ErrorClass.AUTH,
-    400013: ErrorClass.INVALID_PARAMETER,
-    400017: ErrorClass.INVALID_PARAMETER,
-    400018: ErrorClass.INVALID_PARAMETER,
-    400019: ErrorClass.INVALID_PARAMETER,
-    400032: ErrorClass.INVALID_PARAMETER,
-    500008: ErrorClass.INVALID_PARAMETER,
-    500020: ErrorClass.AUTH,
-    500030: ErrorClass.INVALID_PARAMETER,
-    500031: ErrorClass.INVALID_PARAMETER,
-    500032: ErrorClass.INVALID_PARAMETER,
-    500033: ErrorClass.INVALID_PARAMETER,
-    500041: ErrorClass.UNAVAILABLE,
-    500042: ErrorClass.INVALID_PARAMETER,
+    **dict.fromkeys([400011, 400013, 400017, 400018, 400019, 400032], ErrorClass.INVALID_PARAMETER),
+    **dict.fromkeys([500030, 500031, 500032, 500033], ErrorClass.INVALID_PARAMETER),
+    **dict.fromkeys([500008, 500042, 500064], ErrorClass.INVALID_PARAMETER),
+    **dict.fromkeys([400012, 500020], ErrorClass.AUTH),
+    **dict.fromkeys([500041, 500069], ErrorClass.UNAVAILABLE),
     500044: ErrorClass.CONCURRENT_LIMIT,
-    500052: ErrorClass.FILTERED,
-    500054: ErrorClass.FILTERED,
-    500063: ErrorClass.FILTERED,
-    500064: ErrorClass.INVALID_PARAMETER,
-    500069: ErrorClass.UNAVAILABLE,
+    **dict.fromkeys([500052, 500054, 500063], ErrorClass.FILTERED),
     500090: ErrorClass.QUOTA,
 }
 """Other codes, such as 500100 ("MySQL error") and 99999, are classified by the status."""

@@ -14,12 +14,12 @@ import aiohttp
 
 from providers.adapters import base_url_of
 from providers.adapters.base import (
-    Accepted,
     Credentials,
     Failed,
     Request,
     Running,
     State,
+    Submitted,
     Succeeded,
     WebhookEvent,
 )
@@ -44,9 +44,7 @@ class Replicate(RestAdapter):
         for name, each in read_operations(__file__).items()
     }
 
-    async def submit(
-        self, http: Http, credentials: Credentials, request: Request
-    ) -> Accepted | Succeeded:
+    async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         deadlines = self.operations[request.operation].deadlines
         body: dict[str, Any] = {
             "version": request.model,
