@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from accounts.errors import LimitExceeded
@@ -125,9 +126,12 @@ def require(
         raise LimitExceeded(limit, tier.name, allowed, use, wanted, resets_at)
 
 
-def setting_problems() -> list[str]:
-    """Return what is wrong with `settings.TIERS`, one sentence each."""
-    return _build(settings.TIERS, generous=settings.DEBUG)[0]
+@register()
+def setting_is_valid(**kwargs: Any) -> list[Error]:
+    """Return what is wrong with `settings.TIERS`: a system check refuses it at the start."""
+    problems, _tiers = _build(settings.TIERS, generous=settings.DEBUG)
+    hint = "See accounts/tiers.toml for the table."
+    return [Error(problem, hint=hint, id="accounts.E001") for problem in problems]
 
 
 def _build(overrides: Any, *, generous: bool) -> tuple[list[str], dict[str, Tier]]:

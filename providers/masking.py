@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from django.utils.html import format_html
@@ -37,32 +37,30 @@ def shown(value: Any, account: ProviderAccount | None = None) -> SafeString:
     return format_html('<pre class="px-json px-code">{}</pre>', text)
 
 
-def masked(value: Any, secrets: Iterable[str] = ()) -> Any:
+def masked(value: Any, secrets: Sequence[str] = ()) -> Any:
     """Return `value` with secrets masked, by name or as one of `secrets`, and long data cut."""
-    secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
-    return _masked(value, secrets)
+    if isinstance(value, dict):
+        return {
+            name: MASK if each and _is_secret(name, each) else masked(each, secrets)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [masked(each, secrets) for each in value]
+    return _text(value, secrets) if isinstance(value, str) else value
 
 
 def secrets_of(account: ProviderAccount | None) -> list[str]:
-    """Return the account's secrets that can be decrypted, to mask them wherever they are repeated."""
+    """Return the account's secrets that can be decrypted, to mask them wherever they are repeated.
+
+    Those under SHORTEST_SECRET are left out: they would mask parts of words.
+    """
     found: list[str] = []
     for name in account.stored_credentials if account else ():
         try:
             found.extend(_texts(getattr(account, name)))
         except CredentialsUnreadable:
             continue
-    return found
-
-
-def _masked(value: Any, secrets: list[str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: MASK if each and _is_secret(name, each) else _masked(each, secrets)
-            for name, each in value.items()
-        }
-    if isinstance(value, list):
-        return [_masked(each, secrets) for each in value]
-    return _text(value, secrets) if isinstance(value, str) else value
+    return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
 def _is_secret(name: str, value: Any) -> bool:
@@ -71,7 +69,7 @@ def _is_secret(name: str, value: Any) -> bool:
     return bool(SECRET_NAME.search(name))
 
 
-def _text(text: str, secrets: list[str]) -> str:
+def _text(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, MASK)
     text = SIGNED_QUERY.sub(rf"\1{MASK}", text)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from providers.adapters.base import Adapter, WebhookEvent
@@ -19,11 +18,6 @@ from providers.models import ProviderWebhook
 KEPT = timedelta(days=1)
 """Events are deleted after this time. Adapters refuse older ones: their limit is minutes."""
 LONGEST_EVENT_ID = 200
-
-RECORD = """
-INSERT INTO provider_webhooks (provider_id, event_id) VALUES (%s, %s)
-ON CONFLICT (provider_id, event_id) DO NOTHING
-"""
 
 
 def url_for(adapter: Adapter, reference: str) -> str | None:
@@ -56,9 +50,7 @@ def verify(
 
 def record_event(provider_id: str, event_id: str) -> bool:
     """Record an event in the caller's transaction. Return False if it was recorded before."""
-    with connection.cursor() as cursor:
-        cursor.execute(RECORD, [provider_id, event_id])
-        return bool(cursor.rowcount)
+    return ProviderWebhook.objects.get_or_create(provider_id=provider_id, event_id=event_id)[1]
 
 
 def delete_old_events(*, dry_run: bool = False) -> int:

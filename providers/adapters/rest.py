@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from providers.adapters.base import Accepted, Adapter, Credentials
+from providers.adapters.base import Accepted, Adapter, Credentials, Request
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Answer, Http
 
@@ -50,6 +50,21 @@ class RestAdapter(Adapter):
             form=form,
         )
         return answer.body
+
+    async def create(
+        self,
+        http: Http,
+        credentials: Credentials,
+        request: Request,
+        path: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Make the call that submits a generation, within the deadline of its operation."""
+        timeout = self.operations[request.operation].deadlines.submit
+        return await self.call(
+            http, credentials, "POST", path, body, headers=headers, timeout=timeout
+        )
 
     async def upload(
         self, http: Http, credentials: Credentials, path: str, form: aiohttp.FormData

@@ -32,14 +32,8 @@ class Mureka(RestAdapter):
     async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         body = {name: value for name, value in request.params.canonical().items() if value}
         path = "song/generate" if "lyrics" in body else "song/easy-generate"
-        task = await self.call(
-            http,
-            credentials,
-            "POST",
-            path,
-            body | {"model": request.model},
-            timeout=self.operations[request.operation].deadlines.submit,
-        )
+        body["model"] = request.model
+        task = await self.create(http, credentials, request, path, body)
         return accepted(task, "task")
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:

@@ -38,15 +38,8 @@ class OpenAI(RestAdapter):
 
     async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         path, body = _question(request)
-        answer = await self.call(
-            http,
-            credentials,
-            "POST",
-            path,
-            body,
-            headers={"X-Client-Request-Id": request.reference},
-            timeout=self.operations[request.operation].deadlines.submit,
-        )
+        headers = {"X-Client-Request-Id": request.reference}
+        answer = await self.create(http, credentials, request, path, body, headers)
         if path != "videos":
             return _pictures(answer)
         return accepted(answer, "video")

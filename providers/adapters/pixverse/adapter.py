@@ -63,15 +63,9 @@ class PixVerse(RestAdapter):
 
     async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
         body = await self._question(http, credentials, request)
-        answer = await self.call(
-            http,
-            credentials,
-            "POST",
-            PATHS[request.operation],
-            body,
-            headers={"Ai-trace-id": str(uuid5(NAMESPACE_OID, request.reference))},
-            timeout=self.operations[request.operation].deadlines.submit,
-        )
+        headers = {"Ai-trace-id": str(uuid5(NAMESPACE_OID, request.reference))}
+        path = PATHS[request.operation]
+        answer = await self.create(http, credentials, request, path, body, headers)
         video_id = _inner(answer).get("video_id")
         if not isinstance(video_id, int) or not video_id:
             raise ProviderError(ErrorClass.UNKNOWN, "The answer names no video.")

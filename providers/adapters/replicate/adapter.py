@@ -45,22 +45,15 @@ class Replicate(RestAdapter):
     }
 
     async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
-        deadlines = self.operations[request.operation].deadlines
         body: dict[str, Any] = {
             "version": request.model,
             "input": await self._input(http, credentials, request),
         }
         if request.webhook_url:
             body |= {"webhook": request.webhook_url, "webhook_events_filter": ["completed"]}
-        prediction = await self.call(
-            http,
-            credentials,
-            "POST",
-            "predictions",
-            body,
-            headers={"Cancel-After": f"{math.ceil(deadlines.run / 60)}m"},
-            timeout=deadlines.submit,
-        )
+        minutes = math.ceil(self.operations[request.operation].deadlines.run / 60)
+        headers = {"Cancel-After": f"{minutes}m"}
+        prediction = await self.create(http, credentials, request, "predictions", body, headers)
         return accepted(prediction, "prediction")
 
     async def check(self, http: Http, credentials: Credentials, provider_job_id: str) -> State:

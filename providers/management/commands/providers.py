@@ -1,15 +1,17 @@
 """`manage.py providers list|schema|accounts`: the providers, their parameters, our accounts there."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterable
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from pixsim.core import cli
-from providers.adapters import UnknownProvider, adapter_named, all_adapters, base_url_of
-from providers.adapters.base import Adapter, Operation
+from providers.adapters import all_adapters, base_url_of
+from providers.adapters.base import Adapter
 from providers.management import accounts
 from providers.webhooks import sends_webhooks
+
+Thing = TypeVar("Thing")
 
 
 class Command(cli.Command):
@@ -44,34 +46,23 @@ class Command(cli.Command):
         self.stdout.write("\n\n".join(_paragraph(one) for one in all_adapters().values()))
 
     def _schema(self, *, provider: str, operation: str, model: str | None, **options: Any) -> None:
-        found = _operation(_adapter(provider), operation)
+        adapter = _named("There is no provider", provider, all_adapters())
+        found = _named(f"{provider} has no operation", operation, adapter.operations)
         model = model or found.default_model
-        if model not in found.models:
-            raise _unknown(f"{provider} has no model for {operation}", model, found.models)
-        self.print_json(found.models[model].model_json_schema(), indent=2)
+        schema = _named(f"{provider} has no model for {operation}", model, found.models)
+        self.print_json(schema.model_json_schema(), indent=2)
 
     def _accounts(self, *, do: Any, **options: Any) -> None:
         do(self, **options)
 
 
-def _adapter(name: str) -> Adapter:
-    try:
-        return adapter_named(name)
-    except UnknownProvider as error:
-        raise _unknown("There is no provider", name, all_adapters()) from error
-
-
-def _operation(adapter: Adapter, name: str) -> Operation:
-    if name not in adapter.operations:
-        raise _unknown(f"{adapter.name} has no operation", name, adapter.operations)
-    return adapter.operations[name]
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> cli.UsageError:
-    names = list(known)
-    near = get_close_matches(name, names, n=3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There is: {', '.join(names)}."
-    return cli.UsageError(f"{what} {name!r}. {hint}")
+def _named(what: str, name: str, known: Mapping[str, Thing]) -> Thing:
+    """Return the thing of this name. Raise UsageError, which suggests names that are near."""
+    if name in known:
+        return known[name]
+    near = get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There is: {', '.join(known)}."
+    raise cli.UsageError(f"{what} {name!r}. {hint}")
 
 
 def _described(adapter: Adapter) -> dict[str, Any]:
