@@ -151,7 +151,7 @@ ERROR_KINDS = (
     ErrorKind(
         "{place} is not as the code expects it: {said}. See `manage.py db status` and `manage.py "
         "db verify`.",
-        codes=["42P01", "42703"],
+        codes=["42P01", "42703", "42704"],
     ),
 )
 """The first one that matches is used."""
