@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import ProgrammingError, connection, connections
 
 from tests.pixsim.support import PROJECT
 from tests.scratch import ALIAS
@@ -131,3 +131,20 @@ def test_everything_is_begun_with_nothing(migrated, typed, sql, settings) -> Non
     assert typed(upgrade)[0] == 0
 
     assert sql("SELECT count(*) FROM profiles") == [(0,)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_query_for_the_use_of_indexes_is_mended() -> None:
+    shown = dict(BLOCK.findall(section("operations.md", "**Use of indexes.**")))
+    with connection.cursor() as cursor:
+        with pytest.raises(ProgrammingError, match='column "tablename" does not exist'):
+            cursor.execute(shown["pgsql"])
+
+        cursor.execute(shown["sql"])
+        columns = [column.name for column in cursor.description]
+        found = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'job_chunks'")
+        indexes = {name for (name,) in cursor.fetchall()}
+
+    assert {each["indexrelname"] for each in found} == indexes >= {"ix_job_chunks_job_id"}
+    assert all(each["idx_scan"] >= 0 and each["size"] for each in found)

@@ -221,7 +221,7 @@ SCENARIOS = (
 )
 
 MANAGE = (
-    Row("`alembic current`", FULFILLED, "`manage.py db current`", common.current),
+    Row("`alembic current`", TRANSLATED, "`manage.py db current`", common.current),
     Row(
         "`alembic history --verbose`",
         FULFILLED,

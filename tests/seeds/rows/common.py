@@ -47,7 +47,7 @@ def upgrade_from_nothing(place: Place) -> None:
 @check(on=On.EMPTY)
 def upgrade_to_revision(place: Place) -> None:
     place.manage("db upgrade 002")
-    place.says("db current", "Current      accounts 0002, crawler 0002 = 002\n", code=1)
+    place.says("db status", "0002_user_tier", "0002_job_chunks", code=1)
     assert place.one("SELECT to_regclass('candidates')") is None
 
 
@@ -74,21 +74,7 @@ def downgrade_to_nothing(place: Place) -> None:
     assert place.one("SELECT to_regclass('job_chunks')") is None
 
 
-@check(on=On.COPY)
-def current(place: Place) -> None:
-    def lines() -> list[str]:
-        said = place.says("db current", "Current ", "Head ", code=int(is_behind)).out
-        return [line.split(maxsplit=1)[1] for line in said.splitlines()[:2]]
-
-    is_behind = False
-    now, head = lines()
-    assert now == f"{head} (head)"
-    place.manage("db downgrade crawler -1 --yes")
-    is_behind = True
-    now, head = lines()
-    assert now != head
-
-
+current = command("db current", "Last applied", "At head: nothing is pending.")
 history = command("db history", "0002_job_chunks", "0001_initial")
 history_verbose = every(
     *(
@@ -118,30 +104,6 @@ def revision(place: Place) -> None:
     assert written(place).startswith('"""')
     place.manage("db upgrade")
     place.says("db history --verbose", "0002_pens_have_a_price")
-
-
-@check(on=On.EMPTY)
-def safe_revision(place: Place) -> None:
-    shop(place)
-    index = (
-        "    class Meta:\n        indexes = [models.Index(fields=['name'], name='ix_pens_name')]\n"
-    )
-    place.packages.models("shop", PEN + index)
-    place.manage("db revision --autogenerate -m 'pens by name'")
-    text = written(place)
-    for part in ("Lock:", "Back:", "Concurrently", "atomic = False"):
-        assert part in text, text
-    place.manage("db check")
-    place.manage("db upgrade")
-
-
-@check(on=On.EMPTY)
-def empty_docstring(place: Place) -> None:
-    shop(place)
-    place.packages.models("shop", PEN + PRICE)
-    field = "models.IntegerField(db_default=0)"
-    place.packages.write("shop", "0002_price", adds("Pen", "price", field, depends=FIRST))
-    place.says("db check", "docstring: shop 0002_price lacks a docstring", code=1)
 
 
 @check(on=On.EMPTY)
@@ -175,7 +137,6 @@ def lost_file(place: Place) -> None:
     place.manage("db upgrade")
     place.packages.remove("shop", "0002_more")
     place.says("db status", "the file is gone: shop 0002_more", code=1)
-    place.says("db check", "shop 0002_more is applied, but its file is missing", code=1)
     place.says("db prune --yes", "Forgot 1 row.")
     place.says("db status", "At head")
 

@@ -774,8 +774,9 @@ QUERIES = (
         TRANSLATED,
         "`manage.py queue status`, or the query with `relname` and `indexrelname`",
         index_use,
-        "As documented it fails: that view has no columns `tablename` and `indexname`.",
-        missing="the mended query in the guide, with the time per query.",
+        "As documented it fails: that view has no columns `tablename` and `indexname`. The mended query "
+        "stands beside it in [PostgreSQL](operations.md#postgresql).",
+        missing="the time per query.",
     ),
     Row(
         "monitor chunk processing time",
