@@ -75,6 +75,7 @@ class ProfileChangeList(ChangeList):
 def _limits(profile: Profile) -> str:
     tier = tier_of(profile)
     return (
+        f"{', '.join(sorted(tier.features))}; "
         f"{tier.concurrent_jobs} jobs at once, {tier.jobs_per_day} a day, "
         f"{tier.images_per_job} images each, {tier.projects} projects, "
         f"priority up to {tier.highest_priority}"
@@ -105,7 +106,7 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ]
     readonly_fields = [name for name in fields if name not in ("user_tier", "avatar_url")]
     window = column("window", lambda profile: tier_of(profile).window)
-    limits = column("limits", _limits)
+    limits = column("may do", _limits)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, *map(_shown, PROFILE_COLUMNS)]

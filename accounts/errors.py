@@ -1,11 +1,17 @@
 """Errors of accounts."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 
 class AccountsError(Exception):
     """Base of this app's errors."""
+
+    @property
+    def subject(self) -> str:
+        """What to correct: a limit or a feature of the tier, else "owner"."""
+        return "owner"
 
 
 @dataclass(eq=False)
@@ -22,6 +28,10 @@ class LimitExceeded(AccountsError):
     """What was asked for in addition."""
     resets_at: datetime | None = None
     """When `use` returns to zero; None: only when something ends or is removed."""
+
+    @property
+    def subject(self) -> str:
+        return self.limit
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the refusal as plain values, for the answer of an API."""
@@ -44,6 +54,24 @@ class LimitExceeded(AccountsError):
         if self.resets_at:
             return f"Wait until {self.resets_at:%Y-%m-%d %H:%M %Z}, or ask for a higher tier."
         return "Finish or remove something first, or ask for a higher tier."
+
+
+class FeatureRefused(AccountsError):
+    """The tier does not have the feature that the request needs."""
+
+    def __init__(self, feature: str, *, tier: str, had_by: Sequence[str]) -> None:
+        self.feature = feature
+        self.tier = tier
+        self.had_by = tuple(had_by)
+        """The tiers that have the feature."""
+        others = (
+            f"Ask for a tier that has it: {', '.join(had_by)}." if had_by else "No tier has it."
+        )
+        super().__init__(f"{feature}: tier {tier} does not have this feature. {others}")
+
+    @property
+    def subject(self) -> str:
+        return self.feature
 
 
 class InsufficientCredits(AccountsError):

@@ -1,5 +1,8 @@
 """What each tier may do, the only check of it; `tiers.toml` is the only table.
 
+The table has what something enforces, and nothing else: a feature is asked for with
+`require_feature` in the service that does it, a limit with `require`.
+
 `settings.TIERS` overrides single fields of single tiers, as in {"FREE": {"jobs_per_day": 10}}. In
 development (DEBUG) no limit is smaller than `DEVELOPMENT` says. A profile of None is the system
 itself and has no limits.
@@ -16,11 +19,11 @@ from django.conf import settings
 from django.core.checks import Error, register
 from django.core.exceptions import ImproperlyConfigured
 
-from accounts.errors import LimitExceeded
+from accounts.errors import FeatureRefused, LimitExceeded
 from accounts.models import Profile
 from pixsim.core.priority import DEFAULT_PRIORITY, MAX_PRIORITY
 
-FEATURES = frozenset({"crawl", "export", "generate", "api", "schedule"})
+FEATURES = frozenset({"crawl", "export", "generate", "schedule"})
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,8 @@ class Tier:
     images_per_job: int
     jobs_per_day: int
     projects: int
-    members: int  # people in one project
     default_priority: int
     highest_priority: int
-    api_requests_per_minute: int
     price_per_image: int  # credits
 
     def __post_init__(self) -> None:
@@ -95,11 +96,19 @@ def windows() -> dict[str, int]:
     return {name: tier.window for name, tier in all_tiers().items()}
 
 
-def feature_allowed(profile: Profile | None, feature: str) -> bool:
-    """Return whether the profile's tier has `feature`. Raise ValueError for an unknown feature."""
+def require_feature(profile: Profile | None, feature: str) -> None:
+    """Raise FeatureRefused if the profile's tier does not have `feature`.
+
+    Raise ValueError if there is no such feature.
+    """
     if feature not in FEATURES:
         raise ValueError(f"There is no feature {feature!r}; there are {sorted(FEATURES)}.")
-    return profile is None or feature in tier_of(profile).features
+    if profile is None:
+        return
+    tier = tier_of(profile)
+    if feature not in tier.features:
+        had_by = [each.name for each in all_tiers().values() if feature in each.features]
+        raise FeatureRefused(feature, tier=tier.name, had_by=had_by)
 
 
 def require(

@@ -48,8 +48,8 @@ def create_job(
     Return the job that the owner created before with this `idempotency_key`, if there is one.
     `owner` None is the system, which has no limits and pays nothing.
 
-    Raise GenerationRefused, naming each field, LimitExceeded or InsufficientCredits; nothing is
-    created then.
+    Raise GenerationRefused, naming each field, FeatureRefused, LimitExceeded or
+    InsufficientCredits; nothing is created then.
     """
     adapter, model, checked = _validate(provider, operation, model, params)
     _check_texts(model=model, name=name, idempotency_key=idempotency_key)
@@ -66,7 +66,7 @@ def create_job(
     except inputs.BadInput as error:
         raise GenerationRefused({f"params.{error.field}": error.message}) from error
     with transaction.atomic():
-        _check_limits(owner, priority=priority)
+        _check_limits(owner, priority=priority, scheduled_at=scheduled_at)
         if idempotency_key:  # else two at once would make two
             User.objects.select_for_update(no_key=True).get(pk=user.pk)
         if known := _known(user, idempotency_key, provider, operation, checked):
@@ -148,7 +148,7 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
         adapter, model, checked = _validate(
             job.provider_id, job.operation_type, job.model, job.params
         )
-        _check_limits(job.owner, priority=job.priority)
+        _check_limits(job.owner, priority=job.priority, scheduled_at=job.scheduled_at)
         job.model, job.params, job.params_hash = model, checked.canonical(), checked.digest()
         job.run, job.error_class, job.cost = job.run + 1, None, None
         job.estimate = pricing.estimate(job.owner, adapter, job.operation_type, job.params)
@@ -279,13 +279,14 @@ def _check_parent(parent: Job | None, user: User) -> None:
         raise GenerationRefused({"parent": f"job {parent.pk} is {parent.status}: it made nothing."})
 
 
-def _check_limits(owner: Profile | None, *, priority: int) -> None:
-    """Lock the owner's row and check the tier's limits. Raise LimitExceeded or GenerationRefused."""
+def _check_limits(owner: Profile | None, *, priority: int, scheduled_at: datetime | None) -> None:
+    """Lock the owner's row and check the tier. Raise FeatureRefused or LimitExceeded."""
     if owner is None:
         return
     owner = Profile.objects.select_for_update(no_key=True).get(pk=owner.pk)
-    if not tiers.feature_allowed(owner, "generate"):
-        raise GenerationRefused({"owner": f"the tier {owner.user_tier} does not generate."})
+    tiers.require_feature(owner, "generate")
+    if _is_early(scheduled_at):
+        tiers.require_feature(owner, "schedule")
     tiers.require(owner, "highest_priority", 0, priority)
     today = datetime.combine(datetime.now(UTC).date(), time(), tzinfo=UTC)
     tiers.require(
@@ -319,7 +320,7 @@ def _begin(job: Job, *, priority: int) -> None:
         )
     parent = job.parent_job
     waits = parent is not None and parent.status != JobStatus.COMPLETED
-    is_early = job.scheduled_at is not None and job.scheduled_at > timezone.now()
+    is_early = _is_early(job.scheduled_at)
     api.start(
         _kind(),
         [job.pk],
@@ -329,6 +330,11 @@ def _begin(job: Job, *, priority: int) -> None:
         at=job.scheduled_at if is_early and not waits else None,
         reason=f"It waits for its parent job {job.parent_job_id}." if waits else None,
     )
+
+
+def _is_early(scheduled_at: datetime | None) -> bool:
+    """Return whether a job waits for its time; a time that has passed delays nothing."""
+    return scheduled_at is not None and scheduled_at > timezone.now()
 
 
 def _user_of(owner: Profile | None) -> User:

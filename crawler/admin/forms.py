@@ -7,7 +7,7 @@ from django import forms
 from django.forms.models import BaseInlineFormSet
 from django.utils.functional import lazy
 
-from accounts.errors import AccountsError, LimitExceeded
+from accounts.errors import AccountsError
 from crawler import sources
 from crawler.errors import CrawlError, FieldRefused
 from crawler.fetch.rules import Rules
@@ -75,8 +75,8 @@ class LimitedForm(ServiceForm):
         if isinstance(refusal, FieldRefused):
             name = self.owner_field if refusal.field == "owner" else refusal.field
             return name, refusal.message
-        if isinstance(refusal, LimitExceeded):
-            return LIMIT_FIELDS.get(refusal.limit, self.owner_field), str(refusal)
+        if isinstance(refusal, AccountsError):
+            return LIMIT_FIELDS.get(refusal.subject, self.owner_field), str(refusal)
         return super().place_of(refusal)
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from accounts import tiers
 from crawler.errors import WrongState
 from crawler.export.dataset import Dataset, ExportFailed, Progress
 from crawler.export.files import slug_of, written_aside
@@ -66,13 +67,15 @@ def export_job(
     transaction, so a job that still runs can be exported: what it stores meanwhile may or may not
     be in it.
 
-    Raise WrongState if there is no such job, and ExportFailed if there is no such format, if the
+    Raise WrongState if there is no such job, FeatureRefused if its owner's tier does not export,
+    and ExportFailed if there is no such format, if the
     job has no images, if any stored file is missing or damaged, or if the file cannot be written.
     Nothing is published then.
     """
-    job = CrawlJob.objects.filter(pk=job_id).first()
+    job = CrawlJob.objects.select_related("project__owner").filter(pk=job_id).first()
     if job is None:
         raise WrongState(f"There is no crawl job {job_id}.")
+    tiers.require_feature(job.project.owner, "export")
     exporter = all_formats().get(format)
     if exporter is None:
         raise ExportFailed(f"There is no format {format!r}; there are: {', '.join(all_formats())}.")

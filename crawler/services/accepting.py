@@ -51,7 +51,8 @@ def create_crawl_job(
     `owner` None is the system, which has no limits. A source without a label gets the job's
     keyword, if there is just one.
 
-    Raise JobRefused or SourceRefused, naming the field, or LimitExceeded; nothing is kept then.
+    Raise JobRefused or SourceRefused, naming the field, FeatureRefused or LimitExceeded; nothing is
+    kept then.
     """
     if chunk_size is None:
         chunk_size = default_chunk_size(max_images)

@@ -52,7 +52,7 @@ def check_options(options: dict[str, Any] | None) -> None:
 
 
 def check_new_job(*, owner: Profile | None, max_images: int, priority: int) -> None:
-    """Raise LimitExceeded or JobRefused if the owner's tier does not allow one more such job.
+    """Raise FeatureRefused, LimitExceeded or JobRefused if the owner's tier refuses such a job.
 
     Call it in the transaction that creates the job: it locks the owner's row, so that two
     requests cannot pass together.
@@ -73,7 +73,7 @@ def check_new_job(*, owner: Profile | None, max_images: int, priority: int) -> N
 
 
 def check_reopening(jobs: Iterable[CrawlJob]) -> None:
-    """Raise LimitExceeded or JobRefused if a tier does not allow to open these jobs again.
+    """Raise FeatureRefused, LimitExceeded or JobRefused if a tier refuses to open these jobs again.
 
     Jobs that are open are not checked, since their work goes on anyway, nor cancelled ones. A job
     that is opened again counts as open and must be of a size that the tier has now. It does not
@@ -105,7 +105,6 @@ def lock_owner(owner: Profile | None) -> Profile | None:
 
 
 def _check_size(owner: Profile | None, *, max_images: int, priority: int) -> None:
-    if owner is not None and not tiers.feature_allowed(owner, "crawl"):
-        raise JobRefused("owner", f"the tier {owner.user_tier} does not crawl.")
+    tiers.require_feature(owner, "crawl")
     tiers.require(owner, "images_per_job", 0, max_images)
     check_highest_priority(owner, priority)

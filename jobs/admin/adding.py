@@ -32,8 +32,8 @@ from providers.adapters.params import Params
 from providers.forms import ParamsForm, form_of
 from providers.models import AccountStatus, ProviderAccount
 
-# The limit of a tier → the field that asks for more than it allows.
-LIMIT_FIELDS = {"highest_priority": "priority"}
+# The limit or feature of a tier → the field that asks for more than it allows.
+LIMIT_FIELDS = {"highest_priority": "priority", "schedule": "scheduled_at"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class JobForms:
             for field, text in refused.errors.items():
                 self._add_error(field, text)
         except AccountsError as refused:
-            self._add_error(LIMIT_FIELDS.get(getattr(refused, "limit", ""), "owner"), str(refused))
+            self._add_error(LIMIT_FIELDS.get(refused.subject, "owner"), str(refused))
         return None
 
     def _upload(self) -> dict[str, str]:

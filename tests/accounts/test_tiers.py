@@ -1,18 +1,21 @@
 """The one table of tiers and its one check."""
 
+import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 
-from accounts.errors import LimitExceeded
+from accounts.errors import FeatureRefused, LimitExceeded
 from accounts.models import Profile, TierName
-from accounts.tiers import TABLE, all_tiers, feature_allowed, require, tier_of, windows
+from accounts.tiers import FEATURES, TABLE, all_tiers, require, require_feature, tier_of, windows
 
+PROJECT = Path(__file__).resolve().parents[2]
 FREE = Profile(email="f@x.org", user_tier="FREE")
 PRO = Profile(email="p@x.org", user_tier="PRO")
 
@@ -72,12 +75,30 @@ def test_a_refusal_names_the_limit_the_use_when_it_resets_and_the_next_step() ->
 
 def test_the_system_has_no_limits() -> None:
     require(None, "images_per_job", 0, 10**9)
-    assert feature_allowed(None, "api")
+    require_feature(None, "schedule")
 
 
 def test_features_belong_to_tiers() -> None:
-    assert not feature_allowed(FREE, "api")
-    assert feature_allowed(PRO, "api")
+    require_feature(PRO, "schedule")
+    with pytest.raises(FeatureRefused) as refused:
+        require_feature(FREE, "schedule")
+    assert str(refused.value) == (
+        "schedule: tier FREE does not have this feature. "
+        "Ask for a tier that has it: PRO, ENTERPRISE."
+    )
+
+
+def test_a_feature_that_no_tier_has_is_refused_as_such(settings: Any) -> None:
+    settings.TIERS = {name: {"features": []} for name in TierName.values}
+    with pytest.raises(FeatureRefused, match="No tier has it"):
+        require_feature(PRO, "export")
+
+
+@pytest.mark.parametrize("feature", sorted(FEATURES))
+def test_each_feature_of_the_table_is_asked_for_somewhere(feature: str) -> None:
+    files = [path for app in ("crawler", "jobs") for path in (PROJECT / app).rglob("*.py")]
+    asked = re.compile(rf"""tiers\.require_feature\(\w[\w.]*, "{feature}"\)""")
+    assert any(asked.search(path.read_text()) for path in files)
 
 
 def test_a_limit_or_feature_nobody_declared_is_an_error_and_not_a_pass() -> None:
@@ -85,7 +106,7 @@ def test_a_limit_or_feature_nobody_declared_is_an_error_and_not_a_pass() -> None
         with pytest.raises(ValueError, match="no limit 'job_per_day'"):
             require(profile, "job_per_day", 0)
         with pytest.raises(ValueError, match="no feature 'fly'"):
-            feature_allowed(profile, "fly")
+            require_feature(profile, "fly")
 
 
 def test_a_tier_outside_the_table_may_do_nothing() -> None:
@@ -94,8 +115,8 @@ def test_a_tier_outside_the_table_may_do_nothing() -> None:
 
 
 def test_settings_override_single_fields(settings: Any) -> None:
-    settings.TIERS = {"FREE": {"window": 4, "features": ["api"]}}
-    assert all_tiers()["FREE"] == replace(TABLE["FREE"], window=4, features=frozenset({"api"}))
+    settings.TIERS = {"FREE": {"window": 4, "features": ["export"]}}
+    assert all_tiers()["FREE"] == replace(TABLE["FREE"], window=4, features=frozenset({"export"}))
     assert all_tiers()["PRO"] == TABLE["PRO"]
     assert run_checks() == []
 
@@ -119,6 +140,8 @@ def test_in_development_limits_are_generous_and_settings_still_decide(settings: 
         ({"GOLD": {}}, "no tier 'GOLD'"),
         ({"FREE": 3}, "must map fields"),
         ({"FREE": {"windw": 3}}, r"unknown fields \['windw'\]"),
+        ({"FREE": {"members": 3}}, r"unknown fields \['members'\]"),
+        ({"FREE": {"features": ["api"]}}, "unknown features"),
         ({"FREE": {"name": "x"}}, r"unknown fields \['name'\]"),
         ({"FREE": {"window": 0}}, "window must be at least 1"),
         ({"FREE": {"projects": -1}}, "projects must be a whole number from 0 up, not -1"),
@@ -127,7 +150,7 @@ def test_in_development_limits_are_generous_and_settings_still_decide(settings: 
         ({"FREE": {"highest_priority": 11}}, "<= 10"),
         ({"FREE": {"default_priority": 6}}, "default_priority 6 <= highest_priority 5"),
         ({"FREE": {"features": ["fly"]}}, "unknown features"),
-        ({"FREE": {"features": "api"}}, "must be a list"),
+        ({"FREE": {"features": "export"}}, "must be a list"),
         ({"FREE": {"features": 3}}, "must be a list"),
     ],
 )

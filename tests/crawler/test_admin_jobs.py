@@ -231,7 +231,7 @@ def test_a_tier_without_the_feature_does_not_crawl(admin_client, pictures, owner
 
     response = admin_client.post(ADD, asked(pictures, project=project.pk))
 
-    assert "does not crawl" in errors_of(response)["project"]
+    assert "crawl: tier FREE does not have" in errors_of(response)["project"]
 
 
 def test_a_project_beyond_its_owners_tier_is_refused_in_the_admin(admin_client, owner, settings):

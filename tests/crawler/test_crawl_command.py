@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import Profile
+from accounts.services import change_tier
 from crawler.management import reports
 from crawler.models import CrawlJob, CrawlSource, Image, JobChunk, Project
 from pixsim.core.cli.progress import Display
@@ -55,6 +56,13 @@ def pictures(tmp_path_factory) -> Path:
 @pytest.fixture
 def ada(django_user_model) -> Profile:
     return Profile.objects.get(user=django_user_model.objects.create_user("ada", "ada@example.org"))
+
+
+@pytest.fixture
+def eve(django_user_model) -> Profile:
+    profile = django_user_model.objects.create_user("eve", "eve@example.org").profile
+    change_tier(profile=profile, tier="ENTERPRISE", actor=None)
+    return profile
 
 
 def crawl(*words: object) -> tuple[int, str, str]:
@@ -203,6 +211,10 @@ REFUSALS = {
         ["--owner", "ada@example.org", "--priority", "9"],
         "priority: highest_priority: tier FREE allows 5",
     ),
+    "without the feature to export": (
+        ["--owner", "eve@example.org", "--export", "/tmp"],
+        "export: tier ENTERPRISE does not have this feature. Ask for a tier that has it: FREE.",
+    ),
     "a missing column": (["--url-column", "nope"], "url-column: "),
     "an unknown encoding": (["--encoding", "klingon"], "encoding: "),
     "an option of another source": (["--follow-links"], "follow-links: "),
@@ -223,8 +235,9 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("words", "message"), REFUSALS.values(), ids=REFUSALS)
 def test_wrong_usage_names_the_flag_and_creates_nothing(
-    ada, tmp_path, words: list[str], message: str
+    ada, eve, settings, tmp_path, words: list[str], message: str
 ):
+    settings.TIERS = {name: {"features": ["crawl"]} for name in ("PRO", "ENTERPRISE")}
     (tmp_path / "list.csv").write_text("url\nhttps://example.org/a.jpg\n")
     usual = ("--source", "urls", "--from", tmp_path / "list.csv", "--max-images", 10)
     code, out, err = crawl(*usual, *words)

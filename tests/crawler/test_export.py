@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from PIL import Image as Pillow
 
+from accounts.errors import FeatureRefused
 from crawler.errors import WrongState
 from crawler.export import ExportFailed, all_formats, dataset, export_job, formats
 from crawler.export.formats import class_folders
@@ -72,6 +73,14 @@ def add_image(job: CrawlJob, number: int | None, data: bytes | None = None, **va
     return Image.objects.create(
         crawl_job=job, image_index=number, filename=f"{sha256}{suffix}", **values
     )
+
+
+def owned_job(django_user_model) -> CrawlJob:
+    owner = django_user_model.objects.create_user("ada", "ada@example.org").profile
+    job = make_job()
+    Project.objects.update(owner=owner)
+    add_image(job, 0)
+    return job
 
 
 def exported(job: CrawlJob, folder: Path, **options) -> zipfile.ZipFile:
@@ -414,3 +423,19 @@ def test_a_contact_sheet_shows_every_label_and_a_grey_square_for_what_is_missing
     )
     with pytest.raises(ExportFailed, match="no images to show"):
         contact_sheet(job_id=make_job().pk, path=tmp_path / "sheet.png")
+
+
+def test_a_tier_without_the_feature_does_not_export(django_user_model, tmp_path, settings):
+    job = owned_job(django_user_model)
+    settings.TIERS = {"FREE": {"features": ["crawl"]}}
+    refusal = "export: tier FREE does not have this feature. Ask for a tier that has it: PRO"
+
+    with pytest.raises(FeatureRefused, match=refusal):
+        export_job(job_id=job.pk, folder=tmp_path / "out")
+    with pytest.raises(CommandError, match=refusal) as refused:
+        call_command("crawl_job", str(job.pk), "export", "--to", str(tmp_path / "out"))
+    assert refused.value.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+    settings.TIERS = {}
+    assert export_job(job_id=job.pk, folder=tmp_path / "out").images == 1

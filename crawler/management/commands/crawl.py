@@ -11,7 +11,8 @@ from typing import Any
 
 from django.db import DatabaseError, OperationalError, transaction
 
-from accounts.errors import LimitExceeded
+from accounts import tiers
+from accounts.errors import AccountsError, FeatureRefused
 from accounts.management.lookup import find_owner
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
@@ -36,6 +37,7 @@ from pixsim.core.priority import PRIORITY_HELP
 FLAGS = {
     "kind": "source",
     "location": "from",
+    "crawl": "owner",
     "images_per_job": "max-images",
     "highest_priority": "priority",
     "concurrent_jobs": "owner",
@@ -104,7 +106,7 @@ class Command(cli.Command):
                 ).path
         except KeyboardInterrupt:
             self._interrupted(job, options)
-        except (CrawlError, OperationalError) as error:
+        except (CrawlError, FeatureRefused, OperationalError) as error:
             failure = str(error)
         goes_on = f"It goes on. See it with: manage.py crawl_job {job.pk} status"
         self._print(
@@ -151,6 +153,8 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
     try:
         with cli.database_errors("No job was created."), transaction.atomic():
             owner = find_owner(options["owner"])
+            if options["export"] is not None:  # else the refusal would come after the crawl
+                tiers.require_feature(owner, "export")
             return accepting.create_crawl_job(
                 owner=owner,
                 name=options["name"] or label or f"{kind} {Path(location).name}",
@@ -168,8 +172,8 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
         if error.field == "options":  # the message begins with the option's name
             raise cli.UsageError(f"option {error.message}") from error
         raise cli.UsageError(f"{_flag(error.field)}: {error.message}") from error
-    except LimitExceeded as error:
-        raise cli.UsageError(f"{_flag(error.limit)}: {error}") from error
+    except AccountsError as error:
+        raise cli.UsageError(f"{_flag(error.subject)}: {error}") from error
 
 
 def _flag(field: str) -> str:

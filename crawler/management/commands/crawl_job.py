@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from accounts.errors import LimitExceeded
+from accounts.errors import AccountsError
 from crawler import missing_source
 from crawler.errors import CrawlError, JobRefused
 from crawler.export import export_job
@@ -61,7 +61,7 @@ class Command(cli.Command):
                 lifecycle.change_priority(job_id=id, priority=value)
             elif action in LIFECYCLE:
                 LIFECYCLE[action](job_id=id)
-        except (JobRefused, LimitExceeded) as error:
+        except (JobRefused, AccountsError) as error:
             raise cli.UsageError(str(error)) from error
         except CrawlError as error:
             exporting = action == "export"

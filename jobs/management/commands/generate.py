@@ -32,6 +32,8 @@ FLAGS = {
     "scheduled_at": "at",
     "highest_priority": "priority",
     "jobs_per_day": "owner",
+    "generate": "owner",
+    "schedule": "at",
 }
 
 
@@ -130,7 +132,7 @@ def _accept(options: dict[str, Any]) -> Job:
         lines = (f"{_flag(field)}: {text}" for field, text in refused.errors.items())
         raise UsageError("\n".join(lines)) from refused
     except AccountsError as refused:
-        raise UsageError(f"{_flag(getattr(refused, 'limit', 'owner'))}: {refused}") from refused
+        raise UsageError(f"{_flag(refused.subject)}: {refused}") from refused
 
 
 def _flag(field: str) -> str:

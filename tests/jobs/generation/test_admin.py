@@ -204,6 +204,14 @@ def test_who_cannot_pay_is_told_so_at_the_owner(admin_client: Client, ada: Profi
     assert not Job.objects.exists()
 
 
+def test_who_may_not_schedule_is_told_so_at_the_time(admin_client: Client, ada: Profile) -> None:
+    Profile.objects.filter(pk=ada.pk).update(user_tier="FREE")
+    later = {"scheduled_at_0": "2130-01-01", "scheduled_at_1": "12:00"}
+    answer = post(admin_client, REMOTE, **{"params-prompt": "x", "owner": ada.pk, **later})
+    assert "schedule: tier FREE does not have" in errors_of(answer)["scheduled_at"]
+    assert not Job.objects.exists()
+
+
 def test_asking_needs_the_permission_to_add_jobs_and_a_provider_that_there_is(
     client: Client, admin_client: Client
 ) -> None:

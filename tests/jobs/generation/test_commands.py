@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts import credits
+from accounts.models import Profile
 from jobs import services
 from jobs.management import progress
 from jobs.models import Asset, Job
@@ -124,6 +125,34 @@ class TestGenerate:
         assert (child.parent_job, child.held) == (parent, True)
         assert f"It waits for its parent job {parent.pk}." in run("job", child.pk, "status")[1]
         assert "It is tried at 2130-01-01 12:00:00." in run("job", parent.pk, "status")[1]
+
+    def test_who_may_not_schedule_is_told_so_and_a_past_time_needs_no_feature(
+        self, fake, ada
+    ) -> None:
+        Profile.objects.update(user_tier="FREE")
+        code, _, err = panda("--owner", ada.email, "--at", "2130-01-01T12:00")
+        assert (code, Job.objects.count()) == (2, 0)
+        assert err == (
+            "at: schedule: tier FREE does not have this feature. "
+            "Ask for a tier that has it: PRO, ENTERPRISE."
+        )
+        assert panda("--owner", ada.email, "--at", "2000-01-01T12:00")[0] == 0
+        Profile.objects.update(user_tier="PRO")
+        assert panda("--owner", ada.email, "--at", "2130-01-01T12:00")[0] == 0
+
+    def test_a_retry_at_a_later_time_needs_the_feature_still(self, fake, ada) -> None:
+        panda("--owner", ada.email, "--at", "2130-01-01T12:00")
+        job = Job.objects.get()
+        services.cancel_job(job=job)
+        Profile.objects.update(user_tier="FREE")
+        code, _, err = run("job", job.pk, "retry")
+        assert (code, "schedule: tier FREE does not have" in err) == (1, True)
+        assert Job.objects.get().status == "cancelled"
+
+    def test_a_tier_that_does_not_generate_is_told_so(self, fake, ada, settings) -> None:
+        settings.TIERS = {"PRO": {"features": ["schedule"]}}
+        code, _, err = panda("--owner", ada.email)
+        assert (code, "owner: generate: tier PRO does not have" in err) == (2, True)
 
     def test_a_value_that_is_json_is_read_as_such(self, fake) -> None:
         code, *_ = run("generate", *PICTURE, "--param", 'prompt="1984"')

@@ -131,12 +131,14 @@ def images_per_job(place: Place) -> None:
 
 
 @check(on=On.COPY)
-def tier_priority(place: Place) -> None:
+def tier_features(place: Place) -> None:
     ask = (
-        "generate --provider local --operation text_to_image --param prompt=x --priority 9 --owner"
+        "generate --provider local --operation text_to_image --param prompt=x"
+        " --at 2130-01-01T12:00 --owner"
     )
-    place.says(f"{ask} ada@example.org", "tier FREE allows 5", code=2)
-    place.manage(f"{ask} eve@example.org")
+    place.says(f"{ask} ada@example.org", "schedule: tier FREE does not have", code=2)
+    place.says(f"{ask} bob@example.org --priority 9", "tier PRO allows 8", code=2)
+    place.manage(f"{ask} bob@example.org")
 
 
 @check(on=On.EMPTY)
@@ -655,11 +657,10 @@ ENABLED = (
     ),
     Row(
         "feature access control",
-        TRANSLATED,
+        FULFILLED,
         "[the table of tiers](../README.md#priorities-and-tiers)",
-        tier_priority,
-        "By limits.",
-        missing="that each feature of the table (`schedule`, `export`, `api`) is asked for.",
+        tier_features,
+        "Each feature of the table is asked for where it acts.",
     ),
     Row(
         "billing integration",
