@@ -1,6 +1,7 @@
 """Generations: jobs, the workspaces they are kept in, the assets they make, and attempts at work."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Value
 
@@ -14,6 +15,7 @@ from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 
 KEEP_PER_ITEM = 20
 KEEP_DAYS = 30
+KEEP_ROLLUP_DAYS = 730
 
 
 class Workspace(models.Model):
@@ -439,3 +441,36 @@ class QueuePause(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"
+
+
+class WorkRollup(models.Model):
+    """The attempts at one kind of work that ended within one hour: what trends are made of.
+
+    The active sweeper counts them from `work_attempts` (see `jobs.queue.ops.trends`). `queue maintain`
+    keeps KEEP_ROLLUP_DAYS days, and adds what is older to one row, so that totals never decrease.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=20)
+    hour = models.DateTimeField(help_text="When the hour began; 1970: all that is too old to keep.")
+    counted_until = models.DateTimeField(help_text="What ended later is not counted yet.")
+    completed = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    retries = models.BigIntegerField(help_text="Failed, and tried again.")
+    lost = models.BigIntegerField(help_text="The worker died or stalled.")
+    given_back = models.BigIntegerField()
+    seconds = models.FloatField(help_text="How long the completed and the failed took, in all.")
+    seconds_max = models.FloatField()
+    times = ArrayField(
+        models.BigIntegerField(),
+        help_text="How many of these took up to each of TIME_BOUNDS seconds, and longer.",
+    )
+
+    class Meta:
+        db_table = "work_rollups"
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "hour"], name="uq_work_rollups_kind_hour")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.hour:%Y-%m-%d %H:%M}"

@@ -1,13 +1,15 @@
 """What `manage.py queue` prints for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from rich.console import RenderableType
 from rich.text import Text
 
 from jobs.queue.ops.status import KindStatus
+from jobs.queue.ops.trends import Period, Unit
 from jobs.queue.ops.workers import WorkerState
 from pixsim.core.cli.tables import Rows, render, table
 from pixsim.core.formats import format_duration, format_size
@@ -22,6 +24,7 @@ def status_tables(status: KindStatus) -> str:
         table(["state", "items"], status.counts.items(), title="Items"),
         table(["of", "age"], _ages(status), title="Oldest"),
         table(["figure", ""], _recent(status), title="Last hour"),
+        table(["figure", ""], _backlog(status), title="Backlog"),
         table(["retries", "finished", "waiting for the next"], _retries(status), title="Retries"),
         table(["tier", "items"], status.tiers.items(), title="Open items by tier"),
         table(
@@ -30,6 +33,7 @@ def status_tables(status: KindStatus) -> str:
             title="Ended leases not yet taken back",
         ),
         table(["index", "scans", "rows read", "size"], _indexes(status), title="Indexes"),
+        *_statements(status),
         table(
             ["live rows", "dead rows", "size", "indexes", "vacuumed", "analyzed"],
             _tables(status),
@@ -94,6 +98,12 @@ def _cell(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
+def trend_table(name: str, unit: Unit, periods: Sequence[Period]) -> str:
+    """Return a line for each period."""
+    heads = ["finished", "failed", "retries", "lost", "median", "95 %", "longest"]
+    return render(table([f"{unit} (UTC)", *heads], map(_period, periods), title=name))
+
+
 def finding_lines(finding: Finding) -> str:
     """One line for an invariant that holds; for a broken one the rows follow."""
     verdict = "ok    " if finding.holds else "BROKEN"
@@ -138,6 +148,27 @@ def _recent(status: KindStatus) -> Rows:
     yield "processing time, longest", format_duration(recent.seconds_max)
 
 
+def _backlog(status: KindStatus) -> Rows:
+    backlog = status.backlog
+    yield "items to do, without the held", backlog.items
+    per_hour = "-" if backlog.per_hour is None else f"{backlog.per_hour:,.1f}"
+    yield "finished per hour, last 24 h", per_hour
+    yield "time to empty the backlog at this rate", format_duration(backlog.seconds)
+
+
+def _period(period: Period) -> Sequence[object]:
+    failed = "" if not period.failed else f" ({period.failed_percent:.1f} %)"
+    return [
+        f"{period.start:%Y-%m-%d %H:%M}",
+        f"{period.finished:,}",
+        f"{period.failed:,}{failed}",
+        f"{period.retries:,}",
+        f"{period.lost:,}",
+        *map(format_duration, (period.seconds_p50, period.seconds_p95)),
+        format_duration(period.seconds_max if period.finished else None),
+    ]
+
+
 def _retries(status: KindStatus) -> Rows:
     finished, retrying = status.recent.retries, status.retrying
     for count in sorted({*finished, *retrying}):
@@ -155,6 +186,22 @@ def _stuck(status: KindStatus) -> Rows:
 def _indexes(status: KindStatus) -> Rows:
     for index in status.indexes:
         yield index.name, f"{index.scans:,}", f"{index.rows_read:,}", format_size(index.bytes)
+
+
+def _statements(status: KindStatus) -> Iterator[RenderableType]:
+    if status.statements is not None:
+        rows = [
+            (
+                one.name,
+                f"{one.calls:,}",
+                format_duration(one.mean_seconds),
+                format_duration(one.seconds),
+                f"{one.rows:,}",
+            )
+            for one in status.statements
+        ]
+        heads = ["statement", "calls", "each", "in all", "rows"]
+        yield table(heads, rows, title="Statements")
 
 
 def _tables(status: KindStatus) -> Rows:

@@ -99,7 +99,12 @@ def test_a_database_at_the_older_head_goes_on_with_its_rows(
 
 def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str, db: Any) -> None:
     status = db("status", "--json").json
-    new = ["crawler.0006_source_kinds", "crawler.0007_attempts", "jobs.0006_attempts"]
+    new = [
+        "crawler.0006_source_kinds",
+        "crawler.0007_attempts",
+        "jobs.0006_attempts",
+        "jobs.0007_rollups",
+    ]
     assert (sorted(status["pending"]), status["unknown"]) == (new, [])
     assert db("check").code == 0
 

@@ -13,7 +13,7 @@ from accounts.management.lookup import find_profile
 from jobs.management import queue_work, reports
 from jobs.queue import api, pauses
 from jobs.queue.kinds import DEFAULT_GRACE, Kind, Options, all_kinds, kind_named
-from jobs.queue.ops import check, failures, maintenance, status, why, workers
+from jobs.queue.ops import check, failures, maintenance, status, trends, why, workers
 from pixsim.core import cli
 from pixsim.core.cli.progress import Display, display_on
 
@@ -38,6 +38,16 @@ class Command(cli.Command):
             action = actions.add_parser(name, help=text)
             cli.add_json_flag(action)
             action.add_argument("--kind", help="only this kind of work")
+
+        action = actions.add_parser(
+            "trends", help="throughput, processing time, failures and retries, period by period"
+        )
+        cli.add_json_flag(action)
+        action.add_argument("--kind", help="only this kind of work")
+        shown = ", ".join(f"{count} {unit}s" for unit, (_, count) in trends.UNITS.items())
+        action.add_argument(
+            "--by", choices=trends.UNITS, default="day", help=f"{shown} (default: day)"
+        )
 
         action = actions.add_parser(
             "workers", help="the workers that are alive, what each does, and since when"
@@ -132,6 +142,15 @@ class Command(cli.Command):
             return
         for one in found:
             self.stdout.write(reports.status_tables(one))
+
+    def _trends(self, *, json: bool, kind: str | None, by: trends.Unit, **options: Any) -> None:
+        found = {one.name: trends.trend(one.name, by) for one in _kinds(kind)}
+        if json:
+            told = {name: [one.as_dict() for one in periods] for name, periods in found.items()}
+            self.print_json({"by": by, "kinds": told})
+            return
+        for name, periods in found.items():
+            self.stdout.write(reports.trend_table(name, by, periods))
 
     def _check(self, *, json: bool, kind: str | None, **options: Any) -> None:
         findings = check.check(_kinds(kind))

@@ -11,6 +11,7 @@ from psycopg.errors import LockNotAvailable
 
 from jobs.models import KEEP_DAYS, KEEP_PER_ITEM
 from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
+from jobs.queue.ops import trends
 from jobs.queue.ops.status import MAX_STUCK, STUCK
 
 LOCK_SECONDS = 5
@@ -48,6 +49,7 @@ def chores(kinds: Sequence[Kind]) -> Iterator[Chore]:
         yield Chore(f"analyze {table}", _Analyze(table))
     for table in hot:
         yield Chore(f"vacuum {table}", _Vacuum(table))
+    yield Chore("trends", _roll_up)
     yield Chore("old attempts", _remove_attempts)
     for kind in kinds:
         yield from kind.chores()
@@ -77,6 +79,16 @@ class _Vacuum:
             return Result(dead, f"about {dead:,} dead rows would be removed")
         done = Result(dead, f"about {dead:,} dead rows removed, statistics renewed")
         return _run_alone("VACUUM (ANALYZE)", self.table, done)
+
+
+def _roll_up(options: Options, tick: Tick) -> Result:
+    """Count what the sweeper has not, before attempts are removed; sum what is too old."""
+    if options.dry_run:
+        return Result(0, "would be counted")
+    while trends.roll_up():
+        pass
+    count = trends.fold_old()
+    return Result(count, f"counted; {count:,} hours of more than two years ago summed")
 
 
 def _remove_attempts(options: Options, tick: Tick) -> Result:

@@ -1,15 +1,17 @@
 """The figures operators watch: what waits, what runs, how fast it goes, and what is stuck."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import DatabaseError, transaction
 from django.db.backends.utils import CursorWrapper
 
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind
+from jobs.queue.ops.trends import finished_per_hour
 from pixsim.core.db.sql import one_moment
 from pixsim.core.priority import PRIORITIES
 
@@ -22,6 +24,7 @@ RATE_MINUTES = (1, 5, 60)
 MAX_OWNERS = 200
 """Owners who wait are looked at one by one, up to so many."""
 MAX_STUCK = 20
+MAX_STATEMENTS = 15
 
 STATES = ("ready", "waiting", "held", "scheduled", "processing", "completed", "failed")
 
@@ -129,6 +132,18 @@ FROM pg_stat_user_indexes WHERE relid = %(table)s::regclass
 ORDER BY idx_scan DESC, indexrelname
 """
 
+# The extension may be absent, not loaded by the server, or not readable for this user.
+HAS_STATEMENTS = "SELECT to_regclass('pg_stat_statements') IS NOT NULL"
+STATEMENTS = r"""
+SELECT coalesce(substring(query FROM '^/\* (queue:\w+) \*/'),
+                left(regexp_replace(query, '\s+', ' ', 'g'), 80)),
+       sum(calls)::bigint, sum(total_exec_time) / 1000, sum(rows)::bigint
+FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+WHERE datname = current_database() AND query ~ ('\m' || %s || '\M')
+  AND query !~* '^(create|alter|drop)'
+GROUP BY 1 ORDER BY 3 DESC LIMIT %s
+"""
+
 TABLE = """
 SELECT n_live_tup, n_dead_tup, pg_table_size(relid), pg_indexes_size(relid),
        greatest(last_vacuum, last_autovacuum), greatest(last_analyze, last_autoanalyze)
@@ -150,6 +165,11 @@ class Count:
 
     number: int
     exact: bool = True
+
+    @classmethod
+    def sum(cls, counts: Iterable["Count"]) -> "Count":
+        found = list(counts)
+        return cls(sum(one.number for one in found), all(one.exact for one in found))
 
     def __str__(self) -> str:
         return f"{self.number:,}" if self.exact else f"about {self.number:,}"
@@ -207,6 +227,37 @@ class IndexUse:
 
 
 @dataclass(frozen=True)
+class StatementUse:
+    """A statement that names the table, since the statistics were last reset."""
+
+    name: str
+    """Its tag, such as queue:claim, or how it begins."""
+    calls: int
+    seconds: float
+    rows: int
+
+    @property
+    def mean_seconds(self) -> float:
+        return self.seconds / max(self.calls, 1)
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is to be done and may be: not the held items. When it would be, at the present rate."""
+
+    items: Count
+    per_hour: float | None
+    """Items finished per hour in the last 24 hours; None: none."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the time to empty the backlog, if nothing is added; None: nothing is finished."""
+        if self.items.number == 0:
+            return 0.0
+        return 3600 * self.items.number / self.per_hour if self.per_hour else None
+
+
+@dataclass(frozen=True)
 class TableState:
     """Dead rows are what VACUUM has to remove: many, and a late vacuum, mean bloat."""
 
@@ -231,6 +282,7 @@ class KindStatus:
     waiting_owners: int
     """Owners with waiting items; MAX_OWNERS stands for that many or more."""
     recent: Recent
+    backlog: Backlog
     retrying: dict[int, int]
     """Retries taken → items that wait for their next attempt."""
     tiers: dict[str, Count]
@@ -239,6 +291,8 @@ class KindStatus:
     """The longest overdue, up to MAX_STUCK."""
     stuck_count: int
     indexes: list[IndexUse]
+    statements: list[StatementUse] | None
+    """Those that took longest in all; None: the server does not count statements."""
     table: TableState | None
     notes: list[str]
     """What waits for people, and what helps."""
@@ -247,11 +301,13 @@ class KindStatus:
     def open(self) -> Count:
         """Items not yet finished."""
         counts = [self.counts[state] for state in STATES[:5]]
-        return Count(sum(c.number for c in counts), all(c.exact for c in counts))
+        return Count.sum(counts)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
-        return asdict(self)
+        told = asdict(self)
+        told["backlog"]["seconds"] = self.backlog.seconds
+        return told
 
 
 def snapshot(kind: Kind) -> KindStatus:
@@ -275,11 +331,13 @@ def snapshot(kind: Kind) -> KindStatus:
             ages=ages,
             waiting_owners=waiting_owners,
             recent=_recent(cursor, kind),
+            backlog=_backlog(kind, counts),
             retrying=retrying,
             tiers=_tiers(cursor, kind, counts),
             stuck=stuck,
             stuck_count=stuck_count,
             indexes=[IndexUse(*row) for row in _rows(cursor, kind, INDEXES, table=kind.table)],
+            statements=_statements(cursor, kind),
             table=_table(cursor, kind),
             notes=[*_failed_note(kind, counts["failed"]), *kind.notes()],
         )
@@ -366,6 +424,11 @@ def _recent(cursor: CursorWrapper, kind: Kind) -> Recent:
     )
 
 
+def _backlog(kind: Kind, counts: Mapping[str, Count]) -> Backlog:
+    items = Count.sum(counts[state] for state in ("ready", "waiting", "scheduled", "processing"))
+    return Backlog(items, finished_per_hour(kind.name))
+
+
 def _per_minute(items: int, minutes: int, *, reach: float | None) -> float:
     """`reach` is how many seconds a sample goes back that was cut off at SAMPLE_SIZE."""
     if reach is not None and reach < 60 * minutes:
@@ -397,6 +460,17 @@ def _tiers(cursor: CursorWrapper, kind: Kind, counts: Mapping[str, Count]) -> di
 def _stuck(cursor: CursorWrapper, kind: Kind) -> tuple[list[StuckLease], int]:
     rows = _rows(cursor, kind, STUCK, limit=MAX_STUCK)
     return [StuckLease(*row[:5]) for row in rows], rows[0][5] if rows else 0
+
+
+def _statements(cursor: CursorWrapper, kind: Kind) -> list[StatementUse] | None:
+    if not _rows(cursor, kind, HAS_STATEMENTS)[0][0]:
+        return None
+    try:
+        with transaction.atomic():
+            cursor.execute(STATEMENTS, [kind.table, MAX_STATEMENTS])
+            return [StatementUse(*row) for row in cursor.fetchall()]
+    except DatabaseError:
+        return None
 
 
 def _table(cursor: CursorWrapper, kind: Kind) -> TableState | None:

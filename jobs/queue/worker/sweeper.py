@@ -20,6 +20,7 @@ from jobs.queue import api, pauses
 from jobs.queue.api import NO_OWNER
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.ops import trends
 from jobs.queue.worker import notify, registry, shared_state
 from jobs.queue.worker.fallback import FallbackWorkers
 
@@ -30,6 +31,8 @@ LOCK_KEY = 0x7078_7371  # "pxsq", the sweeper's among this database's advisory l
 OWNERS = 2000
 OWNERS_SECONDS = 0.3
 """How many owners one sweep looks at, and how long it admits; the next goes on from there."""
+COUNT_SECONDS, COUNT_PAUSES = 60.0, 50
+"""Trends are counted once in so long, and at most for a fiftieth of the time."""
 FALLBACK_AFTER_SECONDS = 2.0
 """Ready work that no process of this worker takes for so long means that messages are lost."""
 
@@ -48,6 +51,8 @@ class Sweeper:
         self._thread = threading.Thread(target=self._run, name="queue-sweeper", daemon=True)
         self._next_owner: dict[Kind, UUID] = {}
         self._waiting_since: float | None = None
+        self._next_count = 0.0
+        self._counting: threading.Thread | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -92,6 +97,7 @@ class Sweeper:
             if self._is_the_active_one():
                 self.sweep()
                 registry.forget_old()
+                self._start_counting()
             self._notify_this_worker()
         except DatabaseError as error:
             logger.warning("The sweep could not be finished, trying again: %s", in_one_line(error))
@@ -139,6 +145,25 @@ class Sweeper:
             after = state.owner
         is_last = len(owners) < OWNERS and (not owners or after == owners[-1].owner)
         self._next_owner[kind] = NO_OWNER if is_last else after
+
+    def _start_counting(self) -> None:
+        """Count trends in a thread of its own: with millions of attempts it takes seconds."""
+        is_counting = self._counting is not None and self._counting.is_alive()
+        if time.monotonic() >= self._next_count and not is_counting:
+            self._counting = threading.Thread(target=self._count, name="queue-trends", daemon=True)
+            self._counting.start()
+
+    def _count(self) -> None:
+        begun = time.monotonic()
+        try:
+            while trends.roll_up() and not self._stop.is_set():
+                pass
+        except Exception as error:
+            logger.warning("Trends could not be counted, trying again: %s", in_one_line(error))
+        finally:
+            connection.close()
+        now = time.monotonic()
+        self._next_count = now + max(COUNT_SECONDS, COUNT_PAUSES * (now - begun))
 
     def _notify_this_worker(self) -> None:
         """Notify idle processes while work is ready; if that does not help, start fallback workers."""

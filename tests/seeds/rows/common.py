@@ -14,8 +14,6 @@ class Pen(models.Model):
 """
 PRICE = "    price = models.IntegerField(db_default=0)\n"
 
-TRENDS = "hours, days and weeks beside the last hour."
-
 
 def shop(place: Place) -> None:
     """Make an app `shop` with a model and its migration, and apply it."""

@@ -28,7 +28,7 @@ from tests.seeds.checks import (
 )
 from tests.seeds.place import Place
 from tests.seeds.rows import common
-from tests.seeds.rows.common import FIRST, TRENDS, shop
+from tests.seeds.rows.common import FIRST, shop
 from tests.seeds.table import FULFILLED, TRANSLATED, Guide, On, Row
 from tests.tables import describe_table
 
@@ -319,6 +319,21 @@ def monitored(place: Place) -> None:
     assert recent["seconds_p50"] == pytest.approx(3, abs=0.1)
     assert recent["retries"] == {"0": 1, "3": 2}
     assert chunk["tiers"]["PRO"]["number"] == 4
+
+
+@check(on=On.COPY)
+def trends(place: Place) -> None:
+    place.sql(
+        "INSERT INTO work_rollups (kind, hour, counted_until, completed, failed, retries, lost,"
+        " given_back, seconds, seconds_max, times) SELECT 'chunk', hour, hour, 3, 1, 2, 0, 0, 40, 20,"
+        " array_fill(0::bigint, ARRAY[10]) || 4::bigint || array_fill(0::bigint, ARRAY[7])"
+        " FROM date_trunc('hour', now()) AS hour"
+    )
+    for unit in ("hour", "day", "week"):
+        told = place.manage(f"queue trends --by {unit} --kind chunk --json").json["kinds"]["chunk"]
+        assert (told[-1]["finished"], told[-1]["failed_percent"], told[-1]["retries"]) == (4, 25, 2)
+        assert 10 <= told[-1]["seconds_p50"] <= 20
+        assert "25.0 %" in place.manage(f"queue trends --by {unit} --kind chunk").out
 
 
 @check()
@@ -777,28 +792,24 @@ QUERIES = (
         index_use,
         "As documented it fails: that view has no columns `tablename` and `indexname`. The mended query "
         "stands beside it in [PostgreSQL](operations.md#postgresql).",
-        missing="the time per query.",
     ),
     Row(
         "monitor chunk processing time",
         TRANSLATED,
-        "`manage.py queue status`",
-        monitored,
-        missing=TRENDS,
+        "`manage.py queue status`; by the hour, day and week: `manage.py queue trends`",
+        trends,
     ),
     Row(
         "monitor the failed chunk percentage",
         TRANSLATED,
-        "`manage.py queue status`, *failed*",
-        monitored,
-        missing=TRENDS,
+        "`manage.py queue status` and `queue trends`, *failed*",
+        trends,
     ),
     Row(
         "monitor the distribution of retry counts",
         TRANSLATED,
-        "`manage.py queue status`, *Retries*",
+        "`manage.py queue status`, *Retries*; over time: `queue trends`, *retries*",
         monitored,
-        missing=TRENDS,
     ),
     Row(
         "monitor the distribution of user tiers",
@@ -810,9 +821,9 @@ QUERIES = (
     Row(
         "monitor query performance on indexes",
         TRANSLATED,
-        "`manage.py queue status`, *Indexes*",
+        "`manage.py queue status`, *Indexes*; *Statements*, with the time of each, where "
+        "`pg_stat_statements` is there",
         command("queue status --kind chunk", "ix_job_chunks_claim", "rows read"),
-        missing="the time per query, where `pg_stat_statements` is there.",
     ),
     Row(
         "configuration: DATABASE_URL in the environment",
