@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -12,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin import actor_of, owner_and_tier
-from accounts.models import TierName
+from accounts.models import Profile, TierName
 from crawler.admin.forms import REFUSALS, CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
 from crawler.admin.overview import overview, progress_bar
 from crawler.models import CrawlJob, CrawlSource, Project
@@ -153,11 +154,11 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
     form = CrawlJobForm
     refusals = REFUSALS
     live_template = "admin/crawler/crawljob/overview.html"
-    buttons = ("pause", "resume", "cancel", "retry")
+    buttons = ("pause", "resume", "cancel", "retry", "repeat")
     inlines = [SourceInline]
     change_list_template = "admin/wide_change_list.html"
     action_form = PriorityActionForm
-    actions = ["pause", "resume", "cancel", "retry", "change_priority"]
+    actions = ["pause", "resume", "cancel", "retry", "repeat", "change_priority"]
     autocomplete_fields = ["project"]
     list_display = [
         "job",
@@ -248,7 +249,11 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
     # The page of a job
 
     def live_context(self, request: HttpRequest, obj: CrawlJob) -> dict[str, Any]:
-        return overview(obj, may_act=self.has_change_permission(request, obj))
+        return overview(
+            obj,
+            may_act=self.has_change_permission(request, obj),
+            may_add=self.has_add_permission(request),
+        )
 
     def is_live(self, obj: CrawlJob) -> bool:
         return obj.is_open
@@ -258,7 +263,22 @@ class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
     pause = _action("Pause", lifecycle.pause_job, "paused")
     resume = _action("Resume", lifecycle.resume_job, "resumed")
     cancel = _action("Cancel", lifecycle.cancel_job, "cancelled")
-    retry = _action("Try failed and short chunks again", lifecycle.retry_job, "being tried again")
+    retry = _action(
+        "Retry: failed, short and cancelled chunks", lifecycle.retry_job, "being tried again"
+    )
+
+    @admin.action(description="Repeat: a new job that asks for the same", permissions=["add"])
+    def repeat(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:
+        if not self.has_add_permission(request):  # the button asks for "change" only
+            raise PermissionDenied
+
+        def repeat(*, job_id: int, actor: Profile | None) -> None:
+            job = lifecycle.repeat_job(job_id=job_id, actor=actor)
+            url = reverse("admin:crawler_crawljob_change", args=[job.pk])
+            link = format_html('<a href="{}">Crawl job {}</a> asks for the same.', url, job.pk)
+            messages.info(request, link)
+
+        _each(request, queryset, repeat, "repeated")
 
     @admin.action(description="Change priority", permissions=["change"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[CrawlJob]) -> None:

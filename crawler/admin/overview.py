@@ -34,12 +34,13 @@ ALLOWED_ACTIONS = {
     JobStatus.PENDING: ("pause", "cancel"),
     JobStatus.RUNNING: ("pause", "cancel"),
     JobStatus.PAUSED: ("resume", "cancel"),
-    JobStatus.COMPLETED: ("retry",),
-    JobStatus.FAILED: ("retry",),
+    JobStatus.COMPLETED: ("retry", "repeat"),
+    JobStatus.FAILED: ("retry", "repeat"),
+    JobStatus.CANCELLED: ("retry", "repeat"),
 }
 
 
-def overview(job: CrawlJob, *, may_act: bool) -> dict[str, Any]:
+def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
     """Return the context of the template `admin/crawler/crawljob/overview.html`."""
     return {
         "job": job,
@@ -54,16 +55,17 @@ def overview(job: CrawlJob, *, may_act: bool) -> dict[str, Any]:
         "sources": _sources(job),
         "images": list(job.images.order_by("-id")[:THUMBNAILS]),
         "near_duplicates": job.outcomes.get(Outcome.NEAR_DUPLICATE, 0),
-        "buttons": buttons(job) if may_act else (),
+        "buttons": buttons(job, may_add=may_add) if may_act else (),
     }
 
 
-def buttons(job: CrawlJob) -> tuple[str, ...]:
-    """Return the actions that the job's status allows."""
+def buttons(job: CrawlJob, *, may_add: bool) -> tuple[str, ...]:
+    """Return the actions that the job's status allows, and the right to add jobs."""
+    is_whole = job.status == JobStatus.COMPLETED and not (job.ended_short or job.failed_chunks)
+    refused = {"retry"} if is_whole else set()
+    refused |= set() if may_add else {"repeat"}
     allowed = ALLOWED_ACTIONS.get(JobStatus(job.status), ())
-    if job.status == JobStatus.COMPLETED and not (job.ended_short or job.failed_chunks):
-        return ()
-    return allowed
+    return tuple(action for action in allowed if action not in refused)
 
 
 def progress_bar(job: CrawlJob) -> Any:

@@ -57,6 +57,15 @@ def sentence(job: CrawlJob) -> str:
     return text
 
 
+def accepted(job: CrawlJob) -> str:
+    """Return what was accepted, and where to see how it goes."""
+    return (
+        f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
+        f"{-(-job.max_images // job.chunk_size):,} chunks. See how it goes with: "
+        f"manage.py crawl_job {job.pk} status"
+    )
+
+
 def outcome_table(job: CrawlJob) -> str:
     """Return a line for each outcome, the most frequent first; empty if there is none yet."""
     return "\n".join(f"  {count:>10,}  {name}" for name, count in _outcomes(job))

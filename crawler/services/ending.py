@@ -4,6 +4,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
+from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus, Outcome
 from jobs.queue import api
 from jobs.queue.items import Status
@@ -66,8 +67,28 @@ def recount_job(cursor: CursorWrapper, job_id: int) -> None:
     job.status, job.completed_at, job.error_message = JobStatus.RUNNING, None, None
     job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
     api.requeue(kind_named("discovery"), parent=job_id, statuses=[Status.FAILED], held=True)
+    _reopen_surplus(cursor, job)
+
+
+def reopen_cancelled(cursor: CursorWrapper, job_id: int) -> None:
+    """Open a cancelled job again, and count its chunks: it ends at once if none is open.
+
+    Raise WrongState if it is not cancelled (any more).
+    """
+    job = CrawlJob.objects.select_for_update(no_key=True).get(pk=job_id)
+    if job.status != JobStatus.CANCELLED:
+        raise WrongState(f"Crawl job {job_id} is {job.status} meanwhile. Nothing was changed.")
+    # Without chunks it is planned now.
+    job.status = JobStatus.RUNNING if job.total_chunks else JobStatus.PENDING
+    job.completed_at, job.error_message = None, None
+    job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
+    _reopen_surplus(cursor, job)
+    recount_job(cursor, job_id)
+
+
+def _reopen_surplus(cursor: CursorWrapper, job: CrawlJob) -> None:
     reopened = job.candidates.filter(outcome=Outcome.SURPLUS).update(outcome=None)
-    counters.add_images(cursor, job_id, outcomes={Outcome.SURPLUS: -reopened})
+    counters.add_images(cursor, job.pk, outcomes={Outcome.SURPLUS: -reopened})
 
 
 def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Pause, resume, cancel, retry and change whole crawl jobs.
+"""Pause, resume, cancel, retry, repeat and change whole crawl jobs.
 
 The lock order is the queue's: work rows first, then their job. So the job changes in a transaction
 of its own, and its work rows follow in batches.
@@ -15,7 +15,8 @@ from accounts import activity
 from accounts.models import Profile
 from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus
-from crawler.services.ending import recount_job
+from crawler.services.accepting import SourceSpec, create_crawl_job
+from crawler.services.ending import recount_job, reopen_cancelled
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
 from jobs.queue import api
 from jobs.queue.items import Status
@@ -57,14 +58,17 @@ def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
 
 
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
-    """Start chunks again that failed or ended short; return how many there were.
+    """Start chunks again that failed or ended short; return how many chunks start again.
 
     They get the job's priority of now. Sources that could not be read are read again, and
     discovery goes on where it stopped. A job that has ended is opened again within its owner's
-    limits (`limits.check_reopening`).
+    limits (`limits.check_reopening`). A cancelled one goes on with all that it had not finished,
+    and is completed if that is nothing.
 
-    Raise LimitExceeded, or WrongState if the job was cancelled or has no such chunk.
+    Raise FeatureRefused or LimitExceeded, or WrongState if the job has no such chunk.
     """
+    if get_job(job_id).status == JobStatus.CANCELLED:
+        return _take_up(job_id, actor)
     with transaction.atomic(), connection.cursor() as cursor:
         check_reopening([get_job(job_id)])
         ids = [id for (id,) in fetch(TO_RETRY, {"job": job_id})]
@@ -79,6 +83,29 @@ def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
         # They have the priority that the job had when they ended.
         api.reprioritise(chunks, ids, priority=job.priority)
     return revived
+
+
+def repeat_job(*, job_id: int, actor: Profile | None = None) -> CrawlJob:
+    """Accept a new job that asks for the same as this one, and return it. This one stays as it is.
+
+    Raise WrongState if there is no such job, and what `accepting.create_crawl_job` raises.
+    """
+    job = get_job(job_id)
+    return create_crawl_job(
+        owner=job.project.owner,
+        project=job.project,
+        name=job.name,
+        max_images=job.max_images,
+        source_specs=[
+            SourceSpec(source.kind, source.location, source.label, source.options)
+            for source in job.sources.order_by("id")
+        ],
+        keywords=job.keywords if isinstance(job.keywords, list) else (),
+        priority=job.priority,
+        options=job.options,
+        chunk_size=job.chunk_size,
+        actor=actor,
+    )
 
 
 def change_priority(*, job_id: int, priority: int, actor: Profile | None = None) -> None:
@@ -134,6 +161,25 @@ def get_job(job_id: int) -> CrawlJob:
     if job is None:
         raise WrongState(f"There is no crawl job {job_id}.")
     return job
+
+
+def _take_up(job_id: int, actor: Profile | None) -> int:
+    """Open a cancelled job again; return how many of its chunks start again.
+
+    Raise WrongState if somebody else was faster. Sources and chunks go on after the commit, since
+    a worker may still have one of them locked and wait for the job.
+    """
+    chunks = kind_named("chunk")
+    with transaction.atomic(), connection.cursor() as cursor:
+        check_reopening([get_job(job_id)], statuses=(JobStatus.CANCELLED,))
+        ids = [id for (id,) in fetch(TO_RETRY, {"job": job_id})]
+        api.requeue(chunks, ids, statuses=(Status.COMPLETED, Status.FAILED))
+        reopen_cancelled(cursor, job_id)
+        activity.record_change("crawl_job", job_id, "retried", actor=actor, chunks=len(ids))
+    api.reprioritise(chunks, ids, priority=get_job(job_id).priority)
+    resumed = api.resume(chunks, parent=job_id)
+    api.requeue(kind_named("discovery"), parent=job_id, statuses=[Status.FAILED], held=True)
+    return len(ids) + resumed
 
 
 def _each_kind(act: Callable[..., object], job_id: int) -> None:

@@ -1,6 +1,6 @@
 """What a crawl job may ask for, and what its owner's tier allows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -72,16 +72,19 @@ def check_new_job(*, owner: Profile | None, max_images: int, priority: int) -> N
     )
 
 
-def check_reopening(jobs: Iterable[CrawlJob]) -> None:
+def check_reopening(
+    jobs: Iterable[CrawlJob], *, statuses: Collection[JobStatus] = REOPENED
+) -> None:
     """Raise FeatureRefused, LimitExceeded or JobRefused if a tier refuses to open these jobs again.
 
-    Jobs that are open are not checked, since their work goes on anyway, nor cancelled ones. A job
-    that is opened again counts as open and must be of a size that the tier has now. It does not
-    count again among the jobs of a day: the day on which it was created has counted it.
+    Only jobs in one of `statuses` are checked: the work of those that are open goes on anyway, and
+    changes of their chunks open no cancelled job. A job that is opened again counts as open and
+    must be of a size that the tier has now. It does not count again among the jobs of a day: the
+    day on which it was created has counted it.
     """
     ended: dict[Profile, list[CrawlJob]] = {}
     for job in jobs:
-        if job.status in REOPENED and job.project.owner is not None:
+        if job.status in statuses and job.project.owner is not None:
             ended.setdefault(job.project.owner, []).append(job)
     for owner in sorted(ended, key=lambda profile: profile.pk):
         locked = lock_owner(owner)

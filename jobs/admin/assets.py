@@ -75,10 +75,16 @@ def job_link(number: int | None) -> SafeString | str:
 
 @admin.register(Workspace)
 class WorkspaceAdmin(RecordAdmin):
+    """Nothing here makes workspaces: there are some only in a database that was adopted."""
+
     list_display = ["id", "name", "user", "is_archived", "is_public", "last_activity_at"]
     list_filter = ["is_archived"]
     search_fields = ["name", "user__username__exact"]
     ordering = ["-id"]
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Keep an empty table out of the menu."""
+        return super().get_model_perms(request) if Workspace.objects.exists() else {}
 
 
 @admin.register(Asset)

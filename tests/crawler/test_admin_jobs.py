@@ -431,6 +431,37 @@ def test_a_job_is_paused_resumed_and_cancelled_by_its_buttons(admin_client, job)
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_cancelled_job_is_taken_up_again_or_repeated_by_its_buttons(admin_client, job):
+    def press(verb):
+        url = reverse("admin:crawler_crawljob_act", args=[job.pk, verb])
+        return admin_client.post(url, follow=True).content.decode()
+
+    page = press("cancel")
+    assert [verb in page for verb in (">Retry<", ">Repeat<", ">Resume<")] == [True, True, False]
+    page = press("repeat")
+    new = CrawlJob.objects.latest("id")
+    assert new.pk != job.pk
+    assert f'<a href="/admin/crawler/crawljob/{new.pk}/change/">Crawl job {new.pk}</a>' in page
+    assert "is being tried again" in press("retry")
+    job.refresh_from_db()
+    assert (job.status, new.status) == ("running", "pending")
+
+
+def test_repeating_needs_the_permission_to_add_jobs(client, job):
+    user = User.objects.create_user("editor", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_crawljob", "change_crawljob"])
+    )
+    client.force_login(user)
+    lifecycle.cancel_job(job_id=job.pk)
+    page = client.get(reverse("admin:crawler_crawljob_change", args=[job.pk])).content.decode()
+    assert (">Retry<" in page, ">Repeat<" in page) == (True, False)
+    url = reverse("admin:crawler_crawljob_act", args=[job.pk, "repeat"])
+    assert client.post(url).status_code == 403
+    assert CrawlJob.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_actions_of_the_list_change_the_selected_jobs(admin_client, job):
     url = reverse("admin:crawler_crawljob_changelist")
 
@@ -443,6 +474,9 @@ def test_actions_of_the_list_change_the_selected_jobs(admin_client, job):
     assert "now with priority 10" in act("change_priority", priority="10")
     assert set(job.chunks.values_list("priority", flat=True)) == {10}
     assert "is cancelled" in act("cancel")
+    assert "is being tried again" in act("retry")
+    job.refresh_from_db()
+    assert (job.status, job.chunks.filter(held=True).count()) == ("running", 0)
     assert "nothing to try again" in act("retry")
 
 

@@ -106,12 +106,39 @@ def test_a_running_job_is_not_started_a_second_time(job, action):
     assert list(JobChunk.objects.order_by("id").values()) == before
 
 
-def test_a_cancelled_job_has_ended_and_cannot_be_changed(job):
+def test_a_cancelled_job_has_ended_and_can_neither_be_paused_nor_resumed(job):
     code, told = crawl_job(job, "cancel", "--json")
     assert (code, json.loads(told)["status"]) == (0, "cancelled")
-    for action in ("cancel", "pause", "resume", "retry"):
+    for action in ("cancel", "pause", "resume"):
         code, told = crawl_job(job, action)
         assert (code, "is cancelled" in told) == (1, True), action
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancelled_job_is_taken_up_again_and_completes(job):
+    crawl_job(job, "cancel")
+    code, told = crawl_job(job, "retry", "--json")
+    assert (code, json.loads(told)["status"]) == (0, "running")
+    code, told = crawl_job(job, "retry")
+    assert (code, "has nothing to try again" in told) == (1, True)
+    with working():
+        wait_until(lambda: CrawlJob.objects.get().status == "completed")
+    assert CrawlJob.objects.get().valid_images == 4
+
+
+def test_a_repeated_job_asks_for_the_same(job):
+    crawl_job(job, "cancel")
+    code, told = crawl_job(job, "repeat")
+
+    new = CrawlJob.objects.latest("id")
+    assert (code, told.startswith(f"Crawl job {new.pk} is accepted: up to 4 images")) == (0, True)
+    asked = ("project_id", "name", "keywords", "max_images", "priority", "options", "chunk_size")
+    assert [getattr(new, name) for name in asked] == [getattr(job, name) for name in asked]
+    wishes = ("kind", "location", "label", "options", "priority", "owner_id")
+    assert list(new.sources.values(*wishes)) == list(job.sources.values(*wishes))
+    assert (new.status, new.total_chunks) == ("pending", job.total_chunks)
+    job.refresh_from_db()
+    assert job.status == "cancelled"
 
 
 @pytest.mark.django_db(transaction=True)  # the chunks follow the commit

@@ -5,10 +5,10 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from accounts.errors import LimitExceeded
+from accounts.errors import FeatureRefused, LimitExceeded
 from accounts.models import Profile
-from crawler.errors import JobRefused
-from crawler.models import Candidate, CrawlJob, JobChunk
+from crawler.errors import JobRefused, WrongState
+from crawler.models import Candidate, CrawlJob, Image, JobChunk
 from crawler.services import accepting, chunks, ending, lifecycle, limits
 from crawler.services.accepting import SourceSpec
 from crawler.work import ChunkKind, DiscoveryKind
@@ -18,6 +18,7 @@ from jobs.queue.ops.check import check
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from tests.crawler.in_process import wait_until
+from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,3 +179,100 @@ def test_a_failed_chunk_of_an_open_job_is_retried_whatever_the_tier_is_now(faile
     settings.TIERS = {"PRO": {"images_per_job": 1, "concurrent_jobs": 0}}
 
     assert lifecycle.retry_job(job_id=failed_job.pk) == 1
+
+
+# Taking up a cancelled job
+
+
+def test_a_cancelled_job_goes_on_with_what_it_had_not_finished(job):
+    api.complete([claim(ChunkKind())])
+    Candidate.objects.create(job=job, url="http://a.example/", url_key=b"1", host="a.example")
+    CrawlJob.objects.update(total_images=1)
+    lifecycle.cancel_job(job_id=job.pk)
+    sweep()
+    assert Candidate.objects.get().outcome == "surplus"
+    api.fail(claim_held_source(job), error="broken", permanent=True)
+
+    assert lifecycle.retry_job(job_id=job.pk) == 2, "one is short, one was pending"
+
+    job.refresh_from_db()
+    assert (job.status, job.completed_at, job.active_chunks) == ("running", None, 2)
+    assert Candidate.objects.get().outcome is None
+    assert set(JobChunk.objects.values_list("status", "held")) == {("pending", False)}
+    source = job.sources.get()
+    assert (source.status, source.held, source.retry_count) == ("pending", False, 0)
+    assert not [finding for finding in check([kind_named("chunk")]) if finding.rows]
+
+
+def claim_held_source(job):
+    """The source as a worker has it that does not know yet that the job was cancelled."""
+    api.resume(DiscoveryKind(), parent=job.pk)
+    return claim(DiscoveryKind())
+
+
+def test_what_a_worker_still_has_of_a_cancelled_job_goes_on_after_it_was_taken_up(job):
+    works = [claim(ChunkKind()), claim(DiscoveryKind())]
+    lifecycle.cancel_job(job_id=job.pk)
+    lifecycle.retry_job(job_id=job.pk)
+
+    for work in works:
+        api.wait(work, seconds=None, reason="The job is cancelled.")
+    sweep()
+
+    items = [work.kind.model.objects.get(pk=work.id) for work in works]
+    assert [(item.held, item.ready_at is not None) for item in items] == [(False, True)] * 2
+
+
+def test_a_cancelled_job_that_had_filled_every_chunk_is_completed(job):
+    for number in range(100):
+        Image.objects.create(
+            crawl_job=job, chunk=job.chunks.get(chunk_index=number // 50), image_index=number,
+            original_url=f"http://a.example/{number}", filename=str(number), sha256=f"{number:064}",
+        )  # fmt: skip
+    CrawlJob.objects.update(valid_images=100)
+    works = [claim(ChunkKind()) for _ in range(2)]
+    lifecycle.cancel_job(job_id=job.pk)
+    for work in works:
+        api.complete([work])
+    job.refresh_from_db()
+    assert (job.status, job.active_chunks) == ("cancelled", 0)
+
+    assert lifecycle.retry_job(job_id=job.pk) == 0
+
+    job.refresh_from_db()
+    assert job.status == "completed"
+
+
+def test_a_job_that_was_cancelled_before_it_was_planned_is_planned(job):
+    with edits_by_hand():
+        JobChunk.objects.all().delete()
+    CrawlJob.objects.update(total_chunks=0, active_chunks=0)
+    lifecycle.cancel_job(job_id=job.pk)
+
+    lifecycle.retry_job(job_id=job.pk)
+    sweep()
+
+    job.refresh_from_db()
+    assert (job.status, job.total_chunks) == ("pending", 2)
+
+
+def test_of_two_who_take_up_a_cancelled_job_one_wins(job, monkeypatch):
+    lifecycle.cancel_job(job_id=job.pk)
+    seen = lifecycle.get_job(job.pk)
+    lifecycle.retry_job(job_id=job.pk)
+
+    monkeypatch.setattr(lifecycle, "get_job", lambda job_id: seen)
+    with pytest.raises(WrongState, match="is running meanwhile"):
+        lifecycle.retry_job(job_id=job.pk)
+
+
+def test_a_cancelled_job_is_taken_up_within_its_owners_limits(failed_job, settings):
+    CrawlJob.objects.update(status="cancelled")
+    settings.TIERS = {"PRO": {"concurrent_jobs": 0}}
+    with pytest.raises(LimitExceeded, match="concurrent_jobs: tier PRO allows 0"):
+        lifecycle.retry_job(job_id=failed_job.pk)
+    settings.TIERS = {"PRO": {"features": []}}
+    for act in (lifecycle.retry_job, lifecycle.repeat_job):
+        with pytest.raises(FeatureRefused, match="crawl: tier PRO does not have"):
+            act(job_id=failed_job.pk)
+    assert CrawlJob.objects.get().status == "cancelled"

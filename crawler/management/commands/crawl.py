@@ -90,9 +90,7 @@ class Command(cli.Command):
             self._print(
                 job,
                 options,
-                f"Crawl job {job.pk} is accepted: up to {job.max_images:,} images in "
-                f"{-(-job.max_images // job.chunk_size):,} chunks. See how it goes with: "
-                f"manage.py crawl_job {job.pk} status",
+                reports.accepted(job),
             )
             return
         export, failure = None, ""

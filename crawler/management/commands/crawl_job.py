@@ -34,7 +34,7 @@ class Command(cli.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         add("id", type=int)
-        add("action", choices=["status", *LIFECYCLE, "priority", "export"])
+        add("action", choices=["status", *LIFECYCLE, "repeat", "priority", "export"])
         add("value", nargs="?", type=int, help=f"the new priority, {PRIORITY_HELP}")
         add("--to", type=Path, metavar="DIR", default=Path(), help="export: folder (this one)")
         add_format_flag(parser)
@@ -59,6 +59,8 @@ class Command(cli.Command):
                 ).path
             elif value is not None:
                 lifecycle.change_priority(job_id=id, priority=value)
+            elif action == "repeat":
+                id = lifecycle.repeat_job(job_id=id).pk
             elif action in LIFECYCLE:
                 LIFECYCLE[action](job_id=id)
         except (JobRefused, AccountsError) as error:
@@ -72,6 +74,8 @@ class Command(cli.Command):
             self.print_json(reports.report(job, export=export))
         elif export:
             self.stdout.write(f"Exported to {export}")
+        elif action == "repeat":
+            self.stdout.write(reports.accepted(job))
         else:
             self._describe(job)
 

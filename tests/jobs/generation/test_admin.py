@@ -212,6 +212,14 @@ def test_who_may_not_schedule_is_told_so_at_the_time(admin_client: Client, ada: 
     assert not Job.objects.exists()
 
 
+def test_workspaces_are_in_the_menu_only_where_there_are_some(admin_client: Client) -> None:
+    link = reverse("admin:jobs_workspace_changelist")
+    assert link not in admin_client.get(reverse("admin:index")).content.decode()
+    Workspace.objects.create(user=User.objects.create_user("eve"), name="adopted")
+    assert link in admin_client.get(reverse("admin:index")).content.decode()
+    assert "adopted" in admin_client.get(link).content.decode()
+
+
 def test_asking_needs_the_permission_to_add_jobs_and_a_provider_that_there_is(
     client: Client, admin_client: Client
 ) -> None:
