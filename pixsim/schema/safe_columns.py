@@ -12,6 +12,8 @@ from django.contrib.postgres.functions import RandomUUID
 from django.db.migrations import RunSQL, SeparateDatabaseAndState, operations
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from pixsim.core.db.column_copies import ColumnVersion, ReplaceColumn, new_copy, old_copy
 from pixsim.core.db.operations import RunBackfill
@@ -22,15 +24,18 @@ from pixsim.schema.safe_parts import (
     Part,
     as_it_is,
     bare_field,
+    changes_the_database,
     default_sql,
     forbids,
     is_parent_link,
     is_same,
+    is_same_in_database,
     keeps_type,
     key_of,
     operations_of,
     place_of,
     refuse_dependants,
+    steps_again,
     steps_if_safe,
     steps_of,
     with_options,
@@ -39,6 +44,8 @@ from pixsim.schema.safe_removals import move_column
 from pixsim.schema.safe_statements import SafeStep, not_null
 from pixsim.schema.unsafe import VOLATILE
 
+IN_DATABASE: dict[Any, Any] = {uuid.uuid4: RandomUUID(), timezone.now: Now()}
+"""Functions that are defaults, and what the database calls instead."""
 INTEGERS = ("smallint", "integer", "bigint")
 WIDENS = {
     *((old, new) for old in INTEGERS for new in INTEGERS[INTEGERS.index(old) + 1 :]),
@@ -59,7 +66,7 @@ def add_field(operation: Any, before: Before) -> list[Part]:
         for each in steps_of(after, operation.model_name, operation.name)
         if each.kind != "not null"
     ]
-    default = _default_for_old_rows(operation)
+    default = _default_for_old_rows(bound)
     text = None if default is NOT_PROVIDED else default_sql(operation, before, default)
     if text is not None and re.match(rf"\(?{VOLATILE}", text, re.I):
         parts = [_column_part(operation, bare_field(added, null=True), bound, text)]
@@ -78,20 +85,19 @@ def add_field(operation: Any, before: Before) -> list[Part]:
     return parts
 
 
-def _default_for_old_rows(operation: Any) -> Any:
+def _default_for_old_rows(added: AnyField) -> Any:
     """Return the default that the database gets, or NOT_PROVIDED if the column may be null."""
-    added = operation.field
     if added.has_db_default():
         return added.db_default
     if added.null:
         return NOT_PROVIDED
     if not added.has_default():
         return ""  # a text that may be blank; the autodetector has asked about all others
-    if added.default is uuid.uuid4:
-        return RandomUUID()
+    if callable(added.default) and added.default in IN_DATABASE:
+        return IN_DATABASE[added.default]
     if callable(added.default) and not isinstance(added.default, type):
         raise SchemaError(
-            f"{operation.model_name}.{operation.name} is new and not null, and its default is a "
+            f"{added.model._meta.model_name}.{added.name} is not null, and its default is a "
             f"function, which the database cannot call for rows that are there and for code that "
             f"still runs. Nothing was written. Give it a db_default, or make it null=True first and "
             f"fill it by a backfill."
@@ -153,6 +159,9 @@ def alter_field(operation: Any, before: Before) -> list[Part]:
     new = before.after(operation).field(operation.model_name, operation.name)
     if old.many_to_many or new.many_to_many or old.generated or new.generated:
         return [as_it_is(operation)]
+    source = before.model_state(operation.model_name).fields[operation.name]
+    if is_same_in_database(source, operation.field) and old.column == new.column:
+        return [as_it_is(SeparateDatabaseAndState([], [operation]), atomic=None, says=operation)]
     if old.column != new.column:
         return move_column(operation, before, old, new)
     if not keeps_type(old, new, before):
@@ -189,7 +198,11 @@ def _change_null(operation: Any, before: Before, old: AnyField, new: AnyField) -
     middle = operations.AlterField(
         operation.model_name, operation.name, with_options(operation.field, null=old.null)
     )
-    parts = alter_field(middle, before) if before.statements(middle) else []
+    source = before.model_state(operation.model_name).fields[operation.name]
+    is_alone = is_same_in_database(source, middle.field)
+    parts = (
+        [] if is_alone or not changes_the_database(middle, before) else alter_field(middle, before)
+    )
     table, column = place_of(new)
     step = not_null(table, column)
     if new.null:
@@ -213,7 +226,7 @@ def _require_part(operation: Any, before: Before, new: AnyField, step: SafeStep)
     done: list[Operation] = [RunSQL(step.forwards[0], step.forwards[-1])]
     alter = f'ALTER TABLE "{table}" ALTER COLUMN "{column}"'
     says = f"A check refuses new rows without a value of {table}.{column}"
-    value = _value_for_nulls(operation, before)
+    value = _value_for_nulls(operation, before, new)
     if value is None:
         says += (
             ". The rows that are there must have one: the validation fails, and can be run again, "
@@ -242,14 +255,13 @@ def _require_part(operation: Any, before: Before, new: AnyField, step: SafeStep)
     )
 
 
-def _value_for_nulls(operation: Any, before: Before) -> str | None:
+def _value_for_nulls(operation: Any, before: Before, new: AnyField) -> str | None:
     """Return the SQL of what rows get that have no value; None if the model says nothing of it."""
-    new = operation.field
     if new.has_db_default():
         return default_sql(operation, before, new.db_default)
     if not new.has_default() or new.default is None:
         return None
-    return default_sql(operation, before, _default_for_old_rows(operation))
+    return default_sql(operation, before, _default_for_old_rows(new))
 
 
 def _change_type(operation: Any, before: Before, old: AnyField, new: AnyField) -> list[Part]:
@@ -267,6 +279,7 @@ def _change_type(operation: Any, before: Before, old: AnyField, new: AnyField) -
             before.model_state(operation.model_name).fields[operation.name],
             old,
             old_copy(column),
+            is_old=True,
         ),
         key=key_of(new, "Add a column of the new type yourself, and fill it."),
     )
@@ -309,13 +322,20 @@ def _refuse_type(
 
 
 def _version(
-    operation: Any, before: Before, of: AnyField, bound: AnyField, copy: str
+    operation: Any,
+    before: Before,
+    of: AnyField,
+    bound: AnyField,
+    copy: str,
+    *,
+    is_old: bool = False,
 ) -> ColumnVersion:
     """Return a version of a column as the copy of this name becomes it."""
     model, name = operation.model_name, operation.name
     under = before.after(operations.AlterField(model, name, with_options(of, db_column=copy)))
     final = before.after(operations.AlterField(model, name, of))
-    on_copy, as_named = steps_of(under, model, name), steps_of(final, model, name)
+    named = steps_again if is_old else steps_of
+    on_copy, as_named = steps_of(under, model, name), named(final, model, name)
     finish = [
         made.renamed(wanted.name)
         for made, wanted in zip(on_copy, as_named, strict=True)

@@ -15,16 +15,21 @@ from django.db.migrations.operations.base import Operation
 from django_pg_migration_tools.operations import (
     SaferAddCheckConstraint,
     SaferAddIndexConcurrently,
-    SaferAddUniqueConstraint,
     SaferRemoveCheckConstraint,
     SaferRemoveIndexConcurrently,
     SaferRemoveUniqueConstraint,
 )
 
 from pixsim.schema.safe_columns import add_field, alter_field
-from pixsim.schema.safe_parts import Before, Part, as_it_is, forbids, in_safe_steps
+from pixsim.schema.safe_parts import (
+    Before,
+    Part,
+    as_it_is,
+    changes_the_database,
+    forbids,
+    in_safe_steps,
+)
 from pixsim.schema.safe_removals import remove_field, rename_field, rename_table, retire_tables
-from pixsim.schema.sql_collector import NeedsDatabase
 
 
 def safe_parts(operation: Operation, before: Before) -> list[Part]:
@@ -36,16 +41,9 @@ def safe_parts(operation: Operation, before: Before) -> list[Part]:
     model = str(getattr(operation, "model_name", getattr(operation, "name", "")))
     if recipe is None or (before.app, model.lower()) in before.new_models:
         return [as_it_is(operation)]
-    if not _changes_the_database(operation, before):
+    if not changes_the_database(operation, before):
         return [as_it_is(operation, atomic=None)]
     return recipe(operation, before)
-
-
-def _changes_the_database(operation: Operation, before: Before) -> bool:
-    try:
-        return bool(before.statements(operation))
-    except NeedsDatabase:
-        return True
 
 
 def _add_index(operation: Any, before: Before) -> list[Part]:
@@ -81,7 +79,8 @@ def _add_constraint(operation: Any, before: Before) -> list[Part]:
         safe = SaferAddCheckConstraint(operation.model_name, constraint)
     elif isinstance(constraint, models.UniqueConstraint):
         says = f"The unique index of {constraint.name} is built while others read and write"
-        safe = _add_unique(operation, before)
+        # SaferAddUniqueConstraint cannot be repeated when a run was killed behind its last step.
+        safe = in_safe_steps(operation, before)
     if safe is None:
         return [as_it_is(operation)]
     return [
@@ -94,14 +93,6 @@ def _add_constraint(operation: Any, before: Before) -> list[Part]:
             topic="constraints",
         )
     ]
-
-
-def _add_unique(operation: Any, before: Before) -> Operation | None:
-    constraint = operation.constraint
-    is_plain = not constraint.include and constraint.nulls_distinct is None
-    if is_plain and constraint.deferrable is not models.Deferrable.IMMEDIATE:
-        return SaferAddUniqueConstraint(operation.model_name, constraint, raise_if_exists=False)
-    return in_safe_steps(operation, before)
 
 
 def _remove_constraint(operation: Any, before: Before) -> list[Part]:

@@ -98,10 +98,25 @@ class Before:
         return f"{found['type']}" + (f' COLLATE "{collation}"' if collation else "")
 
 
-def as_it_is(operation: Operation, *, atomic: bool | None = True, back: str | None = None) -> Part:
-    """Return an operation that has no other safe form."""
-    back = back or BACK.get(type(operation).__name__, "undoes it")
-    return Part((operation,), operation.describe(), back, atomic=atomic)
+def as_it_is(
+    operation: Operation,
+    *,
+    atomic: bool | None = True,
+    back: str | None = None,
+    says: Operation | None = None,
+) -> Part:
+    """Return an operation that has no other safe form. `says` is the one that it holds."""
+    said = says or operation
+    back = back or BACK.get(type(said).__name__, "undoes it")
+    return Part((operation,), said.describe(), back, atomic=atomic)
+
+
+def changes_the_database(operation: Operation, before: Before) -> bool:
+    """Return whether Django would say anything to the database, or has to ask it."""
+    try:
+        return bool(before.statements(operation))
+    except NeedsDatabase:
+        return True
 
 
 def place_of(of: AnyField) -> tuple[str, str]:
@@ -140,6 +155,18 @@ def is_same(one: AnyField, other: AnyField) -> bool:
     return type(one) is type(other) and one.deconstruct()[1:] == other.deconstruct()[1:]
 
 
+def is_same_in_database(one: AnyField, other: AnyField) -> bool:
+    """Return whether two fields have the same column. Django makes a foreign key anew for another
+    default in Python."""
+
+    def column(of: AnyField) -> tuple[Any, ...]:
+        _name, path, args, kwargs = of.deconstruct()
+        ignored = {*of.non_db_attrs, "default"}
+        return path, args, {key: value for key, value in kwargs.items() if key not in ignored}
+
+    return column(one) == column(other)
+
+
 def steps_of(after: Before, model: str, name: str) -> list[SafeStep]:
     """Return the safe steps that make a bare column what its field says, but for its default.
 
@@ -160,6 +187,17 @@ def steps_of(after: Before, model: str, name: str) -> list[SafeStep]:
 
 def operations_of(steps: Iterable[SafeStep]) -> list[Operation]:
     return [each.operation for each in steps]
+
+
+def steps_again(before: Before, model: str, name: str) -> list[SafeStep]:
+    """Return the steps that make the column again as it was, with the names that PostgreSQL gave the
+    constraints of a column that was made with them."""
+    table, column = place_of(before.field(model, name))
+    suffixes = {"unique": "key", "check": "check"}
+    return [
+        step.called(f"{table}_{column}_{suffixes[step.kind]}") if step.kind in suffixes else step
+        for step in steps_of(before, model, name)
+    ]
 
 
 def default_sql(operation: Any, before: Before, value: Any) -> str:

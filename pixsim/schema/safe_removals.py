@@ -21,6 +21,7 @@ from pixsim.schema.safe_parts import (
     operations_of,
     place_of,
     refuse_dependants,
+    steps_again,
     steps_of,
 )
 from pixsim.schema.safe_statements import drop_foreign_keys, not_null, safe_steps
@@ -83,7 +84,7 @@ def _dress_again(
 ) -> list[Operation]:
     """Return what the old column gets on the way back, and the default that the new one gets."""
     done: list[Operation] = [
-        step.only_backwards for step in reversed(steps_of(before, model, old.name))
+        step.only_backwards for step in reversed(steps_again(before, model, old.name))
     ]
     for place, one, is_new in ((before, old, False), (after, new, True)):
         if not one.has_db_default():
@@ -146,7 +147,7 @@ def remove_field(operation: Any, before: Before) -> list[Part]:
         return retire_tables(operation, before)
     table, column = place_of(old)
     source = before.model_state(operation.model_name).fields[operation.name]
-    steps = steps_of(before, operation.model_name, operation.name)
+    steps = steps_again(before, operation.model_name, operation.name)
     relaxed, rest, definition = _relax(operation, before, source, old)
     in_database = [*relaxed]
     for step in steps:
@@ -205,7 +206,7 @@ def _relax(
         return [], "", definition
     is_constant = old.has_default() and (not callable(old.default) or isinstance(old.default, type))
     if is_constant and not old.unique:
-        text = default_sql(in_place, before, source.get_default())
+        text = default_sql(in_place, before, old.get_default())
         done = RunSQL(f"{alter} SET DEFAULT {text}", f"{alter} DROP DEFAULT")
         return [done], " and has a default now", f"{definition} DEFAULT {text} NOT NULL"
     step = not_null(*place_of(old))

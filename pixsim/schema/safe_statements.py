@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.migrations import RunSQL
 from django.db.migrations.operations.base import Operation
+from django_pg_migration_tools.operations import (
+    MAX_POSTGRES_IDENTIFIER_LEN as LONGEST_NAME,
+)
 from django_pg_migration_tools.operations import build_postgres_identifier
 
 from pixsim.core.db.operations import AddForeignKey
@@ -41,6 +44,18 @@ class SafeStep:
     def only_backwards(self) -> RunSQL:
         """Return an operation that does this on the way back, and nothing forwards."""
         return RunSQL(RunSQL.noop, list(self.forwards))
+
+    def called(self, name: str) -> SafeStep:
+        """Return the step for a constraint of another name, if that is not too long."""
+        if len(name) > LONGEST_NAME:
+            return self
+        old, new = f'"{self.name}"', f'"{name}"'
+        return replace(
+            self,
+            name=name,
+            forwards=tuple(each.replace(old, new) for each in self.forwards),
+            backwards=tuple(each.replace(old, new) for each in self.backwards),
+        )
 
     def renamed(self, name: str) -> str:
         """Return the statement that gives the index or constraint another name."""

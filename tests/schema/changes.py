@@ -72,7 +72,7 @@ CHANGES = {
             'constraints = [models.UniqueConstraint(fields=["code"], name="uq_toy_code")]'
         ),
         ("0002_change.py",),
-        contains=("SaferAddUniqueConstraint", "Breaks:"),
+        contains=("CREATE UNIQUE INDEX CONCURRENTLY", "UNIQUE USING INDEX", "Breaks:"),
     ),
     "a check": Change(
         MODELS

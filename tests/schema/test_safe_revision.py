@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from django.apps import apps
 from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import ProgrammingError
 
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.destructive_changes import walk
 from pixsim.schema.history import load_migrations
+from pixsim.schema.lock_retry import LockPolicy, LockRetry
 from pixsim.schema.unsafe import review
 from tests.schema.changes import CHANGES, INSERT, MODELS, UPDATE, written
 from tests.scratch import ALIAS
@@ -131,6 +133,55 @@ def test_the_script_says_the_same_as_the_run(toys, db, sql, name, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Clean: " in fine(db("verify")).out
+
+
+STOPS = """
+CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RAISE EXCEPTION ''a full disk''; END';
+CREATE TRIGGER zz_stop BEFORE UPDATE ON toys_toy FOR EACH ROW WHEN (NEW.id = 24)
+    EXECUTE FUNCTION stop()
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["a column that becomes required", "a renamed column", "a wider type"]
+)
+def test_a_run_that_was_stopped_goes_on(toys, db, sql, name):
+    change(toys, db, CHANGES[name].after)
+    sql(STOPS)
+    ran = db("upgrade")
+    assert ran.code == 1
+    assert "a full disk" in ran.err
+    sql("DROP TRIGGER zz_stop ON toys_toy; DROP FUNCTION stop")
+    for statement in CHANGES[name].old_code:
+        if name != "a column that becomes required" or statement is INSERT:
+            sql(statement, *([1] if "%s" in statement else []))
+    fine(db("upgrade"))
+    assert "Clean: " in fine(db("verify")).out
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_step_may_be_repeated(toys, db, name):
+    """As the run after a kill repeats the step that the killed one was in."""
+    connection = connections[ALIAS]
+    files = change(toys, db, CHANGES[name].after)
+    waiting = LockRetry(connection, LockPolicy.from_settings())
+    loader = load_migrations(None)
+    migrations = [loader.disk_migrations["toys", each[:-3]] for each in files]
+    for migration, state in walk(loader, migrations):
+        for operation in migration.operations:
+            after = state.clone()
+            operation.state_forwards("toys", after)
+            for _ in range(1 if migration.atomic else 2):
+                with (
+                    waiting.open(),
+                    waiting.replaying(True),
+                    connection.schema_editor(atomic=migration.atomic) as editor,
+                ):
+                    operation.database_forwards("toys", editor, state, after)
+            state = after
+        MigrationRecorder(connection).record_applied("toys", migration.name)
     assert "Clean: " in fine(db("verify")).out
 
 

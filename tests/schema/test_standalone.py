@@ -100,6 +100,13 @@ def test_a_new_migration_is_written(toy):
     assert "Wrote toys/migrations/0003_add_colour.py" in toy("db", "revision", "add colour")
     assert "toys 0003_add_colour" in toy("db", "upgrade")
 
+    models.write_text(models.read_text().replace("name =", "title ="))
+    wrote = toy("db", "revision", "-m", "toys have a title", "--yes")
+    assert "0005_toys_have_a_title_contract waits for the release after" in wrote
+    assert toy("db", "check") == "Nothing to find fault with.\n"
+    assert "2 migrations" in toy("db", "upgrade")
+    assert toy("db", "verify") == "Clean: 5 migrations compared.\n"
+
 
 def test_what_the_plug_in_of_a_project_adds(toy, sql):
     assert toy("db", "play") == "Played.\n"

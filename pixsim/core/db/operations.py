@@ -14,6 +14,8 @@ from pixsim.core.db.backfill import (
     run_in_key_ranges,
 )
 
+GOAL_SECONDS = 0.1
+"""Of a range of rows in a migration: how long others wait for a row of it, about."""
 OnDelete = Literal["CASCADE", "SET NULL", "RESTRICT", "NO ACTION"]
 
 
@@ -155,6 +157,7 @@ def fill_in_ranges(
             pending=pending,
             change=statement,
             key=key,
+            goal_seconds=GOAL_SECONDS,
             on_batch=progress_lines(),
         )
     except BackfillRefused as refusal:
