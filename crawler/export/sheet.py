@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.db.models import Count
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont, ImageOps
+from PIL import ImageOps
 
 from crawler.errors import WrongState
 from crawler.export.dataset import ExportFailed, default_label
@@ -59,6 +59,8 @@ def _groups(job: CrawlJob, limit: int) -> list[Group]:
 
 
 def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
+    from PIL import ImageDraw, ImageFont  # the site, which only makes thumbnails, does without
+
     step = SIDE + GAP
     rows = [-(-len(images) // columns) for _heading, images in groups]
     size = (columns * step + GAP, sum(HEADING + count * step for count in rows) + GAP)

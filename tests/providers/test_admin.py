@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs.models import Asset, Job, WorkAttempt, Workspace
+from jobs.models import Asset, Job, QueuePause, WorkAttempt, Worker, Workspace
 from providers.admin.figures import figures
 from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
 from tests.providers.adapters.simple_fake import SimpleFake
@@ -63,6 +63,8 @@ def test_every_list_and_form_opens(
         started_at=timezone.now(),
         ended_at=timezone.now(),
     )
+    QueuePause.objects.create(scope="host", key="h")
+    Worker.objects.create(name="w@h", host="h", pid=1, processes=1, version="1")
     for model in admin.site._registry:
         if model._meta.app_label in ("providers", "jobs"):
             url = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
