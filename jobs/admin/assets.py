@@ -75,7 +75,7 @@ def job_link(number: int | None) -> SafeString | str:
 
 @admin.register(Workspace)
 class WorkspaceAdmin(RecordAdmin):
-    """Nothing here makes workspaces: there are some only in a database that was adopted."""
+    """Nothing here makes workspaces: those of an adopted database are reached from their jobs."""
 
     list_display = ["id", "name", "user", "is_archived", "is_public", "last_activity_at"]
     list_filter = ["is_archived"]
@@ -83,8 +83,8 @@ class WorkspaceAdmin(RecordAdmin):
     ordering = ["-id"]
 
     def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
-        """Keep an empty table out of the menu."""
-        return super().get_model_perms(request) if Workspace.objects.exists() else {}
+        """Keep the table, which is empty but for an adopted database, out of the menu."""
+        return {}
 
 
 @admin.register(Asset)

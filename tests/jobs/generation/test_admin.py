@@ -212,12 +212,17 @@ def test_who_may_not_schedule_is_told_so_at_the_time(admin_client: Client, ada: 
     assert not Job.objects.exists()
 
 
-def test_workspaces_are_in_the_menu_only_where_there_are_some(admin_client: Client) -> None:
-    link = reverse("admin:jobs_workspace_changelist")
-    assert link not in admin_client.get(reverse("admin:index")).content.decode()
-    Workspace.objects.create(user=User.objects.create_user("eve"), name="adopted")
-    assert link in admin_client.get(reverse("admin:index")).content.decode()
-    assert "adopted" in admin_client.get(link).content.decode()
+def test_a_workspace_is_reached_from_its_job_and_not_from_the_menu(admin_client: Client) -> None:
+    workspace = Workspace.objects.create(user=User.objects.create_user("eve"), name="adopted")
+    job = Job.objects.create(
+        user=workspace.user, provider_id="simple", operation_type="song", workspace=workspace
+    )
+    menu = admin_client.get(reverse("admin:index")).content.decode()
+    assert reverse("admin:jobs_job_changelist") in menu
+    assert reverse("admin:jobs_workspace_changelist") not in menu
+    page = reverse("admin:jobs_workspace_change", args=[workspace.pk])
+    assert f'href="{page}"' in admin_client.get(page_of(job)).content.decode()
+    assert "adopted" in admin_client.get(page).content.decode()
 
 
 def test_asking_needs_the_permission_to_add_jobs_and_a_provider_that_there_is(
