@@ -506,7 +506,7 @@ CREATE TABLE work_attempts (
     details jsonb,  -- What it did, in numbers: pictures stored, bytes …
     CONSTRAINT work_attempts_pkey PRIMARY KEY (id),
     CONSTRAINT uq_work_attempts_item_number UNIQUE (kind, item_id, number),
-    CONSTRAINT ck_work_attempts_outcome_valid CHECK (((outcome)::text = ANY ((ARRAY['completed'::character varying, 'retry'::character varying, 'failed'::character varying, 'lost'::character varying, 'given_back'::character varying])::text[])))
+    CONSTRAINT ck_work_attempts_outcome_valid CHECK (((outcome)::text = ANY ((ARRAY['completed'::character varying, 'retry'::character varying, 'failed'::character varying, 'lost'::character varying, 'given_back'::character varying, 'taken'::character varying])::text[])))
 );
 CREATE INDEX ix_work_attempts_ended_at ON work_attempts USING btree (ended_at);
 CREATE INDEX ix_work_attempts_error_class ON work_attempts USING btree (error_class, ended_at) WHERE (error_class IS NOT NULL);

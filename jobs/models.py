@@ -320,6 +320,7 @@ class AttemptOutcome(models.TextChoices):
     FAILED = "failed", "failed"
     LOST = "lost", "worker died or stalled"
     GIVEN_BACK = "given_back", "stopped, given back"
+    TAKEN = "taken", "taken from the worker by hand"
 
 
 class WorkAttempt(models.Model):

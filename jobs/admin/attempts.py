@@ -26,6 +26,7 @@ TONES = {
     AttemptOutcome.FAILED: "bad",
     AttemptOutcome.LOST: "bad",
     AttemptOutcome.GIVEN_BACK: "quiet",
+    AttemptOutcome.TAKEN: "quiet",
 }
 
 

@@ -62,6 +62,7 @@ class Migration(migrations.Migration):
                             ("failed", "failed"),
                             ("lost", "worker died or stalled"),
                             ("given_back", "stopped, given back"),
+                            ("taken", "taken from the worker by hand"),
                         ],
                         max_length=20,
                     ),
@@ -125,7 +126,10 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("outcome__in", ["completed", "retry", "failed", "lost", "given_back"])
+                            (
+                                "outcome__in",
+                                ["completed", "retry", "failed", "lost", "given_back", "taken"],
+                            )
                         ),
                         name="ck_work_attempts_outcome_valid",
                     ),

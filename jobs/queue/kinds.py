@@ -248,6 +248,7 @@ def _render(kind: Kind, statement: str) -> str:
         place = "CASE WHEN created_at = now() THEN created_at ELSE clock_timestamp() END"
     return statement.format(
         recorded=sql.recorded(kind.name) if kind.records_attempts else "",
+        taken=sql.taken(kind.name) if kind.records_attempts else "",
         kind=kind.name,
         table=kind.table,
         parent=kind.parent_sql,

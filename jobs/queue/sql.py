@@ -32,6 +32,21 @@ def recorded(kind: str) -> str:
     return _RECORDED.replace("[kind]", kind)
 
 
+# Rows that a person or another app takes, also from a worker, whose attempt ends here.
+_TAKEN = """
+, recorded AS (
+    INSERT INTO work_attempts (kind, item_id, number, outcome, worker, task_id,
+                               started_at, ended_at, error_message)
+    SELECT '[kind]', id, attempt_count, 'taken', worker, task_id, started_at, now(), error_message
+    FROM taken WHERE status = 'processing' AND started_at IS NOT NULL
+    ON CONFLICT DO NOTHING)"""
+
+
+def taken(kind: str) -> str:
+    """Return the part of a statement that writes the attempts which it cuts off."""
+    return _TAKEN.replace("[kind]", kind)
+
+
 _ENDS = """
 , ends AS (
     SELECT *, coalesce(%(outcome)s, CASE status WHEN 'pending' THEN 'retry' ELSE status END)
@@ -310,16 +325,17 @@ RETURNING id, owner_id
 # no item is waited for. A worker that holds one loses its lease.
 STOP = (
     """/* queue:stop */
-UPDATE {table} SET
-    status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
-    lease_expires_at = NULL, updated_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table}
+WITH taken AS (
+    SELECT * FROM {table}
     WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
       AND """
     + _REGISTERED
     + """
-    ORDER BY id FOR UPDATE SKIP LOCKED))
+    ORDER BY id FOR UPDATE SKIP LOCKED){taken}
+UPDATE {table} SET
+    status = 'pending', held = TRUE, ready_at = NULL, available_at = NULL, lease_id = NULL,
+    lease_expires_at = NULL, updated_at = now()
+WHERE id = ANY(ARRAY(SELECT id FROM taken))
 RETURNING id, owner_id
 """
 )
@@ -398,16 +414,17 @@ ORDER BY item.id
 # Back to the queue as if revived by hand: REGISTER finds its owner and place. A worker that holds
 # it loses its lease.
 REQUEUE = """/* queue:requeue */
+WITH taken AS (
+    SELECT * FROM {table}
+    WHERE id = ANY(%(ids)s)
+      AND (status = ANY(%(statuses)s) OR %(held)s AND status = 'pending' AND held)
+    ORDER BY id FOR UPDATE){taken}
 UPDATE {table} SET
     status = 'pending', ready_at = NULL, held = FALSE, available_at = NULL,
     lease_id = NULL, lease_expires_at = NULL, started_at = NULL, {finished} = now(),
     retry_count = CASE WHEN status IN ({ended}) THEN 0 ELSE retry_count END,
     error_message = NULL, updated_at = now()
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table}
-    WHERE id = ANY(%(ids)s)
-      AND (status = ANY(%(statuses)s) OR %(held)s AND status = 'pending' AND held)
-    ORDER BY id FOR UPDATE))
+WHERE id = ANY(ARRAY(SELECT id FROM taken))
 RETURNING id
 """
 
@@ -435,17 +452,18 @@ RETURNING item.id, before.owner_id
 
 END = (
     """/* queue:end */
+WITH taken AS (
+    SELECT * FROM {table} WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
+      AND """
+    + _REGISTERED
+    + """
+    ORDER BY id FOR UPDATE){taken}
 UPDATE {table} SET
     status = %(status)s::varchar, ready_at = NULL, held = FALSE, available_at = NULL, lease_id = NULL,
     lease_expires_at = NULL, {finished} = now(), updated_at = now(),
     error_message = CASE WHEN %(status)s::varchar <> 'completed'
         THEN coalesce(%(error)s::text, error_message, 'Marked as ' || %(status)s::varchar || ' by hand.') END
-WHERE id = ANY(ARRAY(
-    SELECT id FROM {table} WHERE id = ANY(%(ids)s) AND status IN ('pending', 'processing')
-      AND """
-    + _REGISTERED
-    + """
-    ORDER BY id FOR UPDATE))
+WHERE id = ANY(ARRAY(SELECT id FROM taken))
 RETURNING id, status, {parent}, owner_id
 """
 )

@@ -177,6 +177,31 @@ def test_what_was_begun_and_given_back_is_an_attempt_what_waits_or_never_began_i
     assert (attempts_of(stopped), len(lines())) == ([], before)
 
 
+@pytest.mark.parametrize("take", ["end", "requeue"])
+def test_an_attempt_that_a_person_cuts_off_is_recorded_once(work, kind, take):
+    def action(held):
+        if take == "end":
+            api.end(kind, [held.id], status="failed", error="By hand.")
+        else:
+            api.requeue(kind, [held.id], statuses=["processing"])
+        return Completed()
+
+    [item] = work(action)
+    [attempt] = attempts_of(item)
+    assert (attempt.number, attempt.outcome) == (1, "taken")
+    assert attempt.worker == identity.process_name()
+
+
+def test_what_waits_is_taken_without_an_attempt(kind, make_job, make_chunks):
+    items = make_chunks(make_job(), 2)
+    api.register(kind)
+    api.end(kind, items[:1], status="failed")
+    with edits_by_hand():
+        JobChunk.objects.filter(pk=items[1]).update(status="failed", finished_at=timezone.now())
+    api.requeue(kind, items, statuses=["failed"])
+    assert not WorkAttempt.objects.exists()
+
+
 def test_a_worker_that_lost_its_lease_records_nothing(work, kind):
     def action(held):
         with edits_by_hand():
