@@ -6,8 +6,9 @@ every second.
 """
 
 import time
+from contextlib import suppress
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from accounts.activity import record_change
@@ -22,15 +23,16 @@ _read_at = 0.0
 
 
 def cached(scope: str) -> frozenset[str]:
-    """Return the keys that were paused at most a second ago."""
+    """Return the keys that were paused at most a second ago, or before the database went away."""
     global _read_at
     now = time.monotonic()
     if now - _read_at > CACHE_SECONDS:
-        rows = list(QueuePause.objects.values_list("scope", "key"))
-        for each in (KIND, OWNER, HOST):
-            _read[each] = frozenset(key for scope, key in rows if scope == each)
         _read_at = now
-    return _read[scope]
+        with suppress(OperationalError, InterfaceError):
+            rows = list(QueuePause.objects.values_list("scope", "key"))
+            for each in (KIND, OWNER, HOST):
+                _read[each] = frozenset(key for scope, key in rows if scope == each)
+    return _read.get(scope, frozenset())
 
 
 def fresh(scope: str) -> frozenset[str]:

@@ -1,9 +1,10 @@
 """The queue's invariants, examined on the live database."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from jobs.queue.api import window_params
+from accounts import tiers
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind
 from pixsim.core.invariants import Finding, Invariant, examine
@@ -75,7 +76,10 @@ INVARIANTS = (
                profiles.updated_at AS owner_changed_at
         FROM {table} item JOIN profiles ON profiles.id = item.owner_id
         CROSS JOIN LATERAL (
-            SELECT coalesce((%(windows)s::jsonb ->> profiles.user_tier)::int, 0) AS size) AS room
+            SELECT CASE WHEN EXISTS (SELECT 1 FROM queue_pauses
+                                     WHERE scope = 'owner' AND key = profiles.id::text)
+                THEN 0 ELSE coalesce((%(windows)s::jsonb ->> profiles.user_tier)::int, 0) END AS size
+            ) AS room
         CROSS JOIN LATERAL (
             SELECT profiles.updated_at + make_interval(secs => %(grace)s) AS repaired_by) AS change
         WHERE item.ready_at IS NOT NULL
@@ -132,7 +136,8 @@ def check(kinds: Iterable[Kind]) -> list[Finding]:
 
 def invariants_of(kind: Kind) -> list[Invariant]:
     """Return what always holds of the kind's rows: the queue's invariants, then its own."""
-    params = {"grace": GRACE_SECONDS, "max_retries": MAX_RETRIES, **window_params()}
+    windows = json.dumps(tiers.windows())
+    params = {"grace": GRACE_SECONDS, "max_retries": MAX_RETRIES, "windows": windows}
     return [
         *(
             replace(each, sql=kind.sql(each.sql), params=params, subject=kind.name)
