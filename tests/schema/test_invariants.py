@@ -53,9 +53,7 @@ BROKEN = {
         f"{JOB} INSERT INTO job_chunks (id, job_id, chunk_index, image_range)"
         " SELECT 1000 + n, 42, n, '{}' FROM generate_series(1, 12) AS n",
         "job_chunks.job_id: expected: It names a row of crawl_jobs, or nothing. Found 12 rows where "
-        "not: id=1001, job_id=42; id=1002, job_id=42; id=1003, job_id=42; id=1004, job_id=42; "
-        "id=1005, job_id=42; id=1006, job_id=42; id=1007, job_id=42; id=1008, job_id=42; "
-        "id=1009, job_id=42; id=1010, job_id=42",
+        "not: id=10",
     ),
     "chunk outside its job": (
         f"""{JOB} UPDATE job_chunks SET image_range = '{{"start": 50, "end": 120}}'
@@ -132,6 +130,8 @@ def test_each_broken_invariant_says_expected_and_found(after, sql):
         found = after(f"TRUNCATE {tables} CASCADE; {statements}")
         assert any(each.startswith(sentence) for each in found), (name, found)
         assert not any("sk-12345" in each for each in found)
+        if name == "chunk without job":  # ten examples, in whatever order the plan finds them
+            assert max(each.count("job_id=42") for each in found) == 10
 
 
 def test_an_invariant_whose_column_is_missing_is_named_not_proved(migrated, sql):
