@@ -18,7 +18,12 @@ app = Celery("pixsim")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # By name, since it can be imported only after the apps are loaded, as they are in a worker.
-app.steps["worker"].add("jobs.queue.worker.bootstep:SweeperStep")
+app.steps["worker"].update(
+    f"jobs.queue.worker.bootstep:{name}" for name in ("SweeperStep", "MetricsStep")
+)
+app.user_options["worker"].add(
+    Option(["--metrics-port"], type=int, help="Serve the worker's own /metrics (or METRICS_PORT).")
+)
 app.user_options["preload"].add(
     Option(
         ["--log-format"],

@@ -250,6 +250,10 @@ PROVIDER_BASE_URLS = env.json("PROVIDER_BASE_URLS", default={})
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 PROVIDER_WEBHOOK_SECRETS = env.json("PROVIDER_WEBHOOK_SECRETS", default={})
 
+# Who may read /metrics from elsewhere; and the port on which a worker serves its own.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_PORT = env.int("METRICS_PORT", default=0)
+
 # Generations that `local` renders at once, on all machines together.
 LOCAL_SLOTS = env.int("LOCAL_SLOTS", default=2)
 

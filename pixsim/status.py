@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from jobs.queue.kinds import Kind
 from jobs.queue.ops.status import SAMPLE_SIZE
 from jobs.queue.worker import sweeper
 from pixsim.core.db.sql import fetch
-from providers.models import ProviderAccount
+from providers.models import IS_LIVE, ProviderAccount, ProviderSubmission
 
 MINUTES = 60
 # Upper bounds of the bars of processing times, in seconds.
@@ -83,9 +83,18 @@ def images_per_minute() -> list[int]:
 
 
 def accounts() -> Iterable[Mapping[str, Any]]:
-    """Return how many accounts of a provider have a status; `cooling` counts those with a cooldown."""
+    """Return how many accounts of a provider have a status; `cooling` counts those with a cooldown,
+    `slots` the submissions that they may carry at once.
+    """
     cooling = Count("id", filter=Q(cooldown_until__gt=timezone.now()))
     by_status = ProviderAccount.objects.order_by("provider_id", "status").values(
         "provider_id", "status"
     )
-    return by_status.annotate(accounts=Count("id"), cooling=cooling)
+    slots = Sum("max_concurrent_jobs")
+    return by_status.annotate(accounts=Count("id"), cooling=cooling, slots=slots)
+
+
+def slots_in_use() -> dict[str, int]:
+    """Return the number of live submissions, by provider."""
+    live = ProviderSubmission.objects.filter(IS_LIVE).order_by()
+    return dict(live.values_list("provider_id").annotate(Count("id")))

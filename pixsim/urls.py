@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from jobs import webhooks
-from pixsim import views
+from pixsim import metrics, views
 
 urlpatterns = [
     path("admin/status/", admin.site.admin_view(views.status_page), name="status"),
@@ -12,5 +12,6 @@ urlpatterns = [
         "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"
     ),
     path("admin/", admin.site.urls),
+    path("metrics", metrics.shown, name="metrics"),
     path("webhooks/<str:provider>/<str:reference>", webhooks.receive, name="webhook"),
 ]

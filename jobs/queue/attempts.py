@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from jobs.queue.kinds import Work
-from jobs.queue.worker import celery_tools
+from jobs.queue.worker import celery_tools, metrics
 from jobs.queue.worker.celery_tools import Event
 
 EVENTS = {
@@ -48,7 +48,7 @@ def log_on_commit(
     details: Mapping[int, Mapping[str, Any]],
     error: BaseException | None = None,
 ) -> None:
-    """Log each attempt when the transaction that ended it commits.
+    """Log and count each attempt when the transaction that ended it commits.
 
     `error` is an exception that nobody expected: its traceback is logged with the item.
     """
@@ -56,6 +56,9 @@ def log_on_commit(
         transaction.on_commit(partial(_log, kind, ended, details, error))
     if celery_tools.are_events_wanted():
         transaction.on_commit(partial(_send_ends, kind, ended))
+    if metrics.is_counting():
+        told = [(item.outcome, item.seconds) for item in ended if item.seconds is not None]
+        transaction.on_commit(partial(metrics.add_attempts, kind, told))
 
 
 def tell_on_commit(works: Sequence[Work]) -> None:

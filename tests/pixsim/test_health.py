@@ -1,13 +1,6 @@
 """/health/live and /health/ready, asked of a real server whose services are stopped one by one."""
 
-import http.client
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -15,8 +8,8 @@ from django.test import Client
 
 from pixsim import health
 from pixsim.core.caching import CachedFor
-from tests.pixsim.support import PRODUCTION, free_port
-from tests.world import PROJECT, World
+from tests.pixsim.serving import answers, ask_json, production_server
+from tests.world import World
 
 
 @pytest.fixture(autouse=True)
@@ -26,42 +19,9 @@ def _nothing_kept() -> Iterator[None]:
     health.readiness.forget()
 
 
-@contextmanager
-def production_server(world: World, *, workers: int) -> Iterator[int]:
-    """Serve the site as in production; yield its port."""
-    port = free_port()
-    env = {**PRODUCTION, **world.env, "DEBUG": "false"}
-    command = [sys.executable, "-m", "uvicorn", "pixsim.asgi:application", "--port", str(port)]
-    with (world.home / "web.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--workers", str(workers)],
-            cwd=PROJECT, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    try:
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
-
-
-def ask(port: int, path: str) -> tuple[int, Any]:
-    """Ask by address, as probes do, without TLS."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
-
-
-def answers(port: int) -> bool:
-    try:
-        return ask(port, "/health/live")[0] == 200
-    except OSError:
-        return False
-
-
 def ready(port: int) -> tuple[int, str, list[str]]:
     """The HTTP status, the word, and the checks that failed."""
-    status, said = ask(port, "/health/ready")
+    status, said = ask_json(port, "/health/ready")
     failed = [name for name, check in said["checks"].items() if not check["ok"]]
     return status, said["status"], failed
 
@@ -79,7 +39,7 @@ def test_a_server_says_which_of_its_services_is_gone_and_lives_without_them() ->
         world.postgres.stop()
         nothing = (503, "not ready", ["database", "migrations", "broker"])
         world.wait_until(lambda: ready(port) == nothing, seconds=30, what="no database")
-        assert ask(port, "/health/live") == (200, {"status": "live"})
+        assert ask_json(port, "/health/live") == (200, {"status": "live"})
 
         world.postgres.start()
         world.redis.start()

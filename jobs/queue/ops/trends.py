@@ -5,6 +5,7 @@ an attempt that is committed late is counted too, and a count that was stopped i
 """
 
 import itertools
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -167,6 +168,14 @@ class Period:
         del told["times"], told["seconds"]
         found = ("finished", "failed_percent", "seconds_p50", "seconds_p95")
         return told | {name: getattr(self, name) for name in found}
+
+
+NOTHING = Period(datetime.fromisoformat(OLD))
+
+
+def place_of(seconds: float) -> int:
+    """Return the place of a time in `WorkRollup.times`."""
+    return bisect_right(TIME_BOUNDS, seconds)
 
 
 def roll_up() -> bool:

@@ -1,13 +1,14 @@
-"""What a Celery worker needs beyond its tasks: the sweeper, and stop requests."""
+"""What a Celery worker has beyond its tasks: the sweeper, metrics, and stop requests."""
 
 import logging
 from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals
+from django.conf import settings
 
 from jobs.queue.kinds import all_kinds
-from jobs.queue.worker import celery_tools, identity, shared_state
+from jobs.queue.worker import celery_tools, identity, metrics, shared_state
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 
@@ -36,6 +37,28 @@ class SweeperStep(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         self._sweeper.stop()
+
+    terminate = stop
+
+
+class MetricsStep(bootsteps.StartStopStep):
+    """Answers on the worker's own port with its metrics, if a port is given."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, parent: Any, metrics_port: int | None = None, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        port = metrics_port or settings.METRICS_PORT
+        self.enabled = bool(port)
+        if port:
+            metrics.begin()
+            self._server = metrics.MetricsServer(port)
+
+    def start(self, parent: Any) -> None:
+        self._server.start()
+
+    def stop(self, parent: Any) -> None:
+        self._server.stop()
 
     terminate = stop
 

@@ -11,7 +11,7 @@ import time
 from celery import current_app
 from django.db import transaction
 
-from jobs.queue.worker import shared_state
+from jobs.queue.worker import metrics, shared_state
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,10 @@ def notify() -> None:
     except Exception as error:  # whatever the transport raises: the row is the truth
         _take_turn(BROKEN_SECONDS, force=True)
         _note_broken(error)
+        metrics.add(("notifications", "failed"))
     else:
         _note_broken(None)
+        metrics.add(("notifications", "sent"))
 
 
 def notify_if_idle() -> None:
