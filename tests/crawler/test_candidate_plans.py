@@ -56,6 +56,7 @@ def chunk():
 )
 def test_only_the_candidates_that_are_open_are_read(chunk, statement):
     params = {"job": chunk.job_id, "chunk": chunk.pk, "limit": 50, "caps": "{}", "cap": 1000}
+    params["paused"] = []
     assert rows_read(statement, params) < 4 * (OPEN + IN_FLIGHT)
 
 

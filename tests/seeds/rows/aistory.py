@@ -29,8 +29,8 @@ def wider_key(place: Place) -> None:
     shop(place)
     place.ask("INSERT INTO shop_pen (name) SELECT n FROM generate_series(1, 20) AS n")
     place.packages.models("shop", common.PEN.replace("AutoField", "BigAutoField"))
-    place.manage("db revision -m 'wider keys' shop")
-    assert "BigAutoField" in common.written(place)
+    place.says("db revision -m 'wider keys' shop", "four migrations", "A wider key", code=1)
+    place.packages.write("shop", "0002_wide", migration(WIDE, depends=FIRST))
     [migration_] = place.manage("db rehearse --json").json["migrations"]
     assert migration_["rewritten"] == ["public.shop_pen"]
 
@@ -181,8 +181,8 @@ GUIDE = Guide(
             TRANSLATED,
             "[a wider key](migrations.md#a-wider-key)",
             wider_key,
-            "The generated one rewrites the table, as `manage.py db rehearse` shows; on a large one fill a"
-            " second column beside it.",
+            "`db revision` refuses to write the one that rewrites the table (`manage.py db rehearse` shows"
+            " that) and names the guide; on a large one fill a second column beside it.",
         ),
         Row(
             "apply where data is preserved; try it on a copy of production data first",
