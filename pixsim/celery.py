@@ -11,9 +11,11 @@ from celery import Celery, signals
 from click import Choice, Option
 
 from pixsim import logs
+from pixsim.core import filesystem_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 
+filesystem_broker.use()
 app = Celery("pixsim")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

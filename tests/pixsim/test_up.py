@@ -147,7 +147,7 @@ def test_up_in_production_serves_the_site_and_its_static_files(home: Path, port:
     }
     assert manage("collectstatic", env=environment(home, **production)).returncode == 0
     process = start_up(home, port, "--migrate", **production)
-    wait_until(lambda: said(home, "web    |", "Application startup complete"), seconds=60)
+    wait_until(lambda: said(home, "web    |", "Uvicorn running on"), seconds=60)
 
     page = fetch(port, "/admin/login/", {"X-Forwarded-Proto": "https"})
     (style,) = re.findall(r'href="(/static/admin/css/base\.\w+\.css)"', page.read().decode())

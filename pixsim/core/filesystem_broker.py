@@ -1,0 +1,45 @@
+"""Kombu's filesystem transport with whole messages.
+
+Kombu gives a message's file its name before it writes it, so a worker may read half a message, and
+ends. Here the file gets its name when it is written. What cannot be read all the same is dropped:
+messages only notify.
+"""
+
+import logging
+import uuid
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from kombu.exceptions import ChannelError
+from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.utils.json import dumps
+
+logger = logging.getLogger(__name__)
+
+
+class Channel(filesystem.Channel):
+    def _put(self, queue: Any, message: Any, **kwargs: Any) -> None:
+        name = f"{round(monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
+        unfinished = Path(self.data_folder_out) / f"{name}.unfinished"
+        try:
+            unfinished.write_text(dumps(message))
+            unfinished.replace(unfinished.with_name(name))
+        except OSError as error:
+            raise ChannelError(f"Cannot add the message {name}: {error}") from error
+
+    def _get(self, queue: Any, timeout: Any = None) -> Any:
+        while True:
+            try:
+                return super()._get(queue)
+            except ValueError as error:
+                logger.warning("A message that cannot be read is dropped: %s", error)
+
+
+class Transport(filesystem.Transport):
+    Channel = Channel
+
+
+def use() -> None:
+    """Use this transport for URLs that begin with filesystem://."""
+    TRANSPORT_ALIASES["filesystem"] = f"{__name__}:{Transport.__name__}"
