@@ -129,6 +129,7 @@ def test_a_worker_that_stops_leaves_the_list_at_once(world):
     assert workers(world) == []
 
 
+@pytest.mark.long
 def test_a_drained_worker_ends_what_it_has_and_takes_nothing_more(world, gate, job):
     process = world.start_worker("-n", "two@here", concurrency=1)
     [first] = [i for i in wait_for_worker(world, chunks=1)["in_hand"] if i["kind"] == "chunk"]

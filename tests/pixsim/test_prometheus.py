@@ -119,6 +119,7 @@ def scene() -> Iterator[tuple[World, Prometheus, int, int]]:
             prometheus.stop()
 
 
+@pytest.mark.long
 @pytest.mark.workers
 def test_prometheus_sees_what_the_site_and_the_worker_have_done(scene: Any) -> None:
     world, prometheus, web, port = scene
@@ -152,6 +153,7 @@ def test_prometheus_sees_what_the_site_and_the_worker_have_done(scene: Any) -> N
         promtool("check", "metrics", text=text)
 
 
+@pytest.mark.long
 @pytest.mark.workers
 def test_the_board_and_the_alerts_ask_for_what_is_there(scene: Any) -> None:
     _world, prometheus, *_ports = scene
@@ -174,6 +176,7 @@ def test_the_board_and_the_alerts_ask_for_what_is_there(scene: Any) -> None:
     assert all(panel["title"] for panel in board["panels"])
 
 
+@pytest.mark.long
 @pytest.mark.workers
 def test_a_worker_answers_only_who_has_the_token(scene: Any) -> None:
     _world, _prometheus, web, port = scene

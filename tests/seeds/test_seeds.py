@@ -16,6 +16,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("guide", "row"), ROWS)
 def test_a_row_is_as_it_says(
     guide: Guide, row: Row, place: Open, record_property: Callable[[str, object], None]
