@@ -9,13 +9,14 @@ from typing import Any
 
 from celery import Celery, signals
 from click import Choice, Option
+from kombu.transport import TRANSPORT_ALIASES
 
 from pixsim import logs
-from pixsim.core import filesystem_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 
-filesystem_broker.use()
+# By name, since it can be imported only where files can be locked.
+TRANSPORT_ALIASES["filesystem"] = "pixsim.core.filesystem_broker:Transport"
 app = Celery("pixsim")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from kombu.exceptions import ChannelError
-from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,3 @@ class Channel(filesystem.Channel):
 
 class Transport(filesystem.Transport):
     Channel = Channel
-
-
-def use() -> None:
-    """Use this transport for URLs that begin with filesystem://."""
-    TRANSPORT_ALIASES["filesystem"] = f"{__name__}:{Transport.__name__}"

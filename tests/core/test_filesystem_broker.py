@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
-from pixsim.core import filesystem_broker
+from pixsim import celery  # noqa: F401  names the transport
 
 
 @pytest.fixture
 def connection(tmp_path: Path):
-    filesystem_broker.use()
     options = {
         "data_folder_in": str(tmp_path),
         "data_folder_out": str(tmp_path),
