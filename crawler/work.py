@@ -1,11 +1,16 @@
 """The crawler's kinds of work: discovery reads sources, chunk workers fill chunks with images."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from django.db.backends.utils import CursorWrapper
 
+from accounts.errors import AccountsError
 from crawler import chunk_worker, counters, discovery, maintenance, missing_source
+from crawler.errors import CrawlError
 from crawler.models import CrawlSource, JobChunk
 from crawler.services import chunks, ending, planning
 from jobs.queue import api
@@ -74,7 +79,17 @@ class ChunkKind(Kind):
             ending.recount_job(cursor, job_id)
 
     def retry(self, ids: Sequence[int]) -> int:
-        return chunks.retry(ids)
+        """Start failed chunks of each job anew, unless its owner's limits refuse that."""
+        count = 0
+        for _job, of_job in groupby(
+            JobChunk.objects.filter(pk__in=ids)
+            .order_by("job_id", "id")
+            .values_list("job_id", "pk"),
+            key=itemgetter(0),
+        ):
+            with suppress(CrawlError, AccountsError):
+                count += chunks.retry([pk for _, pk in of_job])
+        return count
 
     def repair(self) -> None:
         ending.close_surplus()

@@ -487,6 +487,7 @@ CREATE TABLE queue_pauses (
     paused_by character varying(255) DEFAULT ''::character varying NOT NULL,
     CONSTRAINT queue_pauses_pkey PRIMARY KEY (id),
     CONSTRAINT uq_queue_pauses_scope_key UNIQUE (scope, key),
+    CONSTRAINT ck_queue_pauses_owner_is_id CHECK (((NOT ((scope)::text = 'owner'::text)) OR ((key)::text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text))),
     CONSTRAINT ck_queue_pauses_scope_valid CHECK (((scope)::text = ANY ((ARRAY['kind'::character varying, 'owner'::character varying, 'host'::character varying])::text[])))
 );
 

@@ -435,10 +435,13 @@ class QueuePause(models.Model):
                 name="ck_queue_pauses_scope_valid",
                 condition=Q(scope__in=["kind", "owner", "host"]),
             ),
+            # The queue's statements compare it with the owners of items.
+            models.CheckConstraint(
+                name="ck_queue_pauses_owner_is_id",
+                condition=~Q(scope="owner")
+                | Q(key__regex=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"),
+            ),
         ]
-
-    name = ""
-    """Of the owner, for people (see `jobs.queue.pauses.everything`)."""
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"

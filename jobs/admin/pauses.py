@@ -52,10 +52,11 @@ class QueuePauseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["scope", "name", "reason", "paused_by", "created_at"]
 
     @admin.display(description="what")
-    def name(self, pause: QueuePause) -> str:
-        if pause.scope != pauses.OWNER:
-            return pause.key
-        return str(Profile.objects.filter(pk=pause.key).first() or pause.key)
+    def name(self, pause: Any) -> str:
+        return str(pause.name)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[QueuePause]:
+        return pauses.everything()
 
     def has_change_permission(self, request: HttpRequest, obj: QueuePause | None = None) -> bool:
         return False

@@ -208,6 +208,14 @@ class Migration(migrations.Migration):
                         condition=models.Q(("scope__in", ["kind", "owner", "host"])),
                         name="ck_queue_pauses_scope_valid",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("scope", "owner"), _negated=True),
+                            ("key__regex", "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"),
+                            _connector="OR",
+                        ),
+                        name="ck_queue_pauses_owner_is_id",
+                    ),
                 ],
             },
         ),

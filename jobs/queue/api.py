@@ -24,6 +24,7 @@ from pixsim.core.db.sql import fetch
 from pixsim.core.text import storable
 
 MAX_ERROR_LENGTH = 4000
+MAX_ERROR_CLASS_LENGTH = 100
 BATCH = 5000
 OPEN = ("pending", "processing")
 NO_OWNER = UUID(int=0)
@@ -408,7 +409,7 @@ def _leave(
     details = {work.id: work.details for work in works if work.details}
     params |= {
         "outcome": outcome,
-        "error_class": error_class,
+        "error_class": error_class and error_class[:MAX_ERROR_CLASS_LENGTH],
         "details": json.dumps(details) if details else None,
         **_ids_and_leases(works),
         **window_params(),

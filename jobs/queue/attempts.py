@@ -73,6 +73,7 @@ def tell_on_commit(works: Sequence[Work]) -> None:
 
 
 def _send_ends(kind: str, ended: Sequence[Ended]) -> None:
+    """Send the end of each, also of what is no attempt: Celery was told that it began."""
     celery_tools.send(
         [
             Event(
@@ -81,13 +82,12 @@ def _send_ends(kind: str, ended: Sequence[Ended]) -> None:
                 item.id,
                 item.number,
                 {
-                    "runtime": item.seconds,
+                    "runtime": item.seconds or 0.0,
                     "result": repr(item.outcome),
                     "exception": f"{item.error_class}({item.error_message!r})",
                 },
             )
             for item in ended
-            if item.seconds is not None
         ]
     )
 

@@ -7,8 +7,11 @@ every second.
 
 import time
 from contextlib import suppress
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import CharField, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from accounts.activity import record_change
@@ -40,14 +43,11 @@ def fresh(scope: str) -> frozenset[str]:
     return frozenset(QueuePause.objects.filter(scope=scope).values_list("key", flat=True))
 
 
-def everything() -> list[QueuePause]:
-    """Return all pauses, the latest first; `name` is the owner's, where it is an owner's."""
-    found = list(QueuePause.objects.order_by("-created_at"))
-    owners = [one.key for one in found if one.scope == OWNER]
-    names = {str(profile.pk): str(profile) for profile in Profile.objects.filter(pk__in=owners)}
-    for one in found:
-        one.name = names.get(one.key, one.key)
-    return found
+def everything() -> QuerySet[Any]:
+    """Return all pauses, the latest first; `name` is the owner's e-mail, where it is an owner's."""
+    owners = Profile.objects.annotate(key=Cast("pk", CharField())).filter(key=OuterRef("key"))
+    name = Coalesce(Subquery(owners.values("email")[:1]), F("key"))
+    return QueuePause.objects.annotate(name=name).order_by("-created_at", "-id")
 
 
 def pause(scope: str, key: str, *, reason: str = "", actor: Profile | None = None) -> bool:

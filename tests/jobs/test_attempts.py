@@ -17,9 +17,9 @@ from crawler.models import JobChunk
 from jobs.models import KEEP_DAYS, KEEP_PER_ITEM, WorkAttempt, Worker
 from jobs.queue import api, kinds
 from jobs.queue.errors import TryAgain, Unrecoverable
-from jobs.queue.kinds import Completed, GiveBack, Options, Wait
-from jobs.queue.ops import maintenance
-from jobs.queue.worker import identity
+from jobs.queue.kinds import Completed, GiveBack, Options, Wait, all_kinds
+from jobs.queue.ops import maintenance, workers
+from jobs.queue.worker import identity, registry, shared_state
 from jobs.queue.worker.loop import run_worker_loop
 from pixsim.logs import JsonFormatter
 from tests.queue_guard import edits_by_hand
@@ -345,3 +345,25 @@ def test_the_page_of_workers_shows_what_each_does_and_drains_one(work, client):
     assert "celery@fresh drains" in str(message)
     fresh.refresh_from_db()
     assert fresh.is_draining
+
+
+def test_a_worker_that_was_started_anew_under_the_same_name_and_number_does_not_drain():
+    registry.say_alive(is_new=True)
+    long_ago = timezone.now() - timedelta(days=1)
+    Worker.objects.update(is_draining=True, started_at=long_ago)
+    registry.say_alive()
+    assert shared_state.is_draining()
+    assert Worker.objects.get().started_at == long_ago
+    registry.say_alive(is_new=True)
+    assert not shared_state.is_draining()
+    assert Worker.objects.get().started_at > long_ago
+
+
+def test_a_workers_name_that_somebody_wrote_by_hand_is_shown_as_it_is(work):
+    work(lambda work: Completed())
+    with edits_by_hand():
+        JobChunk.objects.update(
+            status="processing", worker="somebody:me", lease_expires_at=timezone.now()
+        )
+    [held] = workers.in_hand(all_kinds())["somebody"]
+    assert held.pid is None

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import IntegrityError
 from django.urls import reverse
 from django.utils import timezone
 
@@ -141,6 +142,25 @@ def test_a_paused_owner_begins_nothing_and_others_go_on(kind, make_owner, make_j
     api.admit(kind, ada.pk)
     perform()
     assert sorted(kind.performed) == sorted([*his, *hers[1:]])
+
+
+def test_a_pause_written_by_sql_names_an_owner_by_their_id():
+    with pytest.raises(IntegrityError, match="ck_queue_pauses_owner_is_id"):
+        QueuePause.objects.create(scope="owner", key="ada@example.org")
+
+
+def test_a_limit_of_one_owner_stops_nobody_elses_retry(make_owner, make_job, make_chunks):
+    chunk = ChunkKind()
+    ada = make_owner("FREE")
+    hers, others = (make_chunks(make_job(owner), 1) for owner in (ada, None))
+    for _ in range(50):  # more than her tier allows
+        make_job(ada, status="running")
+    api.register(chunk)
+    with edits_by_hand():
+        JobChunk.objects.update(status="failed", finished_at=timezone.now(), retry_count=3)
+    CrawlJob.objects.filter(chunks__in=[*hers, *others]).update(status="failed")
+    assert chunk.retry([*hers, *others]) == 1
+    assert list(JobChunk.objects.filter(status="failed").values_list("pk", flat=True)) == hers
 
 
 def test_all_that_failed_for_one_reason_is_retried(

@@ -93,9 +93,8 @@ def in_hand(kinds: Sequence[Kind]) -> dict[str, list[InHand]]:
             cursor.execute(kind.sql(IN_HAND), {"limit": MAX_IN_HAND})
             for id, parent, worker, task, attempt, started, lease in cursor.fetchall():
                 name, _, pid = (worker or "").rpartition(":")
-                item = InHand(
-                    kind.name, id, parent, int(pid) if pid else None, task, attempt, started, lease
-                )
+                number = int(pid) if pid.isdecimal() else None
+                item = InHand(kind.name, id, parent, number, task, attempt, started, lease)
                 found[name].append(item)
     return found
 

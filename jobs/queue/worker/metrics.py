@@ -132,6 +132,9 @@ def buckets(counts: Sequence[float]) -> list[tuple[str, float]]:
     return found
 
 
+REQUEST_SECONDS = 10.0
+
+
 class MetricsServer:
     """Answers GET /metrics in a thread of the parent: to all who have METRICS_TOKEN, or, without one,
     on this machine only.
@@ -144,6 +147,8 @@ class MetricsServer:
         registry.register(WorkerCollector())
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = REQUEST_SECONDS  # who sends nothing holds a thread for so long
+
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] != "/metrics":
                     self.send_error(404)

@@ -7,22 +7,26 @@ from jobs.queue.worker import identity, shared_state
 from pixsim.core.db.sql import fetch
 from pixsim.core.version import VERSION
 
-# A worker that was away keeps its row, so it also keeps draining.
+# A worker that was away keeps its row, so it also keeps draining. One that was started anew may have
+# the name and the number of a process that was killed (in a container it has): its row begins anew.
 SEEN = """
 INSERT INTO workers (name, host, pid, processes, version)
 VALUES (%(name)s, %(host)s, %(pid)s, %(processes)s, %(version)s)
 ON CONFLICT (name, pid) DO UPDATE SET
-    last_seen_at = now(), processes = EXCLUDED.processes, version = EXCLUDED.version
+    last_seen_at = now(), processes = EXCLUDED.processes, version = EXCLUDED.version,
+    started_at = CASE WHEN %(is_new)s THEN now() ELSE workers.started_at END,
+    is_draining = workers.is_draining AND NOT %(is_new)s
 RETURNING is_draining
 """
 FORGET = "DELETE FROM workers WHERE name = %(name)s AND pid = %(pid)s"
 FORGET_OLD = "DELETE FROM workers WHERE last_seen_at < now() - interval '1 day'"
 
 
-def say_alive() -> None:
-    """Keep this worker's row fresh, and do as it says."""
+def say_alive(*, is_new: bool = False) -> None:
+    """Keep this worker's row fresh, and do as it says; `is_new` the first time."""
     params = {
         **_key(),
+        "is_new": is_new,
         "host": socket.gethostname(),
         "processes": shared_state.pool_size(),
         "version": VERSION,

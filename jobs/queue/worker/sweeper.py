@@ -1,8 +1,8 @@
 """The sweeper: every second it resumes what is due, rescues what was lost, and repairs windows.
 
-Every worker's parent process runs one in a thread; an advisory lock makes one of all active. The
-thread also keeps the worker's row in the list of workers fresh.
-Because of it, losing every message costs a second, and edits by hand have their effect.
+Every worker's parent process runs one in a thread; an advisory lock makes one of all active.
+Because of it, losing every message costs a second, and edits by hand have their effect. The thread
+also keeps the worker's row in the list of workers fresh.
 """
 
 import logging
@@ -46,7 +46,7 @@ class Sweeper:
         """`on_draining` is called when the worker begins to drain, and when it goes on."""
         self._fallback = fallback
         self._on_draining = on_draining
-        self._was_draining = False
+        self._was_draining = self._is_registered = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="queue-sweeper", daemon=True)
         self._next_owner: dict[Kind, UUID] = {}
@@ -123,7 +123,8 @@ class Sweeper:
             return bool(cursor.fetchone()[2])
 
     def _follow_the_registry(self) -> None:
-        registry.say_alive()
+        registry.say_alive(is_new=not self._is_registered)
+        self._is_registered = True
         draining = shared_state.is_draining()
         if draining != self._was_draining:
             self._was_draining = draining
