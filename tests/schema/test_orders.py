@@ -92,6 +92,7 @@ def test_migrations_applied_in_any_order_are_all_taken_back(shops, db, sql, orde
     assert_all_goes_back(db, sql)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_our_own_history_applied_in_any_order_is_all_taken_back(database, db, sql, seed) -> None:
     chance = random.Random(seed)

@@ -8,6 +8,8 @@ from pixsim.schema.history import load_migrations
 from pixsim.schema.unsafe import review
 from tests.scratch import ALIAS
 
+pytestmark = pytest.mark.long
+
 HEAD = """
 import uuid, datetime, decimal
 from django.contrib.postgres.functions import RandomUUID
