@@ -1,7 +1,7 @@
 """People and their records in the admin.
 
-Tables of the older system that no code uses yet (API keys, notifications and their preferences) are
-not shown: what is entered there would do nothing.
+Tables of the older system that no code uses yet (API keys and notifications) are not shown, and the
+notification preferences cannot be edited: what is entered there would do nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ from accounts.models import (
     ActivityLog,
     CreditAccount,
     CreditTransaction,
+    NotificationPreferences,
     Profile,
     TierName,
     UsageMetrics,
@@ -82,6 +83,22 @@ def _limits(profile: Profile) -> str:
     )
 
 
+def _preferences(profile: Profile) -> str:
+    row = profile.notification_preferences.first()
+    if row is None:
+        return "none yet: a profile that was made with SQL gets them when its log-in is used"
+    names = [
+        field.name.removesuffix("_enabled").replace("_", " ")
+        for field in NotificationPreferences._meta.fields
+        if field.name.endswith("_enabled") and getattr(row, field.name)
+    ]
+    quiet = f"; quiet from {row.quiet_hours_start} to {row.quiet_hours_end}"
+    return (
+        f"{', '.join(names) or 'nothing'}; digest {row.get_digest_frequency_display()}"
+        f"{quiet if row.quiet_hours_start and row.quiet_hours_end else ''}. Nothing is sent yet."
+    )
+
+
 @admin.register(Profile)
 class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Profiles follow their log-in; only tier and picture are edited here."""
@@ -100,6 +117,7 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "user_tier",
         "window",
         "limits",
+        "preferences",
         "avatar_url",
         "created_at",
         "updated_at",
@@ -107,6 +125,7 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     readonly_fields = [name for name in fields if name not in ("user_tier", "avatar_url")]
     window = column("window", lambda profile: tier_of(profile).window)
     limits = column("may do", _limits)
+    preferences = column("notifications", _preferences)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, *map(_shown, PROFILE_COLUMNS)]

@@ -281,7 +281,7 @@ class ActivityLog(models.Model):
         return self.action
 
 
-# Tables of the older system that no code uses yet: notifications, their preferences, API keys.
+# Tables of the older system that nothing acts on yet: notifications, their preferences, API keys.
 
 NOTIFICATION_TYPES = ["success", "info", "warning", "error"]
 NOTIFICATION_CATEGORIES = ["crawl_job", "payment", "system", "security", "dataset", "project"]
@@ -341,7 +341,7 @@ class Notification(models.Model):
 
 
 class NotificationPreferences(models.Model):
-    """How one person wants to be told; without a row the defaults hold."""
+    """How one person wants to be told. Every profile has its row; nothing is sent yet."""
 
     id = uuid_key()
     user = NamedForeignKey(Profile, models.CASCADE, related_name="notification_preferences")

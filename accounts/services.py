@@ -5,18 +5,27 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import activity
-from accounts.models import Profile, Role, TierName
+from accounts.models import NotificationPreferences, Profile, Role, TierName
 
 # No mail is ever delivered there (RFC 2606), and nobody may bring an address of it.
 FALLBACK_DOMAIN = "@users.invalid"
 
 
+@transaction.atomic
 def create_profile_for_user(*, user: User) -> Profile:
-    """Return the user's profile; make one if there is none.
+    """Return the user's profile; make it, and its notification preferences, if there are none.
 
     A user whose e-mail is empty or belongs to another profile gets `user<id>@users.invalid`:
     e-mails are unique, and giving an address does not prove that it is one's own.
     """
+    profile = _profile_of(user)
+    NotificationPreferences.objects.bulk_create(
+        [NotificationPreferences(user=profile)], ignore_conflicts=True
+    )
+    return profile
+
+
+def _profile_of(user: User) -> Profile:
     for email in _emails(user):
         if profile := Profile.objects.filter(user=user).first():
             return profile

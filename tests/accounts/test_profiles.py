@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 
-from accounts.models import ActivityLog, Profile
+from accounts.models import ActivityLog, NotificationPreferences, Profile
 from accounts.services import change_tier, create_profile_for_user
 
 
@@ -97,6 +97,23 @@ def test_a_user_without_a_profile_has_one_after_the_next_log_in(client: Any) -> 
     assert not Profile.objects.filter(user=user).exists()
     client.force_login(user)
     assert Profile.objects.get(user=user).email == "bulk@x.org"
+
+
+@pytest.mark.django_db
+def test_a_profile_has_its_notification_preferences_and_keeps_them(admin_client: Any) -> None:
+    user = User.objects.create_user("ada", "ada@x.org")
+    row = NotificationPreferences.objects.get(user=user.profile)
+    assert (row.email_enabled, row.marketing_enabled, row.digest_frequency) == (
+        True,
+        False,
+        "daily",
+    )
+    row.digest_frequency = "never"
+    row.save()
+    user.save()
+    assert NotificationPreferences.objects.get(user=user.profile).digest_frequency == "never"
+    page = admin_client.get(f"/admin/accounts/profile/{user.profile.pk}/change/").content.decode()
+    assert "email, crawl jobs, datasets, billing, security, product updates; digest never" in page
 
 
 @pytest.mark.django_db

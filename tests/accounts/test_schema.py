@@ -108,6 +108,25 @@ def test_many_users_get_their_profiles_in_batches_and_those_that_have_one_keep_i
     assert execute("SELECT count(*) FROM profiles WHERE id = %s", kept) == [(1,)]
 
 
+def test_profiles_that_exist_get_their_notification_preferences_and_keep_those_they_have(
+    migrate: Migrate,
+) -> None:
+    migrate("0005_indexes_and_constraints")
+    execute("INSERT INTO profiles (email) SELECT n || '@x.org' FROM generate_series(1, 2500) AS n")
+    execute(
+        "INSERT INTO notification_preferences (user_id, digest_frequency)"
+        " SELECT id, 'never' FROM profiles WHERE email LIKE '1%'"
+    )
+    kept = execute("SELECT count(*) FROM notification_preferences")
+    to_head()
+    found = "SELECT count(*), count(DISTINCT user_id) FROM notification_preferences"
+    assert execute(found) == [(2500, 2500)]
+    assert (
+        execute("SELECT count(*) FROM notification_preferences WHERE digest_frequency = 'never'")
+        == kept
+    )
+
+
 def test_rows_that_belong_to_nobody_stop_the_migration_with_their_number(
     migrate: Migrate,
 ) -> None:

@@ -76,7 +76,10 @@ def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, 
     assert sql("SELECT count(*) FROM site_notes JOIN profiles ON profiles.id = profiles_id") == [
         (3,)
     ]
-    assert sql("SELECT count(*) FROM notification_preferences") == [(0,)]
+    assert sql(
+        "SELECT count(*) FROM profiles LEFT JOIN notification_preferences AS preferences"
+        " ON preferences.user_id = profiles.id WHERE preferences.id IS NULL"
+    ) == [(0,)]
     assert (
         sql(
             "INSERT INTO job_chunks (job_id, chunk_index, image_range)"

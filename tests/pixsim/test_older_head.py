@@ -100,6 +100,7 @@ def test_a_database_at_the_older_head_goes_on_with_its_rows(
 def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str, db: Any) -> None:
     status = db("status", "--json").json
     new = [
+        "accounts.0006_notification_preferences",
         "crawler.0006_source_kinds",
         "crawler.0007_attempts",
         "jobs.0006_attempts",

@@ -609,11 +609,18 @@ DIAGRAM = (
     ),
     Row(
         "a profile has one row of notification preferences",
-        TRANSLATED,
+        FULFILLED,
         "`notification_preferences.user_id`",
-        foreign_key("notification_preferences", "user_id", "profiles", unique=True),
-        "At most one.",
-        missing="that every profile has its row.",
+        every(
+            foreign_key("notification_preferences", "user_id", "profiles", unique=True),
+            query(
+                "SELECT count(*), count(preferences.id) FROM profiles"
+                " LEFT JOIN notification_preferences AS preferences"
+                " ON preferences.user_id = profiles.id",
+                (3, 3),
+            ),
+        ),
+        "The row is made with the profile. Nothing is sent yet.",
     ),
     Row(
         "a crawl job has many chunks and images",
