@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
@@ -16,6 +17,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts import credits
 from accounts.models import (
     ActivityLog,
     CreditAccount,
@@ -195,10 +197,55 @@ class ActivityLogAdmin(RecordAdmin):
     ordering = ["-id"]
 
 
+def _credits(help_text: str) -> forms.IntegerField:
+    return forms.IntegerField(min_value=1, max_value=2**31 - 1, help_text=help_text)
+
+
+class CreditTermsForm(forms.ModelForm):  # type: ignore[type-arg]
+    monthly_limit = _credits("A hold that would bring the month's use above it is refused (UTC).")
+    refill_threshold = _credits("A balance that falls below it is refilled, if that is enabled.")
+    refill_amount = _credits("So much is granted each time the balance falls below the threshold.")
+
+    class Meta:
+        model = CreditAccount
+        fields = credits.TERMS
+
+
 @admin.register(CreditAccount)
 class CreditAccountAdmin(RecordAdmin):
-    list_display = ["user", "current_balance", "monthly_usage", "monthly_limit"]
+    """Balances; people change the terms. `average_daily_usage` is not shown: see the model."""
+
+    form = CreditTermsForm
+    list_display = ["user", "current_balance", "used", "monthly_limit", "a_day", "refill"]
+    list_filter = ["auto_refill_enabled"]
     search_fields = ["user__email"]
+    readonly_fields = ["user", "current_balance", "used", "a_day", "created_at", "updated_at"]
+    fields = [
+        "user",
+        "current_balance",
+        "used",
+        "a_day",
+        *credits.TERMS,
+        "created_at",
+        "updated_at",
+    ]
+    used = column("used or held this month", lambda account: account.used_this_month)
+    a_day = column("used a day, this month", lambda account: f"{account.used_a_day:,.1f}")
+    refill = column(
+        "refill",
+        lambda account: (
+            f"{account.refill_amount} below {account.refill_threshold}"
+            if account.auto_refill_enabled
+            else "off"
+        ),
+    )
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def save_model(self, request: HttpRequest, obj: CreditAccount, form: Any, change: bool) -> None:
+        if terms := {name: form.cleaned_data[name] for name in form.changed_data}:
+            credits.change_terms(account=obj, actor=actor_of(request), **terms)
 
 
 @admin.register(CreditTransaction)
@@ -211,6 +258,9 @@ class CreditTransactionAdmin(RecordAdmin):
 
 @admin.register(UsageMetrics)
 class UsageMetricsAdmin(RecordAdmin):
+    """Use by the day. The older schema's limits are not shown: the tier says what one may do."""
+
+    exclude = ["images_limit", "storage_limit_gb", "api_calls_limit", "bandwidth_limit_gb"]
     list_display = ["metric_date", "user", "images_processed", "storage_used_gb", "api_calls"]
     search_fields = ["user__email"]
     ordering = ["-metric_date", "-id"]

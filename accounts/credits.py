@@ -6,29 +6,51 @@ the work did not cost (or takes what it cost more), `release` returns all of it.
 conditional UPDATE of the balance and its entry in the same transaction, so that no two callers can
 spend the same credits.
 
+A month's use (UTC) grows with a hold and is corrected when the hold is closed; a hold that would
+exceed the account's monthly limit is refused. When an entry brings the balance below the threshold
+of an account with automatic refill, the same transaction grants the amount, once: the next time is
+when the balance has been above the threshold and falls below it again.
+
 Lock order: the credit account comes after everything else that a transaction locks.
 """
 
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import connection, transaction
+from django.utils import timezone
 
-from accounts.errors import InsufficientCredits
-from accounts.models import CreditAccount, CreditTransaction, Profile, TransactionType
+from accounts import activity
+from accounts.errors import InsufficientCredits, MonthlyLimitReached
+from accounts.models import CreditAccount, CreditTransaction, Profile, TransactionType, month_of
 from pixsim.core.invariants import Finding, Invariant, examine
 
-# Only if the balance does not go below zero. Every change of a balance writes an entry.
-CHANGE = """
-UPDATE credit_accounts SET
-    current_balance = current_balance + %(amount)s,
-    monthly_usage = greatest(0, monthly_usage + %(used)s), updated_at = now()
-WHERE user_id = %(profile)s AND current_balance + %(amount)s >= 0
-RETURNING id, current_balance
+# `monthly_usage` is of the month in which the row was changed last.
+USED_THIS_MONTH = """
+CASE WHEN date_trunc('month', updated_at, 'UTC') = date_trunc('month', now(), 'UTC')
+     THEN monthly_usage ELSE 0 END
 """
 
-LOCK = "SELECT current_balance FROM credit_accounts WHERE user_id = %(profile)s FOR NO KEY UPDATE"
+# Only if the balance does not go below zero. Every change of a balance writes an entry.
+CHANGE = f"""
+UPDATE credit_accounts SET
+    current_balance = current_balance + %(amount)s,
+    monthly_usage = greatest(0, {USED_THIS_MONTH} + %(used)s), updated_at = now()
+WHERE user_id = %(profile)s AND current_balance + %(amount)s >= 0
+RETURNING id, current_balance,
+    auto_refill_enabled AND current_balance < refill_threshold
+        AND current_balance - %(amount)s >= refill_threshold,
+    refill_amount
+"""
+
+LOCK = f"""
+SELECT current_balance, {USED_THIS_MONTH}, monthly_limit FROM credit_accounts
+WHERE user_id = %(profile)s FOR NO KEY UPDATE
+"""
+
+TERMS = ("monthly_limit", "auto_refill_enabled", "refill_threshold", "refill_amount")
+"""What a person may change of an account."""
 
 # `carried_over`: an older system made the balance, and no entry was written here since.
 LEDGER_ADDS_UP = Invariant(
@@ -95,8 +117,8 @@ def hold(
 ) -> CreditTransaction | None:
     """Hold credits for work that begins; return the entry, or None for the system, which pays nothing.
 
-    The same reference holds once. Raise InsufficientCredits, and write nothing, if the balance is
-    too small.
+    The same reference holds once. Raise InsufficientCredits if the balance is too small, and
+    MonthlyLimitReached if the month's use would exceed the account's limit; nothing is written then.
     """
     if profile is None:
         return None
@@ -127,6 +149,23 @@ def release(*, reference: str) -> int:
     return held
 
 
+@transaction.atomic
+def change_terms(*, account: CreditAccount, actor: Profile | None, **terms: int) -> None:
+    """Change some of TERMS, and log it; refill at once an account that is now due for it."""
+    row = CreditAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+    was_due = row.is_due_for_refill
+    row.monthly_usage = row.used_this_month  # since `updated_at` moves on
+    before = {name: getattr(row, name) for name in terms}
+    for name, value in terms.items():
+        setattr(row, name, value)
+    row.save(update_fields=[*terms, "monthly_usage", "updated_at"])
+    activity.record_change(
+        "credit_account", row.pk, "terms_changed", actor=actor, before=before, after=terms
+    )
+    if row.is_due_for_refill and not was_due:
+        _refill(row.user_id, row.refill_amount, why="automatic refill was changed")
+
+
 def check() -> Finding:
     """Return the accounts whose balance is not the sum of their ledger."""
     [finding] = examine([LEDGER_ADDS_UP])
@@ -148,12 +187,15 @@ def _once(profile: Profile, **entry: Any) -> CreditTransaction:
     """Return the entry of this reference; change the balance and write it if there is none."""
     open_account(profile)
     # Under the lock of the account no other caller writes the same reference.
-    available = _lock(profile.pk)
+    available, used, limit = _lock(profile.pk)
     if known := CreditTransaction.objects.filter(reference=entry["reference"]).first():
         return known
-    written = _change(profile.pk, used=0, **entry)
+    wanted = max(0, -entry["amount"])
+    if wanted and used + wanted > limit:
+        raise MonthlyLimitReached(limit=limit, used=used, wanted=wanted)
+    written = _change(profile.pk, used=wanted, **entry)
     if written is None:
-        raise InsufficientCredits(wanted=-entry["amount"], available=available)
+        raise InsufficientCredits(wanted=wanted, available=available)
     return written
 
 
@@ -162,7 +204,7 @@ def _close(reference: str, type_: TransactionType, actual: int) -> tuple[int, in
     """Close a hold; return what it held and what was taken, both 0 if there is no open hold."""
     holds = CreditTransaction.objects.filter(reference=reference, type=TransactionType.HOLD)
     hold = holds.first()
-    available = _lock(hold.user_id) if hold else 0
+    available = _lock(hold.user_id)[0] if hold else 0
     # Read again under the lock: another process may have closed it in the meantime.
     hold = holds.filter(closings=None).first()
     if hold is None:
@@ -170,10 +212,12 @@ def _close(reference: str, type_: TransactionType, actual: int) -> tuple[int, in
     held = -hold.amount
     taken = min(actual, held + available)
     figures = {"held": held, "actual": actual, "taken": taken}
+    # A hold counts in the month in which it was made.
+    counted = held if month_of(hold.created_at) == month_of(timezone.now()) else min(held, taken)
     _change(
         hold.user_id,
         amount=held - taken,
-        used=taken,
+        used=taken - counted,
         type_=type_,
         description=hold.description,
         closes=hold,
@@ -182,10 +226,12 @@ def _close(reference: str, type_: TransactionType, actual: int) -> tuple[int, in
     return held, taken
 
 
-def _lock(profile_id: UUID) -> int:
+def _lock(profile_id: UUID) -> tuple[int, int, int]:
+    """Lock the account; return its balance, what was used this month, and its monthly limit."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK, {"profile": profile_id})
-        return int(cursor.fetchone()[0])
+        balance, used, limit = cursor.fetchone()
+    return balance, used, limit
 
 
 def _change(
@@ -197,8 +243,8 @@ def _change(
         row = cursor.fetchone()
     if row is None:
         return None
-    account_id, left = row
-    return CreditTransaction.objects.create(
+    account_id, left, is_due, refill = row
+    entry_ = CreditTransaction.objects.create(
         account_id=account_id,
         user_id=profile_id,
         type=type_,
@@ -206,4 +252,18 @@ def _change(
         amount=amount,
         balance_after=left,
         **entry,
+    )
+    if is_due:
+        _refill(profile_id, refill, why=f"{type_} left {left}")
+    return entry_
+
+
+def _refill(profile_id: UUID, amount: int, *, why: str) -> None:
+    _change(
+        profile_id,
+        amount=amount,
+        used=0,
+        type_=TransactionType.BONUS,
+        description=f"automatic refill: {why}",
+        reference=f"refill:{uuid4()}",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 
 class AccountsError(Exception):
@@ -83,4 +83,23 @@ class InsufficientCredits(AccountsError):
         super().__init__(
             f"credits: {wanted} are needed and {available} are there. Nothing was taken; add "
             "credits, or ask for less."
+        )
+
+
+class MonthlyLimitReached(AccountsError):
+    """The work would hold more credits than the account may use in a month; nothing was taken."""
+
+    def __init__(self, *, limit: int, used: int, wanted: int) -> None:
+        self.limit = limit
+        self.used = used
+        """What was used and is held this month."""
+        self.wanted = wanted
+        month = datetime.now(UTC).replace(day=1)
+        self.resets_at = (month + timedelta(days=31)).replace(
+            day=1, hour=0, minute=0, second=0, microsecond=0
+        )
+        super().__init__(
+            f"credits: {wanted} are needed, and {used} of the monthly limit of {limit} are used or "
+            f"held. Nothing was taken; ask for less, for a higher limit, or wait until "
+            f"{self.resets_at:%Y-%m-%d} UTC."
         )

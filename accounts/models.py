@@ -1,12 +1,14 @@
 """People and what they may use: profiles, credits, usage, activity; and tables that wait for code."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
@@ -16,6 +18,12 @@ from pixsim.core.db.indexes import NamedIndex
 
 def _decimal(default: str) -> Any:
     return models.DecimalField(max_digits=10, decimal_places=2, db_default=Decimal(default))
+
+
+def month_of(moment: datetime) -> tuple[int, int]:
+    """Return the year and the month, in UTC."""
+    moment = moment.astimezone(UTC)
+    return moment.year, moment.month
 
 
 class TierName(models.TextChoices):
@@ -86,12 +94,17 @@ class Profile(models.Model):
 
 
 class CreditAccount(models.Model):
-    """The balance of one profile, in credits. The ledger's sum equals it."""
+    """The balance of one profile, in credits. The ledger's sum equals it.
+
+    A month begins in UTC. `accounts.credits` is the only writer.
+    """
 
     id = uuid_key()
     user = NamedForeignKey(Profile, models.CASCADE, related_name="credit_accounts")
     current_balance = models.IntegerField(db_default=0)
+    # What was used and is held in the month of `updated_at`: read `used_this_month`.
     monthly_usage = models.IntegerField(db_default=0)
+    # Of the older schema; not written, since it would be out of date each morning: read `used_a_day`.
     average_daily_usage = _decimal("0.00")
     auto_refill_enabled = models.BooleanField(db_default=False)
     refill_threshold = models.IntegerField(db_default=100)
@@ -117,6 +130,22 @@ class CreditAccount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.current_balance} credits"
+
+    # Properties
+
+    @property
+    def used_this_month(self) -> int:
+        is_present = month_of(self.updated_at) == month_of(timezone.now())
+        return self.monthly_usage if is_present else 0
+
+    @property
+    def used_a_day(self) -> float:
+        """The use of this month by the day, today included."""
+        return self.used_this_month / timezone.now().astimezone(UTC).day
+
+    @property
+    def is_due_for_refill(self) -> bool:
+        return self.auto_refill_enabled and self.current_balance < self.refill_threshold
 
 
 class TransactionType(models.TextChoices):
@@ -203,7 +232,8 @@ class UsageMetrics(models.Model):
     """One profile's use on one day (UTC); written by `accounts.usage`.
 
     A gigabyte is 10^9 bytes. The byte columns are exact and the `_gb` columns are rounded from
-    them; bytes are null where only gigabytes were ever recorded.
+    them; bytes are null where only gigabytes were ever recorded. The columns `…_limit…` are of the
+    older schema: nothing reads them, since what somebody may do is in the table of tiers.
     """
 
     id = uuid_key()

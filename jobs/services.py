@@ -48,8 +48,8 @@ def create_job(
     Return the job that the owner created before with this `idempotency_key`, if there is one.
     `owner` None is the system, which has no limits and pays nothing.
 
-    Raise GenerationRefused, naming each field, FeatureRefused, LimitExceeded or
-    InsufficientCredits; nothing is created then.
+    Raise GenerationRefused, naming each field, FeatureRefused, LimitExceeded,
+    InsufficientCredits or MonthlyLimitReached; nothing is created then.
     """
     adapter, model, checked = _validate(provider, operation, model, params)
     _check_texts(model=model, name=name, idempotency_key=idempotency_key)

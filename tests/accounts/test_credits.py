@@ -3,18 +3,21 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, connections, transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts import credits
-from accounts.errors import InsufficientCredits
-from accounts.models import CreditAccount, CreditTransaction, Profile
+from accounts.errors import InsufficientCredits, MonthlyLimitReached
+from accounts.models import ActivityLog, CreditAccount, CreditTransaction, Profile
 from tests.accounts.conftest import Migrate
+from tests.admin_forms import sent
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +103,114 @@ def test_the_system_pays_nothing_and_wrong_amounts_are_refused(ada: Profile) -> 
         hold(ada, -1)
     with pytest.raises(ValueError, match="negative"):
         credits.capture(reference="job:1", actual=-1)
+
+
+def account(profile: Profile, **terms: Any) -> CreditAccount:
+    """Return the profile's account, with other terms if there are any."""
+    credits.open_account(profile)
+    if terms:
+        CreditAccount.objects.filter(user=profile).update(**terms)
+    return CreditAccount.objects.get(user=profile)
+
+
+def a_month_passes() -> None:
+    """Make everything so far a thing of an earlier month."""
+    past = timezone.now() - timedelta(days=31)
+    CreditAccount.objects.update(updated_at=past)
+    CreditTransaction.objects.update(created_at=past)
+
+
+def test_a_hold_beyond_the_monthly_limit_is_refused_and_what_comes_back_counts_no_more(
+    ada: Profile,
+) -> None:
+    account(ada, monthly_limit=20)
+    grant(ada, 100)
+    hold(ada, 15, "job:1")
+    said = "credits: 6 are needed, and 15 of the monthly limit of 20 are used or held.*UTC"
+    with pytest.raises(MonthlyLimitReached, match=said):
+        hold(ada, 6, "job:2")
+    assert (credits.balance(ada), CreditTransaction.objects.count()) == (85, 2)
+    hold(ada, 5, "job:2")
+    credits.capture(reference="job:1", actual=3)
+    credits.release(reference="job:2")
+    assert account(ada).used_this_month == 3
+    hold(ada, 17, "job:3")
+    hold(ada, 0, "job:4")  # costs nothing, so no limit refuses it
+    # Work that has ended is paid, also beyond the limit.
+    assert credits.capture(reference="job:3", actual=30) == 30
+    assert account(ada).used_this_month == 33
+
+
+def test_the_use_of_a_month_begins_anew_and_a_hold_counts_where_it_was_made(ada: Profile) -> None:
+    account(ada, monthly_limit=20)
+    grant(ada, 100)
+    hold(ada, 12, "job:1")
+    hold(ada, 8, "job:2")
+    a_month_passes()
+    assert account(ada).used_this_month == 0
+    hold(ada, 20, "job:3")
+    credits.release(reference="job:1")  # of the month before: makes no room in this one
+    assert account(ada).used_this_month == 20
+    assert credits.capture(reference="job:2", actual=9) == 9  # one more than was held then
+    assert account(ada).used_this_month == 21
+    with pytest.raises(MonthlyLimitReached):
+        hold(ada, 1, "job:4")
+    assert account(ada).used_a_day == 21 / timezone.now().astimezone(UTC).day
+
+
+def refills() -> list[int]:
+    found = CreditTransaction.objects.filter(reference__startswith="refill:")
+    return list(found.order_by("created_at").values_list("amount", flat=True))
+
+
+def test_a_balance_that_falls_below_the_threshold_is_refilled_once_each_time(ada: Profile) -> None:
+    account(ada, auto_refill_enabled=True, refill_threshold=50, refill_amount=30)
+    grant(ada, 20)
+    assert refills() == []  # it never was above
+    grant(ada, 40, "more")
+    hold(ada, 10, "job:1")
+    assert refills() == []  # 50 is not below 50
+    for _ in range(2):
+        hold(ada, 30, "job:2")
+    assert (refills(), credits.balance(ada)) == ([30], 50)
+    hold(ada, 40, "job:3")
+    assert (refills(), credits.balance(ada)) == ([30, 30], 40)
+    hold(ada, 10, "job:4")  # below since then
+    assert (refills(), credits.balance(ada)) == ([30, 30], 30)
+    grant(ada, 40, "yet more")
+    credits.capture(reference="job:4", actual=45)  # 10 held, 35 from the balance
+    assert (refills(), credits.balance(ada)) == ([30, 30, 30], 65)
+    assert credits.check().rows == []
+
+
+def test_an_account_without_automatic_refill_is_not_refilled(ada: Profile) -> None:
+    grant(ada, 200)
+    hold(ada, 150)
+    assert refills() == []
+
+
+def test_people_change_the_terms_in_the_admin_and_nothing_else(
+    ada: Profile, admin_client: Any
+) -> None:
+    grant(ada, 60)
+    hold(ada, 20)
+    a_month_passes()
+    url = f"/admin/accounts/creditaccount/{account(ada).pk}/change/"
+    page = admin_client.get(url)
+    for hidden in ("average_daily_usage", "monthly_usage"):
+        assert hidden not in page.content.decode()
+    wanted = {"auto_refill_enabled": "on", "refill_threshold": "50", "monthly_limit": "70"}
+    assert admin_client.post(url, sent(page, current_balance="9", **wanted)).status_code == 302
+    changed = account(ada)
+    assert (changed.monthly_limit, changed.auto_refill_enabled) == (70, True)
+    # It was due for a refill at once, and last month's use is not taken for this month's.
+    assert (changed.current_balance, refills(), changed.used_this_month) == (540, [500], 0)
+    line = ActivityLog.objects.get(action="credit_account.terms_changed")
+    assert line.metadata["after"]["monthly_limit"] == 70
+    admin_client.post(url, sent(admin_client.get(url), refill_amount="400"))
+    assert (refills(), account(ada).refill_amount) == ([500], 400)
+    refused = admin_client.post(url, sent(page, monthly_limit="0"))
+    assert "greater than or equal to 1" in refused.content.decode()
 
 
 def test_a_profile_goes_with_its_ledger_also_by_plain_sql(ada: Profile) -> None:
