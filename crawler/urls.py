@@ -6,7 +6,6 @@ canonical form name the same resource; two with different forms may do so too.
 
 import ipaddress
 import os
-import re
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -15,31 +14,47 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes, urljoin
 import idna
 
 from crawler.errors import BadUrl
+from pixsim.core.patterns import Match, Sub, pattern
 
 MAX_LENGTH = 4096
+_MAX_BYTES = 4 * MAX_LENGTH
+_PICTURE_NAME_END = 6
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_PARTS = re.compile(
-    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
-    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#.*)?",
-    re.DOTALL,
+_match_parts = pattern(
+    r"(?s)(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*+):)?(?://(?P<authority>[^/?#]*+))?"
+    r"(?P<path>[^?#]*+)(?:\?(?P<query>[^#]*+))?(?:#.*+)?",
+    longest=MAX_LENGTH,
+    method="fullmatch",
 )
-_HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:]*))(?::(?P<port>\d*))?")
-_PICTURE_NAME = re.compile(
-    r"[^/]\.(apng|avif|bmp|gif|heic|heif|jfif|jpe|jpe?g|jxl|png|tiff?|webp)\Z", re.IGNORECASE
+_match_host_and_port = pattern(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]++)\]|(?P<host>[^:]*+))(?::(?P<port>\d*+))?",
+    longest=MAX_LENGTH,
+    method="fullmatch",
 )
-_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_match_picture_name = pattern(
+    r"(?i)[^/]\.(apng|avif|bmp|gif|heic|heif|jfif|jpe|jpe?g|jxl|png|tiff?|webp)\Z",
+    longest=_PICTURE_NAME_END,
+    method="search",
+)
+_match_label = pattern(r"[a-z0-9_-]{1,63}", longest=63, method="fullmatch")
+_match_number = pattern(r"\d+|0x[0-9a-f]*", longest=63, method="fullmatch")
+_match_absolute = pattern(r"[A-Za-z][A-Za-z0-9+.-]*+://", longest=MAX_LENGTH, method="match")
+_find_control = pattern(r"[\x00-\x1f\x7f]", longest=MAX_LENGTH, method="search")
 _EDGES = "".join(map(chr, range(0x21)))
 _NEWLINES_AND_TABS = {ord("\t"): None, ord("\r"): None, ord("\n"): None}
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # An escape, whose spelling may change, or a byte that must be escaped.
-_IN_PATH = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
-_IN_QUERY = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?-]")
+_respell_path = pattern(
+    rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/-]", longest=_MAX_BYTES, method="sub"
+)
+_respell_query = pattern(
+    rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?-]", longest=_MAX_BYTES, method="sub"
+)
 # Parameters that say where a visitor came from; they do not change the picture.
-_TRACKING = re.compile(r"(utm_[^=]*|fbclid|gclid|dclid|msclkid)(=|$)", re.IGNORECASE)
+_match_tracking = pattern(
+    r"(?i)(utm_[^=]*+|fbclid|gclid|dclid|msclkid)(=|$)", longest=3 * _MAX_BYTES, method="match"
+)
 
 
 def canonical(url: str) -> str:
@@ -50,11 +65,10 @@ def canonical(url: str) -> str:
     Raise BadUrl, and nothing else, for anything but an http(s) address.
     """
     url = _tidy(url)
-    if len(url) > MAX_LENGTH:
-        raise BadUrl(f"the address is {len(url)} characters long; at most {MAX_LENGTH} are allowed")
-    if bad := _CONTROL.search(url):
+    _refuse_long(url)
+    if bad := _find_control(url):
         raise BadUrl(f"the address contains the control character U+{ord(bad[0]):04X}")
-    parts = _PARTS.fullmatch(url)
+    parts = _match_parts(url)
     if parts is None or not parts["scheme"]:
         raise BadUrl("the address does not start with http:// or https://")
     scheme = parts["scheme"].lower()
@@ -62,15 +76,16 @@ def canonical(url: str) -> str:
         raise BadUrl(f"only http and https are fetched, not {scheme[:20]!r}")
     host, port = _host_and_port(parts["authority"] or "")
     netloc = host if port in (None, DEFAULT_PORTS[scheme]) else f"{host}:{port}"
-    path = _without_dot_segments(_escaped(parts["path"], _IN_PATH)) or "/"
-    query = _without_tracking(_escaped(parts["query"] or "", _IN_QUERY))
+    path = _without_dot_segments(_escaped(parts["path"], _respell_path)) or "/"
+    query = _without_tracking(_escaped(parts["query"] or "", _respell_query))
     return f"{scheme}://{netloc}{path}{'?' if query else ''}{query}"
 
 
 def join(base: str, reference: str) -> str:
     """Return the canonical address of `reference` in a document at `base`. Raise BadUrl."""
     reference = _tidy(reference)
-    if _ABSOLUTE.match(reference):
+    _refuse_long(reference)
+    if _match_absolute(reference):
         return canonical(reference)  # urljoin would read a bare "http://" as the base itself
     try:
         return canonical(urljoin(base, reference))
@@ -99,7 +114,7 @@ def origin_of(canonical_url: str) -> str:
 def has_picture_suffix(canonical_url: str) -> bool:
     """Return whether the path ends like a picture's name; a hint, since servers may answer anything."""
     path = canonical_url.partition("?")[0]
-    return _PICTURE_NAME.search(path) is not None
+    return _match_picture_name(path[-_PICTURE_NAME_END:]) is not None
 
 
 def file_url(path: Path) -> str:
@@ -118,6 +133,11 @@ def path_of(url: str) -> Path:
     return Path(os.fsdecode(raw))
 
 
+def _refuse_long(url: str) -> None:
+    if len(url) > MAX_LENGTH:
+        raise BadUrl(f"the address is {len(url)} characters long; at most {MAX_LENGTH} are allowed")
+
+
 def _tidy(url: str) -> str:
     """Strip white space, remove line breaks and turn backslashes into slashes, as browsers do."""
     url = url.strip(_EDGES).translate(_NEWLINES_AND_TABS)
@@ -127,7 +147,7 @@ def _tidy(url: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _host_and_port(authority: str) -> tuple[str, int | None]:
-    match = _HOST_AND_PORT.fullmatch(authority.rpartition("@")[2])
+    match = _match_host_and_port(authority.rpartition("@")[2])
     if match is None:
         raise BadUrl("the host or port cannot be read")
     port = int(match["port"]) if match["port"] and len(match["port"]) <= 5 else None
@@ -152,9 +172,9 @@ def _host(raw: str) -> str:
         raise BadUrl("the host is no valid international name") from None
     host = host.lower().removesuffix(".")
     labels = host.split(".")
-    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+    if len(host) > 253 or not all(map(_match_label, labels)):
         raise BadUrl("the host is no valid name")
-    if _NUMBER.fullmatch(labels[-1]):
+    if _match_number(labels[-1]):
         # Resolvers read 0x7f.1 or 2130706433 as addresses; only the dotted decimal form is accepted.
         try:
             ipaddress.IPv4Address(host)
@@ -163,14 +183,14 @@ def _host(raw: str) -> str:
     return host
 
 
-def _escaped(text: str, pattern: re.Pattern[bytes]) -> str:
+def _escaped(text: str, respell: Sub[bytes]) -> str:
     try:
-        return pattern.sub(_spell, text.encode()).decode("ascii")
+        return respell(_spell, text.encode()).decode("ascii")
     except UnicodeEncodeError:
         raise BadUrl("the address contains half of a surrogate pair") from None
 
 
-def _spell(match: re.Match[bytes]) -> bytes:
+def _spell(match: Match[bytes]) -> bytes:
     byte = int(match[1], 16) if match[1] else match[0][0]
     return bytes([byte]) if byte in _UNRESERVED else b"%%%02X" % byte
 
@@ -191,4 +211,4 @@ def _without_dot_segments(path: str) -> str:
 
 
 def _without_tracking(query: str) -> str:
-    return "&".join(part for part in query.split("&") if not _TRACKING.match(part))
+    return "&".join(part for part in query.split("&") if not _match_tracking(part))

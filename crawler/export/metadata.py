@@ -4,10 +4,11 @@ What changes the look stays: colour profile, colour transform, transparency, ani
 orientation, as an EXIF block with nothing else.
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Iterator
+
+from pixsim.core.patterns import pattern
 
 STRIPPED_FORMATS = ("jpeg", "png", "webp")
 """Files of all other formats are left as they are."""
@@ -18,8 +19,10 @@ _EXIF_NAME = b"Exif\0\0"
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_APP, _JPEG_COMMENT = range(0xE0, 0xF0), 0xFE
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
-# A marker inside or behind a scan; stuffed bytes and restart markers belong to the scan.
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_BLOCK = 64 * 1024
+# A marker, with fill bytes before it; stuffed bytes and restart markers belong to a scan.
+_match_marker = pattern(rb"\xff++[^\x00\xff\xd0-\xd7]", longest=_BLOCK, method="match")
+_find_marker = pattern(rb"\xff[^\x00\xff\xd0-\xd7]", longest=_BLOCK, method="search")
 # What an application segment that changes the look begins with.
 _JPEG_PROFILE, _JPEG_COLOUR_TRANSFORM = (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
 _JFIF_NAME, _JFIF_LENGTH = b"JFIF\0", 14
@@ -85,7 +88,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of each segment; picture data belongs to its scan's segment."""
     at = 2
     while True:
-        found = _JPEG_MARKER.match(data, at)
+        found = _match_marker(data, at)
         if found is None:
             raise Malformed(f"no JPEG segment begins at byte {at:,}")
         marker, start = data[found.end() - 1], found.end() - 2
@@ -94,14 +97,23 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             return
         end = start + 2 + struct.unpack_from(">H", data, start + 2)[0]
         if marker == _JPEG_SCAN:
-            following = _JPEG_MARKER.search(data, end)
-            end = following.start() if following else len(data)
+            end = _end_of_scan(data, end)
         if end > len(data):
             raise Malformed(f"the JPEG segment at byte {start:,} is longer than the file")
         yield marker, start, end
         if end == len(data):
             return  # decoders read it although its end marker is missing
         at = end
+
+
+def _end_of_scan(data: bytes, at: int) -> int:
+    """Return where the marker after a scan begins, or its fill bytes; without one the file's end."""
+    begin = at
+    while at < len(data):
+        if found := _find_marker(data, at):
+            return begin + len(data[begin : found.start()].rstrip(b"\xff"))
+        at += _BLOCK - 1  # a marker may lie across two blocks
+    return len(data)
 
 
 def _jpeg_segment(marker: int, body: bytes) -> bytes:

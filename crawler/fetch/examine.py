@@ -8,13 +8,13 @@ is still read to the end, which is what finds a truncated or corrupt file.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from crawler.fetch.containers import Refusal, check_container
 from crawler.fetch.phash import GRID, phash
 from crawler.fetch.rules import Checks
+from pixsim.core.patterns import Find, pattern
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +36,12 @@ OUTCOMES = (
 
 # Pictures larger than this on a side are averaged down before they become an array.
 GREY_SIDE = 2 * GRID
+LONGEST_MESSAGE = 1000
 
-MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
-    (re.compile(pattern, re.DOTALL), kind)
-    for pattern, kind in (
+MAGIC_BYTES = 1024
+MAGIC: tuple[tuple[Find[bytes], str], ...] = tuple(
+    (pattern(rb"(?s)" + regex, longest=MAGIC_BYTES, method="match"), kind)
+    for regex, kind in (
         (rb"\xff\xd8\xff", "jpeg"),
         (rb"\x89PNG\r\n\x1a\n", "png"),
         (rb"RIFF....WEBP", "webp"),
@@ -54,7 +56,10 @@ MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\0\0[\1\2]\0", "ico"),
         (rb"8BPS", "psd"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "eps"),
-        (rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE svg[^>]*>\s*)?<svg", "svg"),
+        (
+            rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?:<!--(?>.*?-->)\s*+)*+(?:<!DOCTYPE svg[^>]*+>\s*+)?+<svg",
+            "svg",
+        ),
         (rb"P[1-7]\s", "pnm"),
     )
 )
@@ -90,8 +95,7 @@ def examine(data: bytes, checks: Checks) -> Verdict:
 
 def sniff(data: bytes) -> str | None:
     """Return the format that the first bytes announce, or None."""
-    start = data[:1024]
-    return next((kind for pattern, kind in MAGIC if pattern.match(start)), None)
+    return next((kind for begins, kind in MAGIC if begins(data)), None)
 
 
 def _check_size(width: int, height: int, checks: Checks) -> None:
@@ -197,6 +201,6 @@ def _grey_of_deep(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _broken(error: Exception) -> Refusal:
-    message = str(error) or type(error).__name__
-    is_cut = re.search("truncated|not enough|eof", message, re.IGNORECASE)
+    message = (str(error) or type(error).__name__)[:LONGEST_MESSAGE]
+    is_cut = any(words in message.lower() for words in ("truncated", "not enough", "eof"))
     return Refusal("truncated" if is_cut else "corrupt", message)

@@ -1,10 +1,11 @@
 """A part of a file, as players and broken downloads ask for it (RFC 9110, section 14)."""
 
-import re
 from collections.abc import Iterator
 from typing import IO
 
-ONE_RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
+from pixsim.core.patterns import pattern
+
+match_range = pattern(r"bytes=(\d{1,18})?-(\d{1,18})?", longest=50, method="fullmatch")
 CHUNK = 64 * 1024
 
 
@@ -13,7 +14,7 @@ def part_of(header: str | None, *, size: int) -> range | None:
 
     None: the whole file, which is also the answer to several ranges and to what is not understood.
     """
-    match = ONE_RANGE.fullmatch(header or "")
+    match = match_range(header or "")
     if match is None or match[1] is match[2] is None:
         return None
     if match[1] is None:  # the last so many

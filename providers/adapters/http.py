@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,8 @@ import aiohttp
 from pixsim.core.net.client import parse_retry_after
 from providers.adapters.errors import ErrorClass, ProviderError
 
+LONGEST_MESSAGE = 10_000
+"""Characters of an error's text in which its class is looked for."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Large, because a picture may be in the answer as base64."""
 
@@ -36,9 +37,9 @@ class Answer:
     body: dict[str, Any]
 
 
-SECRET_HEADER = re.compile("auth|key|token|cookie|secret", re.IGNORECASE)
+SECRET_HEADERS = ("auth", "key", "token", "cookie", "secret")
 SHORTEST_SECRET = 6
-UNSENDABLE = re.compile(r"[\r\n\0]")
+UNSENDABLE = frozenset("\r\n\0")
 
 Classify = Callable[[Answer], ProviderError | None]
 """Return the error that an answer contains; None if the adapter knows none."""
@@ -73,7 +74,7 @@ class Http:
         request was sent and no valid answer came, else by `classify` or the status.
         """
         url = self.url(path)
-        if any(UNSENDABLE.search(value) for value in headers.values()):
+        if any(set(value) & UNSENDABLE for value in headers.values()):
             raise ProviderError(ErrorClass.AUTH, "The credentials have a line break in them.")
         try:
             async with asyncio.timeout(timeout):
@@ -100,7 +101,7 @@ class Http:
 def _without_secrets(raw: bytes, headers: Mapping[str, str]) -> bytes:
     """Remove the keys that were sent from the answer: some providers repeat them in errors."""
     for name, value in headers.items():
-        if SECRET_HEADER.search(name):
+        if any(part in name.lower() for part in SECRET_HEADERS):
             secret = value.rpartition(" ")[2].encode()
             raw = raw.replace(secret, b"[secret]") if len(secret) >= SHORTEST_SECRET else raw
     return raw

@@ -8,7 +8,6 @@ import codecs
 import gzip
 import io
 import os
-import re
 import tempfile
 import time
 import zlib
@@ -23,6 +22,7 @@ from django.conf import settings
 
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources.web import source_error
+from pixsim.core.patterns import pattern
 
 MAX_LIST_BYTES = 4 * 1024**3
 PART_BYTES = 16 * 1024**2
@@ -35,7 +35,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 Progress = Callable[[], None]
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_match_content_range = pattern(
+    r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", longest=80, method="fullmatch"
+)
 
 
 def kept(key: str) -> Path | None:
@@ -130,7 +132,7 @@ async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
 
 
 def _content_range(value: str, url: str) -> tuple[int, int, int]:
-    match = _CONTENT_RANGE.fullmatch(value.strip())
+    match = _match_content_range(value.strip())
     if match is None:
         raise SourceUnavailable(f"{url} answered with a part it does not name ({value[:50]!r})")
     first, last, total = map(int, match.groups())

@@ -4,7 +4,6 @@ Names of blobs are ours, made from the hash of the bytes, never from the remote 
 """
 
 import hashlib
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,9 +12,13 @@ from typing import Any
 from django.core.files.base import File
 from django.core.files.storage import storages
 
-KEY = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}(?:\.[a-z0-9]{1,10})?")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,10})?")
+from pixsim.core.patterns import pattern
+
+match_key = pattern(
+    r"([0-9a-f]{2})/\1[0-9a-f]{62}(?:\.[a-z0-9]{1,10})?", longest=78, method="fullmatch"
+)
+match_sha256 = pattern(r"[0-9a-f]{64}", longest=64, method="fullmatch")
+match_suffix = pattern(r"(?:\.[a-z0-9]{1,10})?", longest=11, method="fullmatch")
 STALE_AFTER = timedelta(hours=1)
 
 
@@ -33,16 +36,16 @@ def key_for(sha256: str, suffix: str) -> str:
     256 folders: two levels would make a folder for nearly every blob of a dataset, which costs
     more than writing the blob.
     """
-    if not SHA256.fullmatch(sha256):
+    if not match_sha256(sha256):
         raise ValueError(f"{sha256!r} is not a sha256 in lower-case hex")
-    if not SUFFIX.fullmatch(suffix):
+    if not match_suffix(suffix):
         raise ValueError(f"{suffix!r} is not a file extension like .jpg")
     return f"{sha256[:2]}/{sha256}{suffix}"
 
 
 def is_key(name: str) -> bool:
     """Return whether `name` could have been made by `key_for`."""
-    return KEY.fullmatch(name) is not None
+    return match_key(name) is not None
 
 
 def put(data: bytes, *, suffix: str, sha256: str | None = None) -> str:

@@ -1,6 +1,5 @@
 """Which addresses we connect to: public unicast ones, and what the operator allows."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -8,6 +7,8 @@ from typing import Self
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from pixsim.core.patterns import pattern
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -26,7 +27,11 @@ DENIED: tuple[IPNetwork, ...] = (
     IPv6Network("3fff::/20"),  # documentation
 )
 
-ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<plain>[^\[\]:]+))(?::(?P<port>\d+))?")
+match_entry = pattern(
+    r"(?:\[(?P<v6>[^\]]+)\]|(?P<plain>[^\[\]:]+))(?::(?P<port>\d{1,5}))?",
+    longest=300,
+    method="fullmatch",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def parse_allowance(entry: str) -> list[Allowance]:
     text = entry.strip()
     network, port = text, None
     if text.count(":") < 2 or text.startswith("["):
-        match = ENTRY.fullmatch(text)
+        match = match_entry(text)
         if match is None:
             raise _not_an_address(entry)
         network = match["v6"] or match["plain"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from yarl import URL
 from pixsim.core.net.addresses import AddressPolicy
 from pixsim.core.net.errors import FetchError, Reason
 from pixsim.core.net.limits import Limits
+from pixsim.core.patterns import pattern
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_BUFFER_BYTES = 256 * 1024
@@ -35,9 +35,15 @@ UNKNOWN_NAME_ARES = (1, 4)
 
 # Characters that RFC 3986 lets stand as they are. Such a URL is sent exactly as it was given:
 # signed addresses break when somebody normalises their percent signs.
-SENDABLE_URL = re.compile(r"(?:[!#$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+")
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-HOST_NAME = re.compile(r"(?=.{1,254}$)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+match_sendable = pattern(
+    r"(?:[!#$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})++",
+    longest=MAX_URL_CHARACTERS,
+    method="fullmatch",
+)
+find_control = pattern(r"[\x00-\x1f\x7f\ud800-\udfff]", longest=MAX_URL_CHARACTERS, method="search")
+match_host_name = pattern(
+    r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?", longest=254, method="fullmatch"
+)
 
 OnHeaders = Callable[[str, int, Mapping[str, str]], None]
 OnBytes = Callable[[int], None]
@@ -177,12 +183,12 @@ def parse_url(url: str) -> URL:
     Raises FetchError(bad_url) unless it is a sound absolute http or https URL.
     """
     url = url.strip()
-    if CONTROL_CHARACTERS.search(url):
-        raise _bad_url(url, "control characters")
     if len(url) > MAX_URL_CHARACTERS:
         raise _bad_url(url, f"longer than {MAX_URL_CHARACTERS} characters")
+    if find_control(url):
+        raise _bad_url(url, "control characters")
     try:
-        parsed = URL(url, encoded=SENDABLE_URL.fullmatch(url) is not None)
+        parsed = URL(url, encoded=match_sendable(url) is not None)
         # yarl reads user, host and port only when asked, and raises then.
         host, _ = parsed.raw_host or "", parsed.port
         if ":" in host:
@@ -191,7 +197,7 @@ def parse_url(url: str) -> URL:
         raise _bad_url(url, str(exc)) from exc
     if parsed.scheme not in ("http", "https"):
         raise _bad_url(url, "only http and https are fetched")
-    if not (":" in host or HOST_NAME.fullmatch(host)):
+    if not (":" in host or match_host_name(host)):
         raise _bad_url(url, "no valid host name")
     if parsed.raw_user is not None or parsed.raw_password is not None:
         parsed = parsed.with_user(None)
@@ -248,10 +254,12 @@ def _redirect_target(answer: aiohttp.ClientResponse, target: URL) -> URL:
     location = answer.headers.get("Location", "").strip()
     if not location:
         raise FetchError(Reason.HTTP_4XX, "a redirect without Location", answer.status)
-    if CONTROL_CHARACTERS.search(location):
+    if len(location) > MAX_URL_CHARACTERS:
+        raise _bad_url(location, f"longer than {MAX_URL_CHARACTERS} characters")
+    if find_control(location):
         raise _bad_url(location, "control characters in a redirect")
     try:
-        joined = target.join(URL(location, encoded=SENDABLE_URL.fullmatch(location) is not None))
+        joined = target.join(URL(location, encoded=match_sendable(location) is not None))
     except ValueError as exc:
         raise _bad_url(location, str(exc)) from exc
     return parse_url(str(joined))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from pixsim.core.patterns import pattern
 
 Plane = NDArray[np.floating[Any]]
 """One number per pixel; a tone is from 0 (dark) to 1 (light)."""
@@ -24,6 +25,7 @@ SHADES = 256
 EFFECTS = ("duotone", "mosaic", "paint")
 MOTIONS = ("zoom", "pan", "ripple")
 NOISE_SIDE = 256
+LONGEST_TEXT = 10_000  # characters of a prompt or of lyrics that are read
 TURN = 2 * np.pi
 
 # Six colours from dark to light each, and the words of a prompt that ask for them.
@@ -184,13 +186,16 @@ STYLES: dict[str, Callable[[Scene], Paint]] = {
 }
 
 
+find_words = pattern(r"[^\W\d_]++", longest=LONGEST_TEXT, method="findall")
+
+
 def _any_of(names: Iterable[str], prompt: str, seed: int) -> str:
     return str(random_for("choice", prompt, seed).choice(list(names)))
 
 
 def _asked_for(prompt: str, table: Mapping[str, str]) -> str | None:
     """Return the entry that the first fitting word of the prompt asks for, if any."""
-    found = re.findall(r"[^\W\d_]+", prompt.lower())
+    found = find_words(prompt.lower())
     forms = [form for word in found for form in (word, word.removesuffix("s"))]
     return next((name for form in forms for name in table if form in table[name].split()), None)
 

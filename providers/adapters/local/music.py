@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,13 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from providers.adapters.local.drawing import random_for
+from pixsim.core.patterns import pattern
+from providers.adapters.local.drawing import LONGEST_TEXT, find_words, random_for
 
 MAX_SECONDS = 60
 RATE = 44_100  # samples per second
 TAIL_SECONDS = 1.5  # in which the last chord fades
 LINE_BEATS = 8
 MOST_SYLLABLES = 24
+find_vowels = pattern("[aeiou]++", longest=LONGEST_TEXT, method="findall")
+# The last e of `come` and `whole` is silent, that of `little` and `the` is not.
+remove_silent_e = pattern(
+    r"(?<=[aeiou][^aeioul])e$|(?<=[aeiou]l)e$", longest=LONGEST_TEXT, method="sub"
+)
 VOWELS = str.maketrans("yäöüáéíóúàèìòùâêîôû", "iaouaeiouaeiouaeiou")
 
 Sound = NDArray[np.floating[Any]]
@@ -110,11 +115,10 @@ def composed(song: Any, seed: int) -> Score:
 def syllables(text: str) -> list[str]:
     """Return the vowel of each syllable; of a script without vowels one per letter."""
     found: list[str] = []
-    for word in re.findall(r"[^\W\d_]+", text.lower()):
+    for word in find_words(text.lower()):
         plain = word.translate(VOWELS)
-        # The last e of `come` and `whole` is silent, that of `little` and `the` is not.
-        plain = re.sub(r"(?<=[aeiou][^aeioul])e$|(?<=[aeiou]l)e$", "", plain)
-        groups = re.findall("[aeiou]+", plain)
+        plain = remove_silent_e("", plain)
+        groups = find_vowels(plain)
         if not groups:
             groups = ["e"] if word.isascii() else ["aeiou"[ord(letter) % 5] for letter in word]
         found += [group[0] for group in groups]

@@ -1,16 +1,20 @@
 """Mureka's errors: status and message of calls, the reason of songs that failed."""
 
-import re
 from typing import Any
 
+from pixsim.core.patterns import pattern
 from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import Answer, by_status
+from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
 
 # "429: Rate limit reached for requests" and "429: You exceeded your current quota, please check
 # your plan and billing details" (platform.mureka.ai/docs/en/error-codes.html).
-NO_CREDIT = re.compile(r"quota|billing|balance", re.IGNORECASE)
-TOO_MANY = re.compile(r"concurren", re.IGNORECASE)
-FILTERED = re.compile(r"moderat|sensitive|inappropriate|violat|prohibited|copyright", re.IGNORECASE)
+find_no_credit = pattern(r"(?i)quota|billing|balance", longest=LONGEST_MESSAGE, method="search")
+find_too_many = pattern(r"(?i)concurren", longest=LONGEST_MESSAGE, method="search")
+find_filtered = pattern(
+    r"(?i)moderat|sensitive|inappropriate|violat|prohibited|copyright",
+    longest=LONGEST_MESSAGE,
+    method="search",
+)
 
 
 def classify(answer: Answer) -> ProviderError | None:
@@ -20,11 +24,11 @@ def classify(answer: Answer) -> ProviderError | None:
         return None
     message = str(error.get("message") or error) if isinstance(error, dict) else str(error)
     found = by_status(answer, message)
-    if answer.status == 429 and NO_CREDIT.search(message):
+    if answer.status == 429 and find_no_credit(message):
         found.error_class = ErrorClass.QUOTA
-    elif answer.status == 429 and TOO_MANY.search(message):
+    elif answer.status == 429 and find_too_many(message):
         found.error_class = ErrorClass.CONCURRENT_LIMIT
-    elif answer.status == 400 and FILTERED.search(message):
+    elif answer.status == 400 and find_filtered(message):
         found.error_class = ErrorClass.FILTERED
     return found
 
@@ -32,5 +36,5 @@ def classify(answer: Answer) -> ProviderError | None:
 def of_song(reason: Any) -> ProviderError:
     """Return the error of a song that failed. It may have been charged, so it is not retried."""
     message = str(reason or "The song failed; no reason was given.")
-    filtered = FILTERED.search(message)
+    filtered = find_filtered(message)
     return ProviderError(ErrorClass.FILTERED if filtered else ErrorClass.UNKNOWN, message)

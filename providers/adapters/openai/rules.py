@@ -1,12 +1,11 @@
 """Rules of OpenAI's image models over several fields, and of their sizes."""
 
-import re
-
 from pydantic import ValidationInfo, field_validator
 
+from pixsim.core.patterns import pattern
 from providers.adapters.params import Params
 
-SIZE = re.compile(r"([1-9]\d{1,3})x([1-9]\d{1,3})")
+match_size = pattern(r"([1-9]\d{1,3})x([1-9]\d{1,3})", longest=9, method="fullmatch")
 EDGE_STEP = 16
 LONGEST_EDGE = 3840
 PIXELS = (655_360, 8_294_400)
@@ -35,7 +34,7 @@ class AnySize(Params):
     def _is_a_size(cls, value: str) -> str:
         if value == "auto":
             return value
-        match = SIZE.fullmatch(value)
+        match = match_size(value)
         if match is None:
             raise ValueError("must be auto or WIDTHxHEIGHT, such as 1536x864")
         width, height = int(match[1]), int(match[2])

@@ -3,10 +3,9 @@
 An answer has `ErrCode`, 0 for success, whatever its status; one page spells it `err_code`.
 """
 
-import re
-
+from pixsim.core.patterns import pattern
 from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import Answer, by_status
+from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
 
 CODES = {
     **dict.fromkeys([400011, 400013, 400017, 400018, 400019, 400032], ErrorClass.INVALID_PARAMETER),
@@ -20,7 +19,9 @@ CODES = {
 }
 """Other codes, such as 500100 ("MySQL error") and 99999, are classified by the status."""
 
-BAD_KEY = re.compile(r"api-?key|token (is )?(invalid|expired)", re.IGNORECASE)
+find_bad_key = pattern(
+    r"(?i)api-?key|token (is )?(invalid|expired)", longest=LONGEST_MESSAGE, method="search"
+)
 """Message of the page of common errors for a wrong key; the page gives no code for it."""
 
 
@@ -34,6 +35,6 @@ def classify(answer: Answer) -> ProviderError | None:
     found = by_status(answer, message, str(code))
     if isinstance(code, int) and code in CODES:
         found.error_class = CODES[code]
-    elif BAD_KEY.search(message):
+    elif find_bad_key(message):
         found.error_class = ErrorClass.AUTH
     return found

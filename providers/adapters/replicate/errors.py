@@ -1,15 +1,23 @@
 """Replicate's errors: problem documents of calls, the text of predictions that failed."""
 
-import re
 from typing import Any
 
+from pixsim.core.patterns import pattern
 from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import Answer, by_status
+from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
 
-RESETS = re.compile(r"(?:resets in ~|available in )(\d+) ?s")
-CODE = re.compile(r"\b(E\d{3,4})\b")
-FILTERED = re.compile(r"nsfw|flagged as sensitive|content polic|moderat", re.IGNORECASE)
-REFUSED_INPUT = re.compile(r"input validation|invalid input|unsupported image", re.IGNORECASE)
+find_reset = pattern(
+    r"(?:resets in ~|available in )(\d{1,9}) ?s", longest=LONGEST_MESSAGE, method="search"
+)
+find_code = pattern(r"\b(E\d{3,4})\b", longest=LONGEST_MESSAGE, method="search")
+find_filtered = pattern(
+    r"(?i)nsfw|flagged as sensitive|content polic|moderat", longest=LONGEST_MESSAGE, method="search"
+)
+find_refused_input = pattern(
+    r"(?i)input validation|invalid input|unsupported image",
+    longest=LONGEST_MESSAGE,
+    method="search",
+)
 
 CODES = {
     "E005": ErrorClass.FILTERED,
@@ -27,9 +35,9 @@ def classify(answer: Answer) -> ProviderError | None:
         return None
     message = str(body.get("detail") or body["title"]).strip()
     found = by_status(answer, message, str(body.get("title") or "") or None)
-    if answer.status == 429 and found.retry_after is None and (match := RESETS.search(message)):
+    if answer.status == 429 and found.retry_after is None and (match := find_reset(message)):
         found.retry_after = float(match[1])
-    if FILTERED.search(message):
+    if find_filtered(message):
         found.error_class = ErrorClass.FILTERED
     return found
 
@@ -37,13 +45,13 @@ def classify(answer: Answer) -> ProviderError | None:
 def of_prediction(error: Any) -> ProviderError:
     """Return the error of a prediction that failed. It may have been charged, so it is not retried."""
     message = str(error or "The prediction failed; no reason was given.")
-    match = CODE.search(message)
+    match = find_code(message)
     code = match[1] if match else None
     if code in CODES:
         error_class = CODES[code]
-    elif FILTERED.search(message):
+    elif find_filtered(message):
         error_class = ErrorClass.FILTERED
-    elif REFUSED_INPUT.search(message):
+    elif find_refused_input(message):
         error_class = ErrorClass.INVALID_PARAMETER
     else:
         error_class = ErrorClass.UNKNOWN

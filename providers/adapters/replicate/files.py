@@ -1,9 +1,9 @@
 """Input and output files of Replicate."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pixsim.core.patterns import pattern
 from providers.adapters.base import Output
 from providers.adapters.inline import inline_bytes
 
@@ -11,14 +11,16 @@ LARGEST_INLINE = 256 * 1024
 """Bytes. "Use a data URL when you have a small file <= 256kb"; larger ones are uploaded first."""
 
 
-DELIVERY = re.compile(r"https://([a-z0-9-]+\.)*replicate\.delivery/", re.IGNORECASE)
+match_delivery = pattern(
+    r"(?i)https://([a-z0-9-]+\.)*replicate\.delivery/", longest=300, method="match"
+)
 """ "Output files are served by replicate.delivery and its subdomains"; "you'll need to pass the
 Authorization header to request them"."""
 
 
 def needs_key(url: str, own_files: str) -> bool:
     """Return whether fetching a file needs the account's key: only Replicate's own files do."""
-    return url.startswith(own_files) or DELIVERY.match(url) is not None
+    return url.startswith(own_files) or match_delivery(url) is not None
 
 
 def outputs_of(value: Any, own_files: str, headers: Mapping[str, str]) -> list[Output]:

@@ -1,14 +1,16 @@
 """Parameters of Replicate's models: those of `models.toml`, and one schema for all others."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
+from pixsim.core.patterns import pattern
 from providers.adapters.params import Media, Params
 
-ANY_MODEL = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*(:[0-9a-f]{64})?", re.IGNORECASE)
+match_model = pattern(
+    r"(?i)[a-z0-9][\w.-]*/[a-z0-9][\w.-]*(:[0-9a-f]{64})?", longest=300, method="fullmatch"
+)
 """OWNER/NAME for an official model, OWNER/NAME:VERSION for any other."""
 
 
@@ -39,7 +41,7 @@ class Models(Mapping[str, type[Params]]):
     def __getitem__(self, model: str) -> type[Params]:
         if model in self._named:
             return self._named[model]
-        if isinstance(model, str) and ANY_MODEL.fullmatch(model):
+        if isinstance(model, str) and match_model(model):
             return AnyInput
         raise KeyError(model)
 
