@@ -144,8 +144,9 @@ def drop_what_earlier_runs_left(server: psycopg.Connection[Any]) -> None:
         [f"pixsim_template_{schema_digest()}"],
     )
     for (name,) in unused.fetchall():
-        process = name.split("_")[2]
-        if not (process.isdigit() and psutil.pid_exists(int(process))):
+        _, kind, owner, *_ = name.split("_")
+        # A template's name has a digest, which may happen to consist of digits.
+        if not (kind != "template" and owner.isdigit() and psutil.pid_exists(int(owner))):
             server.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
