@@ -93,7 +93,10 @@ class Rules:
         if self.protego is None:
             return 0.0
         rate = self.protego.request_rate(token)
-        between = rate.seconds / rate.requests if rate else 0.0
+        try:
+            between = rate.seconds / rate.requests if rate else 0.0
+        except OverflowError:  # hundreds of digits
+            between = MAX_DELAY_SECONDS
         return min(MAX_DELAY_SECONDS, max(self.protego.crawl_delay(token) or 0.0, between))
 
 

@@ -40,13 +40,21 @@ async def ask(
     call: Callable[[Http, Credentials], Awaitable[Answer]],
     credentials: Credentials,
 ) -> Answer:
-    """Return what one of the adapter's calls answers. Raise ProviderError, also after ASK_SECONDS."""
+    """Return what one of the adapter's calls answers.
+
+    Raise ProviderError, also after ASK_SECONDS and for an answer that the adapter cannot read.
+    """
     try:
         async with asyncio.timeout(ASK_SECONDS):
             return await call(Http(session, base_url_of(adapter)), credentials)
     except TimeoutError as error:
         message = f"No answer within {ASK_SECONDS:g} seconds."
         raise ProviderError(ErrorClass.TIMEOUT, message) from error
+    except ProviderError:
+        raise
+    except Exception as error:
+        message = f"The answer cannot be read: {type(error).__name__}: {error}"
+        raise ProviderError(ErrorClass.UNKNOWN, message) from error
 
 
 def try_account(account: ProviderAccount) -> None:

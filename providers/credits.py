@@ -17,6 +17,8 @@ from providers.credentials import ask, credentials_of, open_session
 from providers.models import AccountStatus, ProviderAccount, ProviderCredit
 
 ASKED_AT_ONCE = 8
+LARGEST_BALANCE = 2**31 - 1
+"""What our column holds."""
 
 # The cost of generations, as the provider reported it, since its balance was last fetched.
 SPENT = """
@@ -143,11 +145,14 @@ async def _ask_all(
         async def answer(adapter: Adapter, keys: Credentials) -> Mapping[str, int] | ProviderError:
             try:
                 async with room:
-                    return await ask(session, adapter, adapter.credits, keys)
+                    credits = await ask(session, adapter, adapter.credits, keys)
+                return {
+                    name: max(-LARGEST_BALANCE, min(int(amount), LARGEST_BALANCE))
+                    for name, amount in credits.items()
+                }
             except ProviderError as error:
                 return error
-            except (KeyError, TypeError, ValueError) as error:
-                message = f"The answer cannot be read: {type(error).__name__}: {error}"
-                return ProviderError(ErrorClass.UNKNOWN, message)
+            except (TypeError, ValueError, OverflowError) as error:
+                return ProviderError(ErrorClass.UNKNOWN, f"The answer tells no balance: {error}")
 
         return await asyncio.gather(*(answer(*one) for one in asked))

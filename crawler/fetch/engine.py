@@ -329,8 +329,9 @@ class Engine:
                 return
             if honour and (signal := opted_out(headers, self._robots.token)):
                 raise _Excluded("opted_out", signal)
-            if (length := headers.get("Content-Length", "")).isdecimal():
-                size = min(int(length), limits.max_bytes)
+            length = headers.get("Content-Length", "")
+            if length.isascii() and length.isdigit():
+                size = int(min(float(length), limits.max_bytes))  # it may have any number of digits
                 self._grow(item, host, size, size)
                 is_announced = True
 

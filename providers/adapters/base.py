@@ -1,7 +1,8 @@
 """The interface of an adapter: the operations of one provider, and its calls.
 
 An adapter contains its provider's API and nothing else: no database, no accounts, no retries. Its
-methods are coroutines that make one or few HTTP calls and raise ProviderError. One folder each:
+methods are coroutines that make one or few HTTP calls and raise ProviderError. What they return is
+brought into the bounds of our columns here, whatever the provider said. One folder each:
 `adapter.py`, `models.toml` (`operations.py` reads it), `rules.py` and `errors.py`; its fake server is
 `tests/providers/adapters/<name>_fake.py`.
 """
@@ -9,11 +10,17 @@ methods are coroutines that make one or few HTTP calls and raise ProviderError. 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
-from providers.adapters.errors import ProviderError, WebhookRefused
+from pixsim.core.text import storable
+from providers.adapters.errors import ErrorClass, ProviderError, WebhookRefused
 from providers.adapters.http import Http
 from providers.adapters.params import Params
+
+LONGEST_ID = 200
+LONGEST_ASSET_ID = 128
+LARGEST_COST = 1e9
+"""A provider that reports a higher cost of one generation reports none."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,15 @@ class Output:
     """Headers for fetching the file, such as the account's key."""
     provider_asset_id: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str | None):
+            raise ProviderError(ErrorClass.UNKNOWN, "The address of a file is no text.")
+        named = self.provider_asset_id
+        id = (
+            storable(str(named), longest=LONGEST_ASSET_ID) if isinstance(named, str | int) else None
+        )
+        object.__setattr__(self, "provider_asset_id", id)
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -83,6 +99,11 @@ class Accepted:
     provider_job_id: str
     response: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        if not is_usable_id(self.provider_job_id):
+            message = "The provider's id of the generation is empty, too long or unreadable."
+            raise ProviderError(ErrorClass.UNKNOWN, message)
+
 
 @dataclass(frozen=True)
 class Running:
@@ -90,6 +111,10 @@ class Running:
 
     progress: float | None = None
     response: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        progress = self.progress if is_amount(self.progress) else None
+        object.__setattr__(self, "progress", progress and float(min(progress, 1)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +125,12 @@ class Succeeded:
     response: Mapping[str, Any]
     provider_job_id: str | None = None
     cost: float | None = None
+
+    def __post_init__(self) -> None:
+        if not is_usable_id(self.provider_job_id):
+            object.__setattr__(self, "provider_job_id", None)
+        if not (is_amount(self.cost) and self.cost <= LARGEST_COST):
+            object.__setattr__(self, "cost", None)
 
 
 @dataclass(frozen=True)
@@ -122,6 +153,16 @@ class WebhookEvent:
     event_id: str
     provider_job_id: str
     state: State
+
+
+def is_usable_id(id: object) -> TypeGuard[str]:
+    """Return whether a provider's id of a generation can be stored, and sent to it again."""
+    return isinstance(id, str) and 0 < len(id) <= LONGEST_ID and id.isprintable()
+
+
+def is_amount(value: object) -> TypeGuard[float]:
+    """Return whether a value of an answer is a number that is not negative; NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 class Adapter(ABC):

@@ -115,7 +115,7 @@ def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: C
         body = json.loads(raw) if raw else {}
         if not isinstance(body, dict):
             raise ValueError("no object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if not succeeded:
             body = {}
         else:

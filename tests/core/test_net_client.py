@@ -27,7 +27,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pixsim.core.net import AddressPolicy, Client, FetchError, Limits, Reason, Response
-from pixsim.core.net.client import parse_retry_after, parse_url
+from pixsim.core.net.client import LONGEST_RETRY_AFTER, parse_retry_after, parse_url
 
 QUICK = Limits(
     max_bytes=100_000,
@@ -399,8 +399,19 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
         "Sun, 01 Mar 2026 12:01:30": 90.0,
         "soon": None,
         "": None,
-        "9" * 5000: None,
+        "9" * 400: LONGEST_RETRY_AFTER,
+        "9" * 5000: LONGEST_RETRY_AFTER,
+        "Sun, 01 Mar 2099 12:01:30 GMT": LONGEST_RETRY_AFTER,
         "Sun, 99 Mar 99999 12:01:30 GMT": None,
+        "Fri, 31 Dec 100000000000000000000 23:59:59 GMT": None,
+        "Fri, 31 Dec 9999 23:59:59 -9999": None,
+        "Sun, 01 Mar 2026 12:01:30 " + "9" * 400: None,
+        "nan": None,
+        "inf": None,
+        "1e400": None,
+        "\u0663": None,
+        "\udcff": None,
+        "," * 400: None,
     }.items():
         assert parse_retry_after(value, now=now) == seconds, value
 

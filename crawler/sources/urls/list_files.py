@@ -121,13 +121,14 @@ async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
                 _write(file, answer.body)
                 return
             first, last, total = _content_range(answer.headers.get("Content-Range", ""), url)
-            if first != begin or last - first + 1 != len(answer.body):
+            if first != begin or not 0 < last - first + 1 == len(answer.body):
                 raise SourceUnavailable(f"{url} answered with a part that was not asked for")
             _write(file, answer.body)
             begin = last + 1
             etag = answer.headers.get("ETag")
             is_strong = etag and not etag.startswith("W/")
-            if version := etag if is_strong else answer.headers.get("Last-Modified"):
+            version = etag if is_strong else answer.headers.get("Last-Modified")
+            if version and version.isascii() and version.isprintable():
                 validator = {"If-Range": version}
 
 

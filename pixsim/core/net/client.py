@@ -26,6 +26,8 @@ IDLE_CONNECTION_SECONDS = 30
 DNS_CACHE_SECONDS = 300
 DNS_CACHE_HOSTS = 10_000
 MAX_URL_CHARACTERS = 8_000
+LONGEST_RETRY_AFTER = 24 * 3600.0
+LONGEST_HTTP_DATE = 64
 
 # No system call reports it, and both aiohappyeyeballs and aiohttp keep it while they wrap errors.
 BLOCKED_ERRNO = -7001
@@ -205,18 +207,20 @@ def parse_url(url: str) -> URL:
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds from a Retry-After header, given as seconds or as a date; None if not in future."""
-    if not value:
-        return None
-    try:
-        seconds = float(int(value))
-    except ValueError:
+    """Return the seconds of a Retry-After header, at most LONGEST_RETRY_AFTER.
+
+    It has seconds or a date. Return None for what is neither, or not in the future.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text)  # infinite from about 310 digits on
+    else:
         try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
+            moment = parsedate_to_datetime(text[:LONGEST_HTTP_DATE])
+            seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+        except (ValueError, OverflowError, TypeError, IndexError):  # all by odd dates
             return None
-        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-    return seconds if seconds > 0 else None
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds > 0 else None
 
 
 async def _complete(

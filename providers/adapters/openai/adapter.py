@@ -19,6 +19,7 @@ from providers.adapters.base import (
     State,
     Submitted,
     Succeeded,
+    is_amount,
 )
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
@@ -60,7 +61,7 @@ class OpenAI(RestAdapter):
                 return Failed(errors.of_video(video.get("error")), video)
             case "queued" | "in_progress":
                 percent = video.get("progress")
-                return Running(percent / 100 if isinstance(percent, int) else None, video)
+                return Running(min(percent, 100) / 100 if is_amount(percent) else None, video)
             case status:
                 raise ProviderError(ErrorClass.UNKNOWN, f"The video is {status!r}.")
 

@@ -1,7 +1,9 @@
 """Replicate's errors: problem documents of calls, the text of predictions that failed."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from pixsim.core.net.client import parse_retry_after
 from pixsim.core.patterns import pattern
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
@@ -36,7 +38,7 @@ def classify(answer: Answer) -> ProviderError | None:
     message = str(body.get("detail") or body["title"]).strip()
     found = by_status(answer, message, str(body.get("title") or "") or None)
     if answer.status == 429 and found.retry_after is None and (match := find_reset(message)):
-        found.retry_after = float(match[1])
+        found.retry_after = parse_retry_after(match[1], now=datetime.now(UTC))
     if find_filtered(message):
         found.error_class = ErrorClass.FILTERED
     return found
