@@ -11,6 +11,7 @@ urlpatterns = [
     path(
         "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"
     ),
+    path("admin/tiers/", admin.site.admin_view(views.tiers_page), name="tiers"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.shown, name="metrics"),
     path("webhooks/<str:provider>/<str:reference>", webhooks.receive, name="webhook"),

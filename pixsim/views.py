@@ -1,19 +1,22 @@
-"""The status page of the admin: the figures for operators, as charts."""
+"""Pages of the admin with figures as charts: the status, for operators, and the tiers."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.ops.status import Count, KindStatus, TableState, snapshot
-from pixsim import status
+from jobs.queue.ops.trends import Unit
+from pixsim import status, tiers
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.admin.display import badge, tone_of, until
 from pixsim.core.formats import format_duration, format_size
@@ -22,6 +25,8 @@ from pixsim.status import MINUTES, TIME_BOUNDS, Ended
 OLD_SECONDS = 600.0
 """Ready work that waits for longer is shown as a problem."""
 MANY_FAILED_PERCENT = 10.0
+
+TIER_TONES = {"FREE": "quiet", "PRO": "busy", "ENTERPRISE": "good"}
 
 # State → colour and text, in the order in which an item passes through them.
 STATES = {
@@ -44,6 +49,32 @@ def status_figures(request: HttpRequest) -> JsonResponse:
     """Return the part of the page that is loaded again while the page is open."""
     html = render_to_string("admin/status_figures.html", _figures(), request)
     return JsonResponse({"html": html, "live": True})
+
+
+def tiers_page(request: HttpRequest) -> HttpResponse:
+    """Return the page of the tiers, for those who may see people."""
+    if not request.user.has_perm("accounts.view_profile"):
+        raise PermissionDenied
+    by: Unit = "day" if request.GET.get("by") == "day" else "week"
+    items = []
+    for start, people in tiers.people_over_time(by):
+        parts = [(tone, float(people[tier])) for tier, tone in TIER_TONES.items()]
+        numbers = ", ".join(f"{people[tier]:,} {tier}" for tier in TIER_TONES)
+        items.append(Column(parts, title=f"{start:%Y-%m-%d}: {numbers}"))
+    context = {
+        **admin.site.each_context(request),
+        "title": "Tiers",
+        "by": by,
+        "units": ("day", "week"),
+        "days": tiers.DAYS,
+        "chart": columns(items, label=f"people by tier at the end of each {by}"),
+        "tones": [(tone, tier) for tier, tone in TIER_TONES.items()],
+        "totals": tiers.totals(),
+        "uses": tiers.uses(),
+        "changes": tiers.changes(),
+        "profiles": reverse("admin:accounts_profile_changelist"),
+    }
+    return render(request, "admin/tiers.html", context)
 
 
 def _figures() -> dict[str, Any]:

@@ -194,13 +194,18 @@ def fold_old() -> int:
 
 def trend(kind: str, unit: Unit) -> list[Period]:
     """Return the last periods of a kind, the oldest first, also those with nothing in them."""
-    length, count = UNITS[unit]
-    first = _start(timezone.now(), unit) - length * (count - 1)
+    shown = starts(unit)
     with connection.cursor() as cursor:
-        cursor.execute(TREND, {"unit": unit, "kind": kind, "first": first})
+        cursor.execute(TREND, {"unit": unit, "kind": kind, "first": shown[0]})
         found = {row[0]: Period(*row) for row in cursor.fetchall()}
-    starts = [first + length * place for place in range(count)]
-    return [found.get(start, Period(start)) for start in starts]
+    return [found.get(start, Period(start)) for start in shown]
+
+
+def starts(unit: Unit) -> list[datetime]:
+    """Return when each of the periods that are shown began, the oldest first."""
+    length, count = UNITS[unit]
+    last = _start(timezone.now(), unit)
+    return [last - length * ago for ago in reversed(range(count))]
 
 
 def totals() -> dict[str, Period]:

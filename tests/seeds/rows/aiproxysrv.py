@@ -31,7 +31,10 @@ def described(place: Place) -> None:
 
 @check(on=On.COPY)
 def song(place: Place) -> None:
-    place.manage(f"{SONG} --param lyrics='It rains.' --key rain")
+    made, again = (
+        place.manage(f"{SONG} --param lyrics='It rains.' --key rain --json").json for _ in range(2)
+    )
+    assert made["job"] == again["job"]
     assert place.sql(
         "SELECT operation_type, params ->> 'lyrics' FROM jobs WHERE idempotency_key = 'rain'"
     ) == [("song", "It rains.")]
@@ -186,7 +189,8 @@ CHANGE = (
         TRANSLATED,
         "`manage.py generate --provider local --operation song`",
         song,
-        missing="the HTTP API.",
+        "There is no HTTP API. Another program runs the command: `--key` makes a request that is "
+        "repeated the same job, and `--json` says which.",
     ),
 )
 

@@ -72,7 +72,18 @@ def downgrade_to_nothing(place: Place) -> None:
     assert place.one("SELECT to_regclass('job_chunks')") is None
 
 
-current = command("db current", "Last applied", "At head: nothing is pending.")
+@check(on=On.EMPTY)
+def current(place: Place) -> None:
+    place.manage("db upgrade 002")
+    for words in ("db current", "db status"):
+        first, second, *_ = place.manage(words, code=1).out.splitlines()
+        assert first.split(maxsplit=1) == ["Current", "accounts 0002, crawler 0002 = 002"]
+        assert second.startswith("Head ")
+    place.manage("db upgrade head")
+    first, second, *_ = place.manage("db status").out.splitlines()
+    assert first.removesuffix(" (head)").split(maxsplit=1)[1] == second.split(maxsplit=1)[1]
+
+
 history = command("db history", "0002_job_chunks", "0001_initial")
 history_verbose = every(
     *(
@@ -99,7 +110,7 @@ def revision(place: Place) -> None:
         "0002_pens_have_a_price.py",
         "Read them",
     )
-    assert written(place).startswith('"""')
+    assert "Lock: " in written(place)
     place.manage("db upgrade")
     place.says("db history --verbose", "0002_pens_have_a_price")
 

@@ -135,10 +135,10 @@ GUIDE = Guide(
         Row(
             "`db status`: the database's revision and the files' head; equal means that nothing is"
             " pending",
-            TRANSLATED,
+            FULFILLED,
             "`manage.py db status`",
-            command("db status", "At head: nothing is pending."),
-            missing="both as two first lines.",
+            common.current,
+            "Its first two lines, with the older revision's id where it is that point.",
         ),
         Row("`upgrade`: all that is pending", FULFILLED, "`manage.py db upgrade`", common.upgrade),
         Row(
