@@ -16,11 +16,13 @@ from django.db.backends.utils import CursorWrapper
 from crawler import counters, missing_source, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
-from crawler.sources.base import Cursor, Found, Page, Source
+from crawler.sources.base import Cursor, Found, Page, Rejected, Source, rejection
 from crawler.urls import host_of, url_key
 from jobs.queue import api
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import Completed, Ending, GiveBack, Wait, Work, kind_named
+from pixsim.core.db.sql import UNSTORABLE
+from pixsim.core.formats import first_line
 
 PAGE_SIZE = 1000
 ENOUGH_OPEN = 3000
@@ -134,31 +136,48 @@ def _open_candidates(job_id: int) -> int:
 
 
 def _write(work: Work, source: CrawlSource, page: Page) -> None:
-    rejection = "; ".join(f"{entry}: {why}" for entry, why in page.rejected[:3]) or None
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
         cursor.execute(ONE_WRITER, [source.job_id])
-        inserted = _insert(cursor, source, page.found)
+        inserted, unstorable = _insert_storable(cursor, source, page.found)
+        rejected = [*page.rejected, *unstorable]
+        first_ones = "; ".join(f"{entry}: {why}" for entry, why in rejected[:3]) or None
         cursor.execute(
             ADVANCE,
             {
                 "id": source.pk,
                 "cursor": None if page.cursor is None else json.dumps(page.cursor),
                 "found": inserted,
-                "rejected": len(page.rejected),
-                "rejection": rejection,
+                "rejected": len(rejected),
+                "rejection": first_ones,
             },
         )
-        duplicates = len(page.found) - inserted
+        duplicates = len(page.found) - len(unstorable) - inserted
         counters.add_images(
             cursor,
             source.job_id,
             found=inserted,
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
-    work.count(found=inserted, rejected=len(page.rejected))
+    work.count(found=inserted, rejected=len(rejected))
     if inserted:
         api.resume_waiting(kind_named("chunk"), parent=source.job_id)
+
+
+def _insert_storable(
+    cursor: CursorWrapper, source: CrawlSource, found: Sequence[Found]
+) -> tuple[int, list[Rejected]]:
+    """Insert the candidates; return how many are new, and those that the database cannot hold."""
+    try:
+        with transaction.atomic():
+            return _insert(cursor, source, found), []
+    except UNSTORABLE as error:
+        if len(found) == 1:
+            return 0, [rejection(found[0].url, f"it cannot be stored: {first_line(error)}")]
+    middle = len(found) // 2
+    first, unstorable = _insert_storable(cursor, source, found[:middle])
+    second, more = _insert_storable(cursor, source, found[middle:])
+    return first + second, [*unstorable, *more]
 
 
 def _insert(cursor: CursorWrapper, source: CrawlSource, found: Sequence[Found]) -> int:

@@ -18,7 +18,7 @@ from django.db.backends.utils import CursorWrapper
 from accounts import usage
 from crawler import counters
 from crawler.fetch.phash import BAND_SHIFTS, band_masks
-from crawler.fetch.tasks import Picture, Refused
+from crawler.fetch.tasks import Picture, Refused, refused_by
 from crawler.models import MAX_TRIES, PHASH_BAND_KEYS, JobChunk, Outcome
 from jobs.queue.kinds import Work
 from pixsim.core.db import sql
@@ -124,8 +124,24 @@ def write_results(
     """Store the pictures at the chunk's `free` indices; close or reopen every candidate.
 
     Return the indices that are not free any more. Raise LeaseLost, having written nothing, if the
-    chunk's lease is lost. Writing the same results again changes nothing.
+    chunk's lease is lost. Writing the same results again changes nothing. A result that the
+    database cannot hold is refused; the others are written without it.
     """
+    try:
+        return _write(work, chunk, results, free)
+    except sql.UNSTORABLE as error:
+        if len(results) > 1:
+            middle = len(results) // 2
+            used = write_results(work, chunk=chunk, results=results[:middle], free=free)
+            left = [index for index in free if index not in used]
+            return used | write_results(work, chunk=chunk, results=results[middle:], free=left)
+        refused = [refused_by(error, result.task) for result in results]
+        return _write(work, chunk, refused, free)
+
+
+def _write(
+    work: Work, chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]
+) -> set[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
         _fetch(ONE_WRITER, {"job": chunk.job_id})

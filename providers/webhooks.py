@@ -5,19 +5,21 @@ several secrets of each provider: one per account, or the old and the new during
 both settings no webhook is requested, and polling alone is used.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
 from django.conf import settings
 from django.utils import timezone
 
-from providers.adapters.base import Adapter, WebhookEvent
+from providers.adapters.base import Adapter, WebhookEvent, is_usable_id
 from providers.adapters.errors import WebhookRefused
 from providers.models import ProviderWebhook
 
+logger = logging.getLogger(__name__)
+
 KEPT = timedelta(days=1)
 """Events are deleted after this time. Adapters refuse older ones: their limit is minutes."""
-LONGEST_EVENT_ID = 200
 
 
 def url_for(adapter: Adapter, reference: str) -> str | None:
@@ -42,8 +44,11 @@ def verify(
         except WebhookRefused as error:
             refused = error
             continue
-        if not 0 < len(event.event_id) <= LONGEST_EVENT_ID:
-            raise WebhookRefused("The event's id is empty or too long.")
+        except Exception as error:
+            logger.exception("A webhook of %s cannot be read", adapter.name)
+            raise WebhookRefused("The webhook cannot be read.") from error
+        if not (is_usable_id(event.event_id) and is_usable_id(event.provider_job_id)):
+            raise WebhookRefused("An id in the event is empty, too long or unreadable.")
         return event
     raise refused
 

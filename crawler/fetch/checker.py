@@ -17,7 +17,14 @@ from crawler.fetch.decoder_client import Decoder, DecoderUnavailable
 from crawler.fetch.examine import GOOD, Verdict
 from crawler.fetch.hosts import Item
 from crawler.fetch.sessions import Session
-from crawler.fetch.tasks import EngineFailed, Picture, Refused, Result, StorageFull
+from crawler.fetch.tasks import (
+    EngineFailed,
+    Picture,
+    Refused,
+    Result,
+    StorageFull,
+    refused_by,
+)
 from pixsim.core import blobs
 
 BATCH_PICTURES = 32
@@ -87,7 +94,10 @@ class Checker(threading.Thread):
     def _is_ready(self, item: Item) -> bool:
         """Return whether the item has a body to examine. Read it now if it is a local file."""
         if not item.session.cancelled:
-            refused = None if item.body else self._read(item)
+            try:
+                refused = None if item.body else self._read(item)
+            except Exception as error:
+                refused = refused_by(error, item.task)
             if refused is None:
                 return True
             item.session.deliver([refused])
@@ -123,9 +133,8 @@ class Checker(threading.Thread):
         return path if inside and parts.netloc in ("", "localhost") else None
 
     def _examine(self, batch: list[Item]) -> None:
-        pictures = [(item.body, item.session.checks) for item in batch]
         try:
-            verdicts = self.decoder.examine(pictures, meanwhile=self._store_good) if batch else []
+            verdicts = self._verdicts(batch) if batch else []
         except DecoderUnavailable as error:
             self._fail(batch, EngineFailed(str(error)))
             return
@@ -137,6 +146,23 @@ class Checker(threading.Thread):
             else:
                 refused.append((item, Refused(item.task, verdict.outcome, verdict.detail)))
         self._finish(refused)
+
+    def _verdicts(self, batch: list[Item]) -> list[Verdict]:
+        """Return what the pictures of a batch are. Raise DecoderUnavailable.
+
+        Over any other error each is examined alone, and refused if it causes it again.
+        """
+        pictures = [(item.body, item.session.checks) for item in batch]
+        try:
+            return self.decoder.examine(pictures, meanwhile=self._store_good)
+        except DecoderUnavailable:
+            raise
+        except Exception as error:
+            self.decoder.close()  # it may have been stopped in the middle of a batch
+            if len(batch) > 1:
+                return [verdict for item in batch for verdict in self._verdicts([item])]
+            refused = refused_by(error, batch[0].task)
+            return [Verdict(refused.outcome, refused.detail)]
 
     def _store_good(self) -> None:
         good, self._good = self._good, []

@@ -28,7 +28,7 @@ from crawler.fetch.checker import Checker
 from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Item, Trouble
 from crawler.fetch.rules import Rules
 from crawler.fetch.sessions import Session
-from crawler.fetch.tasks import EngineFailed, Refused, Task
+from crawler.fetch.tasks import EngineFailed, Refused, Task, refused_by
 from crawler.robots import Robots, opted_out
 from pixsim.core.net import Client, FetchError, Reason, Response
 
@@ -282,27 +282,12 @@ class Engine:
         item.fetching = asyncio.current_task()
         refused: Refused | None = None
         try:
-            if item.session.cancelled or self._stop.is_set():
-                raise asyncio.CancelledError
-            response = await self._fetch(item, host)
-            item.url, item.body = response.url, response.body
-            item.retrieved_at = datetime.now(UTC)
-            host.succeeded(len(response.body))
-            if not response.body:
-                refused = Refused(item.task, "not_an_image", "an empty answer")
-        except _Excluded as excluded:
-            host.succeeded()
-            refused = Refused(item.task, *excluded.args)
-        except FetchError as error:
-            refused = self._refusal(item.task, host, error)
-        except _NoRoom as no_room:
-            item.needed_bytes = no_room.args[0]
-            if not item.session.cancelled:
-                host.waiting.appendleft(item)
+            refused = await self._read(item, host)
         except asyncio.CancelledError:
             pass  # The session was cancelled and has its task back.
         except Exception as error:
-            item.session.fail(EngineFailed(f"Fetching {item.task.url} failed: {error!r}"))
+            item.body = b""
+            refused = refused_by(error, item.task)
         host.active -= 1
         self._running.discard(item)
         if item.body:
@@ -313,6 +298,27 @@ class Engine:
         if refused is not None:
             item.session.deliver([refused])
         self._schedule(host)
+
+    async def _read(self, item: Item, host: Host) -> Refused | None:
+        """Fetch the item's body, or return why there is none; None, too, if it waits for room."""
+        try:
+            if item.session.cancelled or self._stop.is_set():
+                raise asyncio.CancelledError
+            response = await self._fetch(item, host)
+        except _Excluded as excluded:
+            host.succeeded()
+            return Refused(item.task, *excluded.args)
+        except FetchError as error:
+            return self._refusal(item.task, host, error)
+        except _NoRoom as no_room:
+            item.needed_bytes = no_room.args[0]
+            if not item.session.cancelled:
+                host.waiting.appendleft(item)
+            return None
+        item.url, item.body = response.url, response.body
+        item.retrieved_at = datetime.now(UTC)
+        host.succeeded(len(response.body))
+        return None if response.body else Refused(item.task, "not_an_image", "an empty answer")
 
     async def _fetch(self, item: Item, host: Host) -> Response:
         """Return the answer; ask robots.txt before each address that a redirect leads to."""

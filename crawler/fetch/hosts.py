@@ -101,7 +101,10 @@ def _without_port(name: str) -> str:
     """Return `example.org` for `example.org:8080`, `::1` for `[::1]:80` and for `::1`."""
     if name.count(":") > 1 and not name.startswith("["):
         return name
-    return urlsplit(f"//{name}").hostname or name
+    try:
+        return urlsplit(f"//{name}").hostname or name
+    except ValueError:  # a row that was made by hand
+        return name
 
 
 class Trouble(NamedTuple):

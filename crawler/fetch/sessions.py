@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from crawler.fetch.rules import Rules
-from crawler.fetch.tasks import EngineFailed, Refused, Result, Task
+from crawler.fetch.tasks import EngineFailed, Refused, Result, Task, refused_by
 from pixsim.core.net import Limits
 
 
@@ -43,15 +43,21 @@ class Session:
 
     def submit(self, tasks: Iterable[Task]) -> None:
         """Hand over tasks with distinct ids. Returns at once."""
-        remote, local, refused = [], [], []
+        remote: list[Task] = []
+        local: list[Task] = []
+        refused: list[Result] = []
         for task in tasks:
             self._open[task.id] = task
-            if refusal := self.rules.licence_refusal(task.provenance):
+            try:
+                refusal = self.rules.licence_refusal(task.provenance)
+                is_local = urlsplit(task.url).scheme == "file"
+            except Exception as error:  # a row that was made by hand
+                refused.append(refused_by(error, task))
+                continue
+            if refusal:
                 refused.append(Refused(task, "licence", refusal))
-            elif urlsplit(task.url).scheme == "file":
-                local.append(task)
             else:
-                remote.append(task)
+                (local if is_local else remote).append(task)
         if refused:
             self.deliver(refused)
         self._take(self, remote, local)

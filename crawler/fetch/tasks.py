@@ -1,8 +1,13 @@
 """What goes into the engine and what comes out of it."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from pixsim.core.formats import first_line
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,15 @@ class Refused:
 
 
 Result = Picture | Refused
+
+
+def refused_by(error: Exception, task: Task) -> Refused:
+    """Return the result of a candidate over which nobody foresaw this error; log where it arose.
+
+    It is the trouble of that candidate alone: whatever a server can answer must not end a session.
+    """
+    logger.error("Candidate %s (%s) is refused", task.id, task.url[:200], exc_info=error)
+    return Refused(task, "corrupt", f"unexpected {type(error).__name__}: {first_line(error)}")
 
 
 class EngineFailed(Exception):

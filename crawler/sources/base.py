@@ -1,5 +1,6 @@
 """What every source has in common: entries come in pages, and reading resumes after any of them."""
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from crawler.errors import SourceRefused, SourceUnavailable
+from pixsim.core.formats import first_line
+
+logger = logging.getLogger(__name__)
 
 MAX_LABEL = 100
 MAX_TEXT = 500
@@ -123,7 +127,7 @@ class Source(ABC):
 
         Reading the same cursor again gives the same entries. Raise SourceRefused when the source
         cannot be read, SourceUnavailable when it does not answer now; entries that were read
-        before are returned first.
+        before an error are returned first.
         """
         found: list[Found] = []
         rejected: list[Rejected] = []
@@ -136,11 +140,20 @@ class Source(ABC):
                 cursor = step.cursor
                 if len(found) + len(rejected) >= limit or time.monotonic() > deadline:
                     return Page(cursor, found, rejected)
-        except (SourceRefused, SourceUnavailable):
+        except Exception:
             if found or rejected:
                 return Page(cursor, found, rejected)
             raise
         return Page(None, found, rejected)
+
+    def step(self, entry: object, after: Cursor, make: Callable[[], Page]) -> Page:
+        """Return what `make` reads from one entry; an error that nobody foresaw rejects the entry."""
+        try:
+            return make()
+        except (SourceRefused, SourceUnavailable):
+            raise
+        except Exception as error:
+            return Page(after, rejected=[rejection(entry, reason_of(error))])
 
     def _steps_after(self, cursor: Cursor | None) -> Iterator[Page]:
         """Yield the steps after `cursor`; the walk of the last read goes on if it stands there."""
@@ -161,6 +174,14 @@ def clean(text: object, longest: int = MAX_TEXT) -> str:
         raw = raw.encode("utf-8", "replace").decode()
         raw = "".join(c if c.isprintable() else " " for c in raw)
     return " ".join(raw.split())[:longest].rstrip()
+
+
+def reason_of(error: Exception, *foreseen: type[Exception]) -> str:
+    """Return why an entry is rejected; log where an error arose that nobody foresaw."""
+    if isinstance(error, foreseen):
+        return str(error)
+    logger.error("An entry of a source is rejected", exc_info=error)
+    return f"unexpected {type(error).__name__}: {first_line(error)}"
 
 
 def rejection(entry: object, why: object) -> Rejected:

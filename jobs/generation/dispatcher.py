@@ -38,6 +38,7 @@ from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind
 from jobs.queue.worker import notify, shared_state
 from jobs.queue.worker.heartbeat import Heartbeat
+from pixsim.core.formats import first_line
 from providers import slots, submissions
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.base import Output, Succeeded
@@ -111,6 +112,8 @@ class Dispatcher:
         self._in_flight: set[Attempt] = set()
         self._is_driven = self._has_looked = False
         self._asked_at = 0.0
+        self._failure = ""
+        """What the last step that failed failed with."""
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -242,7 +245,7 @@ class Dispatcher:
             self._results.put(again)
             return
         if step is _Step.FAILED:
-            self._guarded(_give_up, result)
+            self._guarded(_give_up, result, self._failure)
         self._heartbeat.drop([result.attempt.work])
         self._in_flight.discard(result.attempt)
 
@@ -351,8 +354,9 @@ class Dispatcher:
             connection.close()
             time.sleep(LOOK_SECONDS)
             return _Step.DATABASE_AWAY
-        except Exception:
+        except Exception as error:
             logger.exception("A step of the dispatcher failed")
+            self._failure = f"{type(error).__name__}: {first_line(error)}"
             return _Step.FAILED
         return _Step.DONE
 
@@ -363,12 +367,12 @@ def _ignore(attempt: Attempt, outcome: Outcome) -> list[Output]:
     return []
 
 
-def _give_up(result: _Result) -> None:
+def _give_up(result: _Result, why: str) -> None:
     """End a submission whose outcome cannot be recorded, now or later."""
     if result.handle in (result_handling.handle_sent, result_handling.handle_found):
-        result_handling.give_up(result.attempt)
+        result_handling.give_up(result.attempt, f"Its answer cannot be recorded ({why}).")
     elif result.handle is result_handling.handle_last_check:
         result_handling.time_out(result.attempt)
     elif isinstance(result.outcome, Fetched):
-        failure = Fetched(error="What it made cannot be recorded.")
+        failure = Fetched(error=f"What it made cannot be recorded ({why}).")
         result_handling.handle_fetched(result.attempt, failure)

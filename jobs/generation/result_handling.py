@@ -159,11 +159,11 @@ def handle_late_success(
             )
 
 
-def give_up(attempt: Attempt) -> None:
+def give_up(attempt: Attempt, why: str = "") -> None:
     """End an unknown submission that cannot be looked up: it is not sent again, its credits stay held."""
     error = ProviderError(
         ErrorClass(attempt.submission.error_class or ErrorClass.UNKNOWN),
-        MAY_HAVE_BEEN_CHARGED.format(job=attempt.job.pk),
+        f"{why} {MAY_HAVE_BEEN_CHARGED.format(job=attempt.job.pk)}".lstrip(),
     )
     _end(
         attempt,

@@ -2,21 +2,29 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
+from django.db import connection
 
-from crawler.fetch import hosts
+from crawler import robots
+from crawler.fetch import checker, decoder_client, engine, hosts
 from crawler.models import Candidate, CrawlJob, CrawlSource
 from crawler.services import accepting
 from crawler.services.accepting import SourceSpec
+from crawler.sources.page import source as page_source
+from crawler.sources.sitemap import source as sitemap_source
+from crawler.sources.urls import source as urls_source
+from pixsim.core.net import client
 from tests.crawler.in_process import wait_until, working
-from tests.crawler.pictures import jpeg
+from tests.crawler.pictures import encode, jpeg, photograph
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DIGITS = b"9" * 400
 PICTURE = jpeg(96, 72, seed=1)
+ODD = encode(photograph(96, 72, seed=2), "png")
 GOOD = b"HTTP/1.1 200 x\r\nContent-Length: %d\r\n\r\n%s" % (len(PICTURE), PICTURE)
 
 
@@ -78,10 +86,11 @@ def sites(settings, monkeypatch) -> Iterator[list[Site]]:
         site.close()
 
 
-def crawl(listed: str, *, max_images: int = 9) -> CrawlJob:
-    job = accepting.create_crawl_job(
-        owner=None, name="t", max_images=max_images, source_specs=[SourceSpec("urls", listed)]
-    )
+def crawl(
+    location: str, *, kind: str = "urls", options: Mapping[str, object] | None = None
+) -> CrawlJob:
+    specs = [SourceSpec(kind, location, options=dict(options or {}))]
+    job = accepting.create_crawl_job(owner=None, name="t", max_images=9, source_specs=specs)
     with working():
         wait_until(lambda: not CrawlJob.objects.open().exists(), seconds=60)
     job.refresh_from_db()
@@ -126,3 +135,113 @@ def test_a_part_with_an_odd_name_is_the_sources_trouble(sites, named) -> None:
     job = crawl(f"{sites[0].url}/list.txt")
     assert job.status == "failed"
     assert "answered with a part it does not name" in CrawlSource.objects.get().error_message
+
+
+class Odd(Exception):
+    """What no code of ours expects."""
+
+
+def fails_over(real, needle):
+    """`real`, which raises Odd when one of its arguments names `needle`."""
+
+    def call(*arguments, **options):
+        if any(needle in repr(one)[:500] for one in (*arguments, *options.values())):
+            raise Odd("nobody foresaw this")
+        return real(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("stage", ["robots", "fetch", "answer", "file", "decode", "row", "insert"])
+def test_an_error_that_nobody_foresaw_refuses_the_one_candidate(
+    sites, tmp_path, monkeypatch, stage
+) -> None:
+    match stage:
+        case "robots":
+            broken = fails_over(robots.Robots.allowed, "/odd.jpg")
+            monkeypatch.setattr(robots.Robots, "allowed", broken)
+        case "fetch":
+            monkeypatch.setattr(client, "parse_url", fails_over(client.parse_url, "/odd.jpg"))
+        case "answer":
+            monkeypatch.setattr(engine, "opted_out", fails_over(engine.opted_out, "X-Odd"))
+        case "file":
+            broken = fails_over(checker.Checker._read, "/odd.jpg")
+            monkeypatch.setattr(checker.Checker, "_read", broken)
+        case "decode":
+            broken = fails_over(decoder_client.encode_checks, "PNG")
+            monkeypatch.setattr(decoder_client, "encode_checks", broken)
+    odd = GOOD if stage in ("robots", "fetch") else b"HTTP/1.1 200 x\r\nX-Odd: 1\r\n"
+    if odd is not GOOD:
+        odd += b"Content-Length: %d\r\n\r\n%s" % (len(ODD), ODD)
+    good = b"HTTP/1.1 200 x\r\nContent-Length: %d\r\n\r\n%s" % (len(PICTURE), PICTURE)
+    sites.append(Site({b"/odd.jpg": odd, b"/good.jpg": good}, "127.0.0.2"))
+    addresses = [f"{sites[0].url}/odd.jpg", f"{sites[0].url}/good.jpg"]
+    if stage == "file":
+        (tmp_path / "odd.jpg").write_bytes(ODD)
+        addresses[0] = str(tmp_path / "odd.jpg")
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(addresses))
+
+    with refusing(stage):
+        job = crawl(str(listed))
+
+    assert (job.status, job.valid_images) == ("completed", 1)
+    if stage == "insert":
+        (source,) = CrawlSource.objects.all()
+        assert (source.found, source.rejected) == (1, 1)
+        assert "cannot be stored" in source.rejection
+        return
+    refused = Candidate.objects.get(url__endswith="/odd.jpg")
+    assert refused.outcome == "corrupt"
+    assert "unexpected" in refused.detail
+
+
+@contextmanager
+def refusing(stage: str) -> Iterator[None]:
+    """The database refuses a row, as it refuses any value out of its bounds."""
+    tables = {
+        "row": ("images", "original_url NOT LIKE '%/odd.jpg'"),
+        "insert": ("candidates", "url NOT LIKE '%/odd.jpg'"),
+    }
+    if stage not in tables:
+        yield
+        return
+    table, rule = tables[stage]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT refuses CHECK ({rule}) NOT VALID")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT refuses")
+
+
+@pytest.mark.parametrize("kind", ["urls", "sitemap", "page"])
+def test_an_entry_that_nobody_foresaw_is_rejected_and_the_source_goes_on(
+    sites, tmp_path, monkeypatch, kind
+) -> None:
+    def page(text: str) -> bytes:
+        head = "HTTP/1.1 200 x\r\nContent-Type: text/html\r\n"
+        return f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode()
+
+    site = Site({b"/good.jpg": GOOD}, "127.0.0.2")
+    sites.append(site)
+    places = [f"{site.url}/odd.jpg", f"{site.url}/good.jpg"]
+    locs = "".join(f"<url><loc>{place}</loc></url>" for place in places)
+    site.answers[b"/map.xml"] = page(f"<urlset>{locs}</urlset>")
+    site.answers[b"/page"] = page("<a href=/odd.jpg.html>x</a><a href=/two>y</a>")
+    site.answers[b"/odd.jpg.html"] = page("<img src=/odd.jpg>")
+    site.answers[b"/two"] = page("<img src=/good.jpg>")
+    (tmp_path / "list.txt").write_text("\n".join(places))
+    location, options, module, name = {
+        "urls": (str(tmp_path / "list.txt"), {}, urls_source, "canonical"),
+        "sitemap": (f"{site.url}/map.xml", {}, sitemap_source, "has_picture_suffix"),
+        "page": (f"{site.url}/page", {"follow_links": True}, page_source, "fetch_page"),
+    }[kind]
+    monkeypatch.setattr(module, name, fails_over(getattr(module, name), "odd.jpg"))
+
+    job = crawl(location, kind=kind, options=options)
+
+    source = CrawlSource.objects.get()
+    assert (job.status, source.found, source.rejected) == ("completed", 1, 1)
+    assert "unexpected Odd: nobody foresaw this" in source.rejection

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from crawler.errors import SourceRefused
-from crawler.sources.base import Cursor, Option, Page, Source, rejection
+from crawler.errors import SourceRefused, SourceUnavailable
+from crawler.sources.base import Cursor, Option, Page, Source, reason_of, rejection
 from crawler.sources.page.reading import PageContent, fetch_page
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
 from crawler.urls import has_picture_suffix, host_of
@@ -46,15 +46,18 @@ class PageSource(Source):
             place += 1
             try:
                 content = self._read(url, site)
-            except NotAllowed as error:
+                site = site or _site(content.url)
+                if self.options["follow_links"]:
+                    _add_links(pages, content.links, site=site, most=2 * most)
+            except (SourceRefused, SourceUnavailable):
+                raise
+            except Exception as error:
+                why = reason_of(error, NotAllowed)
                 if not site:
-                    raise SourceRefused("location", f"{url} may not be read: {error}") from None
-                rejected = [rejection(url, error)]
-                yield Page(_cursor(pages, place, read, site), rejected=rejected)
+                    raise SourceRefused("location", f"{url} may not be read: {why}") from None
+                yield Page(_cursor(pages, place, read, site), rejected=[rejection(url, why)])
                 continue
-            read, site = read + 1, site or _site(content.url)
-            if self.options["follow_links"]:
-                _add_links(pages, content.links, site=site, most=2 * most)
+            read += 1
             yield Page(_cursor(pages, place, read, site), content.found, content.rejected)
 
     def _read(self, url: str, site: str) -> PageContent:

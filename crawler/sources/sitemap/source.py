@@ -1,13 +1,22 @@
 """Pictures that a site lists in its sitemaps."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from crawler.errors import BadUrl, SourceRefused
-from crawler.sources.base import Cursor, Found, Option, Page, Source, provenance, rejection
+from crawler.errors import BadUrl, SourceRefused, SourceUnavailable
+from crawler.sources.base import (
+    Cursor,
+    Found,
+    Option,
+    Page,
+    Source,
+    provenance,
+    reason_of,
+    rejection,
+)
 from crawler.sources.page.reading import fetch_page
 from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry, entries
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
@@ -64,23 +73,27 @@ class SitemapSource(Source):
                     )
                     coming[url] = islice(entries(response.body), done, None)
                 entry = next(coming[url], None)
-            except (BrokenXml, NotAllowed) as error:
+            except (SourceRefused, SourceUnavailable):
+                raise
+            except Exception as error:
+                why = reason_of(error, BrokenXml, NotAllowed)
                 if len(stack) == 1 and not done:
-                    raise SourceRefused("location", f"{url}: {error}") from None
-                problem = url, error
+                    raise SourceRefused("location", f"{url}: {why}") from None
+                problem = url, why
             if entry is None:
                 stack.pop()
                 coming.pop(url, None)
             else:
                 stack[-1] = url, done + 1
                 if not entry.sitemap:
-                    yield self._page(url, entry, _cursor(stack, opened))
+                    after = _cursor(stack, opened)
+                    yield self.step(entry.page, after, partial(self._page, url, entry, after))
                     continue
                 try:
                     stack.append((_child(url, entry.sitemap, stack, opened), 0))
                     opened += 1
-                except BadUrl as error:
-                    problem = entry.sitemap, error
+                except Exception as error:
+                    problem = entry.sitemap, reason_of(error, BadUrl)
             rejected = [rejection(*problem)] if problem else []
             yield Page(_cursor(stack, opened), rejected=rejected)
 

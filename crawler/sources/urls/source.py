@@ -3,6 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -110,9 +111,10 @@ class UrlsSource(Source):
         wanted = self._wanted(reader.columns)
         for row in reader.rows(cursor, list(dict.fromkeys(wanted.values()))):
             after = {**row.cursor, "list": contents, "restarts": restarts}
-            yield self._step(row, after, wanted)
+            seen = f"row {row.number}: {row.seen}"
+            yield self.step(seen, after, partial(self._page, row, after, wanted))
 
-    def _step(self, row: Row, after: Cursor, wanted: dict[str, str]) -> Page:
+    def _page(self, row: Row, after: Cursor, wanted: dict[str, str]) -> Page:
         if row.problem:
             return Page(after, rejected=[rejection(f"row {row.number}: {row.seen}", row.problem)])
         if row.values is None:

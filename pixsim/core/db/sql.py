@@ -10,11 +10,22 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DataError,
+    IntegrityError,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.backends.utils import CursorWrapper
 
 PREPARE_AFTER = 2
 """Executions of a statement on a connection after which it is prepared."""
+
+
+UNSTORABLE = (DataError, IntegrityError, ValueError, OverflowError)
+"""What a statement raises for values that the database cannot hold; all else is its own trouble."""
 
 
 def fetch(

@@ -522,6 +522,7 @@ def test_an_answer_that_cannot_be_recorded_ends_the_job_and_keeps_no_slot(
     with unrecordable("accepted"):
         job = finish(ask(ada))
     assert (job.status, job.error_class) == ("failed", "undecided")
+    assert "cannot be recorded (IntegrityError" in job.error_message
     assert submissions(job)[0].status == "failed"
     assert credits.balance(ada) == 998
     services.resolve_charge(job=job, charge=False)

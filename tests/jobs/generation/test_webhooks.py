@@ -286,3 +286,25 @@ def _signed(
     when = str(int(time.time()) if sent is None else sent)
     signed = signature(secret or fake.webhook_secret, event, when, body)
     return body, {"X-Event": event, "X-Sent": when, "X-Signature": signed}
+
+
+@pytest.mark.parametrize(
+    ("event", "body"),
+    [
+        ("e1", "[" * 100_000),
+        ("e2", '{"id": ["x"]}'),
+        ("e3", '{"id": "%s", "status": "running"}' % ("x" * 300)),
+        ("e4", r'{"id": "a\u0000b", "status": "running"}'),
+        ("e" * 300, '{"id": "x", "status": "running"}'),
+    ],
+)
+def test_a_signed_webhook_that_cannot_be_read_is_refused(fake, accepted, event, body) -> None:
+    before, sent = everything(), str(int(time.time()))
+    (generation,) = fake.generations.values()
+    headers = {
+        "X-Event": event,
+        "X-Sent": sent,
+        "X-Signature": signature(fake.webhook_secret, event, sent, body.encode()),
+    }
+    assert post(generation.webhook_url, body.encode(), headers) == 400
+    assert everything() == before
