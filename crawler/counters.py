@@ -10,6 +10,7 @@ from django.db.backends.utils import CursorWrapper
 
 from jobs.queue.items import Status
 from jobs.queue.kinds import Left
+from pixsim.core.db.sql import fetch
 
 ADD_IMAGES = """
 UPDATE crawl_jobs SET
@@ -110,12 +111,11 @@ def add_chunks(cursor: CursorWrapper, left: Sequence[Left]) -> list[int]:
     return [
         job_id
         for job_id in sorted(ended)
-        if end_if_done(cursor, job_id, completed=ended[job_id][0], failed=ended[job_id][1])
+        if end_if_done(job_id, completed=ended[job_id][0], failed=ended[job_id][1])
     ]
 
 
-def end_if_done(cursor: CursorWrapper, job_id: int, *, completed: int = 0, failed: int = 0) -> bool:
+def end_if_done(job_id: int, *, completed: int = 0, failed: int = 0) -> bool:
     """Count ended chunks, and end a job that has no open one left; return whether it has ended."""
-    cursor.execute(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
-    row = cursor.fetchone()
-    return row is not None and row[0] in ("completed", "failed")
+    rows = fetch(ADD_CHUNKS, {"job": job_id, "completed": completed, "failed": failed})
+    return rows[0][0] in ("completed", "failed") if rows else False

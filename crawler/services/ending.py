@@ -59,7 +59,7 @@ def recount_job(cursor: CursorWrapper, job_id: int) -> None:
     counters.recount_chunks(cursor, job_id)
     job.refresh_from_db()
     if job.is_open and job.total_chunks and not job.active_chunks:
-        if counters.end_if_done(cursor, job_id):
+        if counters.end_if_done(job_id):
             close_ended_job(cursor, job_id)
         return
     if job.status not in (JobStatus.COMPLETED, JobStatus.FAILED) or not job.active_chunks:

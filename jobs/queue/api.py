@@ -6,7 +6,7 @@ id, credits. Admission locks owners; so after a change of items it runs when tha
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -72,6 +72,24 @@ def complete(works: Sequence[Work]) -> set[int]:
     They have one lease, or the caller has locked them (`lock_leases`).
     """
     return _leave(works[0].kind, sql.COMPLETE, works)
+
+
+def complete_and_claim(
+    works: Sequence[Work], *, limit: int, task_id: str, skipped: Sequence[int] = ()
+) -> list[Work]:
+    """End items of one kind and lease as completed, and claim others, in one transaction.
+
+    The parents are counted after the claim: every process wants their rows, so they are locked for
+    as short as can be.
+    """
+    kind = works[0].kind
+    claimed: list[Work] = []
+
+    def claim_others() -> None:
+        claimed.extend(claim(kind, limit=limit, task_id=task_id, skipped=skipped))
+
+    _leave(kind, sql.COMPLETE, works, before_counting=claim_others)
+    return claimed
 
 
 def fail(
@@ -400,6 +418,7 @@ def _leave(
     outcome: str | None = None,
     error_class: str | None = None,
     unexpected: BaseException | None = None,
+    before_counting: Callable[[], None] = lambda: None,
     **params: Any,
 ) -> set[int]:
     """Run a statement that ends attempts, and count it for the items' parents.
@@ -416,6 +435,7 @@ def _leave(
     }
     with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         ended = [attempts.Ended(*row) for row in fetch(kind.sql(statement), params)]
+        before_counting()
         if ended:
             kind.record_left(cursor, [Left(*row[:3]) for row in ended])
             attempts.log_on_commit(kind.name, ended, details=details, error=unexpected)

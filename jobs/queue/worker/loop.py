@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, reset_queries, transaction
+from django.db import InterfaceError, OperationalError, connection, reset_queries
 from psycopg.errors import DeadlockDetected
 
 from jobs.queue import api, pauses
@@ -169,11 +169,9 @@ def _perform_claimed(
                     break  # the other items of the claim may be that parent's
             api.give_back(works[performed:])
             if completed and claim_next and shared_state.may_take_work():
-                with transaction.atomic(savepoint=False):
-                    api.complete(completed)
-                    claimed = api.claim(
-                        kind, limit=claim_next, task_id=task_id, skipped=skipped.of(kind)
-                    )
+                claimed = api.complete_and_claim(
+                    completed, limit=claim_next, task_id=task_id, skipped=skipped.of(kind)
+                )
             elif completed:
                 api.complete(completed)
             pace.learn(kind, seconds=time.monotonic() - begun, items=performed)
