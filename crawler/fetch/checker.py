@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, storages
 
-from crawler.fetch.decoder_client import Decoder, DecoderUnavailable
+from crawler.fetch.decoder_client import Decoder
 from crawler.fetch.examine import GOOD, Verdict
 from crawler.fetch.hosts import Item
 from crawler.fetch.sessions import Session
@@ -26,6 +26,7 @@ from crawler.fetch.tasks import (
     refused_by,
 )
 from pixsim.core import blobs
+from pixsim.core.confined import Unavailable
 
 BATCH_PICTURES = 32
 BATCH_BYTES = 1024**2
@@ -135,7 +136,7 @@ class Checker(threading.Thread):
     def _examine(self, batch: list[Item]) -> None:
         try:
             verdicts = self._verdicts(batch) if batch else []
-        except DecoderUnavailable as error:
+        except Unavailable as error:
             self._fail(batch, EngineFailed(str(error)))
             return
         self._store_good()  # the decoder may have ended before it called this
@@ -148,14 +149,14 @@ class Checker(threading.Thread):
         self._finish(refused)
 
     def _verdicts(self, batch: list[Item]) -> list[Verdict]:
-        """Return what the pictures of a batch are. Raise DecoderUnavailable.
+        """Return what the pictures of a batch are. Raise Unavailable.
 
         Over any other error each is examined alone, and refused if it causes it again.
         """
         pictures = [(item.body, item.session.checks) for item in batch]
         try:
             return self.decoder.examine(pictures, meanwhile=self._store_good)
-        except DecoderUnavailable:
+        except Unavailable:
             raise
         except Exception as error:
             self.decoder.close()  # it may have been stopped in the middle of a batch

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crawler.fetch.decoder import READY, decode_verdicts, encode_checks
-from crawler.fetch.decoder_client import PROJECT, Decoder, DecoderUnavailable
+from crawler.fetch import decoder as decoding
+from crawler.fetch.decoder_client import Decoder
 from crawler.fetch.examine import Verdict, examine
 from crawler.fetch.rules import Checks
+from pixsim.core.confined import Confined, Unavailable
+from pixsim.core.confined.process import PROJECT
 from tests.crawler.pictures import corrupted, distance, encode, jpeg, photograph, truncated
 
 CHECKS = Checks(max_pixels=4_000_000, min_side=32, max_aspect=20.0)
@@ -195,17 +197,15 @@ def test_no_damage_to_a_file_makes_examine_raise(seed):
         examine(bytes(data), CHECKS)
 
 
-def test_it_imports_no_django_and_may_open_no_file():
+def test_it_imports_neither_django_nor_a_network_library():
     code = (
-        "import sys, crawler.fetch.decoder as d; d._load_libraries(); d._confine(2**30)\n"
+        "import sys, crawler.fetch.decoder as d; d.prepare()\n"
         "print('django' in sys.modules, 'aiohttp' in sys.modules)\n"
-        "try: open('/etc/passwd')\n"
-        "except OSError as error: print(error.errno)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["False", "False", "24"]
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_a_decoder_that_is_killed_is_replaced_and_nothing_is_blamed(decoder):
@@ -217,22 +217,41 @@ def test_a_decoder_that_is_killed_is_replaced_and_nothing_is_blamed(decoder):
     assert decoder.pid != killed
 
 
-def test_a_picture_that_ends_the_decoder_twice_is_blamed_alone(decoder, monkeypatch):
-    """The decoder is killed whenever it has the poison, as a parser's defect would do."""
+class Poisoned:
+    """Sends a signal to the decoder while it has the poison, as a parser's defect would end it."""
+
+    def __init__(self, monkeypatch, poison: bytes, number: int) -> None:
+        self.poison, self.number, self.times = poison, number, 0
+        self.ask = Confined.ask
+        monkeypatch.setattr(Confined, "ask", lambda *args, **options: self(*args, **options))
+
+    def __call__(self, confined, header, body, *, answers, **options):
+        place = body.index(self.poison) if self.poison in body else answers
+        yield from self.ask(confined, header[:place], body[:place], answers=place, **options)
+        if place < answers:
+            self.times += 1
+            os.kill(confined.pid, signal.SIGSTOP)
+            options["meanwhile"] = lambda: self.end(confined.pid)
+            yield from self.ask(
+                confined, header[place:], body[place:], answers=answers - place, **options
+            )
+
+    def end(self, pid: int) -> None:
+        os.kill(pid, self.number)
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGSEGV, 1), (signal.SIGPROF, 1), (signal.SIGKILL, 2)]
+)
+def test_a_picture_that_ends_the_decoder_is_blamed_alone(decoder, monkeypatch, number, times):
+    """At once, except if somebody else may have killed the decoder: then it is tried once more."""
     poison = b"\xff\xd8\xffpoison"
-    exchange = Decoder._exchange
-
-    def exchange_and_kill(self, pictures, meanwhile):
-        if poison not in [data for data, _ in pictures]:
-            return exchange(self, pictures, meanwhile)
-        self._process = self._process or self._start()
-        os.kill(self.pid, signal.SIGSTOP)
-        return exchange(self, pictures, lambda: os.kill(self.pid, signal.SIGKILL))
-
-    monkeypatch.setattr(Decoder, "_exchange", exchange_and_kill)
-    verdicts = decoder.examine([(jpeg(), CHECKS), (poison, CHECKS), (jpeg(seed=2), CHECKS)])
-    assert [v.outcome for v in verdicts] == ["", "decoder_crash", ""]
-    assert verdicts[1].detail == "the decoder died (ended by signal 9)"
+    poisoned = Poisoned(monkeypatch, poison, number)
+    pictures = [(data, CHECKS) for data in (jpeg(), poison, jpeg(seed=2), b"", jpeg(seed=3))]
+    verdicts = decoder.examine(pictures)
+    assert [v.outcome for v in verdicts] == ["", "decoder_crash", "", "not_an_image", ""]
+    assert poisoned.times == times
 
 
 def test_a_decoder_that_hangs_is_replaced():
@@ -247,10 +266,23 @@ def test_a_decoder_that_hangs_is_replaced():
         decoder.close()
 
 
-def test_the_kernel_ends_a_decoder_that_computes_too_long():
-    code = "from crawler.fetch.decoder import _allow_cpu\n_allow_cpu(0)\nwhile True: pass"
-    process = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=30)
-    assert process.returncode == -signal.SIGXCPU
+def progressive_bomb(side: int, scans: int) -> bytes:
+    """A progressive picture whose last scan is repeated: a few kB, and each costs a pass."""
+    data = encode(Image.new("RGB", (side, side), "red"), progressive=True, quality=95)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + b"\xff\xd9"
+
+
+def test_a_picture_that_costs_too_much_is_a_decoder_crash_and_its_neighbours_are_judged():
+    decoder = Decoder(max_pixels=50_000_000, cpu_seconds=0.2)
+    good, slow = jpeg(), progressive_bomb(4000, 90)
+    wide = CHECKS._replace(max_pixels=50_000_000)
+    try:
+        verdicts = decoder.examine([(good, CHECKS), (slow, wide), (good, CHECKS)])
+    finally:
+        decoder.close()
+    assert [v.outcome for v in verdicts] == ["", "decoder_crash", ""]
+    assert "processor time" in verdicts[1].detail
 
 
 def test_a_picture_that_needs_too_much_memory_is_a_decoder_crash_and_the_decoder_lives():
@@ -267,7 +299,7 @@ def test_a_picture_that_needs_too_much_memory_is_a_decoder_crash_and_the_decoder
 
 def test_a_decoder_that_cannot_start_says_what_to_try(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(DecoderUnavailable, match=r"exit code 1.*-m crawler\.fetch\.decoder"):
+    with pytest.raises(Unavailable, match=r"exit code 1.*crawler\.fetch\.decoder"):
         Decoder(max_pixels=1).examine([(jpeg(), CHECKS)])
 
 
@@ -277,8 +309,10 @@ def test_the_decoder_ends_when_its_worker_is_killed():
         "import time; from crawler.fetch.decoder_client import Decoder\n"
         "from crawler.fetch.rules import Checks\n"
         "d = Decoder(max_pixels=1000); d.examine([(b'x', Checks(1, 1, 1.0))])\n"
-        "d._process.stdin.write(b'[[9, 1, 1, 1, []]]\\nhalf')\n"
-        "d._process.stdin.flush(); print(d.pid, flush=True); time.sleep(600)\n"
+        "from pixsim.core.confined import frames; import os\n"
+        "request = frames.head([[9, 1, 1, 1, []]], 9) + b'half'\n"
+        "os.write(d._process._process.stdin.fileno(), request)\n"
+        "print(d.pid, flush=True); time.sleep(600)\n"
     )
     worker = subprocess.Popen(
         [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True
@@ -293,46 +327,36 @@ def test_the_decoder_ends_when_its_worker_is_killed():
         time.sleep(0.01)
 
 
-def test_what_image_libraries_print_does_not_get_between_the_answers():
+def test_what_image_libraries_print_does_not_get_between_the_answers(decoder, capfd):
     """libtiff writes its complaints to stderr, and a defect could write to stdout."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "crawler.fetch.decoder", str(2**30), "10"],
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
     bad = corrupted(encode(FRAMES[0], "TIFF", compression="tiff_lzw"))
-    out, err = process.communicate(encode_checks([(bad, CHECKS)]) + bad)
-    ready, answer = out.splitlines(keepends=True)
-    assert ready == READY
-    assert len(decode_verdicts(answer)) == 1
-    assert err == b""
+    assert verdict_of(decoder, bad).outcome
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        b"",
-        b"x",
-        b"[",
-        b"1",
-        b"[1]",
-        b"[" * 100_000,
-        b'[["", "", "jpeg", 1, 1]]',
-        b'[["stored", "", "jpeg", 1, 1, 0]]',
-        b'[["", "", "../x", 1, 1, 0]]',
-        b'[["", 1, "jpeg", 1, 1, 0]]',
-        b'[["", "", "jpeg", -1, 1, 0]]',
-        b'[["", "", "jpeg", 1, 1e9, 0]]',
-        b'[["", "", "jpeg", true, 1, 0]]',
-        b'[["", "", "jpeg", 1, 1, 9223372036854775808]]',
-        b'[[[], "", "jpeg", 1, 1, 0]]',
+        "",
+        1,
+        None,
+        [],
+        [1],
+        {"outcome": ""},
+        ["", "", "jpeg", 1, 1],
+        ["stored", "", "jpeg", 1, 1, 0],
+        ["", "", "../x", 1, 1, 0],
+        ["", 1, "jpeg", 1, 1, 0],
+        ["", "", "jpeg", -1, 1, 0],
+        ["", "", "jpeg", 1, 1e9, 0],
+        ["", "", "jpeg", True, 1, 0],
+        ["", "", "jpeg", 1, 1, 9223372036854775808],
+        [[], "", "jpeg", 1, 1, 0],
     ],
 )
 def test_a_decoder_that_a_picture_took_over_cannot_answer_what_it_likes(answer):
-    with pytest.raises(ValueError):
-        decode_verdicts(answer)
+    with pytest.raises((ValueError, TypeError)):
+        decoding.checked(answer, b"")
 
 
 def is_alive(pid: int) -> bool:

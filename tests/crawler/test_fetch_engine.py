@@ -462,9 +462,9 @@ def test_a_full_disk_ends_the_session_and_every_task_is_accounted_for(engine, si
 
 
 def test_a_decoder_that_does_not_start_ends_the_session(engine, site, monkeypatch):
-    monkeypatch.setattr("crawler.fetch.decoder_client.sys.executable", "/bin/false")
+    monkeypatch.setattr("sys.executable", "/bin/false")
     site.pages["/a.jpg"] = ok(jpeg())
-    with pytest.raises(EngineFailed, match="decoder does not start"):
+    with pytest.raises(EngineFailed, match="does not start"):
         fetch_one(engine, site.url("/a.jpg"))
 
 

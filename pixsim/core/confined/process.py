@@ -1,0 +1,241 @@
+"""The parent's end of a confined process: starts it, asks it, ends it."""
+
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pixsim.core.confined import frames, sandbox
+
+PROJECT = Path(__file__).resolve().parent.parent.parent.parent
+CHILD = "pixsim.core.confined.child"
+START_SECONDS = 30.0
+PIPE_BYTES = 1024**2
+MAX_ANSWER_BYTES = 2 * 1024**2
+READ_BYTES = 64 * 1024
+ENVIRONMENT = {
+    # Where Python itself may need to look.
+    **{k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")},
+    "LC_ALL": "C.UTF-8",
+    # No thread may be started later, and one is enough for small matrices.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+# Sent by somebody else, not by a limit or a defect.
+FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+_warned: set[str] = set()
+
+
+class Unavailable(Exception):
+    """The process does not start. The message says what to look at."""
+
+
+class Died(Exception):
+    """The process ended, or was ended, over a request; the message says how.
+
+    `is_certain` is whether what it had in hand is to blame: what follows the answers that came.
+    Otherwise it may have been killed by somebody else, or kept from computing.
+    """
+
+    def __init__(self, how: str, *, is_certain: bool = True) -> None:
+        super().__init__(how)
+        self.is_certain = is_certain
+
+
+class Confined:
+    """One confined process of a module, started when first needed. For one thread.
+
+    `memory_bytes` is what it may use beyond its libraries; `files` are descriptors that it
+    inherits under their numbers. See `child` for what a module offers.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        memory_bytes: int,
+        options: Mapping[str, Any] | None = None,
+        files: Sequence[int] = (),
+    ) -> None:
+        self._arguments = [module, str(memory_bytes), json.dumps(options or {})]
+        self._files = files
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = bytearray()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def ask(
+        self,
+        header: Any,
+        body: Sequence[bytes] = (),
+        *,
+        answers: int = 1,
+        seconds: float,
+        check: Callable[[Any, bytes], Answer],
+        max_bytes: int = MAX_ANSWER_BYTES,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Iterator[Answer]:
+        """Send a request and yield what `check` makes of each answer's header and body.
+
+        `check` raises ValueError or TypeError for what is no answer. Each has `seconds` and a body
+        of at most `max_bytes`. `meanwhile` is called when the request is sent. Raise Died or
+        Unavailable.
+        """
+        process = self._started()
+        try:
+            deadline = time.monotonic() + seconds
+            head = frames.head(header, sum(map(len, body)))
+            self._send(process, [head, *body], deadline)
+            meanwhile()
+            for _ in range(answers):
+                # What took long may have been the work meanwhile, or the caller's between answers.
+                deadline = time.monotonic() + seconds
+                receive = partial(self._receive, process, by=deadline)
+                answer, size = frames.read_head(receive, max_body=max_bytes)
+                yield check(answer, receive(size))
+        except TimeoutError:
+            self.close()
+            raise Died(f"no answer within {seconds:g} s", is_certain=False) from None
+        except EOFError:
+            died = _how_it_ended(process)
+            self.close()
+            raise died from None
+        except (ValueError, TypeError) as error:
+            self.close()
+            raise Died(f"a wrong answer: {error}") from None
+        except BaseException:
+            self.close()  # answers that nobody reads would be taken for those of the next request
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+            self._buffer.clear()
+
+    # Steps
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it died when it had nothing in hand
+        if self._process is None:
+            self._start()
+        assert self._process is not None  # noqa: S101 - for the type checker
+        return self._process
+
+    def _start(self) -> None:
+        sandbox.hide_memory()
+        command = [sys.executable, "-m", CHILD, *self._arguments]
+        process = self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=PROJECT,
+            env=ENVIRONMENT,
+            pass_fds=self._files,
+            # Ctrl-C and signals to the parent's group are not for it: it ends with its input.
+            start_new_session=True,
+        )
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None  # noqa: S101 - for the type checker
+            os.set_blocking(pipe.fileno(), False)
+        _widen(process)
+        try:
+            by = time.monotonic() + START_SECONDS
+            ready, _ = frames.read_head(partial(self._receive, process, by=by))
+        except (EOFError, TimeoutError, ValueError) as error:
+            how = _how_it_ended(process) if isinstance(error, EOFError) else error
+            self.close()
+            raise Unavailable(
+                f"A confined process does not start ({how}). Try: {' '.join(command)}"
+            ) from None
+        _warn(ready["missing"])
+
+    def _send(self, process: subprocess.Popen[bytes], parts: Iterable[bytes], by: float) -> None:
+        assert process.stdin is not None  # noqa: S101 - for the type checker
+        file = process.stdin.fileno()
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                try:
+                    view = view[os.write(file, view) :]
+                except BlockingIOError:
+                    self._wait(process, by, sending=True)
+                except BrokenPipeError:
+                    return  # the answers end, too, which says how
+
+    def _receive(self, process: subprocess.Popen[bytes], count: int, *, by: float) -> bytes:
+        while len(self._buffer) < count:
+            self._wait(process, by)
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    def _wait(self, process: subprocess.Popen[bytes], by: float, *, sending: bool = False) -> None:
+        """Wait until something can be sent, or was received into the buffer.
+
+        Answers are read while a request is sent: the child may wait for that.
+        """
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
+        waiting = select.poll()
+        waiting.register(process.stdout, select.POLLIN)
+        if sending:
+            waiting.register(process.stdin, select.POLLOUT)
+        left = by - time.monotonic()
+        if left <= 0 or not (events := waiting.poll(left * 1000)):
+            raise TimeoutError
+        if any(file == process.stdout.fileno() for file, _ in events):
+            data = os.read(process.stdout.fileno(), READ_BYTES)
+            if not data:
+                raise EOFError
+            self._buffer += data
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform.startswith("linux"):
+        import fcntl
+
+        assert process.stdin is not None  # noqa: S101 - for the type checker
+        # Refused to a user who has many pipes already; a small one only costs time.
+        with suppress(PermissionError):
+            fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> Died:
+    try:
+        code = process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return Died("it closed its pipes")
+    if code == -signal.SIGPROF:
+        return Died("it used more processor time than allowed")
+    if code < 0:
+        return Died(f"it ended by signal {-code}", is_certain=-code not in FROM_OUTSIDE)
+    return Died(f"it ended with exit code {code}")
+
+
+def _warn(missing: Sequence[str]) -> None:
+    """Say once per process what the kernel does not have."""
+    for name in sorted({*map(str, missing)} - _warned):
+        _warned.add(name)
+        logger.warning(
+            "Pictures and pages are parsed without %s, which this system does not have: a file that "
+            "takes over its parser could do more than it should.",
+            name,
+        )
