@@ -1,6 +1,7 @@
 """Pages of the admin with figures as charts: the status, for operators, and the tiers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -15,7 +16,7 @@ from django.utils.safestring import SafeString
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.ops.status import Count, KindStatus, TableState, snapshot
-from jobs.queue.ops.trends import Unit
+from jobs.queue.ops.trends import UNITS, Period, Unit, trend
 from pixsim import status, tiers
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.admin.display import badge, tone_of, until
@@ -25,6 +26,8 @@ from pixsim.status import MINUTES, TIME_BOUNDS, Ended
 OLD_SECONDS = 600.0
 """Ready work that waits for longer is shown as a problem."""
 MANY_FAILED_PERCENT = 10.0
+BACKLOG_PERIODS = 12
+"""So many periods ahead are shown."""
 
 TIER_TONES = {"FREE": "quiet", "PRO": "busy", "ENTERPRISE": "good"}
 
@@ -39,15 +42,27 @@ STATES = {
 }
 
 
+# Kind → its list in the admin; sources have none, they stand on the page of their job.
+LISTS = {"chunk": "admin:crawler_jobchunk_changelist", "generation": "admin:jobs_job_changelist"}
+STATE_FILTERS = {
+    "ready": "state=ready",
+    "waiting": "state=waiting",
+    "scheduled": "state=scheduled",
+    "held": "state=stopped",
+    "processing": "status__exact=processing",
+    "failed": "status__exact=failed",
+}
+
+
 def status_page(request: HttpRequest) -> HttpResponse:
     """Return the page. The URL configuration lets only staff see it."""
-    context = {**admin.site.each_context(request), "title": "Status", **_figures()}
+    context = {**admin.site.each_context(request), "title": "Status", **_figures(_unit(request))}
     return render(request, "admin/status.html", context)
 
 
 def status_figures(request: HttpRequest) -> JsonResponse:
     """Return the part of the page that is loaded again while the page is open."""
-    html = render_to_string("admin/status_figures.html", _figures(), request)
+    html = render_to_string("admin/status_figures.html", _figures(_unit(request)), request)
     return JsonResponse({"html": html, "live": True})
 
 
@@ -77,14 +92,23 @@ def tiers_page(request: HttpRequest) -> HttpResponse:
     return render(request, "admin/tiers.html", context)
 
 
-def _figures() -> dict[str, Any]:
+def _unit(request: HttpRequest) -> Unit:
+    """Return the periods of the trends that are asked for, hours without a wish."""
+    return next((unit for unit in UNITS if unit == request.GET.get("by")), "hour")
+
+
+def _figures(by: Unit) -> dict[str, Any]:
     """Return the figures of this moment as texts and charts, for the template."""
     images = status.images_per_minute()
     return {
         "taken_at": timezone.now(),
         "worker_runs": status.worker_runs(),
         # Chunks come first: most of the work is theirs.
-        "kinds": sorted(map(_kind, all_kinds()), key=lambda kind: not kind["is_chunks"]),
+        "kinds": sorted(
+            (_kind(kind, by) for kind in all_kinds()), key=lambda kind: not kind["is_chunks"]
+        ),
+        "by": by,
+        "units": list(UNITS),
         "images": _minutes([[("good", n)] for n in images], "images"),
         "images_last_hour": sum(images),
         "accounts": [
@@ -94,7 +118,7 @@ def _figures() -> dict[str, Any]:
     }
 
 
-def _kind(kind: Kind) -> dict[str, Any]:
+def _kind(kind: Kind, by: Unit) -> dict[str, Any]:
     one, (minutes, times) = snapshot(kind), status.course(kind)
     recent = one.recent
     lengths = [
@@ -105,6 +129,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
     return {
         "name": one.kind,
         "tiles": _tiles(one),
+        "trends": _trends(one.kind, by),
+        "backlog": _backlog(one, by),
         "throughput": _minutes([_parts(ended) for ended in minutes], one.kind),
         "rates": ", ".join(
             f"{rate:,.1f} in the last {_minute_words(minutes)}"
@@ -114,14 +140,23 @@ def _kind(kind: Kind) -> dict[str, Any]:
         "time_words": [(words, format_duration(s)) for words, s in lengths if s is not None],
         "depth": bars(
             [
-                Row(words, one.counts[state].number, str(one.counts[state]), tone)
+                Row(
+                    words,
+                    one.counts[state].number,
+                    str(one.counts[state]),
+                    tone,
+                    url=_list(one.kind, STATE_FILTERS[state]),
+                )
                 for state, (tone, words) in STATES.items()
             ]
         ),
         "ages": _ages(one),
         "retries": _retries(one),
         "tiers": bars(
-            [Row(tier, count.number, str(count)) for tier, count in sorted(one.tiers.items())]
+            [
+                Row(tier, count.number, str(count), url=_list(one.kind, f"state=open&tier={tier}"))
+                for tier, count in sorted(one.tiers.items())
+            ]
         ),
         "has_open": bool(one.tiers),
         "stuck": [{"lease": lease, "over": until(lease.lease_expires_at)} for lease in one.stuck],
@@ -143,25 +178,107 @@ def _kind(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _tiles(one: KindStatus) -> list[tuple[str, str, bool]]:
-    """Return a value, what it means, and whether it is a problem, for each tile."""
+def _list(kind: str, query: str) -> str:
+    """Return the URL of the list of a kind's items with a filter; empty if it has none."""
+    return f"{reverse(LISTS[kind])}?{query}" if kind in LISTS else ""
+
+
+def _attempts(kind: str, outcome: str = "") -> str:
+    query = f"kind={kind}" + (f"&outcome={outcome}" if outcome else "")
+    return f"{reverse('admin:jobs_workattempt_changelist')}?{query}"
+
+
+def _tiles(one: KindStatus) -> list[tuple[str, str, bool, str]]:
+    """Return a value, what it means, whether it is a problem, and its list, for each tile."""
     counts, ready, failed = one.counts, one.ages.ready, one.recent.failed_percent
     held, scheduled = counts["held"], counts["scheduled"]
     later = Count(held.number + scheduled.number, held.exact and scheduled.exact)
+    by_state = {state: _list(one.kind, query) for state, query in STATE_FILTERS.items()}
     return [
-        (str(counts["ready"]), "ready", False),
-        (str(counts["processing"]), "processing", False),
-        (str(counts["waiting"]), "wait for a window", False),
-        (str(later), "held or due later", False),
-        (f"{one.recent.per_minute.get(5, 0):,.1f}", "finished per minute", False),
+        (str(counts["ready"]), "ready", False, by_state["ready"]),
+        (str(counts["processing"]), "processing", False, by_state["processing"]),
+        (str(counts["waiting"]), "wait for a window", False, by_state["waiting"]),
+        (str(later), "held or due later", False, _list(one.kind, "state=held")),
+        (
+            f"{one.recent.per_minute.get(5, 0):,.1f}",
+            "finished per minute",
+            False,
+            _attempts(one.kind),
+        ),
         (
             "-" if failed is None else f"{failed:.1f} %",
             "failed in the last hour",
             (failed or 0) >= MANY_FAILED_PERCENT,
+            _attempts(one.kind, "failed"),
         ),
-        (format_duration(ready), "oldest ready", (ready or 0) > OLD_SECONDS),
-        (f"{one.stuck_count:,}", "stuck leases", one.stuck_count > 0),
+        (format_duration(ready), "oldest ready", (ready or 0) > OLD_SECONDS, by_state["ready"]),
+        (
+            f"{one.stuck_count:,}",
+            "stuck leases",
+            one.stuck_count > 0,
+            _list(one.kind, "state=stuck") if one.kind == "chunk" else "",
+        ),
     ]
+
+
+def _trends(kind: str, by: Unit) -> list[tuple[str, SafeString, str]]:
+    """Return a title, a chart and a link for each course of the attempts, period by period."""
+    periods = trend(kind, by)
+    form = "%H:%M" if by == "hour" else "%m-%d"
+
+    def drawn(title: str, parts: Callable[[Period], tuple[list[tuple[str, float]], str]]) -> Any:
+        items = []
+        for place, period in enumerate(periods):
+            values, words = parts(period)
+            label = f"{period.start:{form}}" if place % (len(periods) // 4) == 0 else ""
+            told = f"{period.start:%Y-%m-%d %H:%M} UTC: {words}"
+            items.append(Column(values, title=told, label=label))
+        return columns(items, label=f"{kind}: {title} by the {by}")
+
+    def finished(one: Period) -> tuple[list[tuple[str, float]], str]:
+        words = f"{one.completed:,} completed, {one.failed:,} failed"
+        return [("good", one.completed), ("bad", one.failed)], words
+
+    def failed(one: Period) -> tuple[list[tuple[str, float]], str]:
+        share = one.failed_percent
+        return [("bad", share or 0.0)], "none finished" if share is None else f"{share:.1f} %"
+
+    def retries(one: Period) -> tuple[list[tuple[str, float]], str]:
+        words = f"{one.retries:,} retries, {one.lost:,} lost"
+        return [("warn", one.retries), ("bad", one.lost)], words
+
+    def times(one: Period) -> tuple[list[tuple[str, float]], str]:
+        half, most = one.seconds_p50 or 0.0, one.seconds_p95 or 0.0
+        words = f"half up to {format_duration(half)}, 95 % up to {format_duration(most)}"
+        return [("busy", half), ("quiet", most - half)], words
+
+    return [
+        (f"Finished by the {by}", drawn("finished", finished), _attempts(kind)),
+        ("Failed, per cent", drawn("failed per cent", failed), _attempts(kind, "failed")),
+        ("Retries and lost", drawn("retries", retries), _attempts(kind, "retry")),
+        ("Seconds: half, and 95 %", drawn("seconds", times), _attempts(kind, "completed")),
+    ]
+
+
+def _backlog(one: KindStatus, by: Unit) -> tuple[str, SafeString | str]:
+    """Return when the backlog is empty at the present rate, in words and period by period."""
+    backlog = one.backlog
+    left, seconds = backlog.items.number, backlog.seconds
+    if not left:
+        return "Nothing waits.", ""
+    if not backlog.per_hour or seconds is None:
+        return f"{backlog.items} items; nothing has finished in the last 24 hours.", ""
+    hours = UNITS[by][0] / timedelta(hours=1)
+    items = [
+        Column([("busy", rest)], title=f"in {place} {by}s: {rest:,.0f} left", label=str(place))
+        for place in range(BACKLOG_PERIODS + 1)
+        for rest in [max(0.0, left - backlog.per_hour * hours * place)]
+    ]
+    words = (
+        f"{backlog.items} items, {backlog.per_hour:,.1f} finished per hour: empty in "
+        f"{format_duration(seconds)}, if nothing is added."
+    )
+    return words, columns(items, label=f"{one.kind}: backlog in the next {by}s")
 
 
 def _parts(ended: Ended) -> list[tuple[str, float]]:

@@ -17,11 +17,12 @@ from crawler.admin.forms import REFUSALS, ChunkForm
 from crawler.models import JobChunk
 from crawler.services import chunks
 from jobs.admin.attempts import last_attempts
+from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
 from jobs.queue.items import MAX_RETRIES, Status
 from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority, counted
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
-from pixsim.core.admin.lists import ConditionFilter, column
+from pixsim.core.admin.lists import column
 from pixsim.core.admin.paging import KeysetAdmin
 
 MAX_SELECTED = 10_000
@@ -34,21 +35,9 @@ BY_THE_QUEUE = [
 ]
 
 
-class QueueStateFilter(ConditionFilter):
-    """A filter by the chunk's state in the queue, which says more than its status."""
-
-    title = "state in the queue"
-    parameter_name = "state"
+class ChunkStateFilter(QueueStateFilter):
     conditions = {
-        "ready": ("ready for a worker", Q(status=Status.PENDING, ready_at__isnull=False)),
-        "waiting": (
-            "waits for its owner's window",
-            Q(status=Status.PENDING, ready_at__isnull=True, held=False),
-        ),
-        "held": (
-            "held: paused, without a source, or not due yet",
-            Q(status=Status.PENDING, held=True),
-        ),
+        **QueueStateFilter.conditions,
         "stuck": (
             "stuck: its lease has expired",
             Q(status=Status.PROCESSING)
@@ -145,7 +134,7 @@ class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
         "held_by",
         "error",
     ]
-    list_filter = ["status", QueueStateFilter, PriorityFilter]
+    list_filter = ["status", ChunkStateFilter, PriorityFilter, OwnerTierFilter]
     list_select_related = ["job", "owner"]
     search_fields = ["task_id", "job_id"]
     search_number = "job_id"

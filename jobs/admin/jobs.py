@@ -17,6 +17,7 @@ from accounts.errors import AccountsError
 from jobs import pricing, services
 from jobs.admin import adding
 from jobs.admin.assets import thumbnail
+from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
 from jobs.admin.timeline import context_of, is_live, state_of, took, url_of
 from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import OPEN, Job, JobStatus
@@ -116,7 +117,14 @@ class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
         "age",
     ]
     list_display_links = ["made", "job"]
-    list_filter = ["status", "held", "operation_type", ProviderFilter, UnresolvedFilter]
+    list_filter = [
+        "status",
+        QueueStateFilter,
+        "operation_type",
+        ProviderFilter,
+        OwnerTierFilter,
+        UnresolvedFilter,
+    ]
     list_select_related = ["user", "owner", "asset"]
     list_per_page = 50
     search_fields = ["pk", "user__username"]

@@ -1,6 +1,8 @@
 """The status page of the admin."""
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from crawler.models import CrawlJob, Image, JobChunk, Project
+from jobs.models import WorkRollup
 from jobs.queue.kinds import kind_named
 from jobs.queue.worker.sweeper import LOCK_KEY
 from pixsim import status
@@ -114,6 +117,79 @@ def test_figures_are_by_the_minute_and_by_how_long_it_took(job):
     assert times[1] == (1, 0), "above 10 ms, up to 30 ms"
     assert times[-1] == (1, 0), "above 300 s"
     assert sum(map(sum, minutes)) == 4
+
+
+def hrefs(html):
+    return [unescape(href) for href in re.findall(r'href="([^"]+)"', html)]
+
+
+def test_the_numbers_lead_to_lists_of_just_those_rows(admin_client, job):
+    ready_at = timezone.now()
+    for state in (
+        {"ready_at": ready_at},
+        {"ready_at": ready_at},
+        {},
+        {"held": True},
+        {"held": True, "available_at": timezone.now() + timedelta(hours=1)},
+        {"status": "processing", "ready_at": ready_at},
+        {"status": "failed", "retry_count": 3},
+    ):
+        make_chunk(job, **state)
+    html = admin_client.get(FIGURES).json()["html"]
+
+    listed = {}
+    for url in {href for href in hrefs(html) if href.startswith("/admin/")}:
+        page = admin_client.get(url)
+        assert page.status_code == 200, url  # an unknown filter is redirected away
+        if "/change/" not in url:
+            listed[url] = page.context["cl"].result_count
+    chunks = "/admin/crawler/jobchunk/?"
+    assert listed[f"{chunks}state=ready"] == 2
+    assert listed[f"{chunks}state=waiting"] == 1
+    assert listed[f"{chunks}state=held"] == 2
+    assert listed[f"{chunks}state=scheduled"] == listed[f"{chunks}state=stopped"] == 1
+    assert listed[f"{chunks}status__exact=processing"] == 1
+    assert listed[f"{chunks}status__exact=failed"] == 1
+    assert listed[f"{chunks}state=open&tier=system"] == 6
+    assert any(url.startswith("/admin/jobs/job/?state=ready") for url in listed)
+    assert any(
+        url.startswith("/admin/jobs/workattempt/?kind=chunk&outcome=failed") for url in listed
+    )
+
+
+@pytest.mark.parametrize(("by", "start"), [("hour", 48), ("day", 30), ("week", 26)])
+def test_trends_are_drawn_by_the_hour_the_day_and_the_week(admin_client, job, by, start):
+    for hours_ago in (0, 1, 24 * 8):
+        WorkRollup.objects.create(
+            kind="chunk",
+            hour=timezone.now().replace(minute=0, second=0, microsecond=0)
+            - timedelta(hours=hours_ago),
+            counted_until=timezone.now(),
+            completed=3,
+            failed=1,
+            retries=2,
+            lost=0,
+            given_back=0,
+            seconds=40,
+            seconds_max=20,
+            times=[0] * 10 + [4] + [0] * 7,
+        )
+    for _ in range(8):
+        make_chunk(job, ready_at=timezone.now())
+
+    html = admin_client.get(PAGE, {"by": by}).content.decode()
+
+    assert f'?by={by}" data-live-seconds' in html
+    chunks = html[html.index("Chunks of crawl jobs") :]
+    chunks = chunks[: chunks.index("</section>")]
+    finished = chunks[chunks.index(f"Finished by the {by}") :].split("</svg>")[0]
+    assert finished.count("<title>") == start
+    assert "completed" in finished
+    assert "25.0 %" in chunks
+    assert "retries, 0 lost" in chunks
+    assert "half up to" in chunks
+    assert f"in 12 {by}s: 0 left" in chunks
+    assert "empty in" in chunks
 
 
 @pytest.mark.django_db(transaction=True)

@@ -378,6 +378,7 @@ def trends(place: Place) -> None:
         assert (told[-1]["finished"], told[-1]["failed_percent"], told[-1]["retries"]) == (4, 25, 2)
         assert 10 <= told[-1]["seconds_p50"] <= 20
         assert "25.0 %" in place.manage(f"queue trends --by {unit} --kind chunk").out
+        assert f"Finished by the {unit}" in place.page(f"/admin/status/?by={unit}")
 
 
 @check()
@@ -842,20 +843,21 @@ QUERIES = (
     ),
     Row(
         "monitor chunk processing time",
-        TRANSLATED,
-        "`manage.py queue status`; by the hour, day and week: `manage.py queue trends`",
+        FULFILLED,
+        "`manage.py queue status`; by the hour, day and week: `manage.py queue trends`, and as charts: "
+        "admin, *Status*",
         trends,
     ),
     Row(
         "monitor the failed chunk percentage",
-        TRANSLATED,
-        "`manage.py queue status` and `queue trends`, *failed*",
+        FULFILLED,
+        "`manage.py queue status` and `queue trends`, *failed*; admin, *Status*",
         trends,
     ),
     Row(
         "monitor the distribution of retry counts",
-        TRANSLATED,
-        "`manage.py queue status`, *Retries*; over time: `queue trends`, *retries*",
+        FULFILLED,
+        "`manage.py queue status`, *Retries*; over time: `queue trends`, *retries*; admin, *Status*",
         monitored,
     ),
     Row(
