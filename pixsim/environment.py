@@ -13,12 +13,22 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pixsim.core.redaction import declare
 from pixsim.embedded.paths import paths_for
 from pixsim.embedded.postgres import DATABASE, USER
 from pixsim.embedded.redis import SOCKET_NAME, find_redis
 
 WARNED = "PIXSIM_WARNED_OF_DATABASE_URL"
 """Set for the processes that a command starts, so that they do not warn once more."""
+
+
+class Env(environ.Env):
+    """The reader of all settings, which remembers the names of secrets."""
+
+    def secret(self, name: str, *, cast: Any = str, default: Any = "") -> Any:
+        """Return the value of a setting that no log line may show."""
+        declare(name)
+        return self.get_value(name, cast, default)
 
 
 class _DotEnv(environ.Env):

@@ -4,31 +4,18 @@ import json
 import logging
 import logging.config
 import os
-import re
 from datetime import UTC, datetime
 from typing import Any
 
+from pixsim.core.redaction import LONGEST, redact, redacted
+
 FORMATS = ("plain", "json")
 
-# scheme://user:password@host, and name=value or "name": "value" where the name stands for a secret.
-_URL_PASSWORD = re.compile(
-    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s'\"]+(?=@)", re.IGNORECASE
-)
-_NAMED_SECRET = re.compile(
-    r"(?P<before>\b(?:[\w-]*(?:password|passwd|secret|token|api_?key|credentials))['\"]?\s*[=:]\s*['\"]?)"
-    r"(?P<value>[^\s'\",;&)}\]]+)",
-    re.IGNORECASE,
-)
-_AUTHORIZATION = re.compile(
-    r"(?P<before>\bauthorization['\"]?\s*[=:]\s*['\"]?(?:\w+ )?)[^\s'\",]+", re.IGNORECASE
-)
 
-
-def redact(text: str) -> str:
-    """Return `text` with `***` for the passwords of URLs and the values of secret-looking names."""
-    for pattern in (_URL_PASSWORD, _AUTHORIZATION, _NAMED_SECRET):
-        text = pattern.sub(r"\g<before>***", text)
-    return text
+def _line(text: str) -> str:
+    """Return `text` without secrets, and without what follows the first LONGEST characters."""
+    rest = f"… ({len(text):,} characters)" if len(text) > LONGEST else ""
+    return redact(text) + rest
 
 
 class RedactingFormatter(logging.Formatter):
@@ -40,7 +27,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         plain = super().format(record).encode("utf-8", "backslashreplace").decode()
-        return redact(plain)
+        return _line(plain)
 
 
 class JsonFormatter(logging.Formatter):
@@ -56,10 +43,9 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        redacted = {
-            name: redact(value) if isinstance(value, str) else value for name, value in line.items()
-        }
-        return json.dumps(redacted, default=str)  # ASCII: also halves of surrogate pairs
+        shown = redacted(line, text=_line)
+        # ASCII: also halves of surrogate pairs.
+        return json.dumps(shown, default=lambda value: _line(str(value)))
 
 
 def use_format(name: str) -> None:

@@ -4,16 +4,17 @@ Every variable is described in `.env.example`. Nothing is imported here that doe
 Windows, and importing this module starts no service.
 """
 
+import json
 import os
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from pixsim.environment import (
+    Env,
     broker_options,
     database_from_url,
     embedded_defaults,
@@ -27,7 +28,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATABASE_URL_ORIGIN, DATABASE_URL_WARNING = load_env_file(
     Path(os.environ.get("PIXSIM_ENV_FILE") or BASE_DIR / ".env")
 )
-env = environ.Env()
+env = Env()
 
 # While ALLOWED_HOSTS is empty, Django answers requests to this machine's own names only. So a site
 # that others can reach never runs in debug mode because somebody forgot to turn it off.
@@ -37,8 +38,8 @@ DEBUG = env.bool("DEBUG", default=not ALLOWED_HOSTS)
 # What this installation keeps on its own disk: development secrets, blobs, embedded services.
 PIXSIM_HOME = Path(env.str("PIXSIM_HOME", default="") or BASE_DIR / ".pixsim").resolve()
 
-SECRET_KEY = env.str("SECRET_KEY", default="")
-CREDENTIALS_KEYS = env.list("CREDENTIALS_KEYS", default=[])
+SECRET_KEY = env.secret("SECRET_KEY")
+CREDENTIALS_KEYS = env.secret("CREDENTIALS_KEYS", cast=list, default=[])
 if DEBUG:
     SECRET_KEY = SECRET_KEY or kept_secret(PIXSIM_HOME / "secret_key", secrets.token_urlsafe(50))
     CREDENTIALS_KEYS = CREDENTIALS_KEYS or [
@@ -248,10 +249,10 @@ PROVIDER_BASE_URLS = env.json("PROVIDER_BASE_URLS", default={})
 
 # Where providers reach this site, and the secret, or several, with which each signs its webhooks.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
-PROVIDER_WEBHOOK_SECRETS = env.json("PROVIDER_WEBHOOK_SECRETS", default={})
+PROVIDER_WEBHOOK_SECRETS = env.secret("PROVIDER_WEBHOOK_SECRETS", cast=json.loads, default={})
 
 # Who may read /metrics from elsewhere; and the port on which a worker serves its own.
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
 METRICS_PORT = env.int("METRICS_PORT", default=0)
 
 # Generations that `local` renders at once, on all machines together.

@@ -1,7 +1,6 @@
 """Payloads and answers for the admin: secrets masked, long texts cut."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pixsim.core.crypto import CredentialsUnreadable
+from pixsim.core.patterns import Match, pattern
+from pixsim.core.redaction import redact, redacted
 from providers.models import ProviderAccount
 
 MASK = "[secret]"
@@ -16,19 +17,18 @@ SHORTEST_SECRET = 6
 LONGEST_TEXT = 2000
 LONGEST_DATA = 80
 
-SECRET_NAME = re.compile(
-    r"auth(?!ors?$)|api.?key|(?:^|[_.-]|access|private)key$|token|cookie|secret|passw|credential"
-    r"|signature|session",
-    re.IGNORECASE,
+# Characters that are read: pictures in them are shortened first, so what follows one is shown, too.
+LONGEST_READ = 256 * 1024
+SHORTEST_DATA = 400
+
+shorten_data_uri = pattern(
+    r"data:[\w.+-]{1,100}+/[\w.+-]{1,100};base64,[A-Za-z0-9+/=]++",
+    longest=LONGEST_READ,
+    method="sub",
 )
-# Numbers of tokens that a model read or wrote are not secrets.
-COUNT_NAME = re.compile(r"tokens$|_tokens_|tokens_details$", re.IGNORECASE)
-SIGNED_QUERY = re.compile(
-    r"([?&][^=&\s]*(?:sig|signature|token|key|credential|expires|policy)[^=&\s]*=)[^&\s\"']+",
-    re.IGNORECASE,
+replace_words = pattern(
+    r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]++", longest=LONGEST_READ, method="sub"
 )
-DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+")
-BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{400,}")
 
 
 def shown(value: Any, account: ProviderAccount | None = None) -> SafeString:
@@ -39,14 +39,7 @@ def shown(value: Any, account: ProviderAccount | None = None) -> SafeString:
 
 def masked(value: Any, secrets: Sequence[str] = ()) -> Any:
     """Return `value` with secrets masked, by name or as one of `secrets`, and long data cut."""
-    if isinstance(value, dict):
-        return {
-            name: MASK if each and _is_secret(name, each) else masked(each, secrets)
-            for name, each in value.items()
-        }
-    if isinstance(value, list):
-        return [masked(each, secrets) for each in value]
-    return _text(value, secrets) if isinstance(value, str) else value
+    return redacted(value, mask=MASK, text=lambda text: _text(text, secrets))
 
 
 def secrets_of(account: ProviderAccount | None) -> list[str]:
@@ -63,24 +56,20 @@ def secrets_of(account: ProviderAccount | None) -> list[str]:
     return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
-def _is_secret(name: str, value: Any) -> bool:
-    if isinstance(value, bool | int | float) or COUNT_NAME.search(name):
-        return False
-    return bool(SECRET_NAME.search(name))
-
-
 def _text(text: str, secrets: Sequence[str]) -> str:
+    whole = len(text)
     for secret in secrets:
         text = text.replace(secret, MASK)
-    text = SIGNED_QUERY.sub(rf"\1{MASK}", text)
-    text = DATA_URI.sub(_short_data, text)
-    text = BASE64.sub(_short_data, text)
-    if len(text) > LONGEST_TEXT:
-        text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
+    text = replace_words(_short_data, shorten_data_uri(_short_data, text))
+    text = redact(text, MASK)
+    if len(text) > LONGEST_TEXT or whole > LONGEST_READ:
+        text = f"{text[:LONGEST_TEXT]}… ({whole:,} characters)"
     return text
 
 
-def _short_data(found: re.Match[str]) -> str:
+def _short_data(found: Match[str]) -> str:
+    if len(found[0]) < SHORTEST_DATA:
+        return found[0]
     return f"{found[0][:LONGEST_DATA]}… ({len(found[0]):,} characters)"
 
 

@@ -9,9 +9,10 @@ brought into the bounds of our columns here, whatever the provider said. One fol
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeGuard
 
+from pixsim.core.redaction import declare
 from pixsim.core.text import storable
 from providers.adapters.errors import ErrorClass, ProviderError, WebhookRefused
 from providers.adapters.http import Http
@@ -58,6 +59,9 @@ class Credentials:
     password: str | None = field(default=None, repr=False)
     jwt_token: str | None = field(default=None, repr=False)
     cookies: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+declare(*(each.name for each in fields(Credentials) if not each.repr))
 
 
 @dataclass(frozen=True)

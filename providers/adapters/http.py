@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from pixsim.core.net.client import parse_retry_after
+from pixsim.core.redaction import is_secret
 from providers.adapters.errors import ErrorClass, ProviderError
 
 LONGEST_MESSAGE = 10_000
@@ -37,7 +38,6 @@ class Answer:
     body: dict[str, Any]
 
 
-SECRET_HEADERS = ("auth", "key", "token", "cookie", "secret")
 SHORTEST_SECRET = 6
 UNSENDABLE = frozenset("\r\n\0")
 
@@ -101,7 +101,7 @@ class Http:
 def _without_secrets(raw: bytes, headers: Mapping[str, str]) -> bytes:
     """Remove the keys that were sent from the answer: some providers repeat them in errors."""
     for name, value in headers.items():
-        if any(part in name.lower() for part in SECRET_HEADERS):
+        if is_secret(name):
             secret = value.rpartition(" ")[2].encode()
             raw = raw.replace(secret, b"[secret]") if len(secret) >= SHORTEST_SECRET else raw
     return raw

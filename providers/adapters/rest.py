@@ -7,16 +7,23 @@ from urllib.parse import quote
 
 import aiohttp
 
+from pixsim.core.redaction import declare
 from providers.adapters.base import Accepted, Adapter, Credentials, Request
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Answer, Http
 
 ASK_TIMEOUT = 30.0
 UPLOAD_TIMEOUT = 120.0
+PROBE = "the account's key"
 
 
 class RestAdapter(Adapter):
     """An adapter whose calls take and return JSON objects."""
+
+    def __init__(self) -> None:
+        # Which headers contain the key, whatever they are called.
+        headers = self.headers(Credentials(api_key=PROBE))
+        declare(*(name for name, value in headers.items() if PROBE in value))
 
     @staticmethod
     @abstractmethod

@@ -1,6 +1,7 @@
 """Every regular expression that meets a stranger's text takes time in proportion to the text."""
 
 import importlib
+import math
 import pkgutil
 import re
 import signal
@@ -22,11 +23,11 @@ import pixsim
 import providers
 from pixsim.core.patterns import MADE, Made, pattern
 
-SHORTEST_TEXT = 64
+SHORTEST_TEXT = 256
 LONGEST_TEXT = 1 << 18
 STEEPEST = 2.5
 MEASURED_SECONDS = 0.0003
-TRIES = 10
+TRIES = 15
 DEADLINE = 10
 REPEATS = (code.MAX_REPEAT, code.MIN_REPEAT, code.POSSESSIVE_REPEAT)
 SKIPPED = {"migrations", "schema", "adoption", "celery"}
@@ -149,20 +150,20 @@ def steepest(made: Made, parts: tuple[str, str, str]) -> float:
         lengths.append(length)
     for length in reversed(lengths):
         half, whole = (_text(made, *parts, each) for each in (length // 2, length))
-        # Another process may take the core or its cache for a moment: the best of some tries counts.
-        ratios = (_seconds(made, whole) / _seconds(made, half) for _ in range(TRIES))
-        worst = max(worst, _least(ratios))
+        worst = max(worst, _growth(made, half, whole))
         if worst > STEEPEST:
             break
     return worst
 
 
-def _least(ratios: Iterator[float]) -> float:
-    """Return the least ratio, without a further try once one is good."""
-    least = next(ratios)
-    while least > STEEPEST and (ratio := next(ratios, 0.0)):
-        least = min(least, ratio)
-    return least
+def _growth(made: Made, half: str | bytes, whole: str | bytes) -> float:
+    """Return the ratio of the least times. Another process may slow down all but a few tries."""
+    least, most, ratio = math.inf, math.inf, math.inf
+    for _ in range(TRIES):
+        least, most = min(least, _seconds(made, half)), min(most, _seconds(made, whole))
+        if (ratio := most / least) <= STEEPEST:
+            break
+    return ratio
 
 
 def _text(made: Made, start: str, body: str, end: str, length: int) -> str | bytes:

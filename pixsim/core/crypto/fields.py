@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from pixsim.core.crypto import cipher
 from pixsim.core.crypto.cipher import CredentialsUnreadable
+from pixsim.core.redaction import declare
 
 
 class Ciphertext:
@@ -63,6 +64,10 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """
 
     descriptor_class = DecryptingAttribute
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, *args: Any) -> None:
+        super().contribute_to_class(cls, name, *args)
+        declare(name)
 
     @sensitive_variables()
     def decrypted(self, value: Ciphertext) -> Any:
