@@ -1,14 +1,12 @@
 """The checker: a thread that sends fetched files to the decoder and stores the good pictures."""
 
-import os
 import queue
-import stat
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, storages
@@ -26,6 +24,7 @@ from crawler.fetch.tasks import (
     refused_by,
 )
 from pixsim.core import blobs
+from pixsim.core.beneath import NotAFile, Outside, open_beneath
 from pixsim.core.confined import Unavailable
 
 BATCH_PICTURES = 32
@@ -50,7 +49,7 @@ class Checker(threading.Thread):
         # A local disk is faster than a change of threads; a remote bucket is slow.
         is_local = isinstance(storages["blobs"], FileSystemStorage)
         self._pool = None if is_local else ThreadPoolExecutor(REMOTE_STORE_THREADS, "pixsim-store")
-        self._roots = [os.path.realpath(root) for root in settings.CRAWL_FOLDER_ROOTS]
+        self._roots = list(settings.CRAWL_FOLDER_ROOTS)
 
     # From other threads
 
@@ -108,16 +107,12 @@ class Checker(threading.Thread):
     def _read(self, item: Item) -> Refused | None:
         task, most = item.task, item.session.rules.max_bytes
         try:
-            path = self._allowed_path(task.url)
-            if path is None:
-                return Refused(task, "blocked_address", "outside CRAWL_FOLDER_ROOTS")
-            # The path is resolved: a link that appears in its place now is not followed, and
-            # opening a pipe must not wait.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with open(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    return Refused(task, "not_an_image", "not a regular file")
+            with open_beneath(_path_of(task.url), self._roots) as file:
                 item.body = file.read(most + 1)
+        except Outside:
+            return Refused(task, "blocked_address", "outside CRAWL_FOLDER_ROOTS")
+        except NotAFile:
+            return Refused(task, "not_an_image", "not a regular file")
         except (OSError, ValueError) as error:
             return Refused(task, "http_4xx", f"cannot read the file: {error}")
         if len(item.body) > most:
@@ -126,12 +121,6 @@ class Checker(threading.Thread):
             return Refused(task, "not_an_image", "empty")
         item.retrieved_at = datetime.now(UTC)
         return None
-
-    def _allowed_path(self, url: str) -> str | None:
-        parts = urlsplit(url)
-        path = os.path.realpath(unquote(parts.path))
-        inside = any(os.path.commonpath([root, path]) == root for root in self._roots)
-        return path if inside and parts.netloc in ("", "localhost") else None
 
     def _examine(self, batch: list[Item]) -> None:
         try:
@@ -214,3 +203,11 @@ class Checker(threading.Thread):
         for session in {item.session for item in batch}:
             session.fail(failure)
         self._on_done(batch)
+
+
+def _path_of(url: str) -> bytes:
+    """Return the path of a file: address. Raise Outside for a file of another machine."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise Outside
+    return unquote_to_bytes(parts.path)

@@ -1,11 +1,14 @@
 """Which files of this machine sources may read: those inside CRAWL_FOLDER_ROOTS."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
 
 from crawler.errors import BadUrl, SourceRefused
 from crawler.urls import path_of
+from pixsim.core.beneath import open_beneath
 
 
 def inside_roots(path: Path) -> bool:
@@ -39,3 +42,19 @@ def local_path(location: str) -> Path:
             "CRAWL_FOLDER_ROOTS",
         )
     return path.resolve()
+
+
+@contextmanager
+def local_file(location: str) -> Iterator[Path]:
+    """Open a file at a location, and yield a path at which that same file is read while it is open.
+
+    Raise SourceRefused as `local_path` does, and for what is no file.
+    """
+    path = local_path(location)
+    try:
+        file = open_beneath(path, settings.CRAWL_FOLDER_ROOTS)
+    except OSError as error:
+        why = f"there is no file {path} on this machine ({error.strerror})"
+        raise SourceRefused("location", why) from error
+    with file:
+        yield Path(f"/dev/fd/{file.fileno()}")

@@ -95,8 +95,8 @@ def test_a_closed_sub_folder_is_named_and_the_rest_is_read(root: Path, monkeypat
     put(root, "a/1.jpg", "b/1.jpg", "c/1.jpg")
     real = os.scandir
 
-    def scandir(folder: bytes):
-        if folder.endswith(b"/b"):
+    def scandir(folder: int):
+        if os.readlink(f"/proc/self/fd/{folder}").endswith("/b"):
             raise PermissionError(13, "Permission denied")
         return real(folder)
 
@@ -104,6 +104,26 @@ def test_a_closed_sub_folder_is_named_and_the_rest_is_read(root: Path, monkeypat
     found, rejected = read_all(lambda: build("folder", str(root), {}, ""), limit=1)
     assert below(root, found) == ["a/1.jpg", "c/1.jpg"]
     assert rejected == [("b", "a folder that cannot be listed: Permission denied")]
+
+
+@pytest.mark.parametrize("swapped", ["b", ""])
+def test_a_folder_that_is_swapped_for_a_link_while_it_is_read_is_not_left(
+    root: Path, tmp_path: Path, swapped: str
+) -> None:
+    put(root, "pictures/a/1.jpg", "pictures/b/2.jpg")
+    put(tmp_path / "secret", "b/secret.jpg", "secret.jpg")
+    source = build("folder", str(root / "pictures"), {}, "")
+    steps = source.walk(None)
+    read = list(next(steps).found)
+
+    folder = root / "pictures" / swapped
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "secret" / swapped)
+
+    pages = list(steps)
+    read += [found for page in pages for found in page.found]
+    assert below(root, read) == ["pictures/a/1.jpg"]
+    assert [entry for page in pages for entry, _ in page.rejected] == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from django.conf import settings
+
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources.base import (
     MAX_LABEL,
@@ -20,6 +22,7 @@ from crawler.sources.base import (
 from crawler.sources.roots import local_path
 from crawler.sources.web import is_web
 from crawler.urls import file_url, has_picture_suffix
+from pixsim.core.beneath import open_parts, parts_below
 
 
 class FolderSource(Source):
@@ -50,16 +53,16 @@ class FolderSource(Source):
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
         self.check()
-        root = os.fsencode(local_path(self.location))
         after = unquote_to_bytes(cursor["after"]).split(b"/") if cursor else []
         try:
-            for parts, problem in _files_below(root, after):
+            folder = _Folder(local_path(self.location))
+            for parts, problem in folder.files_after(after):
                 relative = b"/".join(parts)
                 step = Page({"after": quote_from_bytes(relative)})
                 if problem:
                     step.rejected.append(rejection(relative, problem))
                 else:
-                    step.found.append(self._found(root, parts))
+                    step.found.append(self._found(folder.path, parts))
                 yield step
         except OSError as error:
             raise SourceUnavailable(f"{self.location} cannot be listed: {error}") from error
@@ -73,42 +76,59 @@ class FolderSource(Source):
         )
 
 
-def _files_below(root: bytes, after: list[bytes]) -> Iterator[tuple[list[bytes], str]]:
-    """Yield the parts of each picture's path after `after`, and why it is unusable, if it is.
+class _Folder:
+    """A folder inside CRAWL_FOLDER_ROOTS whose sub-folders are listed without following a link."""
 
-    Depth first; the folders above `after` are listed again, those before it are not.
-    """
-    # One listing per level, the next name last; `after` narrows only the folders above it.
-    levels: list[tuple[list[bytes], list[os.DirEntry[bytes]]]]
-    levels = [([], _listing(root, after[:1]))]
-    while levels:
-        parts, entries = levels[-1]
-        if not entries:
-            levels.pop()
-            continue
-        entry = entries.pop()
-        here = [*parts, entry.name]
-        is_above = here == after[: len(here)]
-        if entry.is_dir(follow_symlinks=False):
-            try:
-                not_before = after[len(here) : len(here) + 1] if is_above else []
-                levels.append((here, _listing(entry.path, not_before)))
-            except OSError as error:
-                if here != after:
-                    yield here, f"a folder that cannot be listed: {error.strerror}"
-        elif not is_above and has_picture_suffix(os.fsdecode(entry.name)):
-            yield here, _problem(root, entry)
+    def __init__(self, path: Path) -> None:
+        self.path = os.fsencode(path)
+        self._root, self._parts = parts_below(path, settings.CRAWL_FOLDER_ROOTS)
 
+    def files_after(self, after: list[bytes]) -> Iterator[tuple[list[bytes], str]]:
+        """Yield the parts of each picture's path after `after`, and why it is unusable, if it is.
 
-def _listing(folder: bytes, not_before: list[bytes]) -> list[os.DirEntry[bytes]]:
-    with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(b".")]
-    if not_before:
-        visible = [entry for entry in visible if entry.name >= not_before[0]]
-    return sorted(visible, key=lambda entry: entry.name, reverse=True)
+        Depth first; the folders above `after` are listed again, those before it are not.
+        """
+        # One listing per level, the next name last; `after` narrows only the folders above it.
+        levels = [(list[bytes](), self._listing([], after[:1]))]
+        while levels:
+            parts, entries = levels[-1]
+            if not entries:
+                levels.pop()
+                continue
+            name, is_folder = entries.pop()
+            here = [*parts, name]
+            is_above = here == after[: len(here)]
+            if is_folder:
+                try:
+                    not_before = after[len(here) : len(here) + 1] if is_above else []
+                    levels.append((here, self._listing(here, not_before)))
+                except OSError as error:
+                    if here != after:
+                        yield here, f"a folder that cannot be listed: {error.strerror}"
+            elif not is_above and has_picture_suffix(os.fsdecode(name)):
+                yield here, self._problem(here)
 
+    def _listing(self, parts: list[bytes], not_before: list[bytes]) -> list[tuple[bytes, bool]]:
+        """Return the names in a sub-folder, the last first, and whether each is a folder."""
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        descriptor = open_parts(self._root, [*self._parts, *parts], flags)
+        try:
+            with os.scandir(descriptor) as entries:
+                found = [
+                    (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                ]
+        finally:
+            os.close(descriptor)
+        if not_before:
+            found = [entry for entry in found if entry[0] >= not_before[0]]
+        return sorted(found, reverse=True)
 
-def _problem(root: bytes, entry: os.DirEntry[bytes]) -> str:
-    if entry.is_symlink() and os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
-        return "a link that leaves the folder"
-    return "" if entry.is_file() else "not a file"
+    def _problem(self, parts: list[bytes]) -> str:
+        """Return why a picture is unusable, for people: the checker decides when it opens it."""
+        path = os.path.join(self.path, *parts)
+        resolved = os.path.realpath(path)
+        if os.path.islink(path) and os.path.commonpath([self.path, resolved]) != self.path:
+            return "a link that leaves the folder"
+        return "" if os.path.isfile(path) else "not a file"

@@ -83,8 +83,9 @@ def plain(path: Path, *, recode_from: str | None, progress: Progress) -> Path:
         stat = os.fstat(file.fileno())
     if not packed and recode_from is None:
         return path
-    origin = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{recode_from}"
-    key = sha256(os.fsencode(origin)).hexdigest()
+    file_id = f"{stat.st_dev} {stat.st_ino} {stat.st_ctime_ns}"
+    origin = f"{file_id} {stat.st_size} {stat.st_mtime_ns} {recode_from}"
+    key = sha256(origin.encode()).hexdigest()
     known = kept(key)
     if known is not None:
         return known

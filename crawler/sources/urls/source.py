@@ -3,6 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,7 +20,7 @@ from crawler.sources.base import (
     provenance,
     rejection,
 )
-from crawler.sources.roots import inside_roots, local_path
+from crawler.sources.roots import inside_roots, local_file
 from crawler.sources.urls import list_files
 from crawler.sources.urls.parquet import ParquetList
 from crawler.sources.urls.rows import Row, RowReader, named_column, required_column
@@ -91,23 +92,23 @@ class UrlsSource(Source):
         if is_web(self.location):
             web_location(self.location)
             return
-        path = self._local_file()
-        if self._format() == "parquet":
-            self._wanted(ParquetList(path).columns)
-            return
-        head, encoding, _ = self._sample(path)
-        self._wanted(self._text_list(io.BytesIO(head), encoding).columns)
+        with local_file(self.location) as path:
+            if self._format() == "parquet":
+                self._wanted(ParquetList(path).columns)
+                return
+            head, encoding, _ = self._sample(path)
+            self._wanted(self._text_list(io.BytesIO(head), encoding).columns)
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
         self.check()
-        path, contents = self._fetched(cursor)
+        with self._fetched(cursor) as (path, contents):
+            reader = self._reader(path)
         restarts = cursor["restarts"] if cursor else 0
         if cursor and cursor["list"] != contents:
             cursor = None
             restarts += 1
             if restarts > MAX_RESTARTS:
                 raise SourceRefused("location", "the list keeps changing while it is read")
-        reader = self._reader(path)
         wanted = self._wanted(reader.columns)
         for row in reader.rows(cursor, list(dict.fromkeys(wanted.values()))):
             after = {**row.cursor, "list": contents, "restarts": restarts}
@@ -196,20 +197,16 @@ class UrlsSource(Source):
             ) from None
         return "utf-8" if known.name == "utf-8-sig" else known.name
 
-    def _local_file(self) -> Path:
-        path = local_path(self.location)
-        if not path.is_file():
-            raise SourceRefused("location", f"there is no file {path} on this machine")
-        return path
-
-    def _fetched(self, cursor: Cursor | None) -> tuple[Path, str]:
-        """Return the list on this machine, and a key that changes with its contents."""
+    @contextmanager
+    def _fetched(self, cursor: Cursor | None) -> Iterator[tuple[Path, str]]:
+        """Yield the list on this machine, and a key that changes with its contents."""
         if not is_web(self.location):
-            path = self._local_file()
-            return path, f"{path.stat().st_size} bytes"
-        if cursor and (kept := list_files.kept(cursor["list"])):
-            return kept, cursor["list"]
-        return list_files.download(web_location(self.location), progress=self.progress)
+            with local_file(self.location) as path:
+                yield path, f"{path.stat().st_size} bytes"
+        elif cursor and (kept := list_files.kept(cursor["list"])):
+            yield kept, cursor["list"]
+        else:
+            yield list_files.download(web_location(self.location), progress=self.progress)
 
     def _reader(self, path: Path) -> RowReader:
         if self._format() == "parquet":
