@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from crawler import robots
-from crawler.fetch import checker, decoder_client, engine, hosts
+from crawler.fetch import checker, decoder, engine, hosts
 from crawler.models import Candidate, CrawlJob, CrawlSource
 from crawler.services import accepting
 from crawler.services.accepting import SourceSpec
@@ -168,8 +168,8 @@ def test_an_error_that_nobody_foresaw_refuses_the_one_candidate(
             broken = fails_over(checker.Checker._read, "/odd.jpg")
             monkeypatch.setattr(checker.Checker, "_read", broken)
         case "decode":
-            broken = fails_over(decoder_client.encode_checks, "PNG")
-            monkeypatch.setattr(decoder_client, "encode_checks", broken)
+            broken = fails_over(decoder.encode_checks, "PNG")
+            monkeypatch.setattr(decoder, "encode_checks", broken)
     odd = GOOD if stage in ("robots", "fetch") else b"HTTP/1.1 200 x\r\nX-Odd: 1\r\n"
     if odd is not GOOD:
         odd += b"Content-Length: %d\r\n\r\n%s" % (len(ODD), ODD)
