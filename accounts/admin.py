@@ -31,6 +31,7 @@ from accounts.services import change_tier
 from accounts.tiers import tier_of
 from pixsim.core.admin.display import shortened
 from pixsim.core.admin.lists import column
+from pixsim.core.admin.owned import OwnedAdmin
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,10 @@ def _preferences(profile: Profile) -> str:
 
 
 @admin.register(Profile)
-class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ProfileAdmin(OwnedAdmin):
     """Profiles follow their log-in; only tier and picture are edited here."""
+
+    owner_path = "pk"
 
     list_display = ["email", "full_name", "user_tier", "window", "limits", "user", "created_at"]
     list_filter = ["user_tier"]
@@ -191,7 +194,8 @@ class RecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(ActivityLog)
-class ActivityLogAdmin(RecordAdmin):
+class ActivityLogAdmin(OwnedAdmin, RecordAdmin):
+    owner_path = "user"
     list_display = ["timestamp", "user", "action", "resource_type", "resource_id", "metadata"]
     search_fields = ["=resource_id", "=request_id", "=action", "user__email"]
     ordering = ["-id"]
@@ -212,9 +216,10 @@ class CreditTermsForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(CreditAccount)
-class CreditAccountAdmin(RecordAdmin):
+class CreditAccountAdmin(OwnedAdmin, RecordAdmin):
     """Balances; people change the terms. `average_daily_usage` is not shown: see the model."""
 
+    owner_path = "user"
     form = CreditTermsForm
     list_display = ["user", "current_balance", "used", "monthly_limit", "a_day", "refill"]
     list_filter = ["auto_refill_enabled"]
@@ -249,7 +254,8 @@ class CreditAccountAdmin(RecordAdmin):
 
 
 @admin.register(CreditTransaction)
-class CreditTransactionAdmin(RecordAdmin):
+class CreditTransactionAdmin(OwnedAdmin, RecordAdmin):
+    owner_path = "user"
     list_display = ["created_at", "user", "type", "amount", "balance_after", "status"]
     list_filter = ["type", "status"]
     search_fields = ["user__email"]
@@ -257,9 +263,10 @@ class CreditTransactionAdmin(RecordAdmin):
 
 
 @admin.register(UsageMetrics)
-class UsageMetricsAdmin(RecordAdmin):
+class UsageMetricsAdmin(OwnedAdmin, RecordAdmin):
     """Use by the day. The older schema's limits are not shown: the tier says what one may do."""
 
+    owner_path = "user"
     exclude = ["images_limit", "storage_limit_gb", "api_calls_limit", "bandwidth_limit_gb"]
     list_display = ["metric_date", "user", "images_processed", "storage_used_gb", "api_calls"]
     search_fields = ["user__email"]

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 
 from jobs import webhooks
-from pixsim import metrics, views
+from pixsim import looking, metrics, views
 
 urlpatterns = [
     path("admin/status/", admin.site.admin_view(views.status_page), name="status"),
@@ -12,6 +12,8 @@ urlpatterns = [
         "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"
     ),
     path("admin/tiers/", admin.site.admin_view(views.tiers_page), name="tiers"),
+    path("admin/look/stop/", admin.site.admin_view(looking.stop), name="look_stop"),
+    path("admin/look/<uuid:pk>/", admin.site.admin_view(looking.look), name="look"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.shown, name="metrics"),
     path("webhooks/<str:provider>/<str:reference>", webhooks.receive, name="webhook"),

@@ -23,6 +23,7 @@ from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.lists import column
+from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 
 MAX_SELECTED = 10_000
@@ -116,7 +117,8 @@ def _action(title: str, act: Callable[..., int], done: str) -> Any:
 
 
 @admin.register(JobChunk)
-class JobChunkAdmin(ServiceAdmin, KeysetAdmin):
+class JobChunkAdmin(OwnedAdmin, ServiceAdmin, KeysetAdmin):
+    owner_path = "owner"
     form = ChunkForm
     refusals = REFUSALS
     action_form = PriorityActionForm

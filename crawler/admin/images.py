@@ -18,6 +18,7 @@ from crawler.export.sheet import thumbnail
 from crawler.models import Candidate, CrawlJob, Image
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.lists import ConditionFilter, column
+from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_size
 
@@ -66,7 +67,8 @@ def _link(job: CrawlJob) -> SafeString:
 
 
 @admin.register(Image)
-class ImageAdmin(KeysetAdmin, RecordAdmin):
+class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
+    owner_path = "crawl_job__project__owner"
     actions = ["unmark"]
     list_display = [
         "thumbnail",
@@ -155,7 +157,7 @@ class ImageAdmin(KeysetAdmin, RecordAdmin):
         """Return a stored picture made small. Untrusted bytes are never sent on as they are."""
         if size not in SIDES or not self.has_view_permission(request):
             raise PermissionDenied
-        image = get_object_or_404(Image, pk=image_id)
+        image = get_object_or_404(self.get_queryset(request), pk=image_id)
         tag = f'"{image.sha256}-{size}"'
         if request.headers.get("If-None-Match") == tag:
             return HttpResponseNotModified()
@@ -175,7 +177,8 @@ def _result(candidate: Candidate) -> SafeString:
 
 
 @admin.register(Candidate)
-class CandidateAdmin(KeysetAdmin, RecordAdmin):
+class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
+    owner_path = "job__project__owner"
     list_display = [
         "address",
         "crawl_job",

@@ -29,6 +29,7 @@ from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
+from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import EstimatedPaginator
 
 # A worker locks its chunk or source first, then rows that it found, then the job.
@@ -53,7 +54,8 @@ class OwnerTierFilter(ConditionFilter):
 
 
 @admin.register(Project)
-class ProjectAdmin(ServiceAdmin, DatabaseCascadeAdmin):
+class ProjectAdmin(OwnedAdmin, ServiceAdmin, DatabaseCascadeAdmin):
+    owner_path = "owner"
     form = ProjectForm
     refusals = REFUSALS
     list_display = ["name", "owner_and_tier", "status", "created_at"]
@@ -150,7 +152,8 @@ def _action(title: str, act: Callable[..., object], done: str) -> Any:
 
 
 @admin.register(CrawlJob)
-class CrawlJobAdmin(ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
+class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
+    owner_path = "project__owner"
     form = CrawlJobForm
     refusals = REFUSALS
     live_template = "admin/crawler/crawljob/overview.html"

@@ -27,6 +27,7 @@ from jobs.models import Asset, Workspace
 from pixsim.core import blobs
 from pixsim.core.admin.display import age
 from pixsim.core.admin.lists import column
+from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.ranges import bytes_of, part_of
 from providers.admin import ProviderFilter
@@ -74,9 +75,10 @@ def job_link(number: int | None) -> SafeString | str:
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(RecordAdmin):
+class WorkspaceAdmin(OwnedAdmin, RecordAdmin):
     """Nothing here makes workspaces: those of an adopted database are reached from their jobs."""
 
+    owner_path = "user__profile"
     list_display = ["id", "name", "user", "is_archived", "is_public", "last_activity_at"]
     list_filter = ["is_archived"]
     search_fields = ["name", "user__username__exact"]
@@ -88,7 +90,8 @@ class WorkspaceAdmin(RecordAdmin):
 
 
 @admin.register(Asset)
-class AssetAdmin(KeysetAdmin, RecordAdmin):
+class AssetAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
+    owner_path = "user__profile"
     list_display = [
         "thumbnail",
         "id",
@@ -127,7 +130,7 @@ class AssetAdmin(KeysetAdmin, RecordAdmin):
         """Answer with an asset's `whole` file or its `thumbnail`; a browser runs nothing in it."""
         if which not in ("whole", "thumbnail") or not self.has_view_permission(request):
             raise PermissionDenied
-        asset = get_object_or_404(Asset, pk=asset_id)
+        asset = get_object_or_404(self.get_queryset(request), pk=asset_id)
         key = asset.local_path if which == "whole" else asset.thumbnail_url
         if not key or not blobs.is_key(key):
             raise Http404("The file is not here.")

@@ -26,6 +26,7 @@ from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_pr
 from pixsim.core.admin.display import age, shortened
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
+from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.priority import PRIORITIES
 from providers.admin import ProviderFilter
@@ -91,7 +92,8 @@ def _action(title: str, act: Callable[..., None], done: str) -> Any:
 
 
 @admin.register(Job)
-class JobAdmin(LivePageAdmin, KeysetAdmin, RecordAdmin):
+class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
+    owner_path = "user__profile"
     change_list_template = "admin/jobs/job/change_list.html"
     live_template = "admin/jobs/job/timeline.html"
     action_form = PriorityActionForm

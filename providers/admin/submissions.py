@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from accounts.admin import RecordAdmin
 from pixsim.core.admin.display import age, badge, shortened, tone_of, until
 from pixsim.core.admin.lists import column
+from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_duration
 from providers import masking
@@ -74,7 +75,8 @@ def _link(page: str, key: int | None, text: str) -> SafeString | str:
 
 
 @admin.register(ProviderSubmission)
-class ProviderSubmissionAdmin(KeysetAdmin, RecordAdmin):
+class ProviderSubmissionAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
+    owner_path = "job__user__profile"
     list_display = [
         "id", "sent", "job_link", "retry_attempt", "operation", "account_link", "state", "took",
         "error", "provider_job_id",
