@@ -106,7 +106,7 @@ def balance(profile: Profile) -> int:
 def grant(
     *, profile: Profile, amount: int, description: str, reference: str, type_: str = "bonus"
 ) -> CreditTransaction:
-    """Add credits: `purchase`, `bonus` or `refund`. The same reference adds once."""
+    """Add credits: `purchase`, `bonus` or `refund`. The same reference adds once to each profile."""
     if amount <= 0:
         raise ValueError(f"amount must be positive, not {amount}")
     return _once(profile, amount=amount, type_=type_, description=description, reference=reference)
@@ -184,11 +184,12 @@ def explain_openings(*, description: str) -> int:
 
 @transaction.atomic
 def _once(profile: Profile, **entry: Any) -> CreditTransaction:
-    """Return the entry of this reference; change the balance and write it if there is none."""
+    """Return the profile's entry of this reference; change the balance and write it if there is none."""
     open_account(profile)
     # Under the lock of the account no other caller writes the same reference.
     available, used, limit = _lock(profile.pk)
-    if known := CreditTransaction.objects.filter(reference=entry["reference"]).first():
+    theirs = CreditTransaction.objects.filter(user=profile)
+    if known := theirs.filter(reference=entry["reference"]).first():
         return known
     wanted = max(0, -entry["amount"])
     if wanted and used + wanted > limit:

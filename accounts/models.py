@@ -206,7 +206,10 @@ class CreditTransaction(models.Model):
             NamedIndex(fields=["user"], name="ix_credit_transactions_user_id"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["reference"], name="uq_credit_transactions_reference"),
+            # Each owner's references are their own: those of two people may be the same.
+            models.UniqueConstraint(
+                fields=["reference", "user"], name="uq_credit_transactions_reference_user"
+            ),
             models.UniqueConstraint(fields=["closes"], name="uq_credit_transactions_settles"),
             *checks(
                 "credit_transactions",

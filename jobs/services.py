@@ -69,7 +69,8 @@ def create_job(
         _check_limits(owner, priority=priority, scheduled_at=scheduled_at)
         if idempotency_key:  # else two at once would make two
             User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        if known := _known(user, idempotency_key, provider, operation, checked):
+        asked = (provider, operation, model, checked.digest(), parent and parent.pk)
+        if known := _known(user, idempotency_key, asked):
             return known
         if adapter.credential is None:
             slots.ensure_keyless_account(adapter, slots=settings.LOCAL_SLOTS)
@@ -297,13 +298,13 @@ def _check_limits(owner: Profile | None, *, priority: int, scheduled_at: datetim
     )
 
 
-def _known(
-    user: User, key: str | None, provider: str, operation: str, params: Params
-) -> Job | None:
+def _known(user: User, key: str | None, asked: tuple[object, ...]) -> Job | None:
     """Return the job of this key. Raise GenerationRefused if that job asks for something else."""
-    job = Job.objects.filter(user=user, idempotency_key=key).first() if key else None
-    asked = (provider, operation, params.digest())
-    if job is not None and (job.provider_id, job.operation_type, job.params_hash) != asked:
+    job: Job | None = Job.objects.filter(user=user, idempotency_key=key).first() if key else None
+    if job is None:
+        return None
+    made = (job.provider_id, job.operation_type, job.model, job.params_hash, job.parent_job_id)
+    if made != asked:
         text = f"it made job {job.pk}, which asks for something else."
         raise GenerationRefused({"idempotency_key": text})
     return job

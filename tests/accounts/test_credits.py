@@ -7,6 +7,7 @@ from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
@@ -65,6 +66,18 @@ def test_the_same_reference_is_booked_once(ada: Profile) -> None:
         grant(ada, 10)
         hold(ada, 4)
     assert credits.balance(ada) == 6
+
+
+def test_two_people_may_have_the_same_reference(ada: Profile) -> None:
+    grace = Profile.objects.get(user=User.objects.create_user("grace", "grace@x.org"))
+    for _ in range(2):
+        grant(ada, 10, "invoice 7")
+        grant(grace, 20, "invoice 7")
+    assert (credits.balance(ada), credits.balance(grace)) == (10, 20)
+    assert run("grant", "grace@x.org", "5", "--reference", "8") == (
+        0, "grace@x.org has 25 credits.\n",
+    )  # fmt: skip
+    assert run("grant", "ada@x.org", "5", "--reference", "8") == (0, "ada@x.org has 15 credits.\n")
 
 
 def test_a_hold_is_closed_once_whoever_comes_second(ada: Profile) -> None:

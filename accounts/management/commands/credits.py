@@ -29,7 +29,7 @@ class Command(cli.Command):
         action.add_argument("email")
         action.add_argument("amount", type=_credits)
         action.add_argument(
-            "--reference", required=True, help="the payment or ticket; one reference adds once"
+            "--reference", required=True, help="the payment or ticket; it adds once to a profile"
         )
         action.add_argument("--description", default="granted by an operator")
 
@@ -66,10 +66,10 @@ class Command(cli.Command):
             description=description,
             reference=f"grant:{reference}",
         )
-        if (line.user_id, line.amount) != (profile.pk, amount):
+        if line.amount != amount:
             raise CommandError(
-                f"reference {reference} was booked before with {line.amount} credits for profile "
-                f"{line.user_id}; nothing was added. Give another reference."
+                f"reference {reference} was booked before with {line.amount} credits for {email}; "
+                "nothing was added. Give another reference."
             )
         self.stdout.write(f"{email} has {credits.balance(profile)} credits.")
 

@@ -23,6 +23,7 @@ from jobs.models import Asset, Job, Workspace
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops.check import check
 from pixsim.core import blobs
+from providers.adapters import adapter_named
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.jobs.generation.conftest import ask, database_url, ended, finish, hurry, work
 from tests.providers.adapters.fake import (
@@ -311,6 +312,25 @@ class TestAsking:
         assert credits.balance(ada) == 998
         with pytest.raises(GenerationRefused, match="idempotency_key: it made job"):
             ask(ada, prompt="something else", idempotency_key="k")
+        with pytest.raises(GenerationRefused, match="idempotency_key: it made job"):
+            ask(ada, parent=first, idempotency_key="k")
+
+    def test_a_key_with_another_model_asks_for_something_else(self) -> None:
+        def asks(model: str | None) -> Job:
+            return services.create_job(
+                owner=None,
+                provider="openai",
+                operation="text_to_image",
+                model=model,
+                params={"prompt": "a fox"},
+                idempotency_key="k",
+            )
+
+        default, other = list(adapter_named("openai").operations["text_to_image"].models)[:2]
+        job = asks(None)
+        assert (job.model, asks(default)) == (default, job)
+        with pytest.raises(GenerationRefused, match="idempotency_key: it made job"):
+            asks(other)
 
     def test_a_child_waits_for_its_parent_and_ends_with_it(self, fake, account, ada) -> None:
         parent = ask(ada)
