@@ -12,6 +12,8 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import admin as auth_admin
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -29,6 +31,7 @@ from accounts.models import (
 )
 from accounts.services import change_tier
 from accounts.tiers import tier_of
+from pixsim.core.admin.base import ModelAdmin
 from pixsim.core.admin.display import shortened
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.owned import OwnedAdmin
@@ -100,6 +103,20 @@ def _preferences(profile: Profile) -> str:
         f"{', '.join(names) or 'nothing'}; digest {row.get_digest_frequency_display()}"
         f"{quiet if row.quiet_hours_start and row.quiet_hours_end else ''}. Nothing is sent yet."
     )
+
+
+# Importing Django's admin of these two has registered it.
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class UserAdmin(ModelAdmin, auth_admin.UserAdmin):  # type: ignore[type-arg]
+    """Django's own, whose list is filtered by what its page offers."""
+
+
+@admin.register(Group)
+class GroupAdmin(ModelAdmin, auth_admin.GroupAdmin):
+    """Django's own, whose list is filtered by what its page offers."""
 
 
 @admin.register(Profile)
@@ -177,7 +194,7 @@ def _tier_action(tier: str) -> Callable[[ProfileAdmin, HttpRequest, QuerySet[Pro
     return act
 
 
-class RecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RecordAdmin(ModelAdmin):
     """Rows that the system writes and people only read."""
 
     list_select_related = ["user"]

@@ -83,6 +83,7 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     ]
     list_display_links = ["thumbnail", "file"]
     list_filter = [NearDuplicateFilter]
+    link_lookups = ["chunk__id__exact"]
     list_select_related = ["crawl_job", "near_duplicate_of"]
     list_per_page = 50
     search_fields = ["sha256", "crawl_job_id"]
@@ -190,6 +191,7 @@ class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         "age",
     ]
     list_filter = ["outcome"]
+    link_lookups = ["chunk__id__exact"]
     list_select_related = ["job"]
     search_fields = ["job_id"]
     search_number = "job_id"

@@ -11,7 +11,6 @@ from django.contrib import admin
 from django.contrib.admin.helpers import AdminForm
 from django.contrib.admin.widgets import (
     AdminSplitDateTime,
-    AutocompleteSelect,
     ForeignKeyRawIdWidget,
 )
 from django.core.files.uploadedfile import UploadedFile
@@ -26,6 +25,7 @@ from jobs import services
 from jobs.errors import GenerationRefused
 from jobs.generation import inputs
 from jobs.models import Job, OperationType, Workspace
+from pixsim.core.admin.base import AutocompleteSelect
 from pixsim.core.priority import PRIORITIES
 from providers.adapters import Adapter, all_adapters
 from providers.adapters.params import Params

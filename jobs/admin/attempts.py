@@ -44,6 +44,7 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     list_filter = ["kind", "outcome", "error_class"]
     actions = ["retry"]
     list_select_related = []
+    link_lookups = ["item_id"]
     search_fields = ["item_id", "task_id", "worker"]
     search_number = "item_id"
     search_help_text = "The number of a chunk, source or job; a Celery task's id; a worker."
@@ -69,9 +70,6 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
             messages.success(request, f"{name}: {started} of {len(ids)} started anew.")
         if not wanted:
             messages.warning(request, "None of these ended as failed: nothing was started.")
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        return lookup == "item_id" or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
 
 def item_link(kind: str, item_id: int) -> SafeString | str:

@@ -119,6 +119,7 @@ class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
         "age",
     ]
     list_display_links = ["made", "job"]
+    link_lookups = ["held__exact"]  # addresses from before the filter by the queue's state
     list_filter = [
         "status",
         QueueStateFilter,

@@ -12,6 +12,7 @@ from accounts.models import Profile
 from jobs.models import QueuePause
 from jobs.queue import pauses
 from jobs.queue.kinds import all_kinds
+from pixsim.core.admin.base import ModelAdmin
 
 
 class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -45,7 +46,7 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(QueuePause)
-class QueuePauseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class QueuePauseAdmin(ModelAdmin):
     """Deleting a pause resumes."""
 
     form = PauseForm

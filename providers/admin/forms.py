@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.views.decorators.debug import sensitive_variables
 
+from pixsim.core.forms import JsonField
 from providers.models import ProviderAccount
 
 CREDENTIALS = ["password", "jwt_token", "api_key", "api_key_paid", "cookies"]
@@ -24,7 +25,7 @@ class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
     new_jwt_token = forms.CharField(required=False, label="New JWT token", widget=SecretInput)
     new_api_key = forms.CharField(required=False, label="New API key", widget=SecretInput)
     new_api_key_paid = forms.CharField(required=False, label="New paid API key", widget=SecretInput)
-    new_cookies = forms.JSONField(
+    new_cookies = JsonField(
         required=False, help_text="A JSON object: names and values.", widget=SecretInput
     )
     forget = forms.MultipleChoiceField(

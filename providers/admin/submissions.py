@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -83,7 +83,8 @@ class ProviderSubmissionAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     ]  # fmt: skip
     list_filter = ["status", "account_source", ProviderFilter]
     list_select_related = ["account"]
-    search_fields = ["provider_job_id__exact"]
+    search_fields = ["provider_job_id", "job_id"]
+    search_number = "job_id"
     search_help_text = "A job's number, or the provider's own id of it."
     fieldsets = [
         (
@@ -135,12 +136,3 @@ class ProviderSubmissionAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     payload_text = column("payload", lambda row: _shown(row, row.payload))
     response_text = column("response", lambda row: _shown(row, row.response))
     outputs_text = column("files", lambda row: _shown(row, row.outputs))
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ProviderSubmission], search_term: str
-    ) -> tuple[QuerySet[ProviderSubmission], bool]:
-        term = search_term.strip()
-        found = Q(provider_job_id=term)
-        if term.isdecimal():
-            found |= Q(job_id=int(term))
-        return (queryset.filter(found) if term else queryset), False

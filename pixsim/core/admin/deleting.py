@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from django.contrib import admin
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
+from pixsim.core.admin.base import ModelAdmin
 
-class DatabaseCascadeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+
+class DatabaseCascadeAdmin(ModelAdmin):
     """Deletes in one statement; Django's own way would first load every dependent row.
 
     For models whose foreign keys cascade in the database. `deleted_with` says in words what goes

@@ -3,9 +3,10 @@
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+
+from pixsim.core.admin.base import ModelAdmin
 
 STALE = "It has changed since this page was shown. Load the page again."
 
@@ -63,7 +64,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.add_error(None, f"{name}: {STALE}")
 
 
-class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ServiceAdmin(ModelAdmin):
     """A model admin that saves through services. Its form is a ServiceForm."""
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()

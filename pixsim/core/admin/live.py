@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
@@ -10,8 +9,10 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
+from pixsim.core.admin.base import ModelAdmin
 
-class LivePageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+
+class LivePageAdmin(ModelAdmin):
     """A model admin whose change page shows `live_context` and renews it (`pixsim/live.js`).
 
     The pages are named `<app>_<model>_live` and `<app>_<model>_act`.

@@ -2,12 +2,13 @@
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from pixsim.core.admin.base import ModelAdmin
 
-class OwnedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+
+class OwnedAdmin(ModelAdmin):
     """A model admin whose rows belong to profiles.
 
     `request.looks_as` is the profile whose rows alone are shown; without it, all are.

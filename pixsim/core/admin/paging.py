@@ -13,6 +13,8 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from pixsim.core.admin.base import ModelAdmin
+
 COUNT_CAP = 10_000
 """More rows than this are not counted: all of a table are estimated, those of a filter are "many"."""
 
@@ -128,7 +130,7 @@ class KeysetChangeList(ChangeList):
         return found
 
 
-class KeysetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class KeysetAdmin(ModelAdmin):
     """A model admin whose list stays quick with millions of rows.
 
     The order is that of the key, so columns cannot be sorted by; filters must not need a DISTINCT
