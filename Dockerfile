@@ -17,4 +17,4 @@ RUN ALLOWED_HOSTS=build SECRET_KEY=build CREDENTIALS_KEYS=build DATABASE_URL=pos
 USER pixsim
 VOLUME /var/lib/pixsim
 EXPOSE 8000
-CMD ["uvicorn", "pixsim.asgi:application", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "manage.py", "serve", "--host", "0.0.0.0", "--port", "8000"]

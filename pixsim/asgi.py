@@ -1,4 +1,4 @@
-"""The site for an ASGI server: `uvicorn pixsim.asgi:application`."""
+"""The site for an ASGI server: `manage.py serve`."""
 
 import os
 
@@ -6,4 +6,13 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 
-application = get_asgi_application()
+_site = get_asgi_application()
+
+# What needs settings can be imported only now.
+from django.conf import settings  # noqa: E402
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
+
+from pixsim.web.bodies import LimitedBodies  # noqa: E402
+
+# In production WhiteNoise serves static files, as they were collected.
+application = LimitedBodies(ASGIStaticFilesHandler(_site) if settings.DEBUG else _site)

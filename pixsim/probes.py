@@ -20,7 +20,7 @@ VIEWS: dict[str, View] = {
 
 
 class ProbesMiddleware(MiddlewareMixin):
-    """Stands before all others. Without an answer of a view, the URLs decide."""
+    """Stands before all that look at the request. Without an answer of a view, the URLs decide."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         view = VIEWS.get(request.path_info)

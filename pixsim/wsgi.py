@@ -6,4 +6,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 
-application = get_wsgi_application()
+_site = get_wsgi_application()
+
+from pixsim.web.bodies import limited_bodies  # noqa: E402  needs the settings
+
+application = limited_bodies(_site)

@@ -18,10 +18,9 @@ def production_server(world: World, *, workers: int) -> Iterator[int]:
     """Serve the site as in production; yield its port."""
     port = free_port()
     env = {**PRODUCTION, **world.env, "DEBUG": "false"}
-    command = [sys.executable, "-m", "uvicorn", "pixsim.asgi:application", "--port", str(port)]
     with (world.home / "web.log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--workers", str(workers)],
+            [sys.executable, "manage.py", "serve", "--port", str(port), "--workers", str(workers)],
             cwd=PROJECT, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:

@@ -74,7 +74,7 @@ def test_up_serves_the_site_and_runs_a_worker_until_it_is_told_to_stop(
 ) -> None:
     process = start_up(home, port, "--migrate")
     wait_until(lambda: said(home, "worker |", "ready"), seconds=60)
-    wait_until(lambda: said(home, "web    |", "Starting development server"))
+    wait_until(lambda: said(home, "web    |", "Started worker"))
     assert fetch(port, "/admin/login/", {"Host": "localhost"}).status == 200
     started = children(process)
 
@@ -147,7 +147,7 @@ def test_up_in_production_serves_the_site_and_its_static_files(home: Path, port:
     }
     assert manage("collectstatic", env=environment(home, **production)).returncode == 0
     process = start_up(home, port, "--migrate", **production)
-    wait_until(lambda: said(home, "web    |", "Uvicorn running on"), seconds=60)
+    wait_until(lambda: said(home, "web    |", "Started worker"), seconds=60)
 
     page = fetch(port, "/admin/login/", {"X-Forwarded-Proto": "https"})
     (style,) = re.findall(r'href="(/static/admin/css/base\.\w+\.css)"', page.read().decode())

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 
 from pixsim.core import cli
 from pixsim.processes import Process, start, stop
+from pixsim.web import server
 
 TICK_SECONDS = 0.1
 
@@ -39,7 +40,7 @@ class Command(cli.Command):
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-        commands = {"web": web_command(host, port), "worker": worker_command(concurrency)}
+        commands = {"web": server.command(host, port), "worker": worker_command(concurrency)}
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         processes = {
             name: start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
@@ -72,14 +73,6 @@ class Command(cli.Command):
         thread = threading.Thread(target=relay, daemon=True)
         thread.start()
         return thread
-
-
-def web_command(host: str, port: int) -> list[str]:
-    """Return Django's own server in development, where it serves static files too; else uvicorn."""
-    if settings.DEBUG:
-        return [sys.executable, "manage.py", "runserver", "--noreload", f"{host}:{port}"]
-    uvicorn = [sys.executable, "-m", "uvicorn", "pixsim.asgi:application"]
-    return [*uvicorn, "--host", host, "--port", str(port)]
 
 
 def worker_command(concurrency: int | None) -> list[str]:

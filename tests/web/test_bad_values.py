@@ -1,0 +1,142 @@
+"""A small bad value in an address, a query or a form is the client's mistake: never a 500."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from tests.admin_forms import sent
+
+pytestmark = pytest.mark.django_db
+BAD = [
+    "abc", "", "-1", "9" * 30, "9" * 5000, "1e9999", "'", "\x00", "1\x00", "\ud7ff", "²", "%00",
+    "[" * 2000, "../../etc/passwd", "id__", "a" * 3000, "before:" + "9" * 30, "\r\nX: y", "_5F00",
+]  # fmt: skip
+FEW = ["abc", "-1", "9" * 30, "9" * 5000, "\x00", "[" * 2000]
+QUERIED = (
+    "/admin/login/",
+    "/admin/autocomplete/",
+    "/admin/jobs/job/add/",
+    "/admin/crawler/crawljob/add/",
+)
+OF_ANY_PAGE = [
+    "next", "_changelist_filters", "provider", "operation", "model", "like", "owner", "name",
+    "app_label", "model_name", "field_name", "term", "_to_field", "_popup",
+]  # fmt: skip
+OF_A_LIST = ["p", "o", "q", "e", "all", "_facets", "_to_field", "_popup", "nothing", "id__in"]
+
+
+RIGHT = {
+    "provider": "local", "operation": "text_to_image", "app_label": "crawler",
+    "model_name": "jobchunk", "field_name": "owner",
+}  # fmt: skip
+VALUES = pytest.mark.parametrize(
+    "values", [FEW, pytest.param(BAD, marks=pytest.mark.long)], ids=["few", "all"]
+)
+
+
+def addresses(patterns: Any = None, before: str = "/") -> Iterator[str]:
+    """Every address of the site, as a route with its converters."""
+    for pattern in patterns or get_resolver().url_patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern):
+            yield route
+
+
+def filled(route: str, value: str) -> str:
+    """The address with `value` for each of its converters."""
+    text = re.sub(r"<[^>]+>", lambda _: quote(value, safe=""), route)
+    return re.sub(r"\(\?P.*", quote(value, safe="/"), text.replace("^", "").replace("$", ""))
+
+
+@VALUES
+def test_no_address_fails_for_a_bad_value(admin_client: Client, values: list[str]) -> None:
+    admin_client.raise_request_exception = False
+    failed = []
+    for route in sorted(set(addresses())):
+        for value in values if "<" in route else values[:1]:
+            for method in (admin_client.get, admin_client.post):
+                address = filled(route, value)
+                if method(address).status_code >= 500:
+                    failed.append((method.__name__, address[:100]))
+    assert failed == []
+
+
+@VALUES
+def test_no_query_of_a_page_fails_for_a_bad_value(admin_client: Client, values: list[str]) -> None:
+    admin_client.raise_request_exception = False
+    failed = []
+    for page in QUERIED:
+        for value in values:
+            # One by one, and all the others as they should be.
+            for name in OF_ANY_PAGE:
+                if admin_client.get(page, {**RIGHT, name: value}).status_code >= 500:
+                    failed.append((page, name, value[:60]))
+    assert failed == []
+
+
+@pytest.mark.parametrize(
+    "values", [["abc", "9" * 5000], pytest.param(BAD, marks=pytest.mark.long)], ids=["few", "all"]
+)
+def test_no_list_fails_for_a_bad_value(admin_client: Client, rows: Any, values: list[str]) -> None:
+    admin_client.raise_request_exception = False
+    failed = []
+    for shown in admin.site._registry.values():
+        url = reverse(f"admin:{shown.opts.app_label}_{shown.opts.model_name}_changelist")
+        offered = admin_client.get(url).context["cl"].filter_specs
+        names = [name for one in offered for name in one.expected_parameters()]
+        for name in [*names, *shown.link_lookups, *OF_A_LIST]:
+            for value in values:
+                if admin_client.get(url, {name: value}, follow=True).status_code >= 500:
+                    failed.append((url, name, value[:60]))
+    assert failed == []
+
+
+@VALUES
+def test_no_form_fails_for_bad_values(admin_client: Client, rows: Any, values: list[str]) -> None:
+    admin_client.raise_request_exception = False
+    failed = []
+    for model in admin.site._registry:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        pages = [reverse(f"{name}_change", args=[rows[model].pk]), reverse(f"{name}_add")]
+        for page in pages:
+            shown = admin_client.get(page)
+            if shown.status_code != 200 or "adminform" not in (shown.context or {}):
+                continue
+            for value in values:
+                form = dict.fromkeys(sent(shown), value)
+                if admin_client.post(page, form).status_code >= 500:
+                    failed.append((page, value[:60]))
+    assert failed == []
+
+
+@VALUES
+def test_no_action_fails_for_a_bad_value(
+    admin_client: Client, rows: Any, values: list[str]
+) -> None:
+    admin_client.raise_request_exception = False
+    failed = []
+    for model in admin.site._registry:
+        page = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        key = rows[model].pk
+        chosen = [{"action": "delete_selected", "_selected_action": value} for value in values]
+        wrong = [{"action": value, "_selected_action": key, "priority": value} for value in values]
+        for form in [*chosen, *wrong]:
+            answer = admin_client.post(page, {"index": "0", "select_across": "0", **form})
+            if answer.status_code >= 500:
+                failed.append((page, form))
+    assert failed == []
+
+
+def test_no_cookie_fails(db: None) -> None:
+    for value in ('"aaaaaaaaaaaa\\000"', "\xff", "a" * 5000, "%00", ""):
+        for url in ("/admin/", "/admin/login/", "/metrics", "/webhooks/x/y"):
+            headers = {"Cookie": f"sessionid={value}; csrftoken={value}; messages={value}"}
+            assert Client().get(url, headers=headers).status_code < 500, value
