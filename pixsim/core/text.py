@@ -1,14 +1,70 @@
-"""Untrusted text in the form that PostgreSQL can store."""
+"""Untrusted text and JSON: how they are read, and the form that PostgreSQL can store."""
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from encodings.aliases import aliases
 from typing import Any
 
 LONGEST_ESCAPE = 6
 """Characters that one may become: half a surrogate pair is written as \\udXXX."""
 DEEPEST_JSON = 100
 """Objects and lists in each other; what stands deeper is left out."""
+MOST_JSON = 200_000
+"""Values of one document."""
 LEFT_OUT = "…"
+
+ENCODINGS = (
+    "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be",
+    "ascii", *(f"iso8859_{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)), "latin_1",
+    *(f"cp125{n}" for n in range(9)), "cp437", "cp850", "cp852", "cp866", "cp874", "koi8_r", "koi8_u",
+    "mac_cyrillic", "mac_roman", "tis_620", "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jp",
+    "euc_kr", "gb18030", "gb2312", "gbk", "iso2022_jp", "johab", "shift_jis",
+)  # fmt: skip
+"""The only ones in which a stranger's text is decoded: all take linear time, none is a compression."""
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+_ENCODING_BY_NAME = {
+    _letters(name): codec
+    for name, codec in [*aliases.items(), *((codec, codec) for codec in ENCODINGS)]
+    if codec in ENCODINGS
+}
+
+
+def text_encoding(name: str) -> str | None:
+    """Return the encoding, one of ENCODINGS, that a stranger's name of one means, else None."""
+    return _ENCODING_BY_NAME.get(_letters(name[:50]))
+
+
+def read_json(text: str | bytes) -> Any:
+    """Return what a stranger's JSON says, without what stands deeper than DEEPEST_JSON.
+
+    Raise ValueError if it is no JSON, nested too deeply to be read, or has more than MOST_JSON values.
+    """
+    marks: Any = b",[{" if isinstance(text, bytes) else ",[{"
+    if sum(text.count(marks[at : at + 1]) for at in range(len(marks))) > MOST_JSON:
+        raise ValueError(f"the JSON has more than {MOST_JSON:,} values")
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [inner for outer in level for inner in _inside(outer)]
+    for outer in level:
+        if isinstance(outer, dict | list):
+            outer.clear()
+    return value
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def storable(text: str, *, longest: int) -> str:

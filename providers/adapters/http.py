@@ -1,7 +1,6 @@
 """Calls of a provider's API, with limits on the answer and classified errors."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ import aiohttp
 
 from pixsim.core.net.client import parse_retry_after
 from pixsim.core.redaction import is_secret
+from pixsim.core.text import read_json
 from providers.adapters.errors import ErrorClass, ProviderError
 
 LONGEST_MESSAGE = 10_000
@@ -112,10 +112,10 @@ def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: C
     try:
         if len(raw) > MAX_ANSWER_BYTES:
             raise ValueError("too long")
-        body = json.loads(raw) if raw else {}
+        body = read_json(raw) if raw else {}
         if not isinstance(body, dict):
             raise ValueError("no object")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         if not succeeded:
             body = {}
         else:

@@ -27,7 +27,8 @@ SHORTEST_TEXT = 256
 LONGEST_TEXT = 1 << 18
 STEEPEST = 2.5
 MEASURED_SECONDS = 0.0003
-TRIES = 15
+TRIES = 40
+PAUSE = 0.02
 DEADLINE = 10
 REPEATS = (code.MAX_REPEAT, code.MIN_REPEAT, code.POSSESSIVE_REPEAT)
 SKIPPED = {"migrations", "schema", "adoption", "celery"}
@@ -163,6 +164,7 @@ def _growth(made: Made, half: str | bytes, whole: str | bytes) -> float:
         least, most = min(least, _seconds(made, half)), min(most, _seconds(made, whole))
         if (ratio := most / least) <= STEEPEST:
             break
+        time.sleep(PAUSE)
     return ratio
 
 

@@ -1,5 +1,6 @@
 """Pages name the pictures they show, unless they say no."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources import build
 from crawler.sources.base import Source
-from crawler.sources.page.html import HtmlPage, srcset
+from crawler.sources.page.html import MAX_LINKS, MAX_PICTURES, MAX_TAGS, HtmlPage, srcset
 from tests.crawler.local_site import Answer, Site
 from tests.crawler.reading import read_all
 
@@ -299,3 +300,75 @@ def test_wrong_places_and_numbers_are_refused_before_the_job(
     with pytest.raises(SourceRefused) as refused:
         build("page", location, options, "").check()
     assert refused.value.field == field
+
+
+DIV = 200_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<div>", "<a ", '<a b="', "<a b='\">", "<!--", "<script>", "<", "</", "<img src=a.jpg>",
+        "<a href=/x>a", "<picture><source srcset='a 1w'><img>", "<img alt='&#1'>",
+        "<img srcset='1, 2'>", "<title>",
+    ],
+)  # fmt: skip
+def test_a_page_takes_time_in_proportion_to_its_length(part: str) -> None:
+    """200,000 nested elements, and tags that never end, took minutes."""
+    whole = (part * DIV)[: 4 * DIV].encode()
+
+    def seconds(body: bytes) -> float:
+        began = time.thread_time()
+        page = HtmlPage(body, "text/html", "https://e.com/")
+        page.pictures()
+        list(page.links())
+        return time.thread_time() - began
+
+    ratios = (seconds(whole) / seconds(whole[: len(whole) // 2]) for _ in range(10))
+    assert any(ratio <= 2.5 for ratio in ratios)
+
+
+def test_a_page_is_read_up_to_its_limits_and_says_so() -> None:
+    many = b"".join(b"<img src=%d.jpg>" % n for n in range(2 * MAX_PICTURES))
+    found, rejected = HtmlPage(many, "", "https://e.com/").pictures()
+    assert len(found) == MAX_PICTURES
+    assert rejected == [("https://e.com/", "only its first 10,000 pictures are read")]
+    page = HtmlPage(b"<br>" * MAX_TAGS + b"<img src=a.jpg>", "", "https://e.com/")
+    assert page.pictures() == ({}, [("https://e.com/", "only its first 100,000 tags are read")])
+    links = HtmlPage(b"<a href=/a>" * 2 * MAX_LINKS, "", "https://e.com/").links()
+    assert len(list(links)) == MAX_LINKS
+
+
+def test_long_values_are_left_out_and_the_rest_of_the_page_is_read() -> None:
+    long = "x" * 20_000
+    assert pictures(f'<img src="a.jpg" srcset="{long} 9w">') == {"https://e.com/dir/a.jpg": ""}
+    assert pictures(f"<img src=data:{long * 9}><img src=b.jpg>") == {"https://e.com/dir/b.jpg": ""}
+    digits = "1" * 16_000
+    assert srcset(f"a.jpg {digits}w") == [("a.jpg", 0.0, 1.0)]
+    assert HtmlPage(f"<img src={long}>".encode(), "", "https://e.com/").pictures()[1][0][1] == (
+        "the address is 20000 characters long; at most 4096 are allowed"
+    )
+
+
+@pytest.mark.parametrize("name", ["punycode", "idna", "unicode_escape", "zlib", "utf-7", "rot13"])
+def test_other_encodings_than_those_of_texts_are_not_used(name: str) -> None:
+    body = f"<meta charset={name}><img src=a.jpg alt=ä>".encode()
+    assert pictures(body) == {"https://e.com/dir/a.jpg": "ä"}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("<script>'<img src=a.jpg>'</script><img src=b.jpg>", ["b.jpg"]),
+        ("<SCRIPT><img src=a.jpg></scripts></Script ><img src=b.jpg>", ["b.jpg"]),
+        ("<!-- <img src=a.jpg> --><!--><img src=b.jpg>", ["b.jpg"]),
+        ("<textarea><img src=a.jpg></textarea><noscript><img src=b.jpg></noscript>", ["b.jpg"]),
+        ("<img alt='>' src=a.jpg><3 <img alt=\"<img src=b.jpg>\" src='c.jpg'>", ["a.jpg", "c.jpg"]),
+        ("<img/src=a.jpg/><img src = b.jpg ><IMG\nSRC=c.jpg>", ["a.jpg/", "b.jpg", "c.jpg"]),
+        ("<img src=a.jpg?x=1&amp;copy=2&copy=3>", ["a.jpg?x=1&copy=2&copy=3"]),
+        ("<img src=a.jpg src=b.jpg>", ["a.jpg"]),
+        ("<img src=a.jpg><img src=b.jpg", ["a.jpg"]),
+    ],
+)
+def test_tags_are_read_as_browsers_read_them(body: str, found: list[str]) -> None:
+    assert list(pictures(body)) == [f"https://e.com/dir/{name}" for name in found]

@@ -221,3 +221,46 @@ def test_a_sitemap_that_is_not_there_or_late_says_so(site: Site) -> None:
         at(site).read(None)
     with pytest.raises(SourceRefused, match="location: the address does not start"):
         build("sitemap", "/sitemap.xml", {}, "").check()
+
+
+def test_an_entry_with_many_images_comes_in_steps_and_is_resumed_in_any(site: Site) -> None:
+    count = 3 * xml.MAX_IMAGES + 7
+    listed = "".join(picture(f"/{n}") for n in range(count))
+    site.routes["/sitemap.xml"] = urlset(f"<loc>https://e.com/p</loc>{listed}", "<loc>/x.jpg</loc>")
+    whole = read_all(lambda: at(site), limit=1)
+    assert [f.url for f in whole[0][:count]] == [f"https://e.com/{n}" for n in range(count)]
+    assert {f.provenance["landing_page"] for f in whole[0][:count]} == {"https://e.com/p"}
+    assert whole == read_all(at(site), limit=100_000)
+    assert max(len(step.found) for step in at(site).walk(None)) == xml.MAX_IMAGES
+
+
+@pytest.mark.parametrize(
+    ("inside", "why"),
+    [
+        (b"<a>" * 1000, "nested more than 100 deep"),
+        (b"<url a='" + b"x" * 10**6, "longer than 256 KiB"),
+        (b"<!--" + b"x" * 10**6, "longer than 256 KiB"),
+        (b"<?p " + b"x" * 10**6, "longer than 256 KiB"),
+        (b"<url " + b"a='' " * 10**6, "longer than 256 KiB"),
+    ],
+)
+def test_a_sitemap_beyond_its_limits_is_broken(inside: bytes, why: str) -> None:
+    with pytest.raises(xml.BrokenXml, match=why):
+        list(xml.entries(b"<urlset>" + inside))
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"<?xml version='1.0' encoding='punycode'?>", "encoding 'punycode' is not known"),
+        (b"<!DOCTYPE urlset [<!ATTLIST url a CDATA 'x'>]>", "declares XML entities or attributes"),
+    ],
+)
+def test_encodings_and_declarations_of_the_document_are_refused(head: bytes, why: str) -> None:
+    with pytest.raises(xml.BrokenXml, match=why):
+        list(xml.entries(head + b"<urlset/>"))
+
+
+def test_a_text_of_many_pieces_is_cut_without_counting_it_anew_for_each() -> None:
+    [entry] = xml.entries(b"<urlset><url><loc>" + b"x\n" * 500_000 + b"</loc></url></urlset>")
+    assert 0 <= len(entry.page) - xml.MAX_ELEMENT_CHARACTERS + 1 < xml.BLOCK_BYTES

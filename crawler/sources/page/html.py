@@ -1,53 +1,75 @@
 """The pictures and links of an HTML page."""
 
 import codecs
-import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from itertools import islice
 
 from crawler.errors import BadUrl
 from crawler.robots import EXCLUDING, robots_directives
-from crawler.sources.base import Rejected, clean, rejection
+from crawler.sources.base import MAX_TEXT, Rejected, clean, rejection
+from crawler.sources.page.tags import MAX_TAGS, Tag, plain, tags
 from crawler.urls import has_picture_suffix, join
-
-if TYPE_CHECKING:
-    from selectolax.lexbor import LexborNode
+from pixsim.core.patterns import pattern
+from pixsim.core.text import text_encoding
 
 # Where pages put the address of a picture that is loaded when it scrolls into view.
 LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
 LAZY_SOURCES = ("data-src", "data-original", "data-lazy-src", "data-lazy")
-META_PICTURES = "meta[property='og:image'], meta[property='og:image:url'], meta[name='og:image']"
+META_PICTURES = {("property", "og:image"), ("property", "og:image:url"), ("name", "og:image")}
 
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.I)
-_HEADER_CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_:.-]+)", re.I)
+MAX_PICTURES = 10_000
+MAX_LINKS = 5_000
+MAX_SRCSET_CHARACTERS = 16 * 1024
+CHARSET_BYTES = 4096
+
+_find_meta_charset = pattern(
+    rb"(?i)<meta[^>]{0,200}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_:.-]{1,40})",
+    longest=CHARSET_BYTES,
+    method="search",
+)
+_find_header_charset = pattern(
+    r"(?i)charset\s{0,9}=\s{0,9}\"?([A-Za-z0-9_:.-]{1,40})", longest=1000, method="search"
+)
 _NO_ADDRESS = ("data:", "blob:", "about:", "javascript:")
-_SRCSET_URL = re.compile(r"[\s,]*(\S+)")
-_DESCRIPTOR = re.compile(r"(\d+(?:\.\d+)?)([wx])")
+_match_srcset_url = pattern(r"[\s,]*+(\S++)", longest=MAX_SRCSET_CHARACTERS, method="match")
+_match_descriptor = pattern(r"(\d{1,9}(?:\.\d{1,9})?)([wx])", longest=20, method="fullmatch")
+
+Choice = tuple[str, float, float]
+"""An address with its width and density."""
 
 
 class HtmlPage:
-    """A parsed page. Addresses are canonical, and relative to its <base>."""
+    """What is read of a page. Addresses are canonical, and relative to its <base>."""
 
     def __init__(self, body: bytes, content_type: str, url: str) -> None:
-        from selectolax.lexbor import LexborHTMLParser
-
-        self._tree = LexborHTMLParser(decoded(body, content_type))
         self._base = url
-        base = self._tree.css_first("base[href]")
-        if base is not None:
+        self._read = _Reader()
+        for number, tag in enumerate(tags(decoded(body, content_type))):
+            if number == MAX_TAGS:
+                self._read.problem = f"only its first {MAX_TAGS:,} tags are read"
+                break
+            self._read.take(tag)
+        if self._read.base is not None:
             with suppress(BadUrl):
-                self._base = join(url, _attribute(base, "href"))
+                self._base = join(url, self._read.base)
 
     def pictures(self) -> tuple[dict[str, str], list[Rejected]]:
         """Return the title of each picture by its address, in order, and the broken addresses.
 
-        Of several sizes of one picture only the largest is returned.
+        Of several sizes of one picture only the largest is returned. What is beyond MAX_TAGS tags or
+        MAX_PICTURES pictures is left out, which one of the broken addresses says.
         """
         titles: dict[str, str] = {}
         rejected: list[Rejected] = []
-        for address, title in self._picture_addresses():
-            if address.strip().lower().startswith(_NO_ADDRESS):
+        if self._read.problem:
+            rejected.append(rejection(self._base, self._read.problem))
+        for number, (address, title) in enumerate(self._read.addresses()):
+            if number == MAX_PICTURES:
+                problem = f"only its first {MAX_PICTURES:,} pictures are read"
+                rejected.append(rejection(self._base, problem))
+                break
+            if address.strip()[:20].lower().startswith(_NO_ADDRESS):
                 continue
             try:
                 url = join(self._base, address)
@@ -58,10 +80,10 @@ class HtmlPage:
         return titles, rejected
 
     def links(self) -> Iterator[str]:
-        """Yield the addresses of the page's links, in order, without those marked nofollow."""
-        for anchor in self._anchors():
+        """Yield the addresses of the page's first MAX_LINKS links, without those marked nofollow."""
+        for link in islice(self._read.links, MAX_LINKS):
             with suppress(BadUrl):
-                yield join(self._base, _attribute(anchor, "href"))
+                yield join(self._base, link.address)
 
     def directives(self, token: str) -> set[str]:
         """Return the directives of robots meta tags that apply to us."""
@@ -76,56 +98,132 @@ class HtmlPage:
         return None
 
     def _meta(self, *names: str) -> list[str]:
-        tags = self._tree.css("meta[name][content]")
-        return [_attribute(t, "content") for t in tags if _attribute(t, "name").lower() in names]
+        return [content for name, content in self._read.meta if name in names]
 
-    def _picture_addresses(self) -> Iterator[tuple[str, str]]:
-        heading = self._tree.css_first("title")
-        title = heading.text() if heading is not None else ""
-        for tag in self._tree.css(META_PICTURES):
-            yield _attribute(tag, "content"), title
-        for tag in self._tree.css("link[rel~='image_src']"):
-            yield _attribute(tag, "href"), title
-        for image in self._tree.css("img"):
-            address = _largest(image)
-            if address:
-                yield address, _attribute(image, "alt") or _attribute(image, "title")
-        for anchor in self._anchors():
-            address = _attribute(anchor, "href")
-            if has_picture_suffix(address.partition("#")[0].strip()):
-                inside = anchor.css_first("img[alt]")
-                alt = _attribute(inside, "alt") if inside is not None else ""
-                yield address, alt or anchor.text()
 
-    def _anchors(self) -> Iterator["LexborNode"]:
-        for anchor in self._tree.css("a[href], area[href]"):
-            if "nofollow" not in _attribute(anchor, "rel").lower().split():
-                yield anchor
+# Most tags of a page are others.
+_READ = frozenset(
+    ["/title", "base", "picture", "/picture", "/a", "meta", "link", "source", "img", "a", "area"]
+)
+
+
+class _Link:
+    """A link, and what it shows: the description of its first picture that has one, and its text."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.description = ""
+        self.text = ""
+
+
+class _Reader:
+    """Takes the tags of a page and keeps what they say of pictures and links."""
+
+    def __init__(self) -> None:
+        self.base: str | None = None
+        self.problem = ""
+        self.meta: list[tuple[str, str]] = []
+        self.links: list[_Link] = []
+        self._title: str | None = None
+        self._named: list[str] = []
+        self._linked: list[str] = []
+        self._shown: list[tuple[str, str]] = []
+        self._open: _Link | None = None
+        self._in_picture = False
+        self._source: list[Choice] = []
+        """The best <source> of the <picture> that is open, if there is one."""
+
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """Yield the pictures' addresses as written, with their titles."""
+        title = plain(self._title or "")
+        yield from ((address, title) for address in self._named + self._linked)
+        yield from self._shown
+        for link in self.links:
+            if has_picture_suffix(link.address.partition("#")[0].strip()):
+                yield link.address, link.description or plain(link.text)
+
+    def take(self, tag: Tag) -> None:
+        if self._open is not None and len(self._open.text) < MAX_TEXT:
+            self._open.text += tag.text[:MAX_TEXT]
+        if tag.name not in _READ:
+            return
+        match tag.name:
+            case "/title" if self._title is None:
+                self._title = tag.text[:MAX_TEXT]
+            case "base" if self.base is None:
+                self.base = tag.attributes().get("href")
+            case "picture" | "/picture":
+                self._in_picture, self._source = tag.name == "picture", []
+            case "/a":
+                self._open = None
+            case "meta":
+                self._take_meta(tag.attributes())
+            case "link":
+                self._take_link(tag.attributes())
+            case "source" if self._in_picture:
+                choices = srcset(_lazy(tag.attributes(), LAZY_SRCSETS, "srcset"))
+                self._source = _best(self._source + choices)
+            case "img":
+                self._take_image(tag.attributes())
+            case "a" | "area":
+                self._take_anchor(tag)
+
+    def _take_meta(self, attributes: dict[str, str]) -> None:
+        content = attributes.get("content")
+        if content is None:
+            return
+        self.meta.append((attributes.get("name", "").lower(), content))
+        if not META_PICTURES.isdisjoint(attributes.items()):
+            self._named.append(content)
+
+    def _take_link(self, attributes: dict[str, str]) -> None:
+        if "image_src" in attributes.get("rel", "").split():
+            self._linked.append(attributes.get("href", ""))
+
+    def _take_image(self, attributes: dict[str, str]) -> None:
+        """Keep the largest rendering of an <img> and its <picture>'s <source>s."""
+        if self._open is not None and not self._open.description:
+            self._open.description = attributes.get("alt", "")
+        plain_source = _lazy(attributes, LAZY_SOURCES, "src")
+        choices = srcset(_lazy(attributes, LAZY_SRCSETS, "srcset")) + self._source
+        # The plain source comes first: it is taken unless a rendering says that it is larger.
+        if plain_source:
+            choices.insert(0, (plain_source, 0.0, 1.0))
+        title = attributes.get("alt") or attributes.get("title", "")
+        self._shown += ((address, title) for address, *_ in _best(choices))
+
+    def _take_anchor(self, tag: Tag) -> None:
+        attributes = tag.attributes()
+        self._open = None
+        if "href" in attributes and "nofollow" not in attributes.get("rel", "").lower().split():
+            self.links.append(_Link(attributes["href"]))
+            if tag.name == "a":
+                self._open = self.links[-1]
 
 
 def decoded(body: bytes, content_type: str) -> str:
     """Return the text of a page, in the encoding of its byte order mark, header or meta tag."""
-    named = _HEADER_CHARSET.search(content_type)
-    meta = _META_CHARSET.search(body[:4096])
+    named = _find_header_charset(content_type)
+    meta = _find_meta_charset(body)
     encoding = named[1] if named else meta[1].decode() if meta else "utf-8"
     if body.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
-    try:
-        return body.decode(encoding, "replace")
-    except (LookupError, ValueError):
-        return body.decode("utf-8", "replace")
+    return body.decode(text_encoding(encoding) or "utf-8", "replace")
 
 
-def srcset(value: str) -> list[tuple[str, float, float]]:
+def srcset(value: str) -> list[Choice]:
     """Return the addresses of a srcset with their width and density (0 and 1 if not given).
 
-    As in browsers an address ends at white space, so it may contain commas.
+    As in browsers an address ends at white space, so it may contain commas. Nothing is read of a
+    value longer than MAX_SRCSET_CHARACTERS.
     """
-    found: list[tuple[str, float, float]] = []
+    found: list[Choice] = []
     place = 0
-    while match := _SRCSET_URL.match(value, place):
+    if len(value) > MAX_SRCSET_CHARACTERS:
+        return found
+    while match := _match_srcset_url(value, place):
         url, place = match[1], match.end()
         descriptors = ""
         if url.endswith(","):
@@ -134,30 +232,21 @@ def srcset(value: str) -> list[tuple[str, float, float]]:
             end = value.find(",", place)
             descriptors = value[place : end if end >= 0 else len(value)]
             place += len(descriptors)
-        sizes = {unit: float(number) for number, unit in _DESCRIPTOR.findall(descriptors)}
+        sizes = {
+            match[2]: float(match[1])
+            for match in map(_match_descriptor, descriptors.split())
+            if match
+        }
         if url:
             found.append((url, sizes.get("w", 0.0), sizes.get("x", 1.0)))
     return found
 
 
-def _largest(image: "LexborNode") -> str:
-    """Return the address of the largest rendering of an <img> and its <picture>'s <source>s."""
-    plain = _lazy(image, LAZY_SOURCES, "src")
-    choices = srcset(_lazy(image, LAZY_SRCSETS, "srcset"))
-    parent = image.parent
-    if parent is not None and parent.tag == "picture":
-        for source in parent.css("source"):
-            choices += srcset(_lazy(source, LAZY_SRCSETS, "srcset"))
-    # The plain source comes first: it is taken unless a rendering says that it is larger.
-    if plain:
-        choices.insert(0, (plain, 0.0, 1.0))
-    return max(choices, key=lambda choice: choice[1:])[0] if choices else ""
+def _best(choices: list[Choice]) -> list[Choice]:
+    """Return the largest of the choices, the first of equal ones; nothing if there are none."""
+    return [max(choices, key=lambda choice: choice[1:])] if choices else []
 
 
-def _lazy(node: "LexborNode", lazy: tuple[str, ...], plain: str) -> str:
+def _lazy(attributes: dict[str, str], lazy: tuple[str, ...], plain_name: str) -> str:
     """Return a lazy attribute if there is one, else the plain one, which may be a placeholder."""
-    return next(filter(None, (_attribute(node, name) for name in lazy)), _attribute(node, plain))
-
-
-def _attribute(node: "LexborNode", name: str) -> str:
-    return node.attributes.get(name) or ""
+    return next(filter(None, map(attributes.get, lazy)), attributes.get(plain_name, ""))

@@ -5,8 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from pixsim.core.text import text_encoding
+
 MAX_BYTES = 50 * 1024**2
 MAX_ELEMENT_CHARACTERS = 8192
+MAX_DEPTH = 100
+# A tag, comment or instruction that is longer: expat would read it anew with each block.
+MAX_TOKEN_BYTES = 256 * 1024
+MAX_IMAGES = 500
 BLOCK_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -27,7 +33,10 @@ class BrokenXml(Exception):
 
 @dataclass(slots=True)
 class Entry:
-    """A child sitemap, or a page with the fields of its pictures; addresses as written."""
+    """A child sitemap, or a page with the fields of its pictures; addresses as written.
+
+    A page with more than MAX_IMAGES pictures comes as several entries.
+    """
 
     sitemap: str = ""
     page: str = ""
@@ -43,24 +52,30 @@ def entries(body: bytes) -> Iterator[Entry]:
 
 
 class _Reader:
-    """Feeds expat. Declared entities are refused, since XML bombs are made of them."""
+    """Feeds expat. Declarations inside of the document are refused: XML bombs are made of them."""
 
     def __init__(self) -> None:
+        self._fed = 0
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
-        self._parser.EntityDeclHandler = self._entity
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.XmlDeclHandler = self._declaration
         self._open: list[str] = []
         self._entry = Entry()
         self._text: list[str] | None = None
+        self._length = 0
         self._done: list[Entry] = []
 
     def feed(self, block: bytes, *, final: bool = False) -> Iterator[Entry]:
         error: Exception | None = None
         try:
             self._parser.Parse(block, final)
+            self._fed += len(block)
+            if self._fed - self._parser.CurrentByteIndex > MAX_TOKEN_BYTES:
+                raise BrokenXml(f"one of its tags is longer than {MAX_TOKEN_BYTES // 1024} KiB")
         except (expat.ExpatError, BrokenXml) as broken:
             error = broken
         done, self._done = self._done, []
@@ -77,10 +92,15 @@ class _Reader:
         if name in ("url", "sitemap"):
             self._entry = Entry()
         elif name == "image":
+            if len(self._entry.images) == MAX_IMAGES:
+                self._done.append(self._entry)
+                self._entry = Entry(page=self._entry.page)
             self._entry.images.append({})
         parent = self._open[-1] if self._open else ""
-        self._text = [] if (parent, name) in FIELDS else None
+        self._text, self._length = [] if (parent, name) in FIELDS else None, 0
         self._open.append(name)
+        if len(self._open) > MAX_DEPTH:
+            raise BrokenXml(f"its elements are nested more than {MAX_DEPTH} deep")
 
     def _end(self, tag: str) -> None:
         name = self._open.pop()
@@ -98,11 +118,17 @@ class _Reader:
             self._entry.images[-1][field] = text
 
     def _characters(self, text: str) -> None:
-        if self._text is not None and sum(map(len, self._text)) < MAX_ELEMENT_CHARACTERS:
+        if self._text is not None and self._length < MAX_ELEMENT_CHARACTERS:
             self._text.append(text)
+            self._length += len(text)
 
-    def _entity(self, *declaration: object) -> None:
-        raise BrokenXml("it declares XML entities, which are not read")
+    def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding and text_encoding(encoding) is None:
+            raise BrokenXml(f"its encoding {encoding[:50]!r} is not known")
+
+    def _doctype(self, name: str, system: object, public: object, has_declarations: bool) -> None:
+        if has_declarations:
+            raise BrokenXml("it declares XML entities or attributes, which are not read")
 
 
 def _unpacked(body: bytes) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ from crawler.sources.urls.text import (
 )
 from crawler.sources.web import is_web, web_location
 from crawler.urls import canonical, file_url, path_of
+from pixsim.core.text import text_encoding
 
 SUFFIXES = {
     ".txt": "txt",
@@ -188,14 +189,10 @@ class UrlsSource(Source):
 
     def _named_encoding(self) -> str:
         name = self.options["encoding"]
-        try:
-            known = codecs.lookup(name)
-            "\n".encode(name).decode(name)
-        except (LookupError, UnicodeError, ValueError):
-            raise SourceRefused(
-                "options.encoding", f"{name!r:.50} is no text encoding that Python knows"
-            ) from None
-        return "utf-8" if known.name == "utf-8-sig" else known.name
+        known = text_encoding(name)
+        if known is None:
+            raise SourceRefused("options.encoding", f"{name!r:.50} is no text encoding we know")
+        return "utf-8" if known == "utf_8_sig" else codecs.lookup(known).name
 
     @contextmanager
     def _fetched(self, cursor: Cursor | None) -> Iterator[tuple[Path, str]]:

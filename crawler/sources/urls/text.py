@@ -2,15 +2,16 @@
 
 import codecs
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from typing import IO
 
 from crawler.errors import SourceRefused
 from crawler.sources.base import Cursor
 from crawler.sources.urls.rows import Row
+from pixsim.core.text import read_json
 
 MAX_LINE_BYTES = 1024**2
+MAX_COLUMNS = 1000
 # A list has another encoding if more than a tenth of its rows, and at least so many, do not decode.
 MIN_UNDECODABLE = 10
 
@@ -80,6 +81,8 @@ class TextList:
             raise wrong_encoding(
                 f"the first row is not valid {self.encoding} at byte {lines.undecodable}"
             )
+        if len(header) > MAX_COLUMNS:
+            raise SourceRefused("location", f"it has more than {MAX_COLUMNS:,} columns")
         if len(header) == 1 and looks_like_an_address(header[0]):
             return ["url"]
         self._begin = {"byte": lines.end, "row": 2, "bad": 0}
@@ -107,6 +110,9 @@ class TextList:
                 lines.back_to_second_line()
                 reader = self._reader(lines)
                 yield None, str(error)
+                continue
+            if len(cells) > MAX_COLUMNS:
+                yield None, f"more than {MAX_COLUMNS:,} columns"
                 continue
             if not cells:
                 yield None, ""
@@ -250,8 +256,8 @@ def _one_by_one(lines: Lines) -> Iterator[tuple[str, str]]:
 
 def _json(line: str) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return read_json(line)
+    except ValueError:
         return None
 
 

@@ -4,7 +4,6 @@ A prediction has no field for our reference and cannot be looked up by it. It ha
 (Cancel-After), so that a prediction whose answer was lost stops by itself.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from pixsim.core.text import read_json
 from providers.adapters import base_url_of
 from providers.adapters.base import (
     Credentials,
@@ -75,7 +75,7 @@ class Replicate(RestAdapter):
     ) -> WebhookEvent:
         event_id = webhooks.checked_id(headers, body, secret=secret, now=now)
         try:
-            prediction = json.loads(body)
+            prediction = read_json(body)
             provider_job_id = str(prediction["id"])
             own_files = f"{base_url_of(self).rstrip('/')}/files/"
             state = _state(prediction, own_files, {})
