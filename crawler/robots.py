@@ -6,7 +6,6 @@ site reserves its pictures (`Content-Signal: ai-train=no`, `X-Robots-Tag: noai` 
 """
 
 import asyncio
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
@@ -15,11 +14,10 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 
+from crawler.robots_file import Parsed, PathRules, denied_use, parse
 from crawler.urls import origin_of
 
 if TYPE_CHECKING:
-    from protego import Protego
-
     from pixsim.core.net import Response
 
 Fetch = Callable[..., Awaitable["Response"]]
@@ -27,31 +25,23 @@ Fetch = Callable[..., Awaitable["Response"]]
 
 KEPT_SECONDS = 24 * 3600.0
 UNREACHABLE_KEPT_SECONDS = 300.0
-# RFC 9309 asks for at least 500 KiB to be parsed; a file of more than MAX_BYTES is not read.
-PARSED_BYTES = 500 * 1024
+# A file of more bytes is not read; `parse` looks at its first 500 KiB.
 MAX_BYTES = 5 * 1024**2
 MAX_ORIGINS = 10_000
-MAX_DELAY_SECONDS = 300.0
 # Then the picture's own fetch must fail too, with a clearer reason than this one.
 FAILS_THE_FETCH_TOO = frozenset({"blocked_address", "dns", "tls", "bad_url"})
 
 # Directives of robots meta tags and X-Robots-Tag that exclude a picture from a dataset.
 EXCLUDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-# Uses named in Content-Usage and Content-Signal that include making a dataset.
-DATASET_USES = frozenset(
-    {"train-ai", "train-genai", "genai", "ai", "tdm", "bots", "ai-train", "all"}
-)
-
-_AGENT_PREFIX = re.compile(r"([a-z][a-z0-9_*-]*|\*)\s*:\s*(.*)", re.DOTALL)
+_AGENT_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_*-")
 _DIRECTIVES_WITH_VALUE = frozenset(
     {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 )
-_ROBOTS_LINE = re.compile(r"\s*([A-Za-z -]+?)\s*:\s*(.*?)\s*(?:#.*)?")
 
 
 def product_token(user_agent: str) -> str:
     """Return the name by which sites address us: "pixsim" for "PixSim/0.1 (+https://…)"."""
-    return re.split(r"[/\s]", user_agent.strip(), maxsplit=1)[0].lower()
+    return next(iter(user_agent.replace("/", " ").lower().split(None, 1)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +49,31 @@ class Rules:
     """What one robots.txt, or its absence, allows until `expires` (monotonic seconds)."""
 
     expires: float
-    protego: "Protego | None" = None
-    signals: "Protego | None" = None
+    rules: PathRules | None = None
+    delay: float = 0.0
+    signals: PathRules | None = None
     signal: str = ""
     unreachable: str = ""
 
     @classmethod
-    def parse(cls, body: bytes, *, expires: float) -> Self:
-        from protego import Protego
-
-        if len(body) > PARSED_BYTES:
-            body = body[: body.rfind(b"\n", 0, PARSED_BYTES) + 1]
-        text = body.decode("utf-8-sig", "replace")
-        signals, signal = _signal_rules(text)
+    def of(cls, parsed: Parsed, *, expires: float) -> Self:
         return cls(
             expires=expires,
-            protego=Protego.parse(text),
-            signals=Protego.parse(signals) if signal else None,
-            signal=signal,
+            rules=PathRules(parsed.rules),
+            delay=parsed.delay,
+            signals=PathRules(parsed.signals),
+            signal=parsed.signal,
         )
 
     def check(self, url: str, token: str) -> tuple[bool, str]:
-        """Return whether a URL may be fetched, and the reason if not."""
+        """Return whether a canonical URL may be fetched, and the reason if not."""
         if self.unreachable:
             return False, f"robots.txt does not answer: {self.unreachable}"
-        if self.protego is not None and not self.protego.can_fetch(url, token):
+        if self.rules is not None and not self.rules.allow(url):
             return False, f"robots.txt disallows {token}"
-        if self.signals is not None and not self.signals.can_fetch(url, token):
+        if self.signals is not None and not self.signals.allow(url):
             return False, f"{self.signal} (robots.txt)"
         return True, ""
-
-    def delay(self, token: str) -> float:
-        if self.protego is None:
-            return 0.0
-        rate = self.protego.request_rate(token)
-        try:
-            between = rate.seconds / rate.requests if rate else 0.0
-        except OverflowError:  # hundreds of digits
-            between = MAX_DELAY_SECONDS
-        return min(MAX_DELAY_SECONDS, max(self.protego.crawl_delay(token) or 0.0, between))
 
 
 class Robots:
@@ -137,7 +113,7 @@ class Robots:
         From Crawl-delay and Request-rate, at most MAX_DELAY_SECONDS. Call `allowed` first.
         """
         rules = self._kept.get(origin_of(url))
-        return rules.delay(self.token) if rules and settings.CRAWL_HONOUR_ROBOTS else 0.0
+        return rules.delay if rules and settings.CRAWL_HONOUR_ROBOTS else 0.0
 
     def retry_in(self, url: str) -> float | None:
         """Return the seconds until a robots.txt that did not answer is fetched again, else None."""
@@ -183,7 +159,8 @@ class Robots:
                 return Rules(expires=now + UNREACHABLE_KEPT_SECONDS)
             kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
             return Rules(expires=now + kept, unreachable=str(error)[:200])
-        return Rules.parse(response.body, expires=self._clock() + KEPT_SECONDS)
+        parsed = parse(response.body, self.token)
+        return Rules.of(parsed, expires=self._clock() + KEPT_SECONDS)
 
 
 def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
@@ -217,52 +194,17 @@ def robots_directives(values: Iterable[str], user_agent_token: str) -> set[str]:
         for_us = True
         for part in value.lower().split(","):
             directive = part.strip()
-            prefixed = _AGENT_PREFIX.fullmatch(directive)
-            if prefixed and prefixed[1] not in _DIRECTIVES_WITH_VALUE:
-                for_us = prefixed[1] in (ours, "*")
-                directive = prefixed[2].strip()
+            prefix, colon, rest = directive.partition(":")
+            prefix = prefix.strip()
+            is_agent = colon and prefix and _AGENT_CHARACTERS.issuperset(prefix)
+            if is_agent and prefix not in _DIRECTIVES_WITH_VALUE:
+                for_us = prefix in (ours, "*")
+                directive = rest.strip()
             if for_us and directive:
                 meant.add(directive)
     return meant
 
 
-def denied_use(preferences: str) -> str | None:
-    """Return the first preference, as in `train-ai=n, search=y`, that denies making datasets."""
-    for part in preferences.lower().split(","):
-        use, _, value = part.partition(";")[0].partition("=")
-        if use.strip() in DATASET_USES and value.strip() in ("n", "no", "?0"):
-            return f"{use.strip()}={value.strip()}"
-    return None
-
-
 def header_values(headers: Mapping[str, str], name: str) -> list[str]:
     """Return all values of a header; `name` is in lower case."""
     return [value for key, value in headers.items() if key.lower() == name]
-
-
-def _signal_rules(text: str) -> tuple[str, str]:
-    """Return Content-Usage and Content-Signal lines as Allow and Disallow rules, and the first denial.
-
-    Both stand in groups of robots.txt and match paths as its rules do, so its parser can match them.
-    """
-    lines: list[str] = []
-    first = ""
-    for line in text.splitlines():
-        match = _ROBOTS_LINE.fullmatch(line)
-        if match is None:
-            continue
-        field, value = match[1].lower(), match[2]
-        if field == "user-agent":
-            lines.append(f"User-agent: {value}")
-        elif field in ("content-usage", "content-signal"):
-            path, _, preferences = value.partition(" ")
-            if not value.startswith("/"):
-                path, preferences = "/", value
-            if denied := denied_use(preferences):
-                lines.append(f"Disallow: {path}")
-                first = first or f"{match[1]}: {denied}"
-            elif path != "/":
-                lines.append(f"Allow: {path}")
-        else:
-            lines.append("Other: line")  # it still ends a list of user agents
-    return "\n".join(lines), first

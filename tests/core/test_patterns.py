@@ -147,7 +147,7 @@ def steepest(made: Made, parts: tuple[str, str, str]) -> float:
     longest = min(made.longest, LONGEST_TEXT)
     worst, length = 0.0, longest
     lengths = [longest]
-    while (length := length // 4) > SHORTEST_TEXT:
+    while (length := length // 16) > SHORTEST_TEXT:
         lengths.append(length)
     for length in reversed(lengths):
         half, whole = (_text(made, *parts, each) for each in (length // 2, length))
@@ -158,14 +158,14 @@ def steepest(made: Made, parts: tuple[str, str, str]) -> float:
 
 
 def _growth(made: Made, half: str | bytes, whole: str | bytes) -> float:
-    """Return the ratio of the least times. Another process may slow down all but a few tries."""
-    least, most, ratio = math.inf, math.inf, math.inf
+    """Return the least ratio of some tries: another process may slow down one of the two."""
+    least = math.inf
     for _ in range(TRIES):
-        least, most = min(least, _seconds(made, half)), min(most, _seconds(made, whole))
-        if (ratio := most / least) <= STEEPEST:
+        short = _seconds(made, half)
+        if (least := min(least, _seconds(made, whole) / short)) <= STEEPEST:
             break
         time.sleep(PAUSE)
-    return ratio
+    return least
 
 
 def _text(made: Made, start: str, body: str, end: str, length: int) -> str | bytes:

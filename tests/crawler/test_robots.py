@@ -1,14 +1,28 @@
 """Sites are asked before they are read, and their no is heard."""
 
 import asyncio
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from protego import Protego
 
 from crawler.robots import KEPT_SECONDS, MAX_BYTES, Robots, Rules, opted_out, product_token
+from crawler.robots_file import (
+    LONGEST_PATTERN,
+    MAX_DELAY_SECONDS,
+    MAX_RULES,
+    PathRules,
+    matches,
+    parse,
+)
+from crawler.urls import canonical
 from pixsim.core.net import Client
 from tests.crawler.local_site import Answer, Site
 
@@ -151,7 +165,7 @@ def test_with_robots_off_nothing_is_asked(site: Site, settings) -> None:
 def test_usage_signals_in_robots_txt_exclude_by_group_and_path(
     text: str, path: str, signal: str | None
 ) -> None:
-    rules = Rules.parse(text.encode(), expires=0)
+    rules = Rules.of(parse(text.encode(), "pixsim"), expires=0)
     allowed, why = rules.check(f"https://example.com{path}", "pixsim")
     assert allowed == (signal is None)
     if signal:
@@ -193,9 +207,9 @@ def test_a_header_that_is_sent_twice_is_read_twice() -> None:
 
 @given(st.binary(max_size=300), st.text(max_size=60))
 def test_no_answer_of_a_site_breaks_the_reader(body: bytes, header: str) -> None:
-    rules = Rules.parse(b"User-agent: *\nContent-Usage: " + body, expires=0)
+    rules = Rules.of(parse(b"User-agent: *\nContent-Usage: " + body, "pixsim"), expires=0)
     rules.check("https://example.com/a", "pixsim")
-    assert rules.delay("pixsim") >= 0
+    assert rules.delay >= 0
     names = ("X-Robots-Tag", "TDM-Reservation", "Content-Usage", "Content-Signal")
     opted_out(dict.fromkeys(names, header), "pixsim")
 
@@ -203,3 +217,161 @@ def test_no_answer_of_a_site_breaks_the_reader(body: bytes, header: str) -> None
 def test_sites_address_us_by_the_product_in_our_user_agent() -> None:
     assert product_token(AGENT) == "pixsim"
     assert product_token("Picture-Bot") == "picture-bot"
+
+
+def allows(text: str | bytes, path: str) -> bool:
+    body = text.encode() if isinstance(text, str) else text
+    return PathRules(parse(body, "pixsim").rules).allow(f"https://example.com{path}")
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "allowed"),
+    [
+        ("Disallow: /", "/", False),
+        ("Disallow:", "/a", True),
+        ("Disallow: /a", "/ab", False),
+        ("Disallow: /a\nAllow: /ab", "/abc", True),
+        ("Disallow: /a\nAllow: /a", "/a", True),
+        ("Allow: /p*\nDisallow: /p", "/page", True),
+        ("Disallow: /*.gif$", "/a/b.gif", False),
+        ("Disallow: /*.gif$", "/a/b.gif?c", True),
+        ("Disallow: /a*b*c", "/a-b-b-c-d", False),
+        ("Disallow: /a*b*c$", "/a-b-c-d", True),
+        ("Disallow: /a$", "/a", False),
+        ("Disallow: /a$b", "/a$b", False),
+        ("Disallow: /*?page=", "/x?page=2", False),
+        ("Disallow: /foo/bar/%E3%83%84", "/foo/bar/ツ", False),
+        ("Disallow: /foo/bar/ツ", "/foo/bar/%e3%83%84", False),
+        ("Disallow: /foo/bar/%62%61%7A", "/foo/bar/baz", False),
+        ("Disallow: /a%2Ab", "/a*b", False),
+        ("Disallow: /a%2Ab", "/a-b", True),
+        ("Disallow: private", "/private", True),
+        ("Disallow: *.php", "/a/b.php", False),
+        ("disallow /a", "/a", False),
+        (" DISALLOW :  /a  # why", "/a", False),
+        ("Dissallow: /a", "/a", False),
+        ("Sitemap: x\nDisallow: /a", "/a", False),
+    ],
+)
+def test_paths_are_matched_as_rfc_9309_says(rules: str, path: str, allowed: bool) -> None:
+    url = canonical(f"https://example.com{path}")
+    for end in ("\n", "\r\n", "\r"):
+        body = f"\ufeffUser-agent: *\n{rules}".replace("\n", end)
+        assert PathRules(parse(body.encode(), "pixsim").rules).allow(url) == allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("User-agent: *\nDisallow: /", False),
+        ("User-agent: *\nDisallow: /\nUser-agent: PixSim/2.0\nDisallow: /b", True),
+        ("User-agent: pix\nDisallow: /", True),
+        ("User-agent: otherbot\nUser-agent: pixsim\nDisallow: /", False),
+        ("User-agent: pixsim\nSitemap: x\nUser-agent: otherbot\nDisallow: /", False),
+        ("User-agent: pixsim\nCrawl-delay: 1\nUser-agent: otherbot\nDisallow: /", True),
+        ("User-agent: pixsim\nDisallow: /b\n\nUser-agent: PIXSIM\nDisallow: /a", False),
+        ("Disallow: /", True),
+        ("User-agent: pixsim*\nDisallow: /", False),
+    ],
+)
+def test_the_groups_of_our_name_count_else_those_of_all(text: str, allowed: bool) -> None:
+    assert allows(text, "/a") == allowed
+
+
+LINES = st.sampled_from(
+    ["User-agent: *", "User-agent: PixSim", "User-agent: otherbot", "", "# no", "Sitemap: /x",
+     "Crawl-delay: 2", "Crawl-delay: x", "Request-rate: 1/5", "Request-rate: 3/1m", "Host: x"]
+)  # fmt: skip
+PATHS = st.text("ab/*", max_size=5).map("/{}".format)
+
+
+@given(
+    st.lists(
+        LINES
+        | st.builds("{}: {}{}".format, st.sampled_from(["Allow", "Disallow"]), PATHS,
+                    st.sampled_from(["", "$"])),
+        max_size=12,
+    ),
+    st.text("ab/", max_size=8),
+)  # fmt: skip
+def test_ordinary_files_are_read_as_protego_reads_them(lines: list[str], path: str) -> None:
+    text = "\n".join(lines)
+    theirs, url = Protego.parse(text), f"https://example.com/{path}"
+    assert allows(text, f"/{path}") == theirs.can_fetch(url, "pixsim"), text
+    rate = theirs.request_rate("pixsim")
+    between = rate.seconds / rate.requests if rate else 0.0
+    assert parse(text.encode(), "pixsim").delay == max(theirs.crawl_delay("pixsim") or 0, between)
+
+
+@pytest.mark.parametrize(
+    ("line", "delay"),
+    [
+        ("Crawl-delay: 2.5", 2.5),
+        ("Crawl-delay: -1", 0),
+        ("Crawl-delay: nan", 0),
+        ("Crawl-delay: inf", 0),
+        ("Crawl-delay: " + "9" * 400, MAX_DELAY_SECONDS),
+        ("Request-rate: 1/" + "9" * 400, MAX_DELAY_SECONDS),
+        ("Request-rate: 0/5", 0),
+        ("Request-rate: 10/1m 0800-1200", 6),
+    ],
+)
+def test_a_delay_is_a_sound_number(line: str, delay: float) -> None:
+    assert parse(f"User-agent: *\n{line}".encode(), "pixsim").delay == delay
+
+
+HARD = [
+    "User-agent: *\n" + " " * 100_000,
+    "User-agent: *\n" + "a" * 400_000,
+    "User-agent: *\n" + "Disallow: /" + "*a" * 200_000,
+    "User-agent: *\n" + "Disallow: /*a\n" * 30_000,
+    "User-agent: *\n" + ": " * 200_000,
+    "User-agent: *\n" + "\n \n" * 150_000,
+    "User-agent: pixsim\n" * 20_000 + "Disallow: /",
+    "User-agent: *\nContent-Usage: " + "a=n," * 100_000,
+    "User-agent: *\n" + "Disallow: /%" + "%4" * 150_000,
+]
+
+
+@pytest.mark.parametrize("text", HARD, ids=lambda text: text[14:30])
+def test_a_file_takes_time_in_proportion_to_its_length(text: str) -> None:
+    """100,000 spaces took minutes, in which no lease was renewed and no stop was heard."""
+
+    def seconds(body: bytes) -> float:
+        began = time.thread_time()
+        PathRules(parse(body, "pixsim").rules).allow("https://example.com/" + "a" * 4000)
+        return time.thread_time() - began
+
+    whole = text.encode()
+    ratios = (seconds(whole) / seconds(whole[: len(whole) // 2]) for _ in range(20))
+    assert any(ratio <= 2.5 for ratio in ratios)
+
+
+@given(st.text("ab*", max_size=12), st.text("ab", max_size=12), st.booleans())
+def test_patterns_match_as_expressions_would(text: str, path: str, is_whole: bool) -> None:
+    regex = ".*".join(text.split("*")) + ("$" if is_whole else "")
+    assert matches(text + "$" * is_whole, path) == bool(re.match(regex, path))
+
+
+def test_what_is_cut_makes_the_rules_stricter_never_laxer() -> None:
+    many = "".join(f"Disallow: /d/{n}/private\nAllow: /d/{n}/private/a\n" for n in range(5000))
+    rules = parse(f"User-agent: *\n{many}".encode(), "pixsim").rules
+    assert len(rules) <= MAX_RULES
+    for n in (0, 4999):
+        assert not PathRules(rules).allow(f"https://example.com/d/{n}/private/a")
+    assert PathRules(rules).allow("https://example.com/e")
+    long = "/" + "a" * LONGEST_PATTERN
+    text = f"User-agent: *\nDisallow: {long}b$\nAllow: {long}c"
+    assert not allows(text, f"{long}c")
+
+
+def test_a_file_is_parsed_without_django() -> None:
+    program = (
+        "import sys; from crawler.robots_file import parse; "
+        "print(list(parse(b'User-agent: *\\nDisallow: /', 'pixsim'))); "
+        "assert not any(name.startswith(('django', 'aiohttp')) for name in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "[[(False, '/')], 0.0, [], '']\n", done.stderr
