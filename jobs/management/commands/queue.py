@@ -201,7 +201,8 @@ class Command(cli.Command):
         if not pauses.pause(scope, key, reason=reason[:255]):
             raise cli.UsageError(f"{shown} is paused already.")
         self.stdout.write(
-            f"{shown} is paused: nothing more is begun. Resume: queue resume --{scope} {shown}"
+            f"{shown} is paused: within a second nothing more is begun. "
+            f"Resume: queue resume --{scope} {shown}"
         )
 
     def _resume(self, **options: Any) -> None:
