@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from contextlib import closing
 from typing import cast
 
 from django.db import connection, transaction
@@ -64,6 +65,11 @@ def advance(work: Work) -> Ending:
         missing_source.resume_chunks(source.job_id)
     reader = _reader(source)
     reader.progress = work.progress  # a long download is no stall
+    with closing(_Reading(reader, work)) as reading:
+        return _advance(work, source, reading)
+
+
+def _advance(work: Work, source: CrawlSource, reading: "_Reading") -> Ending:
     while not work.should_stop():
         if not CrawlJob.objects.filter(
             pk=source.job_id, status__in=["pending", "running"]
@@ -72,7 +78,7 @@ def advance(work: Work) -> Ending:
         if _open_candidates(source.job_id) >= ENOUGH_OPEN:
             return Wait(WAIT_SECONDS)
         try:
-            page = _read(reader, source.cursor, work)
+            page = reading.page(source.cursor)
         except SourceRefused as error:
             raise Unrecoverable(str(error)) from error
         except SourceUnavailable as error:
@@ -109,24 +115,39 @@ def _reader(source: CrawlSource) -> Source:
         raise Unrecoverable(str(error)) from error
 
 
-def _read(reader: Source, cursor: Cursor | None, work: Work) -> Page | None:
-    """Return the next page; None if the work is to stop, however long the server takes.
+class _Reading:
+    """Reads a source in threads that write nothing."""
 
-    It is read in a thread that writes nothing and, after a stop, ends by its own time limits.
-    """
-    answer: Future[Page] = Future()
+    def __init__(self, reader: Source, work: Work) -> None:
+        self._reader = reader
+        self._work = work
+        self._last: Future[Page] | None = None
 
-    def read() -> None:
-        try:
-            answer.set_result(reader.read(cursor, limit=PAGE_SIZE))
-        except BaseException as error:
-            answer.set_exception(error)
+    def page(self, cursor: Cursor | None) -> Page | None:
+        """Return the next page; None if the work is to stop, however long the server takes.
 
-    threading.Thread(target=read, name="pixsim-discovery", daemon=True).start()
-    while not wait([answer], timeout=STOP_CHECK_SECONDS).done:
-        if work.should_stop():
-            return None
-    return answer.result()
+        After a stop the reading thread ends by its own time limits.
+        """
+        answer = self._last = Future[Page]()
+
+        def read() -> None:
+            try:
+                answer.set_result(self._reader.read(cursor, limit=PAGE_SIZE))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=read, name="pixsim-discovery", daemon=True).start()
+        while not wait([answer], timeout=STOP_CHECK_SECONDS).done:
+            if self._work.should_stop():
+                return None
+        return answer.result()
+
+    def close(self) -> None:
+        """Close the source: now, or when the thread that still reads it has ended."""
+        if self._last is None:
+            self._reader.close()
+        else:
+            self._last.add_done_callback(lambda _: self._reader.close())
 
 
 def _open_candidates(job_id: int) -> int:

@@ -3,7 +3,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -127,7 +127,7 @@ class Source(ABC):
 
         Reading the same cursor again gives the same entries. Raise SourceRefused when the source
         cannot be read, SourceUnavailable when it does not answer now; entries that were read
-        before an error are returned first.
+        before an error are returned first, and the next read raises it. Close the source after use.
         """
         found: list[Found] = []
         rejected: list[Rejected] = []
@@ -140,11 +140,18 @@ class Source(ABC):
                 cursor = step.cursor
                 if len(found) + len(rejected) >= limit or time.monotonic() > deadline:
                     return Page(cursor, found, rejected)
-        except Exception:
-            if found or rejected:
-                return Page(cursor, found, rejected)
-            raise
+        except Exception as error:
+            if not (found or rejected):
+                raise
+            self._walk = (cursor, _raising(error))
+            return Page(cursor, found, rejected)
         return Page(None, found, rejected)
+
+    def close(self) -> None:
+        """End what reading keeps open: processes and files. A later read opens it again."""
+        if self._walk is not None and isinstance(self._walk[1], Generator):
+            self._walk[1].close()
+        self._walk = None
 
     def step(self, entry: object, after: Cursor, make: Callable[[], Page]) -> Page:
         """Return what `make` reads from one entry; an error that nobody foresaw rejects the entry."""
@@ -164,6 +171,11 @@ class Source(ABC):
             self._walk = (step.cursor, steps)
             yield step
             self._walk = None  # a walk that raises cannot be continued
+
+
+def _raising(error: Exception) -> Iterator[Page]:
+    raise error
+    yield
 
 
 def clean(text: object, longest: int = MAX_TEXT) -> str:

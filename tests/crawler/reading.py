@@ -15,10 +15,15 @@ def read_all(
     cursor = None
     while True:
         reader = source if isinstance(source, Source) else source()
-        page = reader.read(cursor, limit=limit)
+        try:
+            page = reader.read(cursor, limit=limit)
+        finally:
+            if not isinstance(source, Source):
+                reader.close()
         found += page.found
         rejected += page.rejected
         if page.cursor is None:
+            reader.close()
             return found, rejected
         text = json.dumps(page.cursor)
         assert "\\u0000" not in text

@@ -4,14 +4,10 @@ A plain file can be read from any byte on, so that reading ten million rows can 
 """
 
 import asyncio
-import codecs
-import gzip
-import io
 import os
 import tempfile
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -30,8 +26,6 @@ PART_BYTES = 16 * 1024**2
 MAX_UNDIVIDED_BYTES = 128 * 1024**2
 KEPT_SECONDS = 3 * 24 * 3600
 BLOCK_BYTES = 1024**2
-SAMPLE_BYTES = 256 * 1024
-GZIP_MAGIC = b"\x1f\x8b"
 
 Progress = Callable[[], None]
 
@@ -65,42 +59,23 @@ def download(url: str, *, progress: Progress) -> tuple[Path, str]:
         return _keep(file, digest.hexdigest()), digest.hexdigest()
 
 
-def sample(path: Path) -> bytes:
-    """Return the first bytes of a list, unpacked. Raise SourceRefused if it cannot be read."""
-    try:
-        return next(_unpacked(path, SAMPLE_BYTES), b"")
-    except OSError as error:
-        raise SourceRefused("location", f"{path} cannot be read: {error.strerror}") from None
+def plain(file: IO[bytes], blocks: Iterable[bytes], *, encoding: str, progress: Progress) -> Path:
+    """Return a file with the text of the list in `file`, which `blocks` yield unless it is kept.
 
-
-def plain(path: Path, *, recode_from: str | None, progress: Progress) -> Path:
-    """Return a file of the same text, not packed and, if asked, recoded to UTF-8 with \\n.
-
-    That is `path` itself if it needs neither. Raise SourceRefused for damaged data.
+    `encoding` is what it was read with.
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP_MAGIC
-        stat = os.fstat(file.fileno())
-    if not packed and recode_from is None:
-        return path
+    stat = os.fstat(file.fileno())
     file_id = f"{stat.st_dev} {stat.st_ino} {stat.st_ctime_ns}"
-    origin = f"{file_id} {stat.st_size} {stat.st_mtime_ns} {recode_from}"
+    origin = f"{file_id} {stat.st_size} {stat.st_mtime_ns} {encoding}"
     key = sha256(origin.encode()).hexdigest()
     known = kept(key)
     if known is not None:
         return known
-    with _new_file() as file:
-        blocks = _unpacked(path, BLOCK_BYTES)
-        for block in _recoded(blocks, recode_from) if recode_from else blocks:
-            _write(file, block)
+    with _new_file() as unpacked:
+        for block in blocks:
+            _write(unpacked, block)
             progress()
-        return _keep(file, key)
-
-
-def recode(blob: bytes, encoding: str) -> bytes:
-    """Return a sample in UTF-8 with \\n, without a character that its end cuts."""
-    text = codecs.getincrementaldecoder(encoding)("replace").decode(blob)
-    return text.replace("\r\n", "\n").replace("\r", "\n").encode()
+        return _keep(unpacked, key)
 
 
 async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
@@ -141,33 +116,6 @@ def _content_range(value: str, url: str) -> tuple[int, int, int]:
     if total > MAX_LIST_BYTES:
         raise _too_long()
     return first, last, total
-
-
-def _unpacked(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as raw:
-        packed = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        file: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
-        try:
-            while block := file.read(size):
-                yield block
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise SourceRefused("location", f"its gzip data is damaged: {error}") from None
-
-
-def _recoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    done = 0
-    for block in blocks:
-        try:
-            yield newlines.decode(decoder.decode(block)).encode()
-        except UnicodeDecodeError as error:
-            raise SourceRefused(
-                "options.encoding", f"not valid {encoding} near byte {done + error.start}"
-            ) from None
-        done += len(block)
-    yield newlines.decode("", final=True).encode()
 
 
 def _folder() -> Path:

@@ -1,27 +1,56 @@
-"""Rows of Parquet files, one batch of a row group at a time."""
+"""Rows of Parquet files, one batch of a row group at a time. Runs in a confined process."""
 
+import io
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from crawler.errors import SourceRefused
 from crawler.sources.base import Cursor
 from crawler.sources.urls.rows import Row
 
+if TYPE_CHECKING:
+    import pyarrow
+
 BATCH_ROWS = 1000
+MAX_CELL_BYTES = 64 * 1024
+CODECS = ("snappy", "gzip", "brotli", "zstd", "lz4")
+
+
+def warm_up() -> None:
+    """Import all that is needed, without a second thread."""
+    # Read when the library is loaded: its allocator would start a thread of its own.
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    import pyarrow
+    from pyarrow import parquet
+
+    pyarrow.set_cpu_count(1)
+    moment = pyarrow.scalar(0, pyarrow.timestamp("ns", "UTC"))
+    values = ["a", b"a", 1, 1.5, True, ["a"], {"a": 1}, moment]
+    table = pyarrow.table({str(n): [value] for n, value in enumerate(values)})
+    table = table.append_column("words", pyarrow.array(["a"]).dictionary_encode())
+    for codec in CODECS:
+        file = io.BytesIO()
+        parquet.write_table(table, file, compression=codec)
+        reader = ParquetList(file)
+        list(reader.rows(None, reader.columns))
 
 
 class ParquetList:
     """A list in a Parquet file. Cursors have a row group, `group`, and the `row` in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         import pyarrow
         from pyarrow import parquet
 
         self._damaged = (pyarrow.ArrowException, OSError)
         try:
             # A small buffer streams the pages of a row group instead of loading it whole.
-            self._file = parquet.ParquetFile(path, buffer_size=BATCH_ROWS * 1024, pre_buffer=False)
+            self._file = parquet.ParquetFile(file, buffer_size=BATCH_ROWS * 1024, pre_buffer=False)
             self.columns: list[str] = list(self._file.schema_arrow.names)
+        except MemoryError:
+            raise
         except self._damaged as error:
             raise SourceRefused("location", f"is no sound Parquet file: {error}") from None
 
@@ -31,22 +60,63 @@ class ParquetList:
         metadata = self._file.metadata
         before = sum(metadata.row_group(g).num_rows for g in range(begin_group))
         for group in range(begin_group, metadata.num_row_groups):
-            for row, values in self._group(group, begin_row, wanted):
-                yield Row(before + row + 1, {"group": group, "row": row + 1}, values)
+            for row, values, problem in self._group(group, begin_row, wanted):
+                after = {"group": group, "row": row + 1}
+                yield Row(before + row + 1, after, None if problem else values, problem)
             before += metadata.row_group(group).num_rows
             begin_row = 0
 
     def _group(
         self, group: int, begin: int, wanted: Sequence[str]
-    ) -> Iterator[tuple[int, dict[str, object]]]:
+    ) -> Iterator[tuple[int, dict[str, object], str]]:
         try:
-            batches = self._file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(wanted))
+            batches = self._file.iter_batches(
+                BATCH_ROWS, row_groups=[group], columns=list(wanted), use_threads=False
+            )
             row = 0
             for batch in batches:
                 behind = row + batch.num_rows
                 if behind > begin:
-                    rest = batch.slice(max(0, begin - row)).to_pylist()
-                    yield from enumerate(rest, behind - len(rest))
+                    rest = batch.slice(max(0, begin - row))
+                    columns = [_cells(rest.column(place)) for place in range(rest.num_columns)]
+                    for number in range(rest.num_rows):
+                        cells = [column[number] for column in columns]
+                        problem = _TOO_LONG if any(one is _LONG for one in cells) else ""
+                        values = dict(zip(rest.schema.names, cells, strict=True))
+                        yield behind - rest.num_rows + number, values, problem
                 row = behind
+        except MemoryError:
+            raise SourceRefused(
+                "location", f"rows of row group {group} are too large: a cell has a cap"
+            ) from None
         except self._damaged as error:
             raise SourceRefused("location", f"damaged in row group {group}: {error}") from None
+
+
+_LONG = object()
+_TOO_LONG = f"a cell of more than {MAX_CELL_BYTES // 1024} KiB"
+
+
+def _cells(column: "pyarrow.Array") -> list[object]:
+    """Return a column's values; _LONG for those of more than MAX_CELL_BYTES, which are not unpacked."""
+    import pyarrow
+    from pyarrow import compute
+
+    if isinstance(column, pyarrow.DictionaryArray):
+        column = column.dictionary_decode()
+    is_long = _is_long(column)
+    if is_long is None or not compute.any(is_long).as_py():
+        return list(column.to_pylist())
+    shown = compute.if_else(is_long, None, column).to_pylist()
+    longs = is_long.to_pylist()
+    return [_LONG if long else cell for cell, long in zip(shown, longs, strict=True)]
+
+
+def _is_long(column: "pyarrow.Array") -> "pyarrow.Array | None":
+    """Return for each value of texts or bytes whether it is too long; None for other columns."""
+    from pyarrow import compute, types
+
+    kinds = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        return None
+    return compute.greater(compute.binary_length(column), MAX_CELL_BYTES)

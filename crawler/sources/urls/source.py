@@ -1,12 +1,10 @@
 """Lists of addresses: txt, csv, tsv, jsonl and parquet files, local or from the web."""
 
 import codecs
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from crawler.errors import BadUrl, SourceRefused
 from crawler.sources.base import (
@@ -22,15 +20,9 @@ from crawler.sources.base import (
 )
 from crawler.sources.roots import inside_roots, local_file
 from crawler.sources.urls import list_files
-from crawler.sources.urls.parquet import ParquetList
-from crawler.sources.urls.rows import Row, RowReader, named_column, required_column
-from crawler.sources.urls.text import (
-    TextList,
-    check_text,
-    encoding_of,
-    looks_like_an_address,
-    must_be_recoded,
-)
+from crawler.sources.urls.confined_list import ConfinedList, Look
+from crawler.sources.urls.rows import Row, named_column, required_column
+from crawler.sources.urls.text import looks_like_an_address
 from crawler.sources.web import is_web, web_location
 from crawler.urls import canonical, file_url, path_of
 from pixsim.core.text import text_encoding
@@ -45,7 +37,6 @@ SUFFIXES = {
     ".parquet": "parquet",
 }
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
-PARQUET_MAGIC = b"PAR1"
 # A list that has changed each time it is looked at is read again from the start so often.
 MAX_RESTARTS = 3
 
@@ -85,33 +76,38 @@ class UrlsSource(Source):
         return 3 if _suffix(location) in SUFFIXES else 0
 
     def check(self) -> None:
+        self._check_options()
+        if is_web(self.location):
+            web_location(self.location)
+            return
+        with local_file(self.location) as path, self._list(path) as opened:
+            self._wanted(opened.look().columns)
+
+    def _check_options(self) -> None:
         self._format()
         self._named_encoding()
         delimiter = self.options["delimiter"]
         if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise SourceRefused("options.delimiter", "must be one character that is no quote")
-        if is_web(self.location):
-            web_location(self.location)
-            return
-        with local_file(self.location) as path:
-            if self._format() == "parquet":
-                self._wanted(ParquetList(path).columns)
-                return
-            head, encoding, _ = self._sample(path)
-            self._wanted(self._text_list(io.BytesIO(head), encoding).columns)
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
-        self.check()
+        self._check_options()
         with self._fetched(cursor) as (path, contents):
-            reader = self._reader(path)
+            opened, columns = self._opened(path)
+        with opened:
+            yield from self._pages(opened, columns, cursor, contents)
+
+    def _pages(
+        self, opened: ConfinedList, columns: Sequence[str], cursor: Cursor | None, contents: str
+    ) -> Iterator[Page]:
+        wanted = self._wanted(columns)
         restarts = cursor["restarts"] if cursor else 0
         if cursor and cursor["list"] != contents:
             cursor = None
             restarts += 1
             if restarts > MAX_RESTARTS:
                 raise SourceRefused("location", "the list keeps changing while it is read")
-        wanted = self._wanted(reader.columns)
-        for row in reader.rows(cursor, list(dict.fromkeys(wanted.values()))):
+        for row in opened.rows(cursor, list(dict.fromkeys(wanted.values()))):
             after = {**row.cursor, "list": contents, "restarts": restarts}
             seen = f"row {row.number}: {row.seen}"
             yield self.step(seen, after, partial(self._page, row, after, wanted))
@@ -205,27 +201,34 @@ class UrlsSource(Source):
         else:
             yield list_files.download(web_location(self.location), progress=self.progress)
 
-    def _reader(self, path: Path) -> RowReader:
-        if self._format() == "parquet":
-            return ParquetList(path)
-        _, encoding, recode_from = self._sample(path)
-        plain = list_files.plain(path, recode_from=recode_from, progress=self.progress)
-        return self._text_list(plain.open("rb", buffering=list_files.BLOCK_BYTES), encoding)
+    def _opened(self, path: Path) -> tuple[ConfinedList, Sequence[str]]:
+        """Return the list in a state in which its rows can be read, and its columns."""
+        opened = self._list(path)
+        try:
+            look = opened.look()
+            if look.is_plain:
+                return opened, look.columns
+            self._wanted(look.columns)  # before all is unpacked
+            plain = list_files.plain(
+                opened.file,
+                opened.blocks(),
+                encoding=self._named_encoding(),
+                progress=self.progress,
+            )
+            opened.close()
+            opened = self._list(plain, unpacked=look)
+            return opened, opened.look().columns
+        except BaseException:
+            opened.close()
+            raise
 
-    def _sample(self, path: Path) -> tuple[bytes, str, str | None]:
-        """Return the first bytes of a text list, their encoding, and the one to recode from."""
-        head = list_files.sample(path)
-        if head.startswith(PARQUET_MAGIC):
-            raise SourceRefused("options.format", 'it is a Parquet file; say "parquet"')
-        encoding, recode_from = encoding_of(head, self._named_encoding()), None
-        if must_be_recoded(head, encoding):
-            head, encoding, recode_from = list_files.recode(head, encoding), "utf-8", encoding
-        check_text(head, encoding)
-        return head, encoding, recode_from
-
-    def _text_list(self, file: IO[bytes], encoding: str) -> TextList:
-        return TextList(
-            file, format=self._format(), encoding=encoding, delimiter=self.options["delimiter"]
+    def _list(self, path: Path, *, unpacked: Look | None = None) -> ConfinedList:
+        return ConfinedList(
+            path,
+            format=self._format(),
+            encoding="utf-8" if unpacked and unpacked.is_recoded else self._named_encoding(),
+            delimiter=self.options["delimiter"],
+            is_plain=unpacked is not None,
         )
 
 
