@@ -14,7 +14,7 @@ from typing import cast
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from crawler import counters, missing_source, sources
+from crawler import counters, missing_source, result_writer, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources.base import Cursor, Found, Page, Rejected, Source, rejection
@@ -180,6 +180,8 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
             found=inserted,
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
+        hosts = (host_of(one.url) for one in page.found)
+        result_writer.refuse_hosts(cursor, source.job_id, hosts, refused=True)
     work.count(found=inserted, rejected=len(rejected))
     if inserted:
         api.resume_waiting(kind_named("chunk"), parent=source.job_id)

@@ -284,7 +284,9 @@ class Outcome(models.TextChoices):
     TOO_LARGE = "too_large"
     ASPECT = "aspect"
     LICENCE = "licence"
+    TOO_COSTLY = "too_costly"
     DECODER_CRASH = "decoder_crash"
+    HOST_REFUSED = "host_refused"
     SURPLUS = "surplus"
 
 

@@ -5,7 +5,7 @@ Lock order, as everywhere: the chunk, images by sha256, candidates, the job's co
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,13 @@ from django.db.backends.utils import CursorWrapper
 from accounts import usage
 from crawler import counters
 from crawler.fetch.phash import BAND_SHIFTS, band_masks
-from crawler.fetch.tasks import Picture, Refused, refused_by
+from crawler.fetch.tasks import (
+    CRASHES_OF_A_HOST,
+    Picture,
+    Refused,
+    host_refusal,
+    refused_by,
+)
 from crawler.models import MAX_TRIES, PHASH_BAND_KEYS, JobChunk, Outcome
 from jobs.queue.kinds import Work
 from pixsim.core.db import sql
@@ -69,7 +75,9 @@ RETURNING sha256, id
 """
 
 CLOSE = """
-UPDATE candidates SET outcome = closed.outcome, detail = closed.detail, tries = tries + 1
+UPDATE candidates SET
+    outcome = closed.outcome, detail = closed.detail,
+    tries = tries + (closed.outcome <> 'host_refused')::int
 FROM unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(details)s::text[])
     AS closed (id, outcome, detail)
 WHERE candidates.id = closed.id
@@ -83,6 +91,24 @@ UPDATE candidates SET
 FROM unnest(%(ids)s::bigint[], %(tries)s::int[], %(seconds)s::float8[])
     AS again (id, tries, seconds)
 WHERE candidates.id = again.id
+"""
+
+CRASHED_HOSTS = """
+SELECT host, max(url) FROM candidates
+WHERE job_id = %(job)s AND host = ANY(%(hosts)s) AND outcome = 'decoder_crash'
+  AND (NOT %(refused)s OR EXISTS (
+    SELECT 1 FROM candidates other WHERE other.job_id = %(job)s
+      AND other.outcome = 'host_refused' AND other.host = candidates.host))
+GROUP BY host HAVING count(*) >= %(crashes)s
+"""
+
+REFUSE_HOST = """
+UPDATE candidates SET outcome = 'host_refused', detail = %(detail)s
+WHERE id = ANY(ARRAY(
+    SELECT id FROM candidates
+    WHERE job_id = %(job)s AND host = %(host)s AND outcome IS NULL AND chunk_id IS NULL
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+RETURNING id
 """
 
 MAX_DETAIL_LENGTH = 1000
@@ -150,6 +176,8 @@ def _write(
         _store(chunk, batch)
         _close(batch)
         outcomes = _count(cursor, chunk, batch, ours)
+        if outcomes[Outcome.DECODER_CRASH]:
+            refuse_hosts(cursor, chunk.job_id, (one.task.host for one in ours))
     stored = outcomes[Outcome.STORED]
     work.count(
         stored=stored,
@@ -157,6 +185,21 @@ def _write(
         bytes=sum(one.picture.file_size for one in batch.images if one.index is not None),
     )
     return {image.index for image in batch.images if image.index is not None}
+
+
+def refuse_hosts(
+    cursor: CursorWrapper, job_id: int, hosts: Iterable[str], *, refused: bool = False
+) -> None:
+    """Close the open candidates of those hosts that ended too many decoders in this job.
+
+    With `refused` only of those that are refused already: a retry has given the others a chance.
+    """
+    params = {"job": job_id, "hosts": sorted({*hosts}), "refused": refused}
+    params["crashes"] = CRASHES_OF_A_HOST
+    for host, url in _fetch(CRASHED_HOSTS, params):
+        detail = storable(host_refusal(url), longest=MAX_DETAIL_LENGTH)
+        closed = _fetch(REFUSE_HOST, {"job": job_id, "host": host, "detail": detail})
+        counters.add_images(cursor, job_id, outcomes={Outcome.HOST_REFUSED: len(closed)})
 
 
 def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage, storages
 
 from crawler.fetch.decoder_client import Decoder
-from crawler.fetch.examine import GOOD, Verdict
+from crawler.fetch.examine import GOOD, LATER, Verdict
 from crawler.fetch.hosts import Item
 from crawler.fetch.sessions import Session
 from crawler.fetch.tasks import (
@@ -37,13 +38,22 @@ class Checker(threading.Thread):
     """Takes items with a body (or a local address), delivers results to their sessions.
 
     `on_done` is called from this thread with the items whose bytes are needed no longer. While
-    the decoder works on one batch, the good pictures of the batch before are stored.
+    the decoder works on one batch, the good pictures of the batch before are stored. Pictures that
+    may take long are handed to `later`, so that others never wait behind one.
     """
 
-    def __init__(self, on_done: Callable[[list[Item]], None]) -> None:
+    def __init__(
+        self,
+        on_done: Callable[[list[Item]], None],
+        *,
+        later: Callable[[Item], None] | None = None,
+    ) -> None:
         super().__init__(name="pixsim-checker", daemon=True)
-        self.decoder = Decoder(max_pixels=settings.CRAWL_MAX_PIXELS)
+        self.decoder = Decoder(max_pixels=settings.CRAWL_MAX_PIXELS, quick=later is not None)
         self._on_done = on_done
+        self._later = later
+        self._most = BATCH_PICTURES if later else 1
+        self._waiting: deque[Item] = deque()  # The rest of a batch over which the decoder died.
         self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._good: list[tuple[Item, Verdict]] = []
         # A local disk is faster than a change of threads; a remote bucket is slow.
@@ -78,9 +88,9 @@ class Checker(threading.Thread):
         """Return what waits, at most a batch; without `wait` it may be empty. None ends the thread."""
         batch: list[Item] = []
         size = 0
-        while len(batch) < BATCH_PICTURES and size < BATCH_BYTES:
+        while len(batch) < self._most and size < BATCH_BYTES:
             try:
-                item = self._inbox.get(block=wait and not batch)
+                item = self._next(wait=wait and not batch)
             except queue.Empty:
                 break
             if item is None:
@@ -91,6 +101,9 @@ class Checker(threading.Thread):
                 size += len(item.body)
         return batch
 
+    def _next(self, *, wait: bool) -> Item | None:
+        return self._waiting.popleft() if self._waiting else self._inbox.get(block=wait)
+
     def _is_ready(self, item: Item) -> bool:
         """Return whether the item has a body to examine. Read it now if it is a local file."""
         if not item.session.cancelled:
@@ -98,6 +111,7 @@ class Checker(threading.Thread):
                 refused = None if item.body else self._read(item)
             except Exception as error:
                 refused = refused_by(error, item.task)
+            refused = refused or item.session.refusal_of_host(item.task)
             if refused is None:
                 return True
             item.session.deliver([refused])
@@ -130,15 +144,18 @@ class Checker(threading.Thread):
             return
         self._store_good()  # the decoder may have ended before it called this
         refused: list[tuple[Item, Result | EngineFailed | None]] = []
-        for item, verdict in zip(batch, verdicts, strict=True):
+        self._waiting.extend(batch[len(verdicts) :])
+        for item, verdict in zip(batch, verdicts, strict=False):
             if verdict.outcome == GOOD:
                 self._good.append((item, verdict))
+            elif verdict.outcome == LATER and self._later is not None:
+                self._later(item)
             else:
                 refused.append((item, Refused(item.task, verdict.outcome, verdict.detail)))
         self._finish(refused)
 
     def _verdicts(self, batch: list[Item]) -> list[Verdict]:
-        """Return what the pictures of a batch are. Raise Unavailable.
+        """Return what the first pictures of a batch are. Raise Unavailable.
 
         Over any other error each is examined alone, and refused if it causes it again.
         """

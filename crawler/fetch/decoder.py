@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from crawler.fetch.examine import OUTCOMES, Verdict, examine
+from crawler.fetch.examine import LATER, OUTCOMES, Verdict, examine
 from crawler.fetch.phash import GRID
 from crawler.fetch.rules import FORMATS, Checks
 from pixsim.core.confined.sandbox import allow_cpu
 
 MAX_DETAIL = 500
-CPU_SECONDS = 3.0
-"""What a picture may cost. 50 million pixels of any format take less on a slow machine."""
+QUICK_CPU_SECONDS, CPU_SECONDS = 2.0, 4.0
+"""What a picture may cost. 50 million pixels take at most about 2 s in the most costly formats."""
 
 
 def encode_checks(pictures: Sequence[tuple[bytes, Checks]]) -> list[Any]:
@@ -32,7 +32,7 @@ def checked(answer: Any, _body: bytes) -> Verdict:
     """
     outcome, detail, format, width, height, phash = answer
     is_sound = (
-        outcome in OUTCOMES
+        outcome in (*OUTCOMES, LATER)
         and isinstance(detail, str)
         and format in ("", *FORMATS)
         and type(width) is type(height) is int
@@ -45,8 +45,8 @@ def checked(answer: Any, _body: bytes) -> Verdict:
     return Verdict(outcome, text, format, width, height, phash)
 
 
-def prepare(cpu_seconds: float = CPU_SECONDS) -> Callable[..., Iterator[tuple[Any, bytes]]]:
-    """Import and warm up everything; return what examines batches."""
+def prepare(cpu_seconds: float, quick: bool) -> Callable[..., Iterator[tuple[Any, bytes]]]:
+    """Import and warm up everything; return what examines batches (`quick`: see `examine`)."""
     import numpy as np
     import simplejpeg
     from PIL import AvifImagePlugin, Image
@@ -65,7 +65,7 @@ def prepare(cpu_seconds: float = CPU_SECONDS) -> Callable[..., Iterator[tuple[An
         for size, *checks in header:
             data = read(size)
             allow_cpu(cpu_seconds)
-            verdict = examine(data, Checks(*checks))
+            verdict = examine(data, Checks(*checks), quick=quick)
             if verdict.format not in FORMATS:
                 verdict = verdict._replace(format="")
             yield verdict._replace(detail=verdict.detail[:MAX_DETAIL]), b""

@@ -15,6 +15,8 @@ SPARE_BYTES = 256 * 1024**2
 class Decoder:
     """One decoder process, started when first needed. For one thread.
 
+    A `quick` one answers LATER for a picture that may take long.
+
     `seconds` is how long a picture may take by the clock; the process limits its processor time
     itself.
     """
@@ -24,13 +26,16 @@ class Decoder:
         *,
         max_pixels: int,
         seconds: float = 60.0,
-        cpu_seconds: float = decoder.CPU_SECONDS,
+        cpu_seconds: float | None = None,
+        quick: bool = False,
     ) -> None:
         self._seconds = seconds
+        usual = decoder.QUICK_CPU_SECONDS if quick else decoder.CPU_SECONDS
+        options = {"cpu_seconds": cpu_seconds or usual, "quick": quick}
         self._process = Confined(
             "crawler.fetch.decoder",
             memory_bytes=max_pixels * BYTES_PER_PIXEL + SPARE_BYTES,
-            options={"cpu_seconds": cpu_seconds},
+            options=options,
         )
 
     @property
@@ -40,19 +45,18 @@ class Decoder:
     def examine(
         self, pictures: Sequence[tuple[bytes, Checks]], meanwhile: Callable[[], None] = lambda: None
     ) -> list[Verdict]:
-        """Return the verdicts of a batch, in order. Call `meanwhile` while the decoder works.
+        """Return the verdicts of the first pictures of a batch. Call `meanwhile` during that.
 
-        A picture that ends the decoder is a decoder_crash, and is not tried again, except once and
-        alone if the decoder may have been killed by somebody else. Raise Unavailable.
+        All have one, unless a picture ends the decoder: that one is the last, a decoder_crash. It
+        is not tried again, except once and alone if somebody else may have killed the decoder.
+        Raise Unavailable.
         """
         verdicts: list[Verdict] = []
-        while len(verdicts) < len(pictures):
-            try:
-                self._ask(pictures[len(verdicts) :], verdicts, meanwhile)
-            except Died as died:
-                picture = pictures[len(verdicts)]
-                verdicts.append(self._crash(died) if died.is_certain else self._again(picture))
-            meanwhile = _nothing
+        try:
+            self._ask(pictures, verdicts, meanwhile)
+        except Died as died:
+            picture = pictures[len(verdicts)]
+            verdicts.append(self._crash(died) if died.is_certain else self._again(picture))
         return verdicts
 
     def close(self) -> None:
@@ -78,14 +82,10 @@ class Decoder:
     def _again(self, picture: tuple[bytes, Checks]) -> Verdict:
         verdicts: list[Verdict] = []
         try:
-            self._ask([picture], verdicts, _nothing)
+            self._ask([picture], verdicts, lambda: None)
         except Died as died:
             return self._crash(died)
         return verdicts[0]
 
     def _crash(self, died: Died) -> Verdict:
         return Verdict("decoder_crash", f"the decoder died: {died}")
-
-
-def _nothing() -> None:
-    pass

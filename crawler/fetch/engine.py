@@ -79,12 +79,14 @@ class Engine:
         self._stop = asyncio.Event()
         self._started: threading.Event = threading.Event()
         self._failure: BaseException | None = None
-        self._checker = Checker(self._done_from_checker)
+        self._slow_checker = Checker(self._done_from_checker)
+        self._checker = Checker(self._done_from_checker, later=self._slow_checker.put)
         self._thread = threading.Thread(target=self._run, name="pixsim-fetch", daemon=True)
         self._thread.start()
         if not self._started.wait(START_SECONDS) or self._failure is not None:
             raise EngineFailed(f"The fetch engine does not start: {self._failure!r}")
         self._checker.start()
+        self._slow_checker.start()
 
     # From the caller's thread
 
@@ -107,6 +109,7 @@ class Engine:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
             self._checker.close()
+            self._slow_checker.close()
             self._loop.close()
 
     # From a session
@@ -304,6 +307,8 @@ class Engine:
         try:
             if item.session.cancelled or self._stop.is_set():
                 raise asyncio.CancelledError
+            if refusal := item.session.refusal_of_host(item.task):
+                return refusal
             response = await self._fetch(item, host)
         except _Excluded as excluded:
             host.succeeded()

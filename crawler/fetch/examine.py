@@ -30,12 +30,23 @@ OUTCOMES = (
     "corrupt",
     "too_small",
     "too_many_pixels",
+    "too_costly",
     "aspect",
     "decoder_crash",
 )
+LATER = "later"
+"""No outcome: the picture may take long, so it goes to a decoder for which nobody waits."""
+
+MAX_SCANS = 100
+"""Programs write at most about 20 scans of a progressive picture; each costs a pass over all of it."""
+QUICK_COST = 50_000_000
+"""Pixels times passes that a picture may cost without being LATER: about a third of a second."""
+PASSES = {"png": 2, "gif": 2, "tiff": 2, "webp": 4, "avif": 4}
+"""What a pixel costs beside one of a JPEG scan."""
 
 # Pictures larger than this on a side are averaged down before they become an array.
 GREY_SIDE = 2 * GRID
+BAND_ROWS = 256
 LONGEST_MESSAGE = 1000
 
 MAGIC_BYTES = 1024
@@ -76,8 +87,11 @@ class Verdict(NamedTuple):
     phash: int | None = None
 
 
-def examine(data: bytes, checks: Checks) -> Verdict:
-    """Decode one picture and return what it is. Raise nothing."""
+def examine(data: bytes, checks: Checks, *, quick: bool = False) -> Verdict:
+    """Decode one picture and return what it is; with `quick` LATER if it may take long.
+
+    Raise nothing.
+    """
     kind = sniff(data)
     if kind is None:
         return Verdict("not_an_image", f"begins with {data[:24]!r}")
@@ -85,11 +99,11 @@ def examine(data: bytes, checks: Checks) -> Verdict:
         return Verdict("bad_format", f"{kind} is not among {', '.join(checks.formats)}", kind)
     try:
         look = _grey_jpeg if kind == "jpeg" else _grey_other
-        (width, height), grey = look(data, kind, checks)
+        (width, height), grey = look(data, kind, checks, QUICK_COST if quick else None)
     except Refusal as refusal:
         return Verdict(refusal.outcome, refusal.detail, kind)
     except MemoryError:
-        return Verdict("decoder_crash", "decoding needs more memory than the decoder may use", kind)
+        return Verdict("too_costly", "decoding needs more memory than the decoder may use", kind)
     return Verdict(GOOD, "", kind, width, height, phash(grey, (width, height)))
 
 
@@ -107,20 +121,31 @@ def _check_size(width: int, height: int, checks: Checks) -> None:
         raise Refusal("aspect", f"{width} x {height}, sides beyond {checks.max_aspect:g} to 1")
 
 
+def _check_cost(data: bytes, kind: str, pixels: int, most: int | None) -> None:
+    passes = PASSES.get(kind, 1)
+    if kind == "jpeg":
+        passes = data.count(b"\xff\xda")
+        if passes > MAX_SCANS:
+            raise Refusal("too_costly", f"{passes} scans, more than {MAX_SCANS}")
+    if most is not None and pixels * passes > most:
+        raise Refusal(LATER, "")
+
+
 # Each of these returns ((width, height), grey array) or raises Refusal.
 
 Look = tuple[tuple[int, int], "NDArray[np.uint8]"]
 
 
-def _grey_jpeg(data: bytes, kind: str, checks: Checks) -> Look:
+def _grey_jpeg(data: bytes, kind: str, checks: Checks, most: int | None) -> Look:
     import simplejpeg
 
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError):
         # A broken header, or a chroma subsampling that TurboJPEG does not know and Pillow reads.
-        return _grey_other(data, kind, checks)
+        return _grey_other(data, kind, checks, most)
     _check_size(width, height, checks)
+    _check_cost(data, kind, width * height, most)
     try:
         grey = simplejpeg.decode_jpeg(
             data, "GRAY", min_height=GRID, min_width=GRID, min_factor=1, strict=True
@@ -133,10 +158,11 @@ def _grey_jpeg(data: bytes, kind: str, checks: Checks) -> Look:
     return (width, height), grey[:, :, 0]
 
 
-def _grey_other(data: bytes, kind: str, checks: Checks) -> Look:
+def _grey_other(data: bytes, kind: str, checks: Checks, most: int | None) -> Look:
     try:
         image = _opener(kind)(io.BytesIO(data))
         _check_size(image.width, image.height, checks)
+        _check_cost(data, kind, image.width * image.height, most)
         check_container(data, kind)
         return image.size, _grey(image)
     except (MemoryError, Refusal):
@@ -178,7 +204,7 @@ def _grey(image: PillowImage) -> NDArray[np.uint8]:
     if image.mode[0] in "IF":
         return _grey_of_deep(np.asarray(image))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
     elif image.mode == "LAB":
         image = image.getchannel(0)
     elif image.mode not in ("L", "RGB"):
@@ -195,9 +221,18 @@ def _grey_of_deep(values: NDArray[Any]) -> NDArray[np.uint8]:
 
     if values.dtype.itemsize == 2:
         return (values >> 8).astype(np.uint8)
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    return ((values - low) * (255 / (high - low or 1))).astype(np.uint8)
+    # In bands of rows: each step copies what it works on.
+    grey = np.empty(values.shape, np.uint8)
+    bands = [slice(at, at + BAND_ROWS) for at in range(0, len(values), BAND_ROWS)]
+
+    def finite(band: slice) -> NDArray[np.float32]:
+        return np.nan_to_num(values[band].astype(np.float32), posinf=0, neginf=0)
+
+    low = min(float(finite(band).min()) for band in bands)
+    high = max(float(finite(band).max()) for band in bands)
+    for band in bands:
+        grey[band] = (finite(band) - low) * (255 / (high - low or 1))
+    return grey
 
 
 def _broken(error: Exception) -> Refusal:

@@ -6,7 +6,15 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from crawler.fetch.rules import Rules
-from crawler.fetch.tasks import EngineFailed, Refused, Result, Task, refused_by
+from crawler.fetch.tasks import (
+    CRASHES_OF_A_HOST,
+    EngineFailed,
+    Refused,
+    Result,
+    Task,
+    host_refusal,
+    refused_by,
+)
 from pixsim.core.net import Limits
 
 
@@ -32,6 +40,8 @@ class Session:
         self._open: dict[int, Task] = {}
         self._results: list[Result] = []
         self._failure: EngineFailed | None = None
+        self._crashes: dict[str, list[str]] = {}
+        """By host, the addresses whose pictures ended a decoder."""
         self._changed = threading.Condition()
 
     # The caller's side
@@ -95,9 +105,19 @@ class Session:
 
     # The engine's side, from any thread
 
+    def refusal_of_host(self, task: Task) -> Refused | None:
+        """Return that the task's host ended too many decoders, or None."""
+        crashes = self._crashes.get(task.host, [])
+        if len(crashes) < CRASHES_OF_A_HOST:
+            return None
+        return Refused(task, "host_refused", host_refusal(crashes[-1]), tried=False)
+
     def deliver(self, results: Sequence[Result]) -> None:
         """Add results; after `cancel` they are dropped."""
         with self._changed:
+            for result in results:
+                if isinstance(result, Refused) and result.outcome == "decoder_crash":
+                    self._crashes.setdefault(result.task.host, []).append(result.task.url)
             if not self.cancelled:
                 self._results.extend(results)
                 self._changed.notify()

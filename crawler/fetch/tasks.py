@@ -10,6 +10,10 @@ from pixsim.core.formats import first_line
 logger = logging.getLogger(__name__)
 
 
+CRASHES_OF_A_HOST = 3
+"""A host whose pictures ended so many decoders in one job is not asked any more in that job."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A candidate to fetch. Its server is limited under the name `host`."""
@@ -58,6 +62,14 @@ class Refused:
 
 
 Result = Picture | Refused
+
+
+def host_refusal(url: str) -> str:
+    """Return why a host's pictures are refused; `url` is that of the last one it crashed over."""
+    return (
+        f"{CRASHES_OF_A_HOST} pictures of this host ended the decoder, the last one {url[:500]}; "
+        "retry the job to try the others"
+    )
 
 
 def refused_by(error: Exception, task: Task) -> Refused:

@@ -1,5 +1,7 @@
 """The end of a crawl job: close what it no longer needs, and open it again."""
 
+from collections import Counter
+
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -47,6 +49,22 @@ WHERE id = %(job)s
 """
 
 
+PASSING = (
+    "http_5xx", "throttled", "dns", "connect", "tls", "timeout", "too_slow", "host_refused",
+)  # fmt: skip
+"""Outcomes that a retry of the job takes back: the server may be well again."""
+
+REOPEN_PASSING = """
+WITH closed AS (
+    SELECT id, outcome FROM candidates
+    WHERE job_id = %(job)s AND outcome = ANY(%(outcomes)s) ORDER BY id FOR UPDATE
+)
+UPDATE candidates SET outcome = NULL, detail = NULL, tries = 0, not_before = NULL, chunk_id = NULL
+FROM closed WHERE candidates.id = closed.id
+RETURNING closed.outcome
+"""
+
+
 def recount_job(cursor: CursorWrapper, job_id: int) -> None:
     """Count the job's chunks after some were added, requeued or ended by hand.
 
@@ -89,6 +107,14 @@ def reopen_cancelled(cursor: CursorWrapper, job_id: int) -> None:
 def _reopen_surplus(cursor: CursorWrapper, job: CrawlJob) -> None:
     reopened = job.candidates.filter(outcome=Outcome.SURPLUS).update(outcome=None)
     counters.add_images(cursor, job.pk, outcomes={Outcome.SURPLUS: -reopened})
+
+
+def reopen_passing(cursor: CursorWrapper, job_id: int) -> None:
+    """Open the candidates again whose outcome may be another one now, as if never tried."""
+    rows = fetch(REOPEN_PASSING, {"job": job_id, "outcomes": list(PASSING)})
+    counted = Counter(outcome for (outcome,) in rows)
+    taken_back = {outcome: -count for outcome, count in counted.items()}
+    counters.add_images(cursor, job_id, outcomes=taken_back)
 
 
 def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:

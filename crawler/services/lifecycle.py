@@ -16,7 +16,7 @@ from accounts.models import Profile
 from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus
 from crawler.services.accepting import SourceSpec, create_crawl_job
-from crawler.services.ending import recount_job, reopen_cancelled
+from crawler.services.ending import recount_job, reopen_cancelled, reopen_passing
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
 from jobs.queue import api
 from jobs.queue.items import Status
@@ -60,10 +60,10 @@ def cancel_job(*, job_id: int, actor: Profile | None = None) -> None:
 def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
     """Start chunks again that failed or ended short; return how many chunks start again.
 
-    They get the job's priority of now. Sources that could not be read are read again, and
-    discovery goes on where it stopped. A job that has ended is opened again within its owner's
-    limits (`limits.check_reopening`). A cancelled one goes on with all that it had not finished,
-    and is completed if that is nothing.
+    They get the job's priority of now. Sources that could not be read are read again, discovery
+    goes on where it stopped, and addresses whose trouble may have passed are tried again. A job
+    that has ended is opened again within its owner's limits (`limits.check_reopening`). A cancelled
+    one goes on with all that it had not finished, and is completed if that is nothing.
 
     Raise FeatureRefused or LimitExceeded, or WrongState if the job has no such chunk.
     """
@@ -76,6 +76,7 @@ def retry_job(*, job_id: int, actor: Profile | None = None) -> int:
         revived = api.requeue(chunks, ids, statuses=(Status.COMPLETED, Status.FAILED))
         if revived:
             recount_job(cursor, job_id)
+            reopen_passing(cursor, job_id)
         job = get_job(job_id)
         if not revived or not job.is_open:
             raise WrongState(f"Crawl job {job_id} is {job.status} and has nothing to try again.")
@@ -175,6 +176,7 @@ def _take_up(job_id: int, actor: Profile | None) -> int:
         ids = [id for (id,) in fetch(TO_RETRY, {"job": job_id})]
         api.requeue(chunks, ids, statuses=(Status.COMPLETED, Status.FAILED))
         reopen_cancelled(cursor, job_id)
+        reopen_passing(cursor, job_id)
         activity.record_change("crawl_job", job_id, "retried", actor=actor, chunks=len(ids))
     api.reprioritise(chunks, ids, priority=get_job(job_id).priority)
     resumed = api.resume(chunks, parent=job_id)

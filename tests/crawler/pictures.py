@@ -50,3 +50,10 @@ def corrupted(data: bytes) -> bytes:
 def distance(first: int, second: int) -> int:
     """The number of bits in which two hashes differ, 0 to 64."""
     return ((first ^ second) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()
+
+
+def progressive_bomb(side: int, scans: int) -> bytes:
+    """A progressive picture whose last scan is repeated: a few kB, and each costs a pass."""
+    data = encode(Image.new("RGB", (side, side), "red"), progressive=True, quality=95)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + b"\xff\xd9"

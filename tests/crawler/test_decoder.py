@@ -14,11 +14,19 @@ from PIL import Image
 
 from crawler.fetch import decoder as decoding
 from crawler.fetch.decoder_client import Decoder
-from crawler.fetch.examine import Verdict, examine
+from crawler.fetch.examine import LATER, Verdict, examine
 from crawler.fetch.rules import Checks
 from pixsim.core.confined import Confined, Unavailable
 from pixsim.core.confined.process import PROJECT
-from tests.crawler.pictures import corrupted, distance, encode, jpeg, photograph, truncated
+from tests.crawler.pictures import (
+    corrupted,
+    distance,
+    encode,
+    jpeg,
+    photograph,
+    progressive_bomb,
+    truncated,
+)
 
 CHECKS = Checks(max_pixels=4_000_000, min_side=32, max_aspect=20.0)
 GREY = photograph().convert("L")
@@ -199,7 +207,7 @@ def test_no_damage_to_a_file_makes_examine_raise(seed):
 
 def test_it_imports_neither_django_nor_a_network_library():
     code = (
-        "import sys, crawler.fetch.decoder as d; d.prepare()\n"
+        "import sys, crawler.fetch.decoder as d; d.prepare(9, True)\n"
         "print('django' in sys.modules, 'aiohttp' in sys.modules)\n"
     )
     done = subprocess.run(
@@ -212,7 +220,9 @@ def test_a_decoder_that_is_killed_is_replaced_and_nothing_is_blamed(decoder):
     verdict_of(decoder, jpeg())
     killed = decoder.pid
     os.kill(killed, signal.SIGKILL)
-    verdicts = decoder.examine([(jpeg(), CHECKS), (truncated(jpeg()), CHECKS)])
+    pictures = [(jpeg(), CHECKS), (truncated(jpeg()), CHECKS)]
+    verdicts = decoder.examine(pictures)
+    verdicts += decoder.examine(pictures[len(verdicts) :])
     assert [v.outcome for v in verdicts] == ["", "truncated"]
     assert decoder.pid != killed
 
@@ -250,7 +260,9 @@ def test_a_picture_that_ends_the_decoder_is_blamed_alone(decoder, monkeypatch, n
     poisoned = Poisoned(monkeypatch, poison, number)
     pictures = [(data, CHECKS) for data in (jpeg(), poison, jpeg(seed=2), b"", jpeg(seed=3))]
     verdicts = decoder.examine(pictures)
-    assert [v.outcome for v in verdicts] == ["", "decoder_crash", "", "not_an_image", ""]
+    assert [v.outcome for v in verdicts] == ["", "decoder_crash"]
+    verdicts = decoder.examine(pictures[2:])
+    assert [v.outcome for v in verdicts] == ["", "not_an_image", ""]
     assert poisoned.times == times
 
 
@@ -266,31 +278,42 @@ def test_a_decoder_that_hangs_is_replaced():
         decoder.close()
 
 
-def progressive_bomb(side: int, scans: int) -> bytes:
-    """A progressive picture whose last scan is repeated: a few kB, and each costs a pass."""
-    data = encode(Image.new("RGB", (side, side), "red"), progressive=True, quality=95)
-    last = data.rindex(b"\xff\xda")
-    return data[:last] + data[last:-2] * scans + b"\xff\xd9"
-
-
 def test_a_picture_that_costs_too_much_is_a_decoder_crash_and_its_neighbours_are_judged():
     decoder = Decoder(max_pixels=50_000_000, cpu_seconds=0.2)
     good, slow = jpeg(), progressive_bomb(4000, 90)
     wide = CHECKS._replace(max_pixels=50_000_000)
     try:
         verdicts = decoder.examine([(good, CHECKS), (slow, wide), (good, CHECKS)])
+        assert verdict_of(decoder, good).outcome == ""
     finally:
         decoder.close()
-    assert [v.outcome for v in verdicts] == ["", "decoder_crash", ""]
+    assert [v.outcome for v in verdicts] == ["", "decoder_crash"]
     assert "processor time" in verdicts[1].detail
 
 
-def test_a_picture_that_needs_too_much_memory_is_a_decoder_crash_and_the_decoder_lives():
+def test_a_quick_decoder_leaves_what_may_take_long_to_another():
+    decoder = Decoder(max_pixels=50_000_000, quick=True)
+    wide = CHECKS._replace(max_pixels=50_000_000)
+    pictures = [
+        (progressive_bomb(4000, 20), wide),
+        (encode(Image.new("RGB", (6000, 4000)), "JPEG"), wide),
+        (encode(Image.new("RGB", (4000, 4000)), "WEBP", method=0), wide),
+        (progressive_bomb(100, 101), wide),
+    ]
+    try:
+        verdicts = decoder.examine(pictures)
+    finally:
+        decoder.close()
+    assert [v.outcome for v in verdicts] == [LATER, "", LATER, "too_costly"]
+    assert verdicts[3].detail == "110 scans, more than 100"
+
+
+def test_a_picture_that_needs_too_much_memory_is_too_costly_and_the_decoder_lives():
     decoder = Decoder(max_pixels=1)
     wide = encode(Image.new("RGB", (10_000, 10_000)), "PNG", compress_level=1)
     try:
         [verdict] = decoder.examine([(wide, Checks(200_000_000, 32, 20.0))])
-        assert verdict.outcome == "decoder_crash"
+        assert verdict.outcome == "too_costly"
         assert "memory" in verdict.detail
         assert verdict_of(decoder, jpeg()).outcome == ""
     finally:

@@ -104,6 +104,7 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "accounts.0007_credit_references_of_each_owner",
         "crawler.0006_source_kinds",
         "crawler.0007_attempts",
+        "crawler.0008_outcomes",
         "jobs.0006_attempts",
         "jobs.0007_rollups",
     ]
