@@ -20,6 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import credits
+from accounts.log_in import LogInForm
 from accounts.models import (
     ActivityLog,
     CreditAccount,
@@ -105,6 +106,7 @@ def _preferences(profile: Profile) -> str:
     )
 
 
+admin.site.login_form = LogInForm
 # Importing Django's admin of these two has registered it.
 admin.site.unregister([User, Group])
 

@@ -453,3 +453,34 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.key_prefix}…)"
+
+
+class LogInAttempt(models.Model):
+    """A log-in that failed or goes on, or the last one that succeeded from an address.
+
+    Written by `accounts.throttling` alone, which says what is kept how long.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.CharField(max_length=64, help_text="A keyed hash of the name that was typed.")
+    address = models.CharField(
+        max_length=50, help_text="An IPv4 address, or the /64 network of an IPv6 one."
+    )
+    at = models.DateTimeField()
+    has_succeeded = models.BooleanField(db_default=False)
+
+    class Meta:
+        db_table = "log_in_attempts"
+        indexes = [
+            NamedIndex(fields=["account", "at"], name="ix_log_in_attempts_account_at"),
+            NamedIndex(fields=["address", "at"], name="ix_log_in_attempts_address_at"),
+            # For deleting failures that count no more.
+            NamedIndex(
+                fields=["at"],
+                name="ix_log_in_attempts_failed_at",
+                condition=Q(has_succeeded=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} at {self.at}"

@@ -14,6 +14,7 @@ urlpatterns = [
     path("admin/tiers/", admin.site.admin_view(views.tiers_page), name="tiers"),
     path("admin/look/stop/", admin.site.admin_view(looking.stop), name="look_stop"),
     path("admin/look/<uuid:pk>/", admin.site.admin_view(looking.look), name="look"),
+    path("admin/login/", views.log_in),  # the name is the admin's own
     path("admin/", admin.site.urls),
     path("metrics", metrics.shown, name="metrics"),
     path("webhooks/<str:provider>/<str:reference>", webhooks.receive, name="webhook"),

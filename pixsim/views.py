@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from accounts.log_in import answer_refusal
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.ops.status import Count, KindStatus, TableState, snapshot
@@ -52,6 +53,11 @@ STATE_FILTERS = {
     "processing": "status__exact=processing",
     "failed": "status__exact=failed",
 }
+
+
+def log_in(request: HttpRequest) -> HttpResponse:
+    """Return the admin's log-in page, with status 429 while too many log-ins have failed."""
+    return answer_refusal(admin.site.login(request))
 
 
 def status_page(request: HttpRequest) -> HttpResponse:
