@@ -297,6 +297,9 @@ QUEUE_KINDS = [
 ]
 TIERS = env.json("TIERS", default={})
 
+# In debug mode an error's page shows the settings; some are URLs with passwords.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "pixsim.error_pages.Filter"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

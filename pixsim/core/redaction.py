@@ -5,8 +5,9 @@ names of our own secret settings, encrypted fields and adapters' headers come fr
 defined, by `declare`. What sounds like a secret is hidden, even if it sometimes is none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 from pixsim.core.patterns import Match, Sub, pattern
@@ -14,7 +15,10 @@ from pixsim.core.patterns import Match, Sub, pattern
 LONGEST = 64 * 1024
 LONGEST_NAME = 200
 DEEPEST = 50
+MOST_VALUES = 5_000
+MOST_CHARACTERS = 512 * 1024
 MASK = "***"
+LEFT_OUT = "…"
 
 # Anywhere in a name, whose punctuation does not count: "token" in "X-Amz-Security-Token".
 PARTS = (
@@ -155,23 +159,44 @@ def _value(text: str, found: Match[str], mask: str) -> Match[str] | None:
     return value if value and is_secret(name, value[0]) else None
 
 
-def redacted(
-    value: Any, *, mask: str = MASK, text: Callable[[str], str] = redact, depth: int = 0
-) -> Any:
+def redacted(value: Any, *, mask: str = MASK, text: Callable[[str], str] = redact) -> Any:
     """Return `value`, as JSON has it, with `mask` under names of secrets and its texts by `text`.
 
-    What lies more than DEEPEST levels deep is left out.
+    LEFT_OUT stands for what is more than DEEPEST levels deep, and for what comes after the first
+    MOST_VALUES values or MOST_CHARACTERS characters.
     """
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, Mapping | list | tuple) and depth == DEEPEST:
-        return "…"
-    if isinstance(value, Mapping):
-        return {
-            name: mask if each and is_secret(str(name), each)
-            else redacted(each, mask=mask, text=text, depth=depth + 1)
-            for name, each in value.items()
-        }  # fmt: skip
-    if isinstance(value, list | tuple):
-        return [redacted(each, mask=mask, text=text, depth=depth + 1) for each in value]
-    return value
+    return _Redaction(mask, text).of(value)
+
+
+class _Redaction:
+    """The redaction of one document, and how much of it may still be read."""
+
+    def __init__(self, mask: str, text: Callable[[str], str]) -> None:
+        self._mask = mask
+        self._text = text
+        self._values = MOST_VALUES
+        self._characters = MOST_CHARACTERS
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        self._values -= 1
+        is_nested = isinstance(value, Mapping | list | tuple)
+        if self._values < 0 or self._characters < 0 or (is_nested and depth == DEEPEST):
+            return LEFT_OUT
+        if isinstance(value, str):
+            self._characters -= min(len(value), LONGEST)  # a picture is read no further
+            return self._text(value)
+        if not is_nested:
+            return value
+        if isinstance(value, Mapping):
+            return dict(self._pair(name, value[name], depth) for name in self._while_any(value))
+        return [self.of(each, depth + 1) for each in self._while_any(value)]
+
+    def _while_any(self, values: Iterable[Any]) -> Iterator[Any]:
+        return takewhile(lambda _: self._values >= 0 and self._characters >= 0, values)
+
+    def _pair(self, named: Any, value: Any, depth: int) -> tuple[str, Any]:
+        name = str(named)
+        self._characters -= len(name)
+        if value and is_secret(name, value):
+            value = self._mask
+        return name[:LONGEST_NAME], self.of(value, depth + 1)

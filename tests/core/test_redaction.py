@@ -1,15 +1,27 @@
 """Secrets are hidden under whatever name and in whatever form they are written."""
 
+import json
 import time
 from dataclasses import fields
 from typing import Any
 
 import pytest
 from django.apps import apps
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.views.debug import get_default_exception_reporter_filter
 
 from pixsim.core.crypto import EncryptedTextField
-from pixsim.core.redaction import DEEPEST, LONGEST, declare, declared, is_secret, redact, redacted
+from pixsim.core.redaction import (
+    DEEPEST,
+    LONGEST,
+    MOST_CHARACTERS,
+    MOST_VALUES,
+    declare,
+    declared,
+    is_secret,
+    redact,
+    redacted,
+)
 from providers.adapters import all_adapters
 from providers.adapters.base import Credentials
 from providers.masking import masked
@@ -150,6 +162,24 @@ def test_json_is_masked_by_name_at_any_depth_and_counts_stay() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        ["?token"] * 200_000,
+        [["&token="] * 500] * 400,
+        {f"?token{n}=": "&token=" for n in range(200_000)},
+        ["?token" * 300] * 5_000,
+        {"x" * 10**6: 1},
+    ],
+    ids=["list", "lists", "object", "texts", "name"],
+)
+def test_of_a_long_answer_the_beginning_is_shown(value: Any) -> None:
+    shown = json.dumps(redacted(value))
+    assert len(shown) < 2 * MOST_CHARACTERS
+    assert shown.count(",") <= MOST_VALUES + 10
+    assert json.loads(shown)
+
+
+@pytest.mark.parametrize(
     "part",
     [
         "a-",
@@ -196,3 +226,16 @@ def test_a_text_is_cut_before_it_is_read() -> None:
     whole = masked("a b " * 1024**2)
     assert whole.endswith("… (4,194,304 characters)")
     assert len(whole) < 2100
+
+
+def test_the_page_of_an_error_shows_no_secret_settings_and_headers(
+    rf: RequestFactory, settings: Any
+) -> None:
+    settings.DATABASE_URL = f"postgres://user:{SECRET}@host/db"
+    settings.PLUM = {"jwt": SECRET, "urls": [f"https://x.example/?sig={SECRET}"], "size": 3}
+    reporter = get_default_exception_reporter_filter()
+    shown = reporter.get_safe_settings()
+    assert shown["DATABASE_URL"] == "postgres://user:***@host/db"
+    assert shown["PLUM"] == {"jwt": "***", "urls": ["https://x.example/?sig=***"], "size": 3}
+    request = rf.get("/", headers={"Api-Key": SECRET, "Cookie": f"a={SECRET}", "X-Auth": SECRET})
+    assert SECRET not in str(reporter.get_safe_request_meta(request))
