@@ -74,7 +74,8 @@ _TO_LETTERS = {ord(mark): None for mark in "-._ "}
 # A name, then what stands between it and its value, also where a URL or JSON is inside of JSON.
 _find_names = pattern(
     r"(?<![\w-])(?:(--[\w-]++)[ =]|((?:[\w-]|%5[Ff]|%2[Dd])++)"
-    r"(?:\]|%5[Dd]|\\?[\"'])?+\s{0,4}(?:=>?+|:|>|%3[AaDd]|,(?=\s{0,4}b?\\?[\"']))\s{0,4}(?:b(?=[\"']))?+)",
+    r"(?:\[\d{0,9}\]|%5[Bb]\d{0,9}%5[Dd])?+(?:[\]\"'\\]|%5[Dd]|%2[27]){0,4}+"
+    r"\s{0,4}(?:=>?+|:|>|%3[AaDd]|,(?=\s{0,4}b?\\?[\"']))\s{0,4}(?:b(?=[\"']))?+)",
     longest=LONGEST,
     method="finditer",
 )
@@ -99,11 +100,12 @@ _match_user = pattern(r"[^:/@?#]*+", longest=LONGEST, method="match")
 _FORMS: tuple[Sub[str], ...] = tuple(
     pattern(regex, longest=LONGEST, method="sub")
     for regex in (
-        r"(?i)(?<![\w-])(bearer(?: |\+|%20){1,4}+)[\w.~+/=%-]++",
+        r"(?i)(?<![\w-])(bearer(?:[ \t+]|%20){1,4}+)[\w.~+/=%-]++",
         r"(?<![\w-])([Bb]asic )(?=[a-z]*+[A-Z0-9+/=])[A-Za-z0-9+/]{6,}+={0,2}",
-        r"(?<![\w-])((?:whsec|pxs|sk|rk|pk|r8|gh[oprsu]|github_pat|xox[abeoprs]|hf)[_-])"
+        r"(?<![\w-])((?:whsec|pxs|sk|rk|pk|r8|gh[oprsu]|github_pat|glpat|xox[abeoprs]|hf|npm)[_-])"
         r"(?=[a-z_-]*+[\dA-Z+/=])[\w+/=-]++",
         r"(?<![\w-])(whsec_)[\w+/=-]++",
+        r"(?<![\w-])(AIza|ya29\.)[\w-]{10,}+",
         r"(?<![\w-])(eyJ)[\w-]++\.[\w.-]++",
         r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[^-]++",
     )
