@@ -19,7 +19,8 @@ from crawler.sources import build
 from crawler.sources.base import Found, Source
 from crawler.sources.urls import list_files
 from crawler.sources.urls.rows import Row
-from crawler.sources.urls.text import TextList
+from crawler.sources.urls.text import MAX_COLUMNS, TextList
+from pixsim.core.text import MOST_JSON
 from tests.crawler.local_site import Answer, Site
 from tests.crawler.reading import read_all
 
@@ -448,3 +449,29 @@ def test_any_bytes_are_read_the_same_in_pieces_or_refused(raw: bytes, format: st
     except SourceRefused:
         return
     assert rows_one_by_one(raw, format) == whole
+
+
+def test_rows_and_lists_beyond_their_limits_are_refused_alone(write: Write) -> None:
+    many = "," * MAX_COLUMNS
+    found, rejected = read_all(urls(write("l.csv", f"url,title\n{A},a\n{B},{many}\n{A}?2,c\n")))
+    assert addresses(found) == [A, f"{A}?2"]
+    assert [why for _, why in rejected] == ["more than 1,000 columns"]
+    cell = "x" * 200_000
+    found, rejected = read_all(urls(write("c.csv", f"url,title\n{A},a\n{B},{cell}\n{A}?2,c\n")))
+    assert addresses(found) == [A, f"{A}?2"]
+    assert [why for _, why in rejected] == ["field larger than field limit (131072)"]
+    values = json.dumps([0] * 2 * MOST_JSON, separators=(",", ":"))
+    deep = "[" * 900 + "]" * 900
+    rows = [f'{{"url": "{A}"}}', values, f'{{"url": "{B}", "title": {deep}}}', f'{{"url": {deep}}}']
+    found, rejected = read_all(urls(write("l.jsonl", "\n".join(rows))))
+    assert addresses(found) == [A, B]
+    assert [why for _, why in rejected] == [
+        "not a JSON object or text",
+        "the address is no text",
+    ]
+    assert "1,000 columns" in str(refusal(urls(write("h.csv", f"url{many}\n"))))
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "idna", "unicode_escape", "utf-7"])
+def test_only_encodings_of_texts_are_accepted(write: Write, encoding: str) -> None:
+    assert refusal(urls(write("l.csv", f"url\n{A}"), encoding=encoding)).field == "options.encoding"
