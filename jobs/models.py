@@ -194,6 +194,7 @@ class MediaType(models.TextChoices):
     IMAGE = "image", "image"
     AUDIO = "audio", "audio"
     MODEL_3D = "model_3d", "3D model"
+    OTHER = "other", "undecoded file"
 
 
 class ContentDomain(models.TextChoices):
@@ -300,6 +301,12 @@ class Asset(models.Model):
 
     def __str__(self) -> str:
         return self.description or f"{self.media_type} {self.pk}"
+
+    @property
+    def undecoded(self) -> str:
+        """Return why the file was kept without being decoded; empty for all others."""
+        facts = self.media_metadata if isinstance(self.media_metadata, dict) else {}
+        return str(facts.get("undecoded", "")) if self.media_type == MediaType.OTHER else ""
 
     @property
     def measures(self) -> str:

@@ -1,5 +1,6 @@
 """Use cases of generation: create, cancel, retry and reprioritise a job, resolve its charge."""
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -19,11 +20,14 @@ from jobs.generation import files, inputs
 from jobs.models import ENDED, Asset, Job, JobStatus, Workspace
 from jobs.queue import api
 from jobs.queue.kinds import Kind, kind_named
+from pixsim.core.media import Unavailable
 from pixsim.core.priority import check_priority
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.params import Params, ParamsRefused, validated
 from providers.models import IS_LIVE
+
+logger = logging.getLogger(__name__)
 
 SYSTEM_USERNAME = "system"
 MAX_UPLOAD_BYTES = 256 * 1024**2
@@ -97,7 +101,8 @@ def create_job(
 def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
     """Store a person's file as their asset, which jobs take as the input `asset:ID`.
 
-    The same bytes are one asset. Raise GenerationRefused if it is no medium that we know.
+    The same bytes are one asset. Raise GenerationRefused if it is no medium that we know, or cannot
+    be decoded.
     """
     if len(data) > MAX_UPLOAD_BYTES:
         raise GenerationRefused({"file": f"{name} has more than {MAX_UPLOAD_BYTES // 2**20} MiB."})
@@ -106,6 +111,10 @@ def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
         kept = files.keep_upload(data)
     except BadOutput as error:
         raise GenerationRefused({"file": f"{name}: {error}"}) from error
+    except Unavailable as error:
+        logger.error("An upload cannot be decoded: %s", error)
+        text = f"{name}: files cannot be decoded at the moment. Try again later."
+        raise GenerationRefused({"file": text}) from error
     return files.record_upload(kept, user_id=user.pk, name=name)
 
 

@@ -51,9 +51,14 @@ def thumbnail(asset: Asset) -> SafeString | str:
 def player(asset: Asset) -> SafeString:
     """Return an element that shows or plays the asset, if a page can."""
     kind = asset.mime_type or ""
-    if not asset.local_path or not blobs.is_key(asset.local_path) or kind not in SAFE_TYPES:
+    if not asset.local_path or not blobs.is_key(asset.local_path):
         return format_html('<span class="px-quiet-text">{}</span>', "Its file is not here.")
     url = file_url(asset, "whole")
+    if kind not in SAFE_TYPES:
+        why = asset.undecoded or "Its type is not one that a page shows."
+        return format_html(
+            '<a href="{}">Download</a> <span class="px-quiet-text">{}</span>', url, why
+        )
     if kind.startswith("audio/"):
         return format_html('<audio controls preload="metadata" src="{}"></audio>', url)
     if kind.startswith("video/"):
@@ -170,4 +175,6 @@ def _answer(blob: File[Any], *, name: str, kind: str, asked: str | None) -> Http
         "Content-Range": f"bytes {part.start}-{part.stop - 1}/{blob.size}",
         "Content-Length": str(len(part)),
     }
+    if kind not in SAFE_TYPES:
+        about["Content-Disposition"] = f'attachment; filename="{name}"'
     return StreamingHttpResponse(bytes_of(blob, part), status=206, content_type=kind, headers=about)

@@ -15,6 +15,7 @@ from jobs.errors import BadOutput
 from jobs.generation import files
 from jobs.generation.attempts import Attempt
 from jobs.models import Asset
+from pixsim.core.media import Unavailable
 from pixsim.core.net import Client, FetchError, Limits
 from providers.adapters import base_url_of
 from providers.adapters.base import Accepted, Credentials, Failed, Output, Request, State, Succeeded
@@ -177,7 +178,10 @@ class Caller:
                 )
                 logger.warning(text)
                 await asyncio.sleep(delay)
-        return await asyncio.to_thread(keep)
+        try:
+            return await asyncio.to_thread(keep)
+        except Unavailable as error:
+            return await asyncio.to_thread(keep, undecoded=f"It could not be decoded: {error}")
 
 
 async def _within(seconds: float, call: Awaitable[Any]) -> Any:

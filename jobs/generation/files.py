@@ -1,27 +1,22 @@
 """Files that providers made or people brought: recognised, measured, stored, and recorded as assets.
 
 The type is what the first bytes say. What a provider says of a file (the extension of its address,
-its content type) is not used.
+its content type) is not used. Files are decoded in confined children only (`pixsim.core.media`).
 """
 
 import hashlib
-import io
-import struct
-import wave
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.utils import timezone
 
 from jobs.errors import BadOutput
 from jobs.generation.attempts import Attempt
 from jobs.models import Asset, MediaType, OperationType, SyncStatus
-from pixsim.core import blobs
+from pixsim.core import blobs, media
 
-MAX_PIXELS = 100_000_000
-MAX_FRAMES = 10_000
-THUMBNAIL_SIDE = 320
+THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 320, 85
 
 IMAGE, VIDEO, AUDIO = MediaType.IMAGE, MediaType.VIDEO, MediaType.AUDIO
 MADE_BY = {
@@ -59,6 +54,9 @@ SIGNATURES = (
     Signature(0, b"OggS", ".ogg", "audio/ogg", SOUND),
 )
 """Only types without scripts: the admin shows files of these types inside its pages."""
+MEASURED = ("image/", "audio/wav", "video/mp4")
+"""How the types begin that are decoded; of all others only the first bytes are read."""
+UNDECODED_TYPE = "application/octet-stream"
 
 
 class Made(NamedTuple):
@@ -69,20 +67,33 @@ class Made(NamedTuple):
 
 
 def keep(
-    data: bytes, *, operation: str, url: str = "", provider_asset_id: str | None = None
+    data: bytes,
+    *,
+    operation: str,
+    url: str = "",
+    provider_asset_id: str | None = None,
+    undecoded: str = "",
 ) -> Asset:
-    """Check and store a file that `operation` made; return its asset, which is not saved yet.
+    """Store a file that `operation` made; return its asset, which is not saved yet.
 
-    Slow: pictures are decoded. The same bytes are stored once. Raise BadOutput if it is another
-    kind of file.
+    It is paid for, so it is always kept: as a medium, or else as bytes that nobody decodes, with
+    the reason; `undecoded` is such a reason. Slow: pictures are decoded. The same bytes are stored
+    once. Raise BadOutput for a file without bytes, media.Unavailable if nothing can be decoded now.
     """
+    if not data:
+        raise BadOutput("The provider's file is empty.")
     wanted = MADE_BY.get(OperationType(operation), VIDEO)
     signature = _signature(data)
-    if signature is None:
-        raise BadOutput(f"The provider's file is no {wanted.label}: it begins with {data[:16]!r}.")
-    if wanted not in signature.media_types:
-        raise BadOutput(f"The provider's file is {signature.mime_type}, no {wanted.label}.")
-    asset = _stored(data, signature, wanted)
+    try:
+        if undecoded:
+            raise BadOutput(undecoded)
+        if signature is None:
+            raise BadOutput(f"It is no {wanted.label}: it begins with {data[:16]!r}.")
+        if wanted not in signature.media_types:
+            raise BadOutput(f"It is {signature.mime_type}, no {wanted.label}.")
+        asset = _stored(data, signature, wanted)
+    except BadOutput as why:
+        asset = _stored_undecoded(data, signature, why=str(why))
     asset.remote_url, asset.provider_asset_id = url, provider_asset_id or ""
     return asset
 
@@ -90,7 +101,8 @@ def keep(
 def keep_upload(data: bytes) -> Asset:
     """Check and store a file that a person brings; return its asset, which is not saved yet.
 
-    Raise BadOutput if it is no medium we know.
+    Raise BadOutput if it is no medium we know, or cannot be decoded at a reasonable cost;
+    media.Unavailable if nothing can be decoded now.
     """
     signature = _signature(data)
     if signature is None:
@@ -147,20 +159,41 @@ def _saved(assets: Iterable[Asset]) -> dict[tuple[int, str | None], Asset]:
 
 
 def _stored(data: bytes, signature: Signature, media_type: MediaType) -> Asset:
-    measures = _measure(data, signature.mime_type)
-    if picture := measures.pop("thumbnail", None):
-        measures["thumbnail_url"] = key = blobs.put(picture, suffix=".jpg")
-        measures["thumbnail_sha256"] = PurePosixPath(key).stem
+    """Decode and store a file. Raise BadOutput, before anything is stored, or media.Unavailable."""
+    medium = None
+    if signature.mime_type.startswith(MEASURED):
+        try:
+            medium = media.examine(data, mime_type=signature.mime_type, side=THUMBNAIL_SIDE)
+        except media.Undecodable as error:
+            raise BadOutput(str(error)) from error
+    asset = _file(data, suffix=signature.suffix)
+    asset.media_type, asset.mime_type = media_type, signature.mime_type
+    if medium is not None:
+        asset.width, asset.height = medium.width, medium.height
+        asset.duration_sec = medium.duration_sec
+        if medium.small is not None:
+            thumbnail = medium.small.as_jpeg(quality=THUMBNAIL_QUALITY)
+            asset.thumbnail_url = blobs.put(thumbnail, suffix=".jpg")
+            asset.thumbnail_sha256 = PurePosixPath(asset.thumbnail_url).stem
+    return asset
+
+
+def _stored_undecoded(data: bytes, signature: Signature | None, *, why: str) -> Asset:
+    """Store a file of which nothing is known but its bytes."""
+    asset = _file(data, suffix=signature.suffix if signature else ".bin")
+    asset.media_type, asset.mime_type = MediaType.OTHER, UNDECODED_TYPE
+    asset.media_metadata = {"undecoded": why}
+    return asset
+
+
+def _file(data: bytes, *, suffix: str) -> Asset:
     sha256 = hashlib.sha256(data).hexdigest()
     return Asset(
         sha256=sha256,
-        media_type=media_type,
-        local_path=blobs.put(data, suffix=signature.suffix, sha256=sha256),
-        mime_type=signature.mime_type,
+        local_path=blobs.put(data, suffix=suffix, sha256=sha256),
         file_size_bytes=len(data),
         sync_status=SyncStatus.DOWNLOADED,
         downloaded_at=timezone.now(),
-        **measures,
     )
 
 
@@ -169,80 +202,3 @@ def _signature(data: bytes) -> Signature | None:
         if data[one.offset : one.offset + len(one.magic)] == one.magic:
             return one
     return None
-
-
-def _measure(data: bytes, mime_type: str) -> dict[str, Any]:
-    """Return the columns of an asset that say how large and how long it is, and a thumbnail."""
-    try:
-        if mime_type.startswith("image/"):
-            return _measure_picture(data)
-        if mime_type == "audio/wav":
-            with wave.open(io.BytesIO(data)) as sound:
-                return {"duration_sec": sound.getnframes() / sound.getframerate()}
-        if mime_type == "video/mp4":
-            return _measure_mp4(data)
-    except BadOutput:
-        raise
-    except Exception as error:  # decoders raise anything on untrusted bytes
-        raise BadOutput(f"The {mime_type} cannot be read: {error}") from error
-    return {}
-
-
-def _measure_picture(data: bytes) -> dict[str, Any]:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as picture:
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise BadOutput(f"The picture of {width}x{height} is larger than allowed.")
-        picture.load()
-        thumbnail = picture.convert("RGB")
-        frames = min(getattr(picture, "n_frames", 1), MAX_FRAMES)
-        milliseconds = 0.0
-        for frame in range(frames) if frames > 1 else ():
-            picture.seek(frame)
-            milliseconds += picture.info.get("duration", 0)
-    thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    buffer = io.BytesIO()
-    thumbnail.save(buffer, "JPEG", quality=85)
-    return {
-        "width": width,
-        "height": height,
-        "duration_sec": milliseconds / 1000 if frames > 1 else None,
-        "thumbnail": buffer.getvalue(),
-    }
-
-
-def _measure_mp4(data: bytes) -> dict[str, Any]:
-    """Read the boxes `moov/mvhd` and `moov/trak/tkhd` (ISO 14496-12)."""
-    duration = width = height = None
-    for name, body in _boxes(memoryview(data), ("moov", "trak")):
-        if name == "mvhd":
-            wide = body[0] == 1
-            scale, length = struct.unpack_from(">IQ" if wide else ">II", body, 20 if wide else 12)
-            duration = length / scale if scale else None
-        elif name == "tkhd" and not width:
-            across, down = struct.unpack_from(">II", body, len(body) - 8)
-            width, height = across >> 16 or None, down >> 16 or None
-    return {"width": width, "height": height, "duration_sec": duration}
-
-
-def _boxes(data: memoryview, entered: Sequence[str]) -> Iterator[tuple[str, memoryview]]:
-    """Yield name and body of each box; enter the boxes named by `entered`, one name per level."""
-    position = 0
-    while position + 8 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, position)
-        head = 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, position + 8)
-            head = 16
-        end = position + size if size else len(data)
-        if size and size < head:
-            raise BadOutput("The video is damaged.")
-        body = data[position + head : end]
-        label = name.decode("latin-1")
-        if label in entered[:1]:
-            yield from _boxes(body, entered[1:])
-        else:
-            yield label, body
-        position = end

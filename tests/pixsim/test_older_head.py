@@ -108,6 +108,7 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "crawler.0008_outcomes",
         "jobs.0006_attempts",
         "jobs.0007_rollups",
+        "jobs.0008_undecoded_assets",
     ]
     assert (sorted(status["pending"]), status["unknown"]) == (new, [])
     assert db("check").code == 0

@@ -3,8 +3,10 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from django.conf import settings as project_settings
 from django.contrib.auth.models import User
 from django.db import connection
 
@@ -22,6 +24,8 @@ from tests.providers.adapters.simple_fake import SimpleFake
 from tests.queue_guard import edits_by_hand
 
 all_adapters.cache_clear()
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -117,3 +121,20 @@ def database_url() -> str:
     if os.path.isabs(database["HOST"]):
         return f"postgres://{user}@/{database['NAME']}?host={database['HOST']}"
     return f"postgres://{user}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+
+
+def worker_environment(fake: SimpleFake, blob_folder: Path, home: Path) -> dict[str, str]:
+    """For a worker in a process of its own, with this test's database, provider and blobs."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "pixsim.settings",
+        "PIXSIM_ENV_FILE": str(home / "none"),
+        "PIXSIM_HOME": str(home),
+        "PIXSIM_BLOBS": str(blob_folder),
+        "DATABASE_URL": database_url(),
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+        "PROVIDER_BASE_URLS": f'{{"simple": "{fake.base_url}"}}',
+        "CRAWL_ALLOWED_PRIVATE": "127.0.0.0/8",
+        "CREDENTIALS_KEYS": ",".join(project_settings.CREDENTIALS_KEYS),
+        "QUEUE_LEASE_SECONDS": "2",
+    }

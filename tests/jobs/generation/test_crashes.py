@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -17,7 +16,14 @@ from jobs.models import Job
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops.check import check
 from providers.models import ProviderAccount, ProviderSubmission
-from tests.jobs.generation.conftest import ask, database_url, ended, hurry, work
+from tests.jobs.generation.conftest import (
+    PROJECT,
+    ask,
+    ended,
+    hurry,
+    work,
+    worker_environment,
+)
 from tests.jobs.generation.worker_steps import STEP_NAMES
 from tests.providers.adapters.fake import (
     BROKEN_AFTER,
@@ -34,8 +40,6 @@ from tests.queue_guard import edits_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PROJECT = Path(__file__).resolve().parents[3]
-
 
 def crash(step: str, *, fake, blob_folder, tmp_path) -> int:
     """A worker that dies at `step`; its exit code."""
@@ -44,19 +48,7 @@ def crash(step: str, *, fake, blob_folder, tmp_path) -> int:
         cwd=PROJECT,
         timeout=60,
         capture_output=True,
-        env={
-            "PATH": os.environ["PATH"],
-            "DJANGO_SETTINGS_MODULE": "pixsim.settings",
-            "PIXSIM_ENV_FILE": str(tmp_path / "none"),
-            "PIXSIM_HOME": str(tmp_path),
-            "PIXSIM_BLOBS": str(blob_folder),
-            "DATABASE_URL": database_url(),
-            "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
-            "PROVIDER_BASE_URLS": f'{{"simple": "{fake.base_url}"}}',
-            "CRAWL_ALLOWED_PRIVATE": "127.0.0.0/8",
-            "CREDENTIALS_KEYS": _keys(),
-            "QUEUE_LEASE_SECONDS": "2",
-        },
+        env=worker_environment(fake, blob_folder, tmp_path),
     )
     return process.returncode
 
@@ -156,9 +148,3 @@ def _hurry_doubts() -> bool:
             "UPDATE provider_submissions SET deadline_at = now() WHERE status = 'unknown'"
         )
     return False
-
-
-def _keys() -> str:
-    from django.conf import settings
-
-    return ",".join(settings.CREDENTIALS_KEYS)

@@ -184,13 +184,11 @@ def test_a_file_that_is_not_there_yet_is_fetched_again_however_long_it_took(fake
     assert Job.objects.get().status == "completed"
 
 
-def test_a_file_on_a_private_address_or_of_another_kind_ends_the_job(
-    fake, account, settings
-) -> None:
-    fake.file = (b"<html>Sorry</html>", "image/png")
+def test_a_file_on_a_private_address_or_without_bytes_ends_the_job(fake, account, settings) -> None:
+    fake.file = (b"", "image/png")
     job = finish(ask())
     assert (job.status, job.asset) == ("failed", None)
-    assert "is no image" in job.error_message
+    assert "is empty" in job.error_message
     settings.CRAWL_ALLOWED_PRIVATE = []
     fake.file = None
     job = ask(prompt="another")

@@ -227,7 +227,7 @@ class TestLateResults:
         assert _broken() == []
 
     def test_leave_the_job_failed_when_their_file_is_none(self, fake, ada, timed_out) -> None:
-        fake.file = (b"<html>", "text/html")
+        fake.file = (b"", "image/png")
         fake.finish("simple-1")
         work(lambda: fake.requests["file"] > 0)
         work(lambda: not ProviderSubmission.objects.filter(next_poll_at__isnull=False).exists())

@@ -195,6 +195,8 @@ class Fake:
         """What to give as the address of every file, instead of our own."""
         self.file: tuple[bytes, str] | None = None
         """Bytes and content type to serve as every file, instead of a sound one."""
+        self.files: dict[str, tuple[bytes, str]] = {}
+        """The same for the generations whose prompts are the keys."""
         self.webhook_secret = ""
         self.webhook_plan: Sequence[str] = ("ended",)
         """Webhooks to send of each generation, in this order: "running", "ended"."""
@@ -426,7 +428,10 @@ class Fake:
         return task
 
     async def _serve_file(self, request: web.Request) -> web.Response:
-        body, kind = self.file or (picture(name=request.match_info["name"]), "image/png")
+        name = request.match_info["name"]
+        made = self.generations.get(name.partition(".")[0])
+        prompt = made.params.get("prompt", "") if made else ""
+        body, kind = self.files.get(prompt) or self.file or (picture(name=name), "image/png")
         return web.Response(body=body, content_type=kind)
 
     async def _tell(self, request: web.Request) -> web.Response:
