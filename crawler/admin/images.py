@@ -1,6 +1,5 @@
 """Images and candidates in the admin: to look at, and to unmark what is no near duplicate."""
 
-import io
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,15 +13,13 @@ from django.utils.safestring import SafeString
 
 from accounts import activity
 from accounts.admin import RecordAdmin, actor_of
-from crawler.export.sheet import thumbnail
 from crawler.models import Candidate, CrawlJob, Image
+from crawler.thumbnails import SIDES, thumbnail
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_size
-
-SIDES = {"small": 160, "large": 640}
 
 NO_PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="120" viewBox="0 0 160 120">'
@@ -162,13 +159,15 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         tag = f'"{image.sha256}-{size}"'
         if request.headers.get("If-None-Match") == tag:
             return HttpResponseNotModified()
-        small = thumbnail(image.storage_url, side=SIDES[size])
-        if small is None:
+        jpeg = thumbnail(image.storage_url, size=size)
+        if jpeg is None:
             return HttpResponse(NO_PICTURE, content_type="image/svg+xml", status=404)
-        about = {"Cache-Control": "private, max-age=604800, immutable", "ETag": tag}
-        jpeg = io.BytesIO()
-        small.save(jpeg, "JPEG", quality=80)
-        return HttpResponse(jpeg.getvalue(), content_type="image/jpeg", headers=about)
+        about = {
+            "Cache-Control": "private, max-age=604800, immutable",
+            "ETag": tag,
+            "X-Content-Type-Options": "nosniff",
+        }
+        return HttpResponse(jpeg, content_type="image/jpeg", headers=about)
 
 
 def _result(candidate: Candidate) -> SafeString:

@@ -7,6 +7,7 @@ orientation, as an EXIF block with nothing else.
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import TypeVar
 
 from pixsim.core.patterns import pattern
 
@@ -15,6 +16,8 @@ STRIPPED_FORMATS = ("jpeg", "png", "webp")
 
 _ORIENTATION = 0x0112
 _EXIF_NAME = b"Exif\0\0"
+MAX_PARTS = 100_000
+"""Segments or chunks of a file: one of its own for every few bytes would take memory many times over."""
 
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_APP, _JPEG_COMMENT = range(0xE0, 0xF0), 0xFE
@@ -35,6 +38,9 @@ _PNG_KEPT = frozenset(
 
 _WEBP_KEPT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP")
 _WEBP_EXIF_FLAG, _WEBP_XMP_FLAG = 0x08, 0x04
+
+
+_Part = TypeVar("_Part")
 
 
 class Malformed(ValueError):
@@ -59,13 +65,20 @@ def strip_metadata(data: bytes) -> bytes:
     return data
 
 
+def _few(parts: Iterator[_Part]) -> Iterator[_Part]:
+    for number, part in enumerate(parts):
+        if number == MAX_PARTS:
+            raise Malformed(f"it has more than {MAX_PARTS:,} parts")
+        yield part
+
+
 # JPEG
 
 
 def _jpeg(data: bytes) -> Iterator[bytes]:
     yield data[:2]
     oriented = False
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in _few(_jpeg_segments(data)):
         body = data[start + 4 : end]
         if marker == 0xE1 and body.startswith(_EXIF_NAME) and not oriented:
             if exif := _orientation_only(body[len(_EXIF_NAME) :]):
@@ -125,19 +138,23 @@ def _jpeg_segment(marker: int, body: bytes) -> bytes:
 
 def _png(data: bytes) -> Iterator[bytes]:
     yield _PNG_START
-    at = len(_PNG_START)
-    while at < len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            raise Malformed(f"the PNG chunk at byte {at:,} is longer than the file")
+    for name, at, end in _few(_png_chunks(data)):
         if name in _PNG_KEPT:
             yield data[at:end]
         elif name == b"eXIf" and (exif := _orientation_only(data[at + 8 : end - 4])):
             yield struct.pack(">I", len(exif)) + name + exif
             yield struct.pack(">I", zlib.crc32(name + exif))
-        if name == b"IEND":
-            return
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of each chunk."""
+    at, name = len(_PNG_START), b""
+    while at < len(data) and name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            raise Malformed(f"the PNG chunk at byte {at:,} is longer than the file")
+        yield name, at, end
         at = end
 
 
@@ -147,7 +164,7 @@ def _png(data: bytes) -> Iterator[bytes]:
 def _webp(data: bytes) -> bytes:
     kept = []
     flags_at = None
-    for name, body in _webp_chunks(data):
+    for name, body in _few(_webp_chunks(data)):
         if name == b"EXIF":
             exif = _orientation_only(body.removeprefix(_EXIF_NAME))
             if exif:

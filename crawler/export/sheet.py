@@ -5,19 +5,17 @@ from pathlib import Path
 
 from django.db.models import Count
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageDraw, ImageFont
 
 from crawler.errors import WrongState
 from crawler.export.dataset import ExportFailed, default_label
 from crawler.export.files import written_aside
 from crawler.models import CrawlJob, Image
-from pixsim.core import blobs
+from crawler.thumbnails import small_picture
+from pixsim.core import media
 
 SIDE, GAP, HEADING = 128, 8, 32
 """Pixels: a thumbnail's square, the space around it, a label's line."""
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-MAX_PIXELS = 24_000_000
-"""A picture that is larger even after a JPEG's own scaling is not decoded."""
 BACKGROUND, INK, MISSING = "white", "#202020", "#d0d0d0"
 
 Group = tuple[str, Sequence[Image]]
@@ -26,7 +24,7 @@ Group = tuple[str, Sequence[Image]]
 def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64) -> Path:
     """Draw a job's images, about `limit` in all and equally many per label, to the PNG `path`.
 
-    A picture whose file is missing, unreadable or huge is a grey square. Raise WrongState if there
+    A picture whose file is missing, damaged or too costly is a grey square. Raise WrongState if there
     is no such job, ExportFailed if it has no images or `path` cannot be written.
     """
     job = CrawlJob.objects.filter(pk=job_id).first()
@@ -59,8 +57,6 @@ def _groups(job: CrawlJob, limit: int) -> list[Group]:
 
 
 def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
-    from PIL import ImageDraw, ImageFont  # the site, which only makes thumbnails, does without
-
     step = SIDE + GAP
     rows = [-(-len(images) // columns) for _heading, images in groups]
     size = (columns * step + GAP, sum(HEADING + count * step for count in rows) + GAP)
@@ -72,7 +68,7 @@ def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
         pen.text((GAP, top + HEADING // 4), heading, fill=INK, font=font)
         top += HEADING
         for place, image in enumerate(images):
-            small = thumbnail(image.storage_url, side=SIDE) or missing
+            small = _square(image) or missing
             left = GAP + place % columns * step + (SIDE - small.width) // 2
             above = top + place // columns * step + (SIDE - small.height) // 2
             sheet.paste(small, (left, above))
@@ -80,20 +76,10 @@ def _draw(groups: Sequence[Group], columns: int) -> Pillow.Image:
     return sheet
 
 
-def thumbnail(key: str | None, *, side: int) -> Pillow.Image | None:
-    """Return a stored picture on grey, at most `side` pixels wide and high; None if it is unreadable."""
-    if not blobs.is_key(key or ""):
-        return None
+def _square(image: Image) -> Pillow.Image | None:
+    """Return an image at most SIDE pixels wide and high; None if its file cannot be shown."""
     try:
-        with blobs.open_blob(key or "") as file, Pillow.open(file, formats=FORMATS) as stored:
-            stored.draft("RGB", (side, side))
-            if stored.width * stored.height > MAX_PIXELS:
-                return None
-            turned = ImageOps.exif_transpose(stored).convert("RGBA")
-            turned.thumbnail((side, side))
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        small = small_picture(image.storage_url, side=SIDE)
+    except (OSError, media.Undecodable):
         return None
-    # What is transparent is shown on grey, which goes with light and dark pages.
-    page = Pillow.new("RGB", turned.size, (128, 128, 128))
-    page.paste(turned, mask=turned.getchannel("A"))
-    return page
+    return Pillow.frombytes("RGB", (small.width, small.height), small.rgb) if small else None

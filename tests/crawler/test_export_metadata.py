@@ -180,3 +180,17 @@ def test_no_broken_file_does_worse_than_being_refused(data):
     except Malformed:
         return
     assert len(stripped) <= len(broken) + 40
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff" + b"\xff\xe0\0\2" * 100_001,
+        b"\x89PNG\r\n\x1a\n" + b"\0\0\0\0gAMA\0\0\0\0" * 100_001,
+        b"RIFF" + (4 + 8 * 100_001).to_bytes(4, "little") + b"WEBP" + b"ICCP\0\0\0\0" * 100_001,
+    ],
+    ids=["jpeg", "png", "webp"],
+)
+def test_a_file_of_countless_parts_is_refused(data):
+    with pytest.raises(Malformed, match="more than 100,000 parts"):
+        strip_metadata(data)

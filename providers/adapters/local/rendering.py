@@ -1,20 +1,17 @@
 """From parameters to files. Needs numpy, which the site does without: imported only to render."""
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from pixsim.core import media
 from providers.adapters.local import drawing, music
-
-READABLE = ("PNG", "JPEG", "WEBP", "GIF")
-MAX_READ_PIXELS = 50_000_000
 
 
 class NotAPicture(Exception):
-    """The bytes are not a picture of a READABLE format."""
+    """The bytes cannot be decoded as a picture. The message says why."""
 
 
 class Rendered(NamedTuple):
@@ -53,25 +50,18 @@ def render(operation: str, params: Any, *, seed: int, source: bytes = b"") -> Re
 
 
 def opened(data: bytes, *, max_side: int) -> Image.Image:
-    """Return the picture in a file, upright, in RGB, its longer side at most `max_side`.
+    """Return the picture in a file, upright, on white, its longer side at most `max_side`.
 
-    Of an animation it is the first frame. Raises NotAPicture.
+    Of an animation it is the first frame. A stranger made it, so it is decoded in a confined child.
+    Raises NotAPicture, or media.Unavailable.
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=READABLE) as image:
-            warnings.simplefilter("ignore")
-            if image.width * image.height > MAX_READ_PIXELS:
-                raise NotAPicture(f"It has more than {MAX_READ_PIXELS:,} pixels.")
-            image.draft("RGB", (max_side, max_side))
-            upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-            if upright.mode in ("RGBA", "LA", "P", "PA"):
-                white = Image.new("RGBA", upright.size, "white")
-                return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
-            return upright.convert("RGB")
-    # What Pillow raises for a broken file differs by format.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise NotAPicture(f"It cannot be read as {', '.join(READABLE)}.") from error
+        small = media.examine(data, side=max_side, is_still=True).small
+    except media.Undecodable as error:
+        raise NotAPicture(str(error)) from error
+    if small is None:
+        raise NotAPicture("It has no pixels.")
+    return Image.frombytes("RGB", (small.width, small.height), small.rgb)
 
 
 def still(image: Image.Image, params: Any) -> bytes:
