@@ -8,13 +8,17 @@ site reserves its pictures (`Content-Signal: ai-train=no`, `X-Robots-Tag: noai` 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 
-from crawler.robots_file import Parsed, PathRules, denied_use, parse
+from crawler.directives import EXCLUDING, product_token, robots_directives
+from crawler.errors import SourceUnavailable
+from crawler.parsing.documents import Documents
+from crawler.parsing.parser import Unreadable
+from crawler.robots_file import Parsed, PathRules, denied_use
 from crawler.urls import origin_of
 
 if TYPE_CHECKING:
@@ -31,18 +35,6 @@ MAX_ORIGINS = 10_000
 # Then the picture's own fetch must fail too, with a clearer reason than this one.
 FAILS_THE_FETCH_TOO = frozenset({"blocked_address", "dns", "tls", "bad_url"})
 
-# Directives of robots meta tags and X-Robots-Tag that exclude a picture from a dataset.
-EXCLUDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-_AGENT_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_*-")
-_DIRECTIVES_WITH_VALUE = frozenset(
-    {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
-)
-
-
-def product_token(user_agent: str) -> str:
-    """Return the name by which sites address us: "pixsim" for "PixSim/0.1 (+https://…)"."""
-    return next(iter(user_agent.replace("/", " ").lower().split(None, 1)), "")
-
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -54,6 +46,7 @@ class Rules:
     signals: PathRules | None = None
     signal: str = ""
     unreachable: str = ""
+    unreadable: str = ""
 
     @classmethod
     def of(cls, parsed: Parsed, *, expires: float) -> Self:
@@ -69,6 +62,8 @@ class Rules:
         """Return whether a canonical URL may be fetched, and the reason if not."""
         if self.unreachable:
             return False, f"robots.txt does not answer: {self.unreachable}"
+        if self.unreadable:
+            return False, f"robots.txt cannot be read: {self.unreadable}"
         if self.rules is not None and not self.rules.allow(url):
             return False, f"robots.txt disallows {token}"
         if self.signals is not None and not self.signals.allow(url):
@@ -79,18 +74,23 @@ class Rules:
 class Robots:
     """The robots.txt of many sites, cached for at most a day.
 
-    Belongs to one event loop. With CRAWL_HONOUR_ROBOTS off everything is allowed and nothing is
-    fetched. A fetch that fails for one of the reasons in `raises` is raised and not remembered.
+    Belongs to one event loop, and parses in `documents`. With CRAWL_HONOUR_ROBOTS off everything is
+    allowed and nothing is fetched. A fetch that fails for one of the reasons in `raises` is raised and
+    not remembered.
     """
 
     def __init__(
         self,
-        user_agent: str | None = None,
+        documents: Documents | None = None,
         *,
+        user_agent: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         raises: Container[str] = (),
     ) -> None:
         self.token = product_token(user_agent or settings.CRAWL_USER_AGENT)
+        self._documents = documents or Documents()
+        self._parsing: asyncio.Task[None] | None = None
+        self._unparsed: list[tuple[bytes, asyncio.Future[Parsed | Unreadable]]] = []
         self._clock = clock
         self._raises = raises
         self._kept: OrderedDict[str, Rules] = OrderedDict()
@@ -106,6 +106,10 @@ class Robots:
             return True, ""
         rules = await self._rules(fetch, origin_of(url))
         return rules.check(url, self.token)
+
+    def close(self) -> None:
+        """End the process that parses."""
+        self._documents.close()
 
     def delay(self, url: str) -> float:
         """Return the seconds between requests that the site asks for, 0 if it asks for none.
@@ -159,8 +163,47 @@ class Robots:
                 return Rules(expires=now + UNREACHABLE_KEPT_SECONDS)
             kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
             return Rules(expires=now + kept, unreachable=str(error)[:200])
-        parsed = parse(response.body, self.token)
-        return Rules.of(parsed, expires=self._clock() + KEPT_SECONDS)
+        try:
+            parsed = await self._parse(response.body)
+        except SourceUnavailable as error:
+            now = self._clock()
+            return Rules(expires=now + UNREACHABLE_KEPT_SECONDS, unreachable=str(error)[:200])
+        kept_until = self._clock() + KEPT_SECONDS
+        if isinstance(parsed, Unreadable):
+            return Rules(expires=kept_until, unreadable=str(parsed))
+        return Rules.of(parsed, expires=kept_until)
+
+    async def _parse(self, body: bytes) -> Parsed | Unreadable:
+        answer: asyncio.Future[Parsed | Unreadable] = asyncio.get_running_loop().create_future()
+        self._unparsed.append((body, answer))
+        if self._parsing is None or self._parsing.done():
+            self._parsing = asyncio.create_task(self._parse_all())
+        return await answer
+
+    async def _parse_all(self) -> None:
+        """Parse what has come meanwhile, in one thread at a time, so that the loop never waits."""
+        while batch := self._unparsed:
+            self._unparsed = []
+            bodies = [body for body, _ in batch]
+            try:
+                found = await asyncio.to_thread(self._documents.robots, bodies, self.token)
+            except Exception as error:
+                for _, answer in batch:
+                    _resolve(answer, error)
+            else:
+                for (_, answer), parsed in zip(batch, found, strict=True):
+                    _resolve(answer, parsed)
+
+
+def _resolve(
+    answer: "asyncio.Future[Parsed | Unreadable]", outcome: Parsed | Unreadable | Exception
+) -> None:
+    if answer.done():  # who asked has given up
+        return
+    if isinstance(outcome, Exception) and not isinstance(outcome, Unreadable):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
 
 
 def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
@@ -181,28 +224,6 @@ def opted_out(headers: Mapping[str, str], user_agent_token: str) -> str | None:
             if denied := denied_use(value):
                 return f"{name}: {denied}"
     return None
-
-
-def robots_directives(values: Iterable[str], user_agent_token: str) -> set[str]:
-    """Return the directives of X-Robots-Tag values (or a robots meta tag) that are meant for us.
-
-    In `otherbot: noai, noindex` the prefix covers what follows, up to the next prefix.
-    """
-    ours = product_token(user_agent_token)
-    meant: set[str] = set()
-    for value in values:
-        for_us = True
-        for part in value.lower().split(","):
-            directive = part.strip()
-            prefix, colon, rest = directive.partition(":")
-            prefix = prefix.strip()
-            is_agent = colon and prefix and _AGENT_CHARACTERS.issuperset(prefix)
-            if is_agent and prefix not in _DIRECTIVES_WITH_VALUE:
-                for_us = prefix in (ours, "*")
-                directive = rest.strip()
-            if for_us and directive:
-                meant.add(directive)
-    return meant
 
 
 def header_values(headers: Mapping[str, str], name: str) -> list[str]:

@@ -147,6 +147,7 @@ class Engine:
             for fetch in fetches:
                 fetch.cancel()
             await asyncio.gather(*fetches, return_exceptions=True)
+            self._robots.close()
 
     def _enqueue(self, items: list[Item]) -> None:
         hosts = set()

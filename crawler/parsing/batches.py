@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from crawler.errors import SourceRefused
@@ -20,6 +21,7 @@ class Batches:
 
     def __init__(self, rows: Iterable[Any]) -> None:
         self._rows = iter(rows)
+        self._next: list[Any] = []
         self._error: SourceRefused | None = None
 
     def next(self) -> dict[str, Any]:
@@ -30,15 +32,20 @@ class Batches:
         size = 0
         deadline = time.monotonic() + BATCH_SECONDS
         try:
-            for row in self._rows:
-                taken.append(row)
+            for row in chain(self._next, self._rows):
                 size += len(json.dumps(row, separators=(",", ":")))
-                if len(taken) == MAX_ROWS or size > MAX_BATCH_BYTES or time.monotonic() > deadline:
+                if taken and size > MAX_BATCH_BYTES:
+                    self._next = [row]
+                    return {"rows": taken, "end": False}
+                taken.append(row)
+                if len(taken) == MAX_ROWS or time.monotonic() > deadline:
+                    self._next = []
                     return {"rows": taken, "end": False}
         except SourceRefused as error:
             if not taken:
                 raise
             self._error = error
+        self._next = []
         return {"rows": taken, "end": self._error is None}
 
 

@@ -1,6 +1,6 @@
 """Asks a confined process to parse documents."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
@@ -57,26 +57,71 @@ class Parser:
         except Died as died:
             raise _unreadable(died) from None
 
+    def ask_each(
+        self,
+        name: str,
+        *arguments: Any,
+        bodies: Sequence[bytes],
+        check: Callable[[Any, bytes], Answer],
+    ) -> list[Answer | Unreadable]:
+        """Return what `check` makes of the answer to each body, or why there is none.
+
+        All travel at once. One that ends the process is not tried again, except once and alone if
+        the process may have been ended by somebody else. Raise SourceUnavailable.
+        """
+        found: list[Answer | Unreadable] = []
+        is_again = False
+        while len(found) < len(bodies):
+            rest = bodies[len(found) : len(found) + 1 if is_again else None]
+            before = len(found)
+            try:
+                for answer in self._answers([name, [*map(len, rest)], *arguments], rest, check):
+                    found.append(answer)  # those before an error are kept
+                is_again = False
+            except Died as died:
+                if died.is_certain or (is_again and len(found) == before):
+                    found.append(_unreadable(died))
+                    is_again = False
+                else:
+                    is_again = True
+        return found
+
     def close(self) -> None:
         """End the process."""
         self._process.close()
 
     def _ask(self, header: Any, body: bytes, check: Callable[[Any, bytes], Answer]) -> Answer:
         def checked(answer: Any, data: bytes) -> Answer | SourceRefused:
+            return _refusal(answer["refused"]) if "refused" in answer else check(answer, data)
+
+        (answer,) = self._answers(header, [body], checked, answers=1)
+        if isinstance(answer, SourceRefused):
+            raise answer
+        return answer
+
+    def _answers(
+        self,
+        header: Any,
+        bodies: Sequence[bytes],
+        check: Callable[[Any, bytes], Answer],
+        answers: int | None = None,
+    ) -> Iterator[Answer]:
+        def checked(answer: Any, data: bytes) -> Answer:
             try:
-                return _refusal(answer["refused"]) if "refused" in answer else check(answer, data)
+                return check(answer, data)
             except Exception as error:  # whatever shape it has
                 raise ValueError(f"{type(error).__name__}: {error}") from None
 
         try:
-            (answer,) = self._process.ask(
-                header, [body] if body else [], seconds=ANSWER_SECONDS, check=checked
+            yield from self._process.ask(
+                header,
+                bodies,
+                answers=answers or len(bodies),
+                seconds=ANSWER_SECONDS,
+                check=checked,
             )
         except Unavailable as error:
             raise SourceUnavailable(str(error)) from error
-        if isinstance(answer, SourceRefused):
-            raise answer
-        return answer
 
 
 def text(value: object, longest: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from crawler.errors import BadUrl, CrawlError, SourceRefused, SourceUnavailable
+from crawler.parsing.documents import Documents
 from crawler.robots import Robots
 from crawler.urls import canonical, host_of, origin_of
 
@@ -28,17 +29,22 @@ class Web:
 
     Two requests to a host are at least its Crawl-delay, or what CRAWL_HOST_RATE says, apart.
     A wait that is too long to sleep raises SourceUnavailable with that `retry_after`.
-    Not for use inside a running event loop.
+    Not for use inside a running event loop. Close it: `documents` is a process.
     """
 
     def __init__(self) -> None:
-        self._robots = Robots()
+        self.documents = Documents()
+        self._robots = Robots(self.documents)
         self._asked_at: dict[str, float] = {}
 
     @property
     def token(self) -> str:
         """The name by which sites address us."""
         return self._robots.token
+
+    def close(self) -> None:
+        """End the process that parses."""
+        self.documents.close()
 
     def get(
         self, url: str, *, max_bytes: int, ask_robots: bool, optional: bool = False

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from crawler.parsing import document_child
 from crawler.sources.urls import reading
 
 
@@ -22,7 +23,9 @@ def fall(text: str) -> None:
 
 
 def prepare(**options: Any) -> Callable[..., Any]:
-    """Return what reads lists."""
+    """Return what reads a list; without options what parses documents."""
+    if not options:
+        return _documents()
     sent = reading._sent
 
     def falling(row: Any) -> Any:
@@ -32,3 +35,24 @@ def prepare(**options: Any) -> Callable[..., Any]:
     reading._sent = falling
     reading.CPU_SECONDS = 0.3
     return reading.prepare(**options)
+
+
+def _documents() -> Callable[..., Any]:
+    parse = document_child.robots_file.parse
+
+    def falling_parse(body: bytes, token: str) -> Any:
+        fall(body.decode())
+        return parse(body, token)
+
+    def falling_rows(rows: Callable[..., Any]) -> Callable[..., Any]:
+        def call(body: bytes, *known: Any) -> Any:
+            for row in rows(body, *known):
+                fall(str(row))
+                yield row
+
+        return call
+
+    document_child.robots_file.parse = falling_parse
+    document_child.KINDS = {name: falling_rows(rows) for name, rows in document_child.KINDS.items()}
+    document_child.CPU_SECONDS = document_child.ROBOTS_CPU_SECONDS = 0.3
+    return document_child.prepare()

@@ -1,10 +1,15 @@
 """What strangers send is parsed in confined processes: what ends one of them ends only its own source."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -12,13 +17,16 @@ from pyarrow import parquet
 
 from crawler.errors import SourceRefused
 from crawler.models import CrawlJob, CrawlSource
-from crawler.parsing import parser
+from crawler.parsing import documents, parser
+from crawler.robots import Robots
 from crawler.services import accepting
 from crawler.services.accepting import SourceSpec
 from crawler.sources import build
 from crawler.sources.urls import confined_list
 from pixsim.core.confined import process
 from tests.crawler.in_process import wait_until, working
+from tests.crawler.local_site import Answer, Site
+from tests.crawler.reading import read_all
 
 PROJECT = Path(process.PROJECT)
 POISONED = "tests.crawler.poisoned"
@@ -139,11 +147,20 @@ def test_a_cell_has_a_cap(folder: Path) -> None:
     assert page.rejected == [("row 2:", "a cell of more than 64 KiB")]
 
 
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_a_list_is_confined_when_it_has_one_thread(folder: Path, format: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("crawler.sources.urls.reading", (0, "parquet", "utf-8", "", False)),
+        ("crawler.sources.urls.reading", (0, "csv", "cp932", "", False)),
+        ("crawler.parsing.document_child", ()),
+    ],
+)
+def test_a_parser_is_confined_when_it_has_one_thread(
+    folder: Path, module: str, options: tuple[object, ...]
+) -> None:
     code = (
-        "import os; from crawler.sources.urls import reading\n"
-        f"reading.prepare(0, {format!r}, 'cp932', '', False)\n"
+        "import importlib, os\n"
+        f"importlib.import_module({module!r}).prepare(*{options!r})\n"
         "print(len(os.listdir('/proc/self/task')))"
     )
     (folder / "list").write_text("url\n")
@@ -157,6 +174,186 @@ def test_a_list_is_confined_when_it_has_one_thread(folder: Path, format: str) ->
             check=True,
         )
     assert said.stdout == b"1\n"
+
+
+@pytest.fixture
+def site(settings) -> Iterator[Site]:
+    settings.CRAWL_ALLOWED_PRIVATE = ["127.0.0.1"]
+    settings.CRAWL_HONOUR_ROBOTS = True
+    settings.CRAWL_HOST_RATE = 1000.0
+    with Site() as site:
+        yield site
+
+
+def html(body: str) -> Answer:
+    return Answer(body, headers={"Content-Type": "text/html"})
+
+
+def urlset(*places: str) -> str:
+    return "<urlset>" + "".join(f"<url><loc>{p}</loc></url>" for p in places) + "</urlset>"
+
+
+def test_a_page_that_ends_its_parser_is_rejected_and_the_others_are_read(
+    site: Site, monkeypatch
+) -> None:
+    monkeypatch.setattr(documents, "MODULE", POISONED)
+    site.routes["/"] = html("<a href=/1>1</a><a href=/2>2</a><a href=/3>3</a>")
+    site.routes["/1"] = html("<img src=a.jpg><img src=CRASH.jpg>")
+    site.routes["/2"] = html("<img src=COMPUTE.jpg>")
+    site.routes["/3"] = html("<img src=b.jpg>")
+    source = build("page", f"{site.url}/", {"follow_links": True}, "")
+    page = source.read(None)
+    source.close()
+    assert [found.url for found in page.found] == [f"{site.url}/b.jpg"]
+    assert [(entry.removeprefix(site.url), why) for entry, why in page.rejected] == [
+        ("/1", "its parser died: it ended by signal 11"),
+        ("/2", "its parser died: it used more processor time than allowed"),
+    ]
+
+
+def test_three_documents_that_end_their_parser_end_the_source(site: Site, monkeypatch) -> None:
+    """However its reading is divided among slices and workers."""
+    monkeypatch.setattr(documents, "MODULE", POISONED)
+    links = "".join(f"<a href=/{n}>{n}</a>" for n in range(1, 9))
+    site.routes["/"] = html(f"<img src=a.jpg>{links}")
+    site.routes |= {f"/{n}": html("<img src=CRASH.jpg>") for n in range(1, 9)}
+    read = partial(build, "page", f"{site.url}/", {"follow_links": True}, "")
+    with pytest.raises(SourceRefused, match=r"3 of its documents ended their parser; .*signal 11"):
+        read_all(read, limit=1)
+    assert "/4" not in site.asked
+
+
+def test_a_sitemap_that_ends_its_parser_is_rejected_and_the_others_are_read(
+    site: Site, monkeypatch
+) -> None:
+    monkeypatch.setattr(documents, "MODULE", POISONED)
+    children = "".join(f"<sitemap><loc>/{n}.xml</loc></sitemap>" for n in (1, 2))
+    site.routes["/sitemap.xml"] = f"<sitemapindex>{children}</sitemapindex>"
+    many = [f"https://e.com/{n}.jpg" for n in range(1100)]
+    site.routes["/1.xml"] = urlset(*many, "https://e.com/CRASH.jpg", "https://e.com/late.jpg")
+    site.routes["/2.xml"] = urlset("https://e.com/good.jpg")
+    source = build("sitemap", f"{site.url}/sitemap.xml", {}, "")
+    page = source.read(None, limit=5000)
+    source.close()
+    assert [found.url for found in page.found] == [*many[:1000], "https://e.com/good.jpg"]
+    assert page.rejected == [(f"{site.url}/1.xml", "its parser died: it ended by signal 11")]
+
+    site.routes["/sitemap.xml"] = urlset(*many, "https://e.com/CRASH.jpg")
+    source = build("sitemap", f"{site.url}/sitemap.xml", {}, "")
+    page = source.read(None, limit=5000)
+    assert len(page.found) == 1000
+    with pytest.raises(SourceRefused, match="its parser died"):
+        source.read(page.cursor)
+    source.close()
+
+
+def test_a_sitemap_is_read_on_by_another_process(site: Site) -> None:
+    site.routes["/sitemap.xml"] = urlset(*(f"https://e.com/{n}.jpg" for n in range(2500)))
+    before = children()
+    source = build("sitemap", f"{site.url}/sitemap.xml", {}, "")
+    page = source.read(None)
+    (pid,) = children() - before
+    os.kill(pid, signal.SIGKILL)
+    rest = source.read(page.cursor, limit=5000)
+    source.close()
+    found = [*page.found, *rest.found]
+    assert [one.url for one in found] == [f"https://e.com/{n}.jpg" for n in range(2500)]
+    assert site.asked == ["/sitemap.xml"]
+    assert children() <= before
+
+
+def test_a_robots_txt_that_ends_its_parser_closes_its_own_site_and_the_loop_never_waits(
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(documents, "MODULE", POISONED)
+    closing = "User-agent: *\nDisallow: /closed"
+    files = {"a": closing, "b": "CRASH", "c": closing, "d": "COMPUTE", "e": closing}
+
+    async def fetch(url: str, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(body=files[url[7]].encode())
+
+    async def ask() -> tuple[list[tuple[bool, str]], list[float]]:
+        robots = Robots(user_agent="PixSim/1")
+        pauses: list[float] = []
+
+        async def tick() -> None:
+            while True:
+                begin = time.monotonic()
+                await asyncio.sleep(0.01)
+                pauses.append(time.monotonic() - begin)
+
+        ticking = asyncio.create_task(tick())
+        try:
+            wanted = (robots.allowed(fetch, f"http://{name}.com/closed") for name in files)
+            return await asyncio.gather(*wanted), pauses
+        finally:
+            ticking.cancel()
+            robots.close()
+
+    answers, pauses = asyncio.run(ask())
+    assert answers == [
+        (False, "robots.txt disallows pixsim"),
+        (False, "robots.txt cannot be read: its parser died: it ended by signal 11"),
+        (False, "robots.txt disallows pixsim"),
+        (
+            False,
+            "robots.txt cannot be read: its parser died: it used more processor time than allowed",
+        ),
+        (False, "robots.txt disallows pixsim"),
+    ]
+    assert len(pauses) > 30
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [[], 0, []],
+        [[[True, "/"]] * 2001, 0, [], ""],
+        [[[True, "/é"]], 0, [], ""],
+        [[[True, 1]], 0, [], ""],
+        [[], -1, [], ""],
+        [[], "1", [], ""],
+        [[], 10**400, [], ""],
+        [[], 0, [], "a" * 2000],
+    ],
+)
+def test_rules_that_a_taken_over_parser_answers_are_refused(monkeypatch, answer) -> None:
+    monkeypatch.setattr(parser.Confined, "ask", answering(answer))
+    with pytest.raises(ValueError, match=r"(Error|BadUrl): "):
+        documents.Documents().robots([b""], "pixsim")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["picture", "file:///etc/passwd", ""],
+        ["picture", "http://e.com/a b", ""],
+        ["link", "javascript:x", ""],
+        ["other", "", ""],
+        ["picture", "http://e.com/", "a" * 2000],
+        ["picture", "http://e.com/"],
+    ],
+)
+def test_rows_of_a_page_that_a_taken_over_parser_answers_are_refused(monkeypatch, row) -> None:
+    monkeypatch.setattr(parser.Confined, "ask", answering({"rows": [row], "end": True}))
+    with pytest.raises(ValueError, match=r"(Error|BadUrl): "):
+        list(documents.Documents().page(b"", "", "http://e.com/", token=None, wants_links=True))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["", "", [{"image": 1}]],
+        ["", "", [{"other": "x"}]],
+        ["", "", [{}] * 51],
+        ["", 1, []],
+        ["a" * 9000, "", []],
+    ],
+)
+def test_entries_that_a_taken_over_parser_answers_are_refused(monkeypatch, row) -> None:
+    monkeypatch.setattr(parser.Confined, "ask", answering({"rows": [row], "end": True}))
+    with pytest.raises(ValueError, match=r"(Error|BadUrl): "):
+        list(documents.Documents().entries(b"", 0))
 
 
 @pytest.mark.parametrize(
@@ -186,13 +383,13 @@ def test_what_a_taken_over_parser_answers_is_refused(folder: Path, monkeypatch, 
         confined_list.ConfinedList(
             Path(listed(folder, 1)), format="txt", encoding="utf-8", delimiter=""
         ) as opened,
-        pytest.raises(ValueError, match="Error: "),
+        pytest.raises(ValueError, match=r"(Error|BadUrl): "),
     ):
         list(opened.rows(None, ["url"]))
 
 
 def answering(answer):
-    def ask(self, header, body, *, seconds, check):
+    def ask(self, header, body, *, check, **limits):
         yield check(answer, b"")
 
     return ask

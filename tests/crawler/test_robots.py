@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from protego import Protego
 
-from crawler.robots import KEPT_SECONDS, MAX_BYTES, Robots, Rules, opted_out, product_token
+from crawler.directives import product_token
+from crawler.robots import KEPT_SECONDS, MAX_BYTES, Robots, Rules, opted_out
 from crawler.robots_file import (
     LONGEST_PATTERN,
     MAX_DELAY_SECONDS,
@@ -51,7 +52,7 @@ def test_rules_for_us_are_followed_and_the_longest_match_decides(site: Site) -> 
         "User-agent: PixSim\nDisallow: /private/\nAllow: /private/open/\nDisallow: /*.gif$\n"
     )
     verdicts = ask(
-        Robots(AGENT),
+        Robots(user_agent=AGENT),
         f"{site.url}/a.jpg",
         f"{site.url}/private/a.jpg",
         f"{site.url}/private/open/a.jpg",
@@ -65,7 +66,7 @@ def test_rules_for_us_are_followed_and_the_longest_match_decides(site: Site) -> 
 def test_one_origin_is_asked_once_however_many_wait_and_again_after_a_day(site: Site) -> None:
     site.routes["/robots.txt"] = "User-agent: *\nCrawl-delay: 2\nRequest-rate: 1/5\n"
     now = [0.0]
-    robots = Robots(AGENT, clock=lambda: now[0])
+    robots = Robots(user_agent=AGENT, clock=lambda: now[0])
     ask(robots, *(f"{site.url}/{n}.jpg" for n in range(50)))
     assert site.asked == ["/robots.txt"]
     assert robots.delay(f"{site.url}/1.jpg") == 5.0
@@ -76,7 +77,7 @@ def test_one_origin_is_asked_once_however_many_wait_and_again_after_a_day(site: 
 
 def test_a_cancelled_reader_does_not_take_the_answer_from_the_others(site: Site) -> None:
     site.routes["/robots.txt"] = "User-agent: *\nDisallow: /\n"
-    robots = Robots(AGENT)
+    robots = Robots(user_agent=AGENT)
 
     async def cancel_the_first() -> tuple[bool, str]:
         async with Client() as client:
@@ -93,14 +94,14 @@ def test_a_cancelled_reader_does_not_take_the_answer_from_the_others(site: Site)
 def test_no_robots_txt_allows_all(site: Site) -> None:
     for status in (404, 403, 410):
         site.routes["/robots.txt"] = Answer(status=status)
-        assert ask(Robots(AGENT), f"{site.url}/a.jpg") == [(True, "")]
+        assert ask(Robots(user_agent=AGENT), f"{site.url}/a.jpg") == [(True, "")]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_robots_txt_that_does_not_answer_disallows_for_now(site: Site, status: int) -> None:
     site.routes["/robots.txt"] = Answer(status=status, headers={"Retry-After": "900"})
     now = [0.0]
-    robots = Robots(AGENT, clock=lambda: now[0])
+    robots = Robots(user_agent=AGENT, clock=lambda: now[0])
     url = f"{site.url}/a.jpg"
     [(allowed, why)] = ask(robots, url)
     assert not allowed
@@ -118,27 +119,27 @@ def test_an_unreachable_site_is_disallowed_for_now(settings) -> None:
     settings.CRAWL_ALLOWED_PRIVATE = ["127.0.0.1"]
     with Site() as gone:
         pass
-    [(allowed, why)] = ask(Robots(AGENT), f"{gone.url}/a.jpg")
+    [(allowed, why)] = ask(Robots(user_agent=AGENT), f"{gone.url}/a.jpg")
     assert not allowed
     assert "connect" in why
 
 
 def test_a_forbidden_address_is_left_to_the_fetch_which_names_it(settings) -> None:
     settings.CRAWL_ALLOWED_PRIVATE = []
-    assert ask(Robots(AGENT), "http://127.0.0.1:1/a.jpg") == [(True, "")]
+    assert ask(Robots(user_agent=AGENT), "http://127.0.0.1:1/a.jpg") == [(True, "")]
 
 
 def test_only_the_first_500_kib_count_and_an_endless_file_disallows(site: Site) -> None:
     site.routes["/robots.txt"] = "User-agent: *\n" + "# x\n" * 200_000 + "Disallow: /\n"
-    assert ask(Robots(AGENT), f"{site.url}/a") == [(True, "")]
+    assert ask(Robots(user_agent=AGENT), f"{site.url}/a") == [(True, "")]
     site.routes["/robots.txt"] = b"#" * (MAX_BYTES + 1)
-    assert not ask(Robots(AGENT), f"{site.url}/a")[0][0]
+    assert not ask(Robots(user_agent=AGENT), f"{site.url}/a")[0][0]
 
 
 def test_with_robots_off_nothing_is_asked(site: Site, settings) -> None:
     settings.CRAWL_HONOUR_ROBOTS = False
     site.routes["/robots.txt"] = "User-agent: *\nDisallow: /\nCrawl-delay: 9\n"
-    robots = Robots(AGENT)
+    robots = Robots(user_agent=AGENT)
     assert ask(robots, f"{site.url}/a") == [(True, "")]
     assert robots.delay(f"{site.url}/a") == 0.0
     assert site.asked == []

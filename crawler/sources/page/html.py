@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 
+from crawler.directives import EXCLUDING, robots_directives
 from crawler.errors import BadUrl
-from crawler.robots import EXCLUDING, robots_directives
 from crawler.sources.base import MAX_TEXT, Rejected, clean, rejection
 from crawler.sources.page.tags import MAX_TAGS, Tag, plain, tags
 from crawler.urls import has_picture_suffix, join

@@ -1,13 +1,12 @@
 """The content of a fetched web page: its pictures and links, unless it opts out."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.conf import settings
 
-from crawler.robots import header_values, opted_out, robots_directives
-from crawler.sources.base import Found, Rejected, provenance
-from crawler.sources.page.html import HtmlPage
+from crawler.directives import robots_directives
+from crawler.robots import header_values, opted_out
+from crawler.sources.base import Found, Rejected, clean, provenance, rejection
 from crawler.sources.web import NotAllowed, Web, final_url
 
 MAX_PAGE_BYTES = 10 * 1024**2
@@ -19,15 +18,18 @@ class PageContent:
     """The pictures of a page and, if the page allows to follow them, its links."""
 
     url: str
-    found: list[Found]
+    found: list[Found] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    links: Iterable[str] = ()
+    links: list[str] = field(default_factory=list)
 
 
-def fetch_page(web: Web, url: str, *, source: str, label: str, optional: bool) -> PageContent:
+def fetch_page(
+    web: Web, url: str, *, source: str, label: str, optional: bool, wants_links: bool = False
+) -> PageContent:
     """Return a page's content. An answer that is a picture itself is the only candidate.
 
-    Raise like `Web.get`, and NotAllowed, with the signal, when the page opts out or is no HTML.
+    Raise like `Web.get` and `Documents.page`, and NotAllowed, with the signal, when the page opts out
+    or is no HTML.
     """
     token = web.token
     response = web.get(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True, optional=optional)
@@ -41,14 +43,24 @@ def fetch_page(web: Web, url: str, *, source: str, label: str, optional: bool) -
         return PageContent(url, [Found(url, label, provenance(source=source))])
     if media_type not in HTML_TYPES:
         raise NotAllowed(f"it is {media_type[:50]}, not an HTML page")
-    page = HtmlPage(response.body, content_type, url)
-    if honour and (signal := page.opted_out(token)):
-        raise NotAllowed(f"it opts out: {signal}")
-    titles, rejected = page.pictures()
-    found = [
-        Found(picture, label, provenance(source=source, landing_page=url, title=title))
-        for picture, title in titles.items()
-    ]
     header = robots_directives(header_values(response.headers, "x-robots-tag"), token)
-    may_follow = not honour or "nofollow" not in header | page.directives(token)
-    return PageContent(url, found, rejected, page.links() if may_follow else ())
+    rows = web.documents.page(
+        response.body,
+        content_type,
+        url,
+        token=token if honour else None,
+        wants_links=wants_links and not (honour and "nofollow" in header),
+    )
+    content = PageContent(url)
+    for kind, first, second in rows:
+        match kind:
+            case "signal":
+                raise NotAllowed(f"it opts out: {clean(first)}")
+            case "picture":
+                said = provenance(source=source, landing_page=url, title=second)
+                content.found.append(Found(first, label, said))
+            case "rejected":
+                content.rejected.append(rejection(first, second))
+            case "link":
+                content.links.append(first)
+    return content

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from crawler.errors import SourceRefused, SourceUnavailable
+from crawler.parsing.parser import Unreadable
 from crawler.sources.base import Cursor, Option, Page, Source, reason_of, rejection
 from crawler.sources.page.reading import PageContent, fetch_page
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
@@ -14,7 +15,8 @@ class PageSource(Source):
     """Pictures that an HTML page shows or links to.
 
     Linked pages are read breadth first. robots.txt, nofollow and opt-out signals are honoured.
-    The cursor has the pages in reading order: at most twice `max_pages`, since some may be closed.
+    The cursor has the pages in reading order: at most twice `max_pages`, since some may be closed,
+    and how many of them ended their parser.
     """
 
     kind = "page"
@@ -29,6 +31,10 @@ class PageSource(Source):
     def _web(self) -> Web:
         return Web()
 
+    def close(self) -> None:
+        super().close()
+        self._web.close()
+
     @classmethod
     def fit(cls, location: str) -> int:
         return 1 if is_web(location) else 0
@@ -38,6 +44,8 @@ class PageSource(Source):
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
         begin = cursor or {"pages": [web_location(self.location)], "next": 0, "read": 0, "site": ""}
+        documents = self._web.documents
+        documents.ended = begin.get("ended", 0)
         pages, read, site = list(begin["pages"]), begin["read"], begin["site"]
         most = self.options["max_pages"]
         place = begin["next"]
@@ -52,26 +60,33 @@ class PageSource(Source):
             except (SourceRefused, SourceUnavailable):
                 raise
             except Exception as error:
-                why = reason_of(error, NotAllowed)
+                why = reason_of(error, NotAllowed, Unreadable)
                 if not site:
                     raise SourceRefused("location", f"{url} may not be read: {why}") from None
-                yield Page(_cursor(pages, place, read, site), rejected=[rejection(url, why)])
+                after = _cursor(pages, place, read, site, documents.ended)
+                yield Page(after, rejected=[rejection(url, why)])
                 continue
             read += 1
-            yield Page(_cursor(pages, place, read, site), content.found, content.rejected)
+            after = _cursor(pages, place, read, site, documents.ended)
+            yield Page(after, content.found, content.rejected)
 
     def _read(self, url: str, site: str) -> PageContent:
         """Return a page's content. The first page, without a site, must work."""
         content = fetch_page(
-            self._web, url, source=self.kind, label=self.label, optional=bool(site)
+            self._web,
+            url,
+            source=self.kind,
+            label=self.label,
+            optional=bool(site),
+            wants_links=self.options["follow_links"],
         )
         if site and _site(content.url) != site:
             raise NotAllowed(f"it leads to another site: {host_of(content.url)}")
         return content
 
 
-def _cursor(pages: list[str], place: int, read: int, site: str) -> Cursor:
-    return {"pages": [*pages], "next": place, "read": read, "site": site}
+def _cursor(pages: list[str], place: int, read: int, site: str, ended: int) -> Cursor:
+    return {"pages": [*pages], "next": place, "read": read, "site": site, "ended": ended}
 
 
 def _site(url: str) -> str:

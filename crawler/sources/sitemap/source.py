@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from crawler.errors import BadUrl, SourceRefused, SourceUnavailable
+from crawler.parsing.parser import Unreadable
 from crawler.sources.base import (
     Cursor,
     Found,
@@ -18,7 +18,7 @@ from crawler.sources.base import (
     rejection,
 )
 from crawler.sources.page.reading import fetch_page
-from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry, entries
+from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
 from crawler.urls import has_picture_suffix, join
 
@@ -30,8 +30,8 @@ class SitemapSource(Source):
     """A sitemap or sitemap index, plain or gzip, with the image extension.
 
     Pages without listed images count if they are picture files themselves. The cursor is the stack
-    of open sitemaps, each with the number of its entries that are done, and how many sitemaps were
-    opened.
+    of open sitemaps, each with the number of its entries that are done, how many sitemaps were
+    opened, and how many documents ended their parser.
     """
 
     kind = "sitemap"
@@ -44,6 +44,10 @@ class SitemapSource(Source):
     @cached_property
     def _web(self) -> Web:
         return Web()
+
+    def close(self) -> None:
+        super().close()
+        self._web.close()
 
     @classmethod
     def fit(cls, location: str) -> int:
@@ -59,6 +63,8 @@ class SitemapSource(Source):
         begin = cursor or {"stack": [[web_location(self.location), 0]], "opened": 1}
         stack: list[tuple[str, int]] = [(url, done) for url, done in begin["stack"]]
         opened = begin["opened"]
+        documents = self._web.documents
+        documents.ended = begin.get("ended", 0)
         # The entries still to come of each sitemap in the stack, as far as they were fetched.
         coming: dict[str, Iterator[Entry]] = {}
         while stack:
@@ -71,13 +77,13 @@ class SitemapSource(Source):
                     response = self._web.get(
                         url, max_bytes=MAX_BYTES, ask_robots=False, optional=optional
                     )
-                    coming[url] = islice(entries(response.body), done, None)
+                    coming[url] = documents.entries(response.body, done)
                 entry = next(coming[url], None)
             except (SourceRefused, SourceUnavailable):
                 raise
             except Exception as error:
-                why = reason_of(error, BrokenXml, NotAllowed)
-                if len(stack) == 1 and not done:
+                why = reason_of(error, BrokenXml, NotAllowed, Unreadable)
+                if len(stack) == 1 and (not done or isinstance(error, Unreadable)):
                     raise SourceRefused("location", f"{url}: {why}") from None
                 problem = url, why
             if entry is None:
@@ -86,7 +92,7 @@ class SitemapSource(Source):
             else:
                 stack[-1] = url, done + 1
                 if not entry.sitemap:
-                    after = _cursor(stack, opened)
+                    after = _cursor(stack, opened, documents.ended)
                     yield self.step(entry.page, after, partial(self._page, url, entry, after))
                     continue
                 try:
@@ -95,7 +101,7 @@ class SitemapSource(Source):
                 except Exception as error:
                     problem = entry.sitemap, reason_of(error, BadUrl)
             rejected = [rejection(*problem)] if problem else []
-            yield Page(_cursor(stack, opened), rejected=rejected)
+            yield Page(_cursor(stack, opened, documents.ended), rejected=rejected)
 
     def _page(self, sitemap: str, entry: Entry, after: Cursor) -> Page:
         try:
@@ -130,8 +136,9 @@ class SitemapSource(Source):
     def _read(self, page: str, after: Cursor) -> Page:
         try:
             content = fetch_page(self._web, page, source=self.kind, label=self.label, optional=True)
-        except NotAllowed as error:
-            return Page(after, rejected=[rejection(page, error)])
+        except (NotAllowed, Unreadable) as error:
+            ended = self._web.documents.ended
+            return Page({**after, "ended": ended}, rejected=[rejection(page, error)])
         return Page(after, content.found, content.rejected)
 
 
@@ -152,5 +159,5 @@ def _joined(base: str, address: str) -> str:
     return join(base, address)
 
 
-def _cursor(stack: list[tuple[str, int]], opened: int) -> Cursor:
-    return {"stack": [[url, done] for url, done in stack], "opened": opened}
+def _cursor(stack: list[tuple[str, int]], opened: int, ended: int) -> Cursor:
+    return {"stack": [[url, done] for url, done in stack], "opened": opened, "ended": ended}

@@ -12,7 +12,7 @@ MAX_ELEMENT_CHARACTERS = 8192
 MAX_DEPTH = 100
 # A tag, comment or instruction that is longer: expat would read it anew with each block.
 MAX_TOKEN_BYTES = 256 * 1024
-MAX_IMAGES = 500
+MAX_IMAGES = 50
 BLOCK_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 
