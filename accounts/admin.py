@@ -51,6 +51,8 @@ class ProfileColumn:
 
 
 PROFILE_COLUMNS: list[ProfileColumn] = []
+PROFILE_FILTERS: list[type[admin.SimpleListFilter]] = []
+"""Filters that another app adds to the list of profiles."""
 
 
 def actor_of(request: HttpRequest) -> Profile | None:
@@ -153,6 +155,9 @@ class ProfileAdmin(OwnedAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, *map(_shown, PROFILE_COLUMNS)]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [*self.list_filter, *PROFILE_FILTERS]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ProfileChangeList

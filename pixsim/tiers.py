@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
+from django.db.models.expressions import RawSQL
 
 from accounts.credits import USED_THIS_MONTH
 from accounts.models import ActivityLog, Profile, TierName
@@ -137,37 +138,57 @@ def people_over_time(unit: Unit) -> list[tuple[datetime, dict[str, int]]]:
     return points[::-1]
 
 
-def uses() -> list[Use]:
-    """Return what people use of each limit that counts what is there, by tier."""
+def counted() -> dict[str, tuple[str, str]]:
+    """Return what is counted against a limit: its name → the limit, and owner and number of each."""
     kinds = {
         f"{kind.name} items ready or processing": ("window", IN_WINDOW.format(table=kind.table))
         for kind in all_kinds()
     }
-    parts = kinds | {
+    return kinds | {
         "open crawl jobs": ("concurrent_jobs", OPEN_CRAWLS),
         "crawl jobs of today": ("jobs_per_day", CRAWLS_TODAY),
         "generations of today": ("jobs_per_day", GENERATIONS_TODAY),
         "projects": ("projects", PROJECTS),
     }
+
+
+def people_who_use(what: str, *, at_limit: bool) -> QuerySet[Profile]:
+    """Return those who use any of what is counted, or as much as their tier allows."""
+    limit, select = counted()[what]
+    condition = "number >= (%s::jsonb -> user_tier ->> %s)::int" if at_limit else "number > 0"
+    params = [json.dumps(_limits()), limit] if at_limit else []
+    owners = RawSQL(  # noqa: S611 - our own statement
+        f"""SELECT profiles.id FROM profiles
+        JOIN ({select}) AS used (owner, number) ON owner = profiles.id WHERE {condition}""",
+        params,
+    )
+    return Profile.objects.filter(pk__in=owners)
+
+
+def uses() -> list[Use]:
+    """Return what people use of each limit that counts what is there, by tier."""
+    parts = counted()
     union = " UNION ALL ".join(
         f"SELECT '{what}', '{limit}', counted.* FROM ({select}) AS counted"
         for what, (limit, select) in parts.items()
     )
-    tiers = all_tiers()
-    limits = {
-        name: {limit: getattr(tier, limit) for limit in LIMITS} for name, tier in tiers.items()
-    }
+    limits = _limits()
     found = {
-        (tier, what): counted
-        for tier, what, *counted in fetch(
+        (tier, what): figures
+        for tier, what, *figures in fetch(
             USES.format(parts=union), {"limits": json.dumps(limits)}, plan_anew=True
         )
     }
     return [
         Use(name, what, limit, limits[name][limit], *found.get((name, what), ()))
-        for name in tiers
+        for name in limits
         for what, (limit, _select) in parts.items()
     ]
+
+
+def _limits() -> dict[str, dict[str, int]]:
+    tiers = all_tiers().items()
+    return {name: {limit: getattr(tier, limit) for limit in LIMITS} for name, tier in tiers}
 
 
 def totals() -> list[Total]:

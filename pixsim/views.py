@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -13,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from accounts.admin import PROFILE_FILTERS
 from accounts.log_in import answer_refusal
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, all_kinds
@@ -30,6 +33,7 @@ MANY_FAILED_PERCENT = 10.0
 BACKLOG_PERIODS = 12
 """So many periods ahead are shown."""
 
+AT_LIMIT = ", at the limit"
 TIER_TONES = {"FREE": "quiet", "PRO": "busy", "ENTERPRISE": "good"}
 
 # State → colour and text, in the order in which an item passes through them.
@@ -78,10 +82,11 @@ def tiers_page(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     by: Unit = "day" if request.GET.get("by") == "day" else "week"
     items = []
-    for start, people in tiers.people_over_time(by):
+    for place, (start, people) in enumerate(tiers.people_over_time(by)):
         parts = [(tone, float(people[tier])) for tier, tone in TIER_TONES.items()]
         numbers = ", ".join(f"{people[tier]:,} {tier}" for tier in TIER_TONES)
-        items.append(Column(parts, title=f"{start:%Y-%m-%d}: {numbers}"))
+        label = f"{start:%m-%d}" if place % 6 == 0 else ""
+        items.append(Column(parts, title=f"{start:%Y-%m-%d}: {numbers}", label=label))
     context = {
         **admin.site.each_context(request),
         "title": "Tiers",
@@ -91,11 +96,38 @@ def tiers_page(request: HttpRequest) -> HttpResponse:
         "chart": columns(items, label=f"people by tier at the end of each {by}"),
         "tones": [(tone, tier) for tier, tone in TIER_TONES.items()],
         "totals": tiers.totals(),
-        "uses": tiers.uses(),
+        "uses": [(each, _users(each), _users(each, AT_LIMIT)) for each in tiers.uses()],
         "changes": tiers.changes(),
         "profiles": reverse("admin:accounts_profile_changelist"),
     }
     return render(request, "admin/tiers.html", context)
+
+
+class UseFilter(admin.SimpleListFilter):
+    """Profiles by what they use of a limit."""
+
+    title = "use of a limit"
+    parameter_name = "uses"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(what + end, what + end) for what in tiers.counted() for end in ("", AT_LIMIT)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        what = value.removesuffix(AT_LIMIT)
+        if what not in tiers.counted():
+            return queryset
+        people = tiers.people_who_use(what, at_limit=value.endswith(AT_LIMIT))
+        return queryset.filter(pk__in=people)
+
+
+PROFILE_FILTERS.append(UseFilter)
+
+
+def _users(use: tiers.Use, end: str = "") -> str:
+    """Return the list of the people of a tier who use any of a limit, or all of it."""
+    query = urlencode({"user_tier__exact": use.tier, "uses": use.what + end})
+    return f"{reverse('admin:accounts_profile_changelist')}?{query}"
 
 
 def _unit(request: HttpRequest) -> Unit:

@@ -4,6 +4,7 @@ import io
 import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -12,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from accounts import credits
 from accounts.models import ActivityLog, Profile, UsageMetrics
@@ -73,7 +75,7 @@ def test_people_are_counted_back_through_the_changes_of_their_tiers() -> None:
     }
 
 
-def test_use_is_shown_against_each_limit_and_by_tier() -> None:
+def test_use_is_shown_against_each_limit_and_by_tier(admin_client: Client) -> None:
     ada, bob = person("ada"), person("bob", tier="PRO")
     project = Project.objects.create(name="p", owner=ada)
     Project.objects.create(name="q", owner=ada)
@@ -103,8 +105,20 @@ def test_use_is_shown_against_each_limit_and_by_tier() -> None:
     assert use["FREE", "projects"]["most"] == 2
     assert (pro["people"], pro["most"], pro["at_limit"], pro["allowed"]) == (1, 1, 0, 10)
     assert use["ENTERPRISE", "chunk items ready or processing"]["people"] == 0
+    page = admin_client.get(PAGE).content.decode()
+    for tier, uses, number, people in (
+        ("FREE", "projects", 1, [ada]),
+        ("FREE", "open crawl jobs, at the limit", 1, [ada]),
+        ("PRO", "projects", 1, [bob]),
+    ):
+        query = urlencode({"user_tier__exact": tier, "uses": uses})
+        url = f"/admin/accounts/profile/?{query}"
+        assert f'<a href="{escape(url)}">{number}</a>' in page
+        assert list(admin_client.get(url).context["cl"].result_list) == people
+    full = {"uses": "projects, at the limit"}
+    assert not admin_client.get("/admin/accounts/profile/", full).context["cl"].result_count
     totals = {each.pop("tier"): each for each in told["tiers"]}
-    assert totals["FREE"] == {"people": 1, "images": 12, "traffic_bytes": 2000, "credits": 0}
+    assert totals["FREE"] == {"people": 2, "images": 12, "traffic_bytes": 2000, "credits": 0}
     assert totals["PRO"] == {"people": 1, "images": 0, "traffic_bytes": 0, "credits": 20}
 
 
