@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pixsim.core.private import make_folder
 from pixsim.core.redaction import declare
 from pixsim.embedded.paths import paths_for
 from pixsim.embedded.postgres import DATABASE, USER
@@ -183,7 +184,7 @@ def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
         queue, done = folder / "queue", folder / "done"
         for each in (queue, done):
             try:
-                each.mkdir(parents=True, exist_ok=True)
+                make_folder(each)
             except OSError as error:
                 raise ImproperlyConfigured(
                     f"The folder {each} of CELERY_BROKER_URL cannot be made ({error.strerror})."

@@ -16,6 +16,7 @@ from crawler.export.dataset import Dataset, ExportFailed, Progress
 from crawler.export.files import slug_of, written_aside
 from crawler.models import CrawlJob
 from pixsim.core.plugins import plugin_classes
+from pixsim.core.private import make_folder
 
 DEFAULT_FORMAT = "class-folders"
 
@@ -82,7 +83,7 @@ def export_job(
     path = folder / f"{slug_of(job.name) or 'dataset'}-{job.pk}{exporter.suffix}"
     dataset = Dataset(job, keep_metadata=keep_metadata, on_progress=on_progress)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with written_aside(path) as aside:
             exporter.write(dataset, aside)
         size = path.stat().st_size

@@ -13,6 +13,8 @@ from typing import IO, Self
 
 from django.utils.text import slugify
 
+from pixsim.core.private import FILE_MODE
+
 MAX_SLUG = 50
 """Characters; of four bytes each, with what is added, still a valid file name."""
 
@@ -34,12 +36,13 @@ def slug_of(text: str) -> str:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; its file replaces `path` when the block succeeds.
+    """Yield an empty file of our own beside `path`, which it replaces when the block succeeds.
 
     When the block fails, what was written is removed and what was at `path` stays.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        aside.touch(FILE_MODE)
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())

@@ -13,6 +13,7 @@ from crawler.export.files import written_aside
 from crawler.models import CrawlJob, Image
 from crawler.thumbnails import small_picture
 from pixsim.core import media
+from pixsim.core.private import make_folder
 
 SIDE, GAP, HEADING = 128, 8, 32
 """Pixels: a thumbnail's square, the space around it, a label's line."""
@@ -35,7 +36,7 @@ def contact_sheet(*, job_id: int, path: Path, columns: int = 8, limit: int = 64)
         raise ExportFailed(f"Crawl job {job_id} has no images to show.")
     sheet = _draw(groups, columns)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with written_aside(path) as aside:
             sheet.save(aside, "PNG", optimize=True)
     except OSError as error:

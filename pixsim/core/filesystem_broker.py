@@ -15,6 +15,8 @@ from kombu.exceptions import ChannelError
 from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
+from pixsim.core import private
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +25,8 @@ class Channel(filesystem.Channel):
         name = f"{round(monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         unfinished = Path(self.data_folder_out) / f"{name}.unfinished"
         try:
-            unfinished.write_text(dumps(message))
+            with open(unfinished, "w", opener=private.opener) as file:
+                file.write(dumps(message))
             unfinished.replace(unfinished.with_name(name))
         except OSError as error:
             raise ChannelError(f"Cannot add the message {name}: {error}") from error

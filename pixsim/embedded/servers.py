@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pixsim.core import private
 from pixsim.embedded.paths import ServicePaths, ids_of, reachable
 from pixsim.processes import end_with_parent
 
@@ -40,7 +41,7 @@ class Server(ABC):
         """Start the server and wait until it answers. Do nothing if it runs."""
         if self.alive:
             return
-        with self.log.open("wb") as log:
+        with open(self.log, "wb", opener=private.opener) as log:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,

@@ -303,7 +303,7 @@ def _publish(target: Path, manifest: Manifest) -> None:
     """Give dump and manifest their final names."""
     file = manifest_of(target)
     part = part_of(file)
-    with part.open("w") as stream:
+    with open(part, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
         json.dump(asdict(manifest), stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())

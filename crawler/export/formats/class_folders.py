@@ -5,13 +5,12 @@ that of the file in the archive. `ATTRIBUTION.csv` says whom to name, `manifest.
 asked for, what was stored, what was refused and why.
 """
 
-import csv
-import io
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crawler.export import Exporter
+from crawler.export.csv_rows import csv_row
 from crawler.export.dataset import UNLABELLED, Dataset, Picture
 from crawler.export.files import Archive, slug_of
 from crawler.export.metadata import STRIPPED_FORMATS
@@ -41,14 +40,14 @@ class ClassFolders(Exporter):
         taken: set[str] = set()
         with Archive.create(path) as archive:
             lines, attribution = archive.spool(), archive.spool()
-            attribution.write(_csv_row(ATTRIBUTION))
+            attribution.write(csv_row(ATTRIBUTION))
             for picture in dataset.pictures():
                 if picture.label not in folders:
                     folders[picture.label] = _new_folder(picture.label, taken)
                 name = _file_name(picture, folders[picture.label])
                 row = _row(picture, name, archive.add(name, picture.data))
                 lines.write(_json(row))
-                attribution.write(_csv_row([row[column] for column in ATTRIBUTION]))
+                attribution.write(csv_row([row[column] for column in ATTRIBUTION]))
             archive.add_spool("metadata.jsonl", lines)
             archive.add_spool("ATTRIBUTION.csv", attribution)
             archive.add("manifest.json", _json(_manifest(dataset, folders), indent=2))
@@ -120,15 +119,3 @@ def _manifest(dataset: Dataset, folders: dict[str, str]) -> dict[str, Any]:
 
 def _json(value: Any, *, indent: int | None = None) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode()
-
-
-def _csv_row(cells: Any) -> bytes:
-    row = io.StringIO()
-    csv.writer(row, lineterminator="\n").writerow([_cell(cell) for cell in cells])
-    return row.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    """Return the text of a cell, such that no spreadsheet takes it for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -32,6 +32,7 @@ from crawler.services import accepting, projects
 from pixsim.core import cli
 from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
+from pixsim.core.private import make_folder
 
 # What a refusal calls a field, and the flag to correct.
 FLAGS = {
@@ -209,7 +210,7 @@ def _rule_value(name: str, text: str) -> Any:
 
 def _check_writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise cli.UsageError(f"export: {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK):

@@ -19,6 +19,7 @@ from django.conf import settings
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources.web import source_error
 from pixsim.core.patterns import pattern
+from pixsim.core.private import close_folder
 
 MAX_LIST_BYTES = 4 * 1024**3
 PART_BYTES = 16 * 1024**2
@@ -119,9 +120,7 @@ def _content_range(value: str, url: str) -> tuple[int, int, int]:
 
 
 def _folder() -> Path:
-    folder = Path(settings.PIXSIM_HOME) / "cache" / "lists"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return close_folder(Path(settings.PIXSIM_HOME) / "cache" / "lists")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
 from pixsim.core.blobs import BlobStorageError, BlobStorageFull, is_key
+from pixsim.core.private import FILE_MODE, FOLDER_MODE, close_folder, make_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".", ".tmp"
@@ -27,7 +28,10 @@ class BlobStorage(FileSystemStorage):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"allow_overwrite": True, **options})
+        private = {"file_permissions_mode": FILE_MODE, "directory_permissions_mode": FOLDER_MODE}
+        super().__init__(**{"allow_overwrite": True, **private, **options})
+        if self.directory_permissions_mode == FOLDER_MODE and os.path.isdir(self.location):
+            close_folder(self.location)  # blobs of an older version are readable by all
 
     # Mutators
 
@@ -55,9 +59,9 @@ class BlobStorage(FileSystemStorage):
         temporary = os.path.join(
             folder, f"{TEMPORARY_PREFIX}{name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
         )
-        create = partial(os.open, mode=self.file_permissions_mode or 0o666)
+        create = partial(os.open, mode=self.file_permissions_mode or FILE_MODE)
         try:
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder, self.directory_permissions_mode or FOLDER_MODE)
             try:
                 with open(temporary, "xb", opener=create) as file:
                     file.writelines(chunks)

@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
 
+from pixsim.core.private import close_folder
+
 KEPT_SECONDS = 7 * 24 * 3600.0
 SWEEP_SECONDS = 3600.0
 
@@ -47,7 +49,7 @@ class Memory:
 
     def keep(self, generation: Generation) -> None:
         """Store a generation in its present state."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        close_folder(self._folder)
         unfinished = self._folder / f"{uuid4().hex}.part"
         unfinished.write_text(generation.model_dump_json())
         unfinished.replace(self._path(generation.reference))
