@@ -4,6 +4,9 @@ import io
 import os
 import signal
 import struct
+import wave
+from contextlib import suppress
+from random import Random
 
 import pytest
 from PIL import Image
@@ -102,7 +105,7 @@ def test_a_child_that_is_killed_is_replaced_and_the_file_is_tried_again(monkeypa
 
 def test_no_answer_in_time_is_nobodys_certain_fault() -> None:
     with pytest.raises(media.Undecodable, match="no answer within") as refused:
-        media.examine(poison.slow_jpeg(), side=80, seconds=0.2)
+        media.examine(poison.slow_jpeg(4000, 90), side=80, seconds=0.2)
     assert not refused.value.is_certain
 
 
@@ -147,3 +150,36 @@ def test_a_file_that_took_over_its_decoder_cannot_answer_what_it_likes(answer, b
 def test_nor_write_what_it_likes_into_a_reason() -> None:
     assert client._checked("\0\ud800" + "x" * 1000, b"", side=80).startswith("\\0\\ud800x")
     assert len(client._checked("x" * 1000, b"", side=80)) == 300
+
+
+def sound() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, 8000, 0, "NONE", ""))
+        wav.writeframes(bytes(800))
+    return file.getvalue()
+
+
+MEDIA = {
+    **{kind: ("image/*", encode(FRAMES[0], kind, **MOVING)) for kind in ("GIF", "WEBP", "PNG")},
+    **{kind: ("image/*", encode(photograph(96, 64), kind)) for kind in ("JPEG", "TIFF", "AVIF")},
+    "wav": ("audio/wav", sound()),
+    "mp4": ("video/mp4", struct.pack(">I4s4xI4sI4s24x", 48, b"moov", 40, b"trak", 32, b"tkhd")),
+}
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+def test_no_damage_to_a_file_does_worse_than_being_refused(kind) -> None:
+    mime_type, sample = MEDIA[kind]
+    random = Random(kind)
+    child = None
+    for _ in range(40):
+        data = bytearray(sample[: random.choice([len(sample), random.randrange(len(sample))])])
+        for _ in range(min(8, len(data))):
+            data[random.randrange(min(len(data), random.choice([64, len(data)])))] ^= 1 << (
+                random.randrange(8)
+            )
+        with suppress(media.Undecodable):
+            media.examine(bytes(data), mime_type=mime_type, side=80)
+        child, before = client._idle[-1].pid, child
+        assert before in (None, child), "the file ended its decoder"
