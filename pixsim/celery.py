@@ -15,8 +15,13 @@ from pixsim import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
 
-# By name, since it can be imported only where files can be locked.
-TRANSPORT_ALIASES["filesystem"] = "pixsim.core.filesystem_broker:Transport"
+# By name, since the one can be imported only where files can be locked, the other needs a library.
+TRANSPORT_ALIASES |= {
+    "filesystem": "pixsim.core.filesystem_broker:Transport",
+    "redis": "pixsim.core.redis_broker:Transport",
+    "rediss": "pixsim.core.redis_broker:Transport",
+    "sentinel": "pixsim.core.redis_broker:SentinelTransport",
+}
 app = Celery("pixsim")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -134,7 +134,8 @@ def embedded_defaults(
         database_url = f"postgres://{USER}@/{DATABASE}?host={paths.sockets}"
         services.append("postgres")
     if not broker_url and find_redis():
-        broker_url = f"redis+socket://{paths.sockets / SOCKET_NAME}"
+        password = kept_secret(home / "redis_password", secrets.token_hex(32))
+        broker_url = f"redis+socket://:{password}@{paths.sockets / SOCKET_NAME}"
         services.append("redis")
     return database_url, broker_url or f"filesystem://{home / 'broker'}", services
 

@@ -153,6 +153,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A message only notifies workers; if it cannot be sent, the sweeper finds the work within a second.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
+# Nothing that a message says may run code.
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_CONSUMER = "jobs.queue.worker.consumer:Consumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 

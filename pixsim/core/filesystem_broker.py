@@ -5,7 +5,6 @@ ends. Here the file gets its name when it is written. What cannot be read all th
 messages only notify.
 """
 
-import logging
 import uuid
 from pathlib import Path
 from time import monotonic
@@ -16,8 +15,7 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
 from pixsim.core import private
-
-logger = logging.getLogger(__name__)
+from pixsim.core.broker import dropping, log_dropped
 
 
 class Channel(filesystem.Channel):
@@ -35,9 +33,13 @@ class Channel(filesystem.Channel):
         while True:
             try:
                 return super()._get(queue)
-            except ValueError as error:
-                logger.warning("A message that cannot be read is dropped: %s", error)
+            except (ValueError, RecursionError) as error:
+                log_dropped(error)
 
 
 class Transport(filesystem.Transport):
     Channel = Channel
+
+    def _deliver(self, message: Any, queue: Any) -> None:
+        with dropping(self):
+            super()._deliver(message, queue)

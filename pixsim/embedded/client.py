@@ -10,12 +10,14 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management import CommandError
 from django.db import OperationalError
 
 from pixsim.embedded.paths import PathsError, ServicePaths, paths_for
+from pixsim.embedded.redis import PASSWORD_VARIABLE, say
 
 
 class EmbeddedServiceError(OperationalError, CommandError):
@@ -47,14 +49,14 @@ def need(*services: str) -> dict[str, Any]:
             with contextlib.suppress(OSError, ValueError):
                 return _checked(_ask(_link, request))
         _link, answer = _connect_and_ask(_paths(), request)
-        return _checked(answer)
+        return _with_password(_checked(answer))
 
 
 def keep(*services: str) -> dict[str, Any]:
     """Run `services` until `stop`. Return the supervisor's status."""
     link, answer = _connect_and_ask(_paths(), {"do": "keep", "services": services})
     link.close()
-    return _checked(answer)
+    return _with_password(_checked(answer))
 
 
 def status() -> dict[str, Any] | None:
@@ -136,7 +138,11 @@ def _start_supervisor(paths: ServicePaths) -> None:
     started = subprocess.run(
         [sys.executable, "-m", "pixsim.embedded.supervisor", *map(str, words)],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(imported_from)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(imported_from),
+            PASSWORD_VARIABLE: _redis_password(),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -155,6 +161,18 @@ def _ask(link: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     if not line:
         raise ConnectionResetError("The supervisor of the embedded services has ended.")
     answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _redis_password() -> str:
+    is_embedded = "redis" in settings.EMBEDDED_SERVICES
+    return (is_embedded and urlsplit(settings.CELERY_BROKER_URL).password) or ""
+
+
+def _with_password(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer when a Redis that runs asks for our password, whatever started it."""
+    if (password := _redis_password()) and "redis" in answer.get("services", {}):
+        say(_paths(), "PING", password=password)
     return answer
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from pixsim.embedded.paths import ServicePaths
 from pixsim.embedded.postgres import Postgres
-from pixsim.embedded.redis import Redis
+from pixsim.embedded.redis import PASSWORD_VARIABLE, Redis
 from pixsim.embedded.servers import Server, ServerError
 
 TICK_SECONDS = 0.5
@@ -40,7 +40,8 @@ class Supervisor:
         self.kept = False
         self.stopping = False
         self.servers: dict[str, Server] = {
-            server.name: server for server in (Postgres(paths), Redis(paths))
+            server.name: server
+            for server in (Postgres(paths), Redis(paths, os.environ.get(PASSWORD_VARIABLE, "")))
         }
         self._clients: set[socket.socket] = set()
         self._wanted: set[str] = set()

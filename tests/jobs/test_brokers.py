@@ -3,20 +3,27 @@
 The broker carries notifications only: losing its messages costs a second, losing the broker costs speed.
 """
 
+import base64
 import contextlib
+import json
 import os
+import pickle
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import amqp
 import pytest
+import redis
 
+from pixsim.embedded.redis import SOCKET_NAME
 from tests.crawler.pictures import jpeg
 from tests.jobs.backlog import claims_of, record_claims
 from tests.pixsim.support import free_port
@@ -254,3 +261,148 @@ def test_notifying_takes_half_a_second_at_most_when_the_broker_is_away_or_silent
             # The first one also imports the broker's client library.
             assert len(seconds) == 3
             assert max(seconds[1:]) < 0.5
+
+
+class Touch:
+    """Unpickled, it makes a file: what a pickled message could do."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def task(body=b"[[], {}, {}]", content_type="application/json", **headers):
+    """Headers, body and content type of a message for a task."""
+    return {"id": str(uuid.uuid4()), "task": "jobs.work", **headers}, body, content_type
+
+
+def odd_messages(trap):
+    """What a stranger may send as a task."""
+    return [
+        task(task="no.such.task"),
+        task(task=[]),
+        task(task={"a": 1}),
+        task(task=None),
+        task(id=[]),
+        task(id=None),
+        task(eta="tomorrow"),
+        task(eta=7),
+        task(expires="x" * 1000),
+        task(retries="many", timelimit="x", group=[], root_id={}),
+        task(timelimit=[1]),
+        task(argsrepr=7, kwargsrepr=[]),
+        task(stamps=7, stamped_headers=9),
+        task(body=b"not json"),
+        task(body=b"\xff\xfe"),
+        task(body=b"7"),
+        task(body=b"[" * 100_000),
+        task(body=b'[["a", "b", "c"], {"x": 1}, {}]'),
+        task(body=b'[[], {}, {"chord": 7, "callbacks": 7, "errbacks": "x"}]'),
+        task(body=b"x" * 20_000_000),
+        task(body=pickle.dumps(Touch(trap)), content_type="application/x-python-serialize"),
+        task(body=b"{}", content_type="application/x-yaml"),
+        ({}, pickle.dumps(Touch(trap)), "application/x-python-serialize"),
+        ({}, b'{"task": "jobs.work", "id": 7, "args": 7}', "application/json"),
+        ({}, b'{"task": [], "id": "x"}', "application/json"),
+        ({}, b"[1, 2]", "application/json"),
+        ({}, b"", ""),
+        ("text", b"[]", "application/json"),
+        (None, b"[]", "application/json"),
+    ]
+
+
+def enveloped(message, **properties):
+    """The message as kombu's Redis and filesystem transports write it."""
+    headers, body, content_type = message
+    return json.dumps(
+        {
+            "headers": headers,
+            "body": base64.b64encode(body).decode(),
+            "content-type": content_type,
+            "content-encoding": "utf-8" if "json" in content_type else "binary",
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid.uuid4()),
+                "delivery_info": {"exchange": "", "routing_key": "celery"},
+                "priority": 0,
+                **properties,
+            },
+        }
+    ).encode()
+
+
+ODD_ENVELOPES = [
+    b"not json",
+    b"\xff\xfe\x00",
+    b"[]",
+    b"null",
+    b"7",
+    b"{}",
+    b'{"properties": 7}',
+    b'{"properties": {}}',
+    b'{"body": 7, "properties": {"body_encoding": "base64", "delivery_tag": "x"}}',
+    b"[" * 100_000,
+    enveloped(task(), body_encoding="rot13"),
+    enveloped(task(), delivery_tag=[]),
+    enveloped(task(), delivery_info=7),
+]
+
+
+def send_over_redis(world, messages):
+    client = redis.Redis(unix_socket_path=str(world.paths.sockets / SOCKET_NAME))
+    client.hset("unacked", "x", "not json")
+    client.zadd("unacked_index", {"x": 1})
+    for envelope in [*ODD_ENVELOPES, *map(enveloped, messages)]:
+        client.lpush("celery", envelope)
+    for channel in ("/0.celery.pidbox", "/0.celeryev/worker.heartbeat"):
+        for envelope in [*ODD_ENVELOPES, *map(enveloped, messages)]:
+            client.publish(channel, envelope)
+    return lambda: not client.llen("celery") and not client.hlen("unacked")
+
+
+def send_over_rabbitmq(world, messages):
+    with amqp.Connection(urlsplit(world.broker).netloc.rpartition("@")[2]) as connection:
+        channel = connection.channel()
+        for exchange, key in (("", "celery"), ("celery.pidbox", ""), ("celeryev", "worker.x")):
+            for headers, body, content_type in messages:
+                if isinstance(headers, dict):
+                    more = {"application_headers": headers, "content_type": content_type}
+                    message = amqp.Message(body, content_encoding="utf-8", **more)
+                    channel.basic_publish(message, exchange=exchange, routing_key=key)
+    return lambda: True
+
+
+def send_over_folder(world, messages):
+    for number, envelope in enumerate([*ODD_ENVELOPES, *map(enveloped, messages)]):
+        name = f"{number}_odd.celery.msg"
+        (world.home / "broker" / "queue" / name).write_bytes(envelope)
+    return lambda: not list((world.home / "broker" / "queue").glob("*_odd.celery.msg"))
+
+
+ASK = """
+from pixsim.celery import app
+print(len(app.control.ping(timeout=5)), app.control.pool_restart(modules=["antigravity"], reply=True,
+    timeout=2), app.control.broadcast("pool_grow", arguments={"n": 99}, reply=True, timeout=1))
+"""
+
+
+def test_what_nobody_can_handle_is_dropped_and_the_worker_goes_on(
+    world, connected_worker, request, broker
+):
+    send = {None: send_over_folder, world.redis: send_over_redis}.get(broker, send_over_rabbitmq)
+    trap = world.home / "trap"
+    is_done = send(world, odd_messages(trap))
+    world.wait_until(is_done, seconds=30, what=f"the end of the messages\n{world.log()[-3000:]}")
+
+    claims = crawl(world, times=3)
+
+    assert not any("work@" in claim.task_id for claim in claims)
+    assert connected_worker.poll() is None
+    assert "Unrecoverable error" not in world.log()
+    assert "dropped" in world.log()
+    assert not trap.exists()
+    asked = world.python(ASK).communicate(timeout=60)[0]
+    assert asked.startswith("1 "), asked
+    assert "'ok'" not in asked

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from pixsim.embedded import client as embedded
 from pixsim.embedded.paths import PathsError, ServicePaths, paths_for
@@ -324,3 +325,23 @@ def can_run_as_nobody(python: str) -> bool:
     except (OSError, subprocess.CalledProcessError):
         return False
     return version.stdout.strip() == str(sys.version_info[:2])
+
+
+def test_the_embedded_redis_asks_for_its_password_also_if_it_had_none(home: Path) -> None:
+    process = client(environment(home))
+    socket = str(paths_for(home).sockets / "redis.sock")
+    kept = home / "redis_password"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    command = Path(f"/proc/{status(home)['services']['redis']['pid']}/cmdline").read_text()
+    assert kept.read_text() not in command
+    unnamed = redis.Redis(unix_socket_path=socket)
+    with pytest.raises(redis.AuthenticationError):
+        unnamed.ping()
+
+    # As one that an older supervisor has started.
+    redis.Redis(unix_socket_path=socket, password=kept.read_text()).config_set("requirepass", "")
+    assert unnamed.ping()
+    assert run_python(PUBLISH, environment(home)).returncode == 0
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(unix_socket_path=socket).ping()
+    process.communicate("\n")

@@ -138,10 +138,11 @@ def test_up_in_production_serves_the_site_and_its_static_files(home: Path, port:
     services = manage("services", "start", env=environment(home))
     assert services.returncode == 0, services.stderr
     sockets = paths_for(home).sockets
+    password = (home / "redis_password").read_text()
     production = {
         **PRODUCTION,
         "DATABASE_URL": f"postgres://pixsim@/pixsim?host={sockets}",
-        "CELERY_BROKER_URL": f"redis+socket://{sockets}/redis.sock",
+        "CELERY_BROKER_URL": f"redis+socket://:{password}@{sockets}/redis.sock",
         "BEHIND_TLS_PROXY": "true",
         "STATIC_ROOT": str(home / "static"),
     }

@@ -99,3 +99,12 @@ def _active_with_items(state: Any, safe: bool = False, **options: Any) -> list[d
 
 
 Panel.register(type="inspect", name="active", alias="dump_active")(_active_with_items)
+
+REMOVED = ("pool_restart", "pool_grow", "pool_shrink", "autoscale", "memdump", "objgraph")
+"""Remote control is for whoever has the broker's password. It can stop workers and their tasks, but
+it runs no code and spends nothing: `pool_restart` imports modules, the pool has the size it started
+with, and the last two write what is in memory."""
+
+for _name in REMOVED:
+    Panel.data.pop(_name, None)
+    Panel.meta.pop(_name, None)
