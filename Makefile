@@ -14,7 +14,7 @@ BENCHMARKS := queue crawl backfill generation
 CHECKS := check-style check-format check-types check-layers check-migrations check-project
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-admin up test test-long interleave seeds check $(CHECKS) bench format lint requirements clean
+.PHONY: help demo demo-admin up test test-long interleave fuzz seeds check $(CHECKS) bench format lint requirements clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test-long: $(VENV)/.installed-dev  ## The tests that take minutes: chaos, every 
 interleave: $(VENV)/.installed-dev  ## The queue's statements in N=… random orders from SEED=… on
 	@$(TEST_ENV) SCHEDULES=$(or $(N),100) SEED=$(or $(SEED),0) $(BIN)/python -m pytest --quiet --timeout=0 \
 		tests/jobs/test_interleavings.py -k random_schedules
+
+fuzz: $(VENV)/.installed-dev  ## Damaged files for every parser of strangers' bytes, for SECONDS=600 in all
+	@$(TEST_ENV) FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest --quiet -s -m long tests/fuzz
 
 # The page is made from the same rows; a test says when it is not.
 seeds: $(VENV)/.installed-dev  ## Run every sentence of the older guides, and print them; WRITE=1 writes the page

@@ -12,7 +12,7 @@ Answer = tuple[int, str, bytes]
 class Site:
     """Serves `answer(path, times)`: status, content type, body, by path and how often it was asked."""
 
-    def __init__(self, answer: Callable[[str, int], Answer]) -> None:
+    def __init__(self, answer: Callable[[str, int], Answer], *, host: str = "127.0.0.1") -> None:
         self.asked: Counter[str] = Counter()
         site = self
 
@@ -37,7 +37,7 @@ class Site:
             def handle_error(self, *args: object) -> None:
                 """A client that was killed, or that has what it wanted, hangs up."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((host, 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> "Site":

@@ -94,3 +94,18 @@ def _check_boxes(data: bytes) -> None:
             return
         position += max(size, 8)
     _check_end(data, position)
+
+
+def has_many_scans(data: bytes) -> bool:
+    """Return whether a JPEG file comes in several passes: it is progressive, or says so (ITU T.81, B.2)."""
+    position, components = 2, 0
+    while position + 9 < len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xC2:
+            return True
+        if marker == 0xDA:
+            return data[position + 4] < components
+        if marker in (0xC0, 0xC1):
+            components = data[position + 9]
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return True

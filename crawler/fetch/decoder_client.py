@@ -55,8 +55,14 @@ class Decoder:
         try:
             self._ask(pictures, verdicts, meanwhile)
         except Died as died:
-            picture = pictures[len(verdicts)]
-            verdicts.append(self._crash(died) if died.is_certain else self._again(picture))
+            place = min(max(len(verdicts), died.begun - 1), len(pictures) - 1)
+            if place > len(verdicts):
+                verdicts += self.examine(
+                    pictures[len(verdicts) : place]
+                )  # theirs were lost with it
+            if len(verdicts) == place:
+                picture = pictures[place]
+                verdicts.append(self._crash(died) if died.is_certain else self._again(picture))
         return verdicts
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from crawler.fetch.containers import Refusal, check_container
+from crawler.fetch.containers import Refusal, check_container, has_many_scans
 from crawler.fetch.phash import GRID, phash
 from crawler.fetch.rules import Checks
 from pixsim.core.patterns import Find, pattern
@@ -123,7 +123,7 @@ def _check_size(width: int, height: int, checks: Checks) -> None:
 
 def _check_cost(data: bytes, kind: str, pixels: int, most: int | None) -> None:
     passes = PASSES.get(kind, 1)
-    if kind == "jpeg":
+    if kind == "jpeg" and has_many_scans(data):
         passes = data.count(b"\xff\xda")
         if passes > MAX_SCANS:
             raise Refusal("too_costly", f"{passes} scans, more than {MAX_SCANS}")

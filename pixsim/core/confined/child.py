@@ -1,16 +1,20 @@
 """What a confined process runs.
 
-    python -m pixsim.core.confined.child MODULE MEMORY_BYTES OPTIONS
+    python -m pixsim.core.confined.child MODULE MEMORY_BYTES OPTIONS PROGRESS
 
 MODULE has `prepare(**options)`, which imports and warms up all that is needed (no file can be opened
 later), and returns `serve`. That is called with the header of each request and a reader of its
 body, and yields answers: a header and a body of bytes.
+
+Answers are sent together, so that the parent is not woken for each. Before each the process writes a
+byte to the descriptor PROGRESS: when it dies, its parent knows how many it had begun.
 """
 
 import importlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -19,11 +23,14 @@ from pixsim.core.confined import frames, sandbox
 
 Read = Callable[[int], bytes]
 """Return the next bytes of a request's body."""
+SENT_BYTES, SENT_SECONDS = 32 * 1024, 0.02
+"""Answers are sent when they are so many bytes, or so old."""
+BEGUN = b"."
 Serve = Callable[[Any, Read], Iterable[tuple[Any, bytes]]]
 
 
 def main(arguments: Sequence[str]) -> None:
-    module, memory_bytes, options = arguments
+    module, memory_bytes, options, progress = arguments
     serve: Serve = importlib.import_module(module).prepare(**json.loads(options))
     answers = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -37,8 +44,21 @@ def main(arguments: Sequence[str]) -> None:
         # Each of these errors means that the parent is gone.
         with suppress(EOFError, BrokenPipeError):
             for header, body in _requests(requests):
-                for answer, data in serve(header, body):
-                    _write(answers, frames.head(answer, len(data)) + data)
+                _answer(serve(header, body), answers, int(progress))
+
+
+def _answer(found: Iterable[tuple[Any, bytes]], file: int, progress: int) -> None:
+    """Send the answers of one request."""
+    waiting, sent_at = bytearray(), time.monotonic()
+    os.write(progress, BEGUN)
+    for answer, data in found:
+        waiting += frames.head(answer, len(data)) + data
+        now = time.monotonic()
+        if len(waiting) > SENT_BYTES or now - sent_at > SENT_SECONDS:
+            _write(file, waiting)
+            waiting, sent_at = bytearray(), now
+        os.write(progress, BEGUN)
+    _write(file, waiting)
 
 
 def _requests(pipe: BinaryIO) -> Iterator[tuple[Any, Read]]:
@@ -63,7 +83,7 @@ def _requests(pipe: BinaryIO) -> Iterator[tuple[Any, Read]]:
             read_body(min(left, 1 << 16))
 
 
-def _write(file: int, data: bytes) -> None:
+def _write(file: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]

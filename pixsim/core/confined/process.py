@@ -46,13 +46,15 @@ class Unavailable(Exception):
 class Died(Exception):
     """The process ended, or was ended, over a request; the message says how.
 
-    `is_certain` is whether what it had in hand is to blame: what follows the answers that came.
-    Otherwise it may have been killed by somebody else, or kept from computing.
+    `is_certain` is whether what it had in hand is to blame; otherwise it may have been killed by
+    somebody else, or kept from computing. `begun` is how many answers it had begun: it had the
+    last of these in hand, and those that did not come before that are lost.
     """
 
     def __init__(self, how: str, *, is_certain: bool = True) -> None:
         super().__init__(how)
         self.is_certain = is_certain
+        self.begun = 0
 
 
 class Confined:
@@ -74,6 +76,7 @@ class Confined:
         self._files = files
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
+        self._progress = -1
 
     @property
     def pid(self) -> int | None:
@@ -108,16 +111,13 @@ class Confined:
                 receive = partial(self._receive, process, by=deadline)
                 answer, size = frames.read_head(receive, max_body=max_bytes)
                 yield check(answer, receive(size))
+            self._begun()
         except TimeoutError:
-            self.close()
-            raise Died(f"no answer within {seconds:g} s", is_certain=False) from None
+            raise self._died(Died(f"no answer within {seconds:g} s", is_certain=False)) from None
         except EOFError:
-            died = _how_it_ended(process)
-            self.close()
-            raise died from None
+            raise self._died(_how_it_ended(process)) from None
         except (ValueError, TypeError) as error:
-            self.close()
-            raise Died(f"a wrong answer: {error}") from None
+            raise self._died(Died(f"a wrong answer: {error}")) from None
         except BaseException:
             self.close()  # answers that nobody reads would be taken for those of the next request
             raise
@@ -129,8 +129,20 @@ class Confined:
             self._process.communicate()
             self._process = None
             self._buffer.clear()
+            os.close(self._progress)
 
     # Steps
+
+    def _died(self, died: Died) -> Died:
+        died.begun = self._begun()
+        self.close()
+        return died
+
+    def _begun(self) -> int:
+        """Return how many answers were begun since this was asked last."""
+        with suppress(BlockingIOError):
+            return len(os.read(self._progress, READ_BYTES))
+        return 0
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -142,17 +154,20 @@ class Confined:
 
     def _start(self) -> None:
         sandbox.hide_memory()
-        command = [sys.executable, "-m", CHILD, *self._arguments]
+        self._progress, progress = os.pipe()
+        os.set_blocking(self._progress, False)
+        command = [sys.executable, "-m", CHILD, *self._arguments, str(progress)]
         process = self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=PROJECT,
             env=ENVIRONMENT,
-            pass_fds=self._files,
+            pass_fds=(*self._files, progress),
             # Ctrl-C and signals to the parent's group are not for it: it ends with its input.
             start_new_session=True,
         )
+        os.close(progress)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None  # noqa: S101 - for the type checker
             os.set_blocking(pipe.fileno(), False)

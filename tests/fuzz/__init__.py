@@ -1,0 +1,1 @@
+"""Random damage to what strangers send, for each parser in its real process."""
