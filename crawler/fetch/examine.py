@@ -37,8 +37,9 @@ OUTCOMES = (
 LATER = "later"
 """No outcome: the picture may take long, so it goes to a decoder for which nobody waits."""
 
-MAX_SCANS = 100
-"""Programs write at most about 20 scans of a progressive picture; each costs a pass over all of it."""
+MAX_SCANS, MAX_COST = 100, 1_500_000_000
+"""Programs write at most about 20 scans of a progressive picture; each costs a pass over all of it.
+So many pixels times scans are about a second."""
 QUICK_COST = 50_000_000
 """Pixels times passes that a picture may cost without being LATER: about a third of a second."""
 PASSES = {"png": 2, "gif": 2, "tiff": 2, "webp": 4, "avif": 4}
@@ -127,6 +128,8 @@ def _check_cost(data: bytes, kind: str, pixels: int, most: int | None) -> None:
         passes = data.count(b"\xff\xda")
         if passes > MAX_SCANS:
             raise Refusal("too_costly", f"{passes} scans, more than {MAX_SCANS}")
+        if pixels * passes > MAX_COST:
+            raise Refusal("too_costly", f"{passes} scans of {pixels} pixels")
     if most is not None and pixels * passes > most:
         raise Refusal(LATER, "")
 

@@ -280,7 +280,7 @@ def test_a_decoder_that_hangs_is_replaced():
 
 def test_a_picture_that_costs_too_much_is_a_decoder_crash_and_its_neighbours_are_judged():
     decoder = Decoder(max_pixels=50_000_000, cpu_seconds=0.2)
-    good, slow = jpeg(), progressive_bomb(4000, 90)
+    good, slow = jpeg(), progressive_bomb(4000, 70)
     wide = CHECKS._replace(max_pixels=50_000_000)
     try:
         verdicts = decoder.examine([(good, CHECKS), (slow, wide), (good, CHECKS)])
@@ -299,13 +299,15 @@ def test_a_quick_decoder_leaves_what_may_take_long_to_another():
         (encode(Image.new("RGB", (6000, 4000)), "JPEG"), wide),
         (encode(Image.new("RGB", (4000, 4000)), "WEBP", method=0), wide),
         (progressive_bomb(100, 101), wide),
+        (progressive_bomb(7000, 40), wide),
     ]
     try:
         verdicts = decoder.examine(pictures)
     finally:
         decoder.close()
-    assert [v.outcome for v in verdicts] == [LATER, "", LATER, "too_costly"]
+    assert [v.outcome for v in verdicts] == [LATER, "", LATER, "too_costly", "too_costly"]
     assert verdicts[3].detail == "110 scans, more than 100"
+    assert verdicts[4].detail == "49 scans of 49000000 pixels"
 
 
 def test_a_picture_that_needs_too_much_memory_is_too_costly_and_the_decoder_lives():

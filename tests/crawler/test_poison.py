@@ -17,7 +17,7 @@ from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import jpeg, progressive_bomb
 
 pytestmark = pytest.mark.django_db(transaction=True)
-POISON = progressive_bomb(4000, 90)
+POISON = progressive_bomb(4000, 70)
 
 
 @pytest.fixture
