@@ -10,8 +10,9 @@ import json
 import os
 import random
 import time
+import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,10 @@ from crawler.errors import CrawlError
 from crawler.fetch.decoder_client import Decoder
 from crawler.fetch.examine import LATER, OUTCOMES
 from crawler.fetch.rules import Checks
+from crawler.parsing.documents import Documents
+from crawler.sources.sitemap.xml import BrokenXml
 from crawler.sources.urls.confined_list import ConfinedList
+from pixsim.core.media.client import Undecodable, examine
 from tests.crawler.pictures import encode, photograph
 from tests.fuzz.damage import damaged
 
@@ -36,6 +40,22 @@ SLOWEST = 15.0
 """Seconds by the clock of one file: several times its processor time, since machines are busy."""
 GROWTH = 48 * 1024**2
 CHECKS = Checks(50_000_000, 32, 20.0)
+URL = "https://example.com/a/b.html"
+ANIMATED = ("GIF", "WEBP", "PNG")
+MP4 = bytes.fromhex("00000018667479706d703432000000006d70343269736f6d") + (
+    b"\0\0\0\x74moov\0\0\0\x6cmvhd" + bytes(12) + b"\0\0\x03\xe8\0\0\x27\x10" + bytes(80)
+)
+PAGE = b"""<!doctype html><html><head><meta charset=utf-8><base href=/x/><title>A page</title>
+<meta name=robots content="noai, nofollow"><meta property=og:image content=/og.jpg></head><body>
+<picture><source srcset="a.webp 2x, b.webp 100w"><img src=a.jpg alt="words &amp; more"></picture>
+<img data-src='b.png' srcset="c.jpg 1x, d.jpg 2.5x"><a href="e.jpg">f</a><a rel=nofollow href=g>h</a>
+<!-- comment --><script>var x = "<img src=no.jpg>";</script></body></html>"""
+SITEMAP = b"""<?xml version="1.0" encoding="UTF-8"?><urlset xmlns="http://www.sitemaps.org/x"
+ xmlns:image="http://www.google.com/y"><url><loc>https://example.com/1</loc><image:image>
+<image:loc>https://example.com/1.jpg</image:loc><image:title>T &lt; U</image:title></image:image>
+</url><url><loc>https://example.com/2.jpg</loc></url></urlset>"""
+ROBOTS = b"""User-agent: *\nDisallow: /private*$\nAllow: /\nCrawl-delay: 2
+User-agent: pixsim\nUser-agent: other\nContent-Signal: ai-train=no\nRequest-rate: 1/5\n# x"""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 Run = Callable[[bytes], None]
@@ -87,22 +107,59 @@ def lists(folder: Path) -> Iterator[tuple[list[bytes], Run]]:
         turn += 1
         path.write_bytes(data)
         options = {"format": names[turn % len(names)], "encoding": "utf-8", "delimiter": ""}
-        try:
-            with ConfinedList(path, **options) as one:
-                look = one.look()
-                if look.is_plain:
-                    for row in one.rows(None, look.columns[:2]):
-                        assert row.number >= 0
-                else:
-                    for _block in one.blocks():
-                        pass
-        except CrawlError:
-            pass
+        with suppress(CrawlError), ConfinedList(path, **options) as one:
+            look = one.look()
+            if look.is_plain:
+                for row in one.rows(None, look.columns[:2]):
+                    assert row.number >= 0
+            else:
+                for _block in one.blocks():
+                    pass
 
     yield seeds, run
 
 
-PARSERS = {"pictures": pictures, "lists": lists}
+@contextmanager
+def media(folder: Path) -> Iterator[tuple[list[bytes], Run]]:
+    scene = photograph(96, 72)
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(4000))
+    seeds = [encode(scene, kind) for kind in FORMATS]
+    seeds += [encode(scene, kind, save_all=True, append_images=[scene] * 3) for kind in ANIMATED]
+    turn = 0
+
+    def run(data: bytes) -> None:
+        nonlocal turn
+        turn += 1
+        kinds = ("image/*", "image/*", "audio/wav", "video/mp4")
+        with suppress(Undecodable):
+            examine(data, mime_type=kinds[turn % len(kinds)], side=64)
+
+    yield [*seeds, sound.getvalue(), MP4], run
+
+
+@contextmanager
+def documents(folder: Path) -> Iterator[tuple[list[bytes], Run]]:
+    seeds = [PAGE, SITEMAP, gzip.compress(SITEMAP), ROBOTS]
+    parsers = Documents()
+
+    def run(data: bytes) -> None:
+        with suppress(CrawlError, BrokenXml):
+            for _row in parsers.page(data, "text/html", URL, token="pixsim", wants_links=True):
+                pass
+        with suppress(CrawlError, BrokenXml):
+            for _entry in parsers.entries(data, 0):
+                pass
+        assert len(parsers.robots([data, data[::-1]], "pixsim")) == 2
+        parsers.ended = 0
+
+    yield seeds, run
+    parsers.close()
+
+
+PARSERS = {"pictures": pictures, "lists": lists, "media": media, "documents": documents}
 
 
 @pytest.mark.parametrize("name", PARSERS)
