@@ -24,7 +24,7 @@ MAX_OPEN = 8
 """Sitemaps in each other, and a page."""
 ROBOTS_CPU_SECONDS = 2.0
 CPU_SECONDS = 3.0
-CPU_SECONDS_PER_MIB = 1.0
+CPU_SECONDS_PER_MIB = 0.7
 MAX_TEXT = 2000
 Rows = Iterator[list[Any]]
 

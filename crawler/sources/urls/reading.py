@@ -25,7 +25,7 @@ MAX_SEEN = 1000
 CPU_SECONDS = 5.0
 BYTES_PER_CPU_SECOND = 64 * 1024**2
 """A batch of a large file may cost more: reading goes on within a row group by reading its beginning."""
-MAX_CPU_SECONDS = 60.0
+MAX_CPU_SECONDS = 40.0
 
 
 class OpenList(Protocol):
