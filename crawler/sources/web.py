@@ -103,11 +103,19 @@ def is_web(location: str) -> bool:
 
 
 def web_location(location: str) -> str:
-    """Return the canonical URL of a source's location. Raise SourceRefused if it is no address."""
+    """Return the canonical URL of a source's location.
+
+    Raise SourceRefused if it is no address, or one that is never fetched.
+    """
+    from pixsim.core.net import address_refusal
+
     try:
-        return canonical(location)
+        url = canonical(location)
     except BadUrl as error:
         raise SourceRefused("location", str(error)) from None
+    if refusal := address_refusal(url):
+        raise SourceRefused("location", refusal)
+    return url
 
 
 def final_url(response: "Response") -> str:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 
 from jobs.models import Asset, Job
 from pixsim.core import blobs
+from pixsim.core.net import address_refusal
 from providers.adapters.params import Params
 
 ASSET = "asset:"
@@ -37,12 +38,17 @@ def media_fields(schema: type[Params]) -> tuple[str, ...]:
 
 
 def check(schema: type[Params], values: dict[str, Any], *, user: User, has_parent: bool) -> None:
-    """Raise BadInput for an input that the user may not use, or that will never exist."""
-    for field, value in _references(schema, values):
+    """Raise BadInput for an input that the user may not use, that nobody may fetch, or that will
+    never exist."""
+    for field, value in [*_references(schema, values), *_in_objects(schema, values)]:
         if value == PARENT and not has_parent:
             raise BadInput(field, "there is no parent job whose asset could be used.")
         if value.startswith(ASSET):
             _asset(field, value, user_id=user.pk)
+        elif value == PARENT or value.startswith("data:"):
+            continue
+        elif refusal := address_refusal(value):
+            raise BadInput(field, f"it may not be fetched: {refusal}")
 
 
 def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[str, Any]:
@@ -86,6 +92,17 @@ def _references(schema: type[Params], values: dict[str, Any]) -> Iterator[tuple[
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, str):
                 yield name, one
+
+
+def _in_objects(schema: type[Params], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the texts given for media in parameters that are objects of media, by their names."""
+    for name, spec in schema.model_json_schema()["properties"].items():
+        given = values.get(name)
+        if _is_media(spec.get("additionalProperties") or {}) and isinstance(given, dict):
+            for key, value in given.items():
+                for one in value if isinstance(value, list) else [value]:
+                    if isinstance(one, str):
+                        yield f"{name}.{key}", one
 
 
 def _replaced(value: Any, found: dict[str, str]) -> Any:

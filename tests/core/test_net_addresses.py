@@ -5,7 +5,7 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixsim.core.net import AddressPolicy
+from pixsim.core.net import AddressPolicy, address_refusal
 from pixsim.core.net.addresses import is_public
 
 FORBIDDEN_IPV4 = """
@@ -102,3 +102,64 @@ def test_the_policy_follows_the_settings(settings) -> None:
     assert policy.refusal("8.8.8.8", 8443) is None
     assert policy.refusal("8.8.8.8", 443)
     assert policy.refusal("10.0.0.5", 99) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://example.org/a.png",
+        "javascript:alert(1)",
+        "//example.org/a.png",
+        "/etc/passwd",
+        "asset",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fe80::1]/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://127.0.0.1/",
+        "http://localhost:8000/",
+        "http://LOCALHOST./",
+        "http://a.localhost/",
+        "http://10.0.0.8/a.png",
+        "http://[::1]/",
+        "http://0x7f.1/",
+        "http://2130706433/",
+        "http://0177.0.0.1/",
+        "http://1.1.1.1:22/",
+    ],
+)
+def test_an_address_that_is_never_fetched_is_refused_by_its_text(url: str) -> None:
+    policy = AddressPolicy.parse()
+    assert address_refusal(url, policy=policy)
+
+
+def test_an_address_that_may_be_fetched_is_not_looked_up() -> None:
+    policy = AddressPolicy.parse(allow=["127.0.0.1:8765", "169.254.1.1"])
+    for url in (
+        "https://example.org/a.png",
+        "http://no-such-name.invalid/",
+        "http://1.1.1.1/a.png",
+        "http://127.0.0.1:8765/a.png",
+        "http://localhost:8765/",
+        "http://169.254.1.1/",
+    ):
+        assert address_refusal(url, policy=policy) is None, url
+
+
+@pytest.mark.parametrize(
+    "ip",
+    [
+        "169.254.169.254",
+        "169.254.1.1",
+        "fe80::1",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    ],
+)
+def test_nobody_is_advised_to_allow_where_clouds_hand_out_credentials(ip: str) -> None:
+    refusal = AddressPolicy.parse().refusal(ip, 80)
+    assert refusal
+    assert "CRAWL_ALLOWED_PRIVATE" not in refusal

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from crawler import robots
+from crawler.errors import SourceRefused
 from crawler.fetch import checker, decoder, engine, hosts
 from crawler.models import Candidate, CrawlJob, CrawlSource
 from crawler.services import accepting
@@ -245,3 +246,14 @@ def test_an_entry_that_nobody_foresaw_is_rejected_and_the_source_goes_on(
     source = CrawlSource.objects.get()
     assert (job.status, source.found, source.rejected) == ("completed", 1, 1)
     assert "unexpected Odd: nobody foresaw this" in source.rejection
+
+
+@pytest.mark.parametrize("kind", ["urls", "sitemap", "page"])
+def test_a_location_that_may_not_be_fetched_is_refused_at_once(kind, settings) -> None:
+    settings.CRAWL_ALLOWED_PRIVATE = []
+    options = {"format": "txt"} if kind == "urls" else {}
+    for location in ("http://169.254.169.254/", "http://127.0.0.1/", "http://[::1]/x"):
+        spec = SourceSpec(kind, location, options=options)
+        with pytest.raises(SourceRefused, match=r"location: .* is not a public address"):
+            accepting.create_crawl_job(owner=None, name="t", max_images=9, source_specs=[spec])
+    assert not CrawlJob.objects.exists()

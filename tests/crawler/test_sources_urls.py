@@ -374,7 +374,8 @@ def test_a_list_that_is_not_there_is_refused_and_one_that_is_late_is_waited_for(
 def test_a_list_on_a_forbidden_address_is_refused(site: Site, settings) -> None:
     settings.CRAWL_ALLOWED_PRIVATE = []
     source = urls(f"{site.url}/l.txt")
-    source.check()
+    with pytest.raises(SourceRefused, match="CRAWL_ALLOWED_PRIVATE"):
+        source.check()
     with pytest.raises(SourceRefused, match="CRAWL_ALLOWED_PRIVATE"):
         source.read(None)
     assert site.asked == []

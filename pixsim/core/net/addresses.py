@@ -33,6 +33,15 @@ match_entry = pattern(
     method="fullmatch",
 )
 
+# Where clouds hand out credentials, beside link-local addresses: no hint says how to allow these.
+NEVER_ADVISED: tuple[IPNetwork, ...] = (
+    IPv4Network("100.100.100.200/32"),  # Alibaba
+    IPv4Network("168.63.129.16/32"),  # Azure
+    IPv4Network("192.0.0.192/32"),  # Oracle
+    IPv6Network("fd00:ec2::/32"),  # Amazon
+    IPv6Network("fd20:ce::/32"),  # Google
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -85,10 +94,11 @@ class AddressPolicy:
         if any(allowance.covers(address, port) for allowance in self.allowances):
             return None
         if not is_public(address):
-            return (
-                f"{address} is not a public address; "
-                f"an operator can allow it: CRAWL_ALLOWED_PRIVATE={_entry(address, port)}"
-            )
+            text = f"{address} is not a public address"
+            if address.is_link_local or any(address in network for network in NEVER_ADVISED):
+                return f"{text}: what answers there hands out the machine's secrets"
+            hint = f"an operator can allow it: CRAWL_ALLOWED_PRIVATE={_entry(address, port)}"
+            return f"{text}; {hint}"
         if port not in self.ports:
             return (
                 f"port {port} is not allowed; an operator can add it to CRAWL_ALLOWED_PORTS "

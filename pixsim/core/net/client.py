@@ -206,6 +206,26 @@ def parse_url(url: str) -> URL:
     return parsed.with_fragment(None) if parsed.raw_fragment else parsed
 
 
+def address_refusal(url: str, *, policy: AddressPolicy | None = None) -> str | None:
+    """Return why `url` will never be fetched, as far as its text tells, or None. Ask no name server.
+
+    For addresses that people give: what is refused here is refused to them at once.
+    """
+    try:
+        target = parse_url(url)
+    except FetchError as error:
+        return error.detail
+    host = (target.raw_host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        host = "127.0.0.1"
+    try:
+        # As resolvers do, which read 0x7f.1 and 2130706433 as addresses, too.
+        ip = host if ":" in host else socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
+    return (policy or AddressPolicy.from_settings()).refusal(ip, target.port or 0)
+
+
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     """Return the seconds of a Retry-After header, at most LONGEST_RETRY_AFTER.
 

@@ -297,6 +297,29 @@ class TestAsking:
             ask(ada, workspace=theirs)
         assert not Job.objects.exists()
 
+    @pytest.mark.parametrize(
+        "address", ["file:///etc/passwd", "http://169.254.169.254/", "http://10.0.0.1/"]
+    )
+    def test_an_input_that_may_not_be_fetched_is_refused_at_once(self, ada, address) -> None:
+        with pytest.raises(GenerationRefused) as refused:
+            services.create_job(
+                owner=ada,
+                provider="openai",
+                operation="image_to_image",
+                params={"prompt": "a fox", "images": [address]},
+            )
+        (field,) = refused.value.errors
+        assert field == "params.images"
+        with pytest.raises(GenerationRefused, match=r"params.files.image: it may not be fetched"):
+            services.create_job(
+                owner=ada,
+                provider="replicate",
+                operation="text_to_image",
+                model="somebody/model",
+                params={"files": {"image": [address]}},
+            )
+        assert not Job.objects.exists()
+
     def test_more_than_the_balance_is_refused(self, fake, ada) -> None:
         credits.hold(profile=ada, amount=999, description="other work", reference="x")
         with pytest.raises(InsufficientCredits, match="2 are needed and 1 are there"):
