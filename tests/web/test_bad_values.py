@@ -17,7 +17,7 @@ BAD = [
     "abc", "", "-1", "9" * 30, "9" * 5000, "1e9999", "'", "\x00", "1\x00", "\ud7ff", "²", "%00",
     "[" * 2000, "../../etc/passwd", "id__", "a" * 3000, "before:" + "9" * 30, "\r\nX: y", "_5F00",
 ]  # fmt: skip
-FEW = ["abc", "-1", "9" * 30, "9" * 5000, "\x00", "[" * 2000]
+FEW = ["[" * 2000, "9" * 5000, "\x00"]
 QUERIED = (
     "/admin/login/",
     "/admin/autocomplete/",
@@ -83,7 +83,7 @@ def test_no_query_of_a_page_fails_for_a_bad_value(admin_client: Client, values: 
 
 
 @pytest.mark.parametrize(
-    "values", [["abc", "9" * 5000], pytest.param(BAD, marks=pytest.mark.long)], ids=["few", "all"]
+    "values", [FEW[1:2], pytest.param(BAD, marks=pytest.mark.long)], ids=["few", "all"]
 )
 def test_no_list_fails_for_a_bad_value(admin_client: Client, rows: Any, values: list[str]) -> None:
     admin_client.raise_request_exception = False
