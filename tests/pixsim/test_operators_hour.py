@@ -142,12 +142,16 @@ def test_what_each_place_says_when_things_go_wrong(hour: Hour) -> None:
     assert len(ends) == len(set(ends))
 
 
+# A claim that finds no candidate yet takes a number too: an attempt may not be the first of its chunk.
+
+
 def a_slow_host(hour: Hour, held: list[int]) -> None:
     for chunk in held:
         assert re.match(
-            rf"chunk {chunk}: It runs: attempt 1, begun .* ago, by one@here:\d+\.$", hour.why(chunk)
+            rf"chunk {chunk}: It runs: attempt \d, begun .* ago, by one@here:\d+\.$",
+            hour.why(chunk),
         )
-        assert f"chunk {chunk} attempt 1, " in hour.workers_page()
+        assert f"chunk {chunk} attempt " in hour.workers_page()
     assert "one@here" in hour.workers_page()
     hour.until("the figure", lambda: hour.metric(ITEMS.format("processing")) == 2)
     assert (hour.metric(OLDEST.format("processing")) or 0) > 0
@@ -175,7 +179,7 @@ def a_paused_owner(hour: Hour, job: int, held: list[int], waiting: int) -> None:
     hour.gate.set()
     hour.until("what is in hand to end", lambda: hour.chunks(job, "completed") == held)
     for chunk in held:
-        line = rf"INFO +jobs.attempts: chunk {chunk} of job {job} attempt 1 completed after .* \(stored 2,"
+        line = rf"INFO +jobs.attempts: chunk {chunk} of job {job} attempt \d completed after .* \(stored 2,"
         assert re.search(line, hour.world.log())
     paused = f"chunk {waiting}: ada@x.org's work is paused. Resume: queue resume --owner ada@x.org"
     assert hour.why(waiting) == paused
@@ -211,9 +215,10 @@ def a_killed_worker(hour: Hour, one: subprocess.Popen[bytes]) -> None:
     for chunk in held:
         told = rf"jobs.attempts: chunk {chunk} of job {job} attempt"
         assert re.search(
-            rf"WARNING {told} 1 lost after .* by one@here:\d+: .* its lease ended", hour.world.log()
+            rf"WARNING {told} \d lost after .* by one@here:\d+: .* its lease ended",
+            hour.world.log(),
         )
-        assert re.search(rf"INFO +{told} 2 completed after .* by two@here", hour.world.log())
+        assert re.search(rf"INFO +{told} \d completed after .* by two@here", hour.world.log())
     lost = 'pixsim_worker_attempts_total{kind="chunk",outcome="lost",worker="two@here"}'
     hour.until("the figure", lambda: hour.metric(lost, of_worker=True) == 2)
 
@@ -233,9 +238,8 @@ def a_failing_source(hour: Hour) -> None:
     assert reason in hour.why(source, "discovery")
     assert hour.why(source, "discovery").endswith("It runs again when it is retried.")
     told = rf"jobs.attempts: discovery {source} of job {job} attempt"
-    for number in (1, 2, 3):
-        assert re.search(rf"WARNING {told} {number} retry after .*: {reason}", hour.world.log())
-    assert re.search(rf"ERROR +{told} 4 failed after .*: {reason}", hour.world.log())
+    assert len(re.findall(rf"WARNING {told} \d retry after .*: {reason}", hour.world.log())) == 3
+    assert re.search(rf"ERROR +{told} \d failed after .*: {reason}", hour.world.log())
     for outcome, number in (("retry", 3), ("failed", 1)):
         figure = f'pixsim_worker_attempts_total{{kind="discovery",outcome="{outcome}",worker="two@here"}}'
         assert hour.metric(figure, of_worker=True) == number
