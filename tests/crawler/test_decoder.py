@@ -322,6 +322,30 @@ def test_a_picture_that_needs_too_much_memory_is_too_costly_and_the_decoder_live
         decoder.close()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["transparent webp", "float tiff", "transparent png", "cmyk tiff"])
+def test_pictures_of_49_million_pixels_are_decoded_in_the_memory_allowed(kind):
+    noise = np.random.default_rng(1).integers(0, 255, (70, 70, 4), dtype=np.uint8)
+    picture = Image.fromarray(np.kron(noise, np.ones((100, 100, 1), np.uint8)))
+    match kind:
+        case "transparent webp":
+            data = encode(picture, "WEBP", lossless=True, quality=0, method=0)
+        case "float tiff":
+            floats = Image.fromarray(np.asarray(picture)[:, :, 0].astype(np.float32))
+            data = encode(floats, "TIFF", compression="tiff_deflate")
+        case "transparent png":
+            data = encode(picture, "PNG", compress_level=1)
+        case _:
+            cmyk = picture.convert("RGB").convert("CMYK")
+            data = encode(cmyk, "TIFF", compression="tiff_lzw")
+    decoder = Decoder(max_pixels=50_000_000, cpu_seconds=60)
+    try:
+        verdict = verdict_of(decoder, data, CHECKS._replace(max_pixels=50_000_000))
+    finally:
+        decoder.close()
+    assert (verdict.outcome, verdict.width) == ("", 7000)
+
+
 def test_a_decoder_that_cannot_start_says_what_to_try(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(Unavailable, match=r"exit code 1.*crawler\.fetch\.decoder"):
