@@ -55,7 +55,7 @@ class Decoder:
         try:
             self._ask(pictures, verdicts, meanwhile)
         except Died as died:
-            place = min(max(len(verdicts), died.begun - 1), len(pictures) - 1)
+            place = died.in_hand(received=len(verdicts), asked=len(pictures))
             if place > len(verdicts):
                 verdicts += self.examine(
                     pictures[len(verdicts) : place]

@@ -70,21 +70,32 @@ class Parser:
         the process may have been ended by somebody else. Raise SourceUnavailable.
         """
         found: list[Answer | Unreadable] = []
-        is_again = False
         while len(found) < len(bodies):
-            rest = bodies[len(found) : len(found) + 1 if is_again else None]
-            before = len(found)
+            rest, before = bodies[len(found) :], len(found)
+            header = [name, [*map(len, rest)], *arguments]
             try:
-                for answer in self._answers([name, [*map(len, rest)], *arguments], rest, check):
+                for answer in self._answers(header, rest, check):
                     found.append(answer)  # those before an error are kept
-                is_again = False
             except Died as died:
-                if died.is_certain or (is_again and len(found) == before):
+                place = died.in_hand(received=len(found) - before, asked=len(rest))
+                if lost := rest[len(found) - before : place]:
+                    found += self.ask_each(name, *arguments, bodies=lost, check=check)
+                if died.is_certain:
                     found.append(_unreadable(died))
-                    is_again = False
                 else:
-                    is_again = True
+                    found.append(
+                        self._once_more([name, [len(rest[place])], *arguments], rest[place], check)
+                    )
         return found
+
+    def _once_more(
+        self, header: Any, body: bytes, check: Callable[[Any, bytes], Answer]
+    ) -> Answer | Unreadable:
+        try:
+            [answer] = self._answers(header, [body], check)
+        except Died as died:
+            return _unreadable(died)
+        return answer
 
     def close(self) -> None:
         """End the process."""

@@ -24,7 +24,23 @@ FORBIDDEN_IPV6 = """
 
 @pytest.mark.parametrize("ip", f"{FORBIDDEN_IPV4} {FORBIDDEN_IPV6}".split())
 def test_addresses_of_no_public_server_are_refused(ip: str) -> None:
-    assert "CRAWL_ALLOWED_PRIVATE=" in str(AddressPolicy.parse().refusal(ip, 443))
+    assert "is not a public address" in str(AddressPolicy.parse().refusal(ip, 443))
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_advised"),
+    [
+        ("10.1.2.3", True),
+        ("192.168.0.1", True),
+        ("169.254.169.254", False),
+        ("::ffff:169.254.169.254", False),
+        ("100.100.100.200", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1", False),
+    ],
+)
+def test_nobody_is_advised_to_allow_an_address_that_hands_out_secrets(ip, is_advised) -> None:
+    assert ("CRAWL_ALLOWED_PRIVATE" in AddressPolicy.parse().refusal(ip, 80)) == is_advised
 
 
 @pytest.mark.parametrize(

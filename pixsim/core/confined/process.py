@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 # Sent by somebody else, not by a limit or a defect.
-FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 
 Answer = TypeVar("Answer")
 
@@ -55,6 +55,10 @@ class Died(Exception):
         super().__init__(how)
         self.is_certain = is_certain
         self.begun = 0
+
+    def in_hand(self, *, received: int, asked: int) -> int:
+        """Return which of the answers it had in hand, of so many received and asked for."""
+        return min(max(received, self.begun - 1), asked - 1)
 
 
 class Confined:
@@ -238,11 +242,12 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> Died:
         code = process.wait(timeout=5)
     except subprocess.TimeoutExpired:
         return Died("it closed its pipes")
-    if code == -signal.SIGPROF:
+    if code >= 0:
+        return Died(f"it ended with exit code {code}")
+    name = signal.Signals(-code).name
+    if name == "SIGPROF":
         return Died("it used more processor time than allowed")
-    if code < 0:
-        return Died(f"it ended by signal {-code}", is_certain=-code not in FROM_OUTSIDE)
-    return Died(f"it ended with exit code {code}")
+    return Died(f"it ended by signal {-code}", is_certain=name not in FROM_OUTSIDE)
 
 
 def _warn(missing: Sequence[str]) -> None:
