@@ -53,6 +53,7 @@ def test_every_migration_goes_forward_and_back(migrate: Migrate) -> None:
     assert everything() == head
 
 
+@pytest.mark.long
 def test_users_that_exist_before_the_migration_have_a_profile_after_it(migrate: Migrate) -> None:
     old = migrate("0003_columns")
     users = old.get_model("auth", "User").objects

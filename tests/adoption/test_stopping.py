@@ -41,6 +41,7 @@ def other(database):
     session.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "table"),
     [
@@ -71,6 +72,7 @@ def test_killed_in_the_middle_it_leaves_the_older_database_as_it_was(
     assert ran.code == 0, ran.out + ran.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["pixcrawler-before-001", "pixsim7-1105simplifylineage-migrated"])
 def test_taken_back_it_is_as_it_was(name, older, sql, db):
     older(name)

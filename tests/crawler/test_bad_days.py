@@ -171,7 +171,10 @@ def unusable_folder(world):
 
 @pytest.mark.parametrize(
     ("trouble", "said"),
-    [(full_disk, "No space left for blobs in "), (unusable_folder, "Cannot store ")],
+    [
+        (full_disk, "No space left for blobs in "),
+        pytest.param(unusable_folder, "Cannot store ", marks=pytest.mark.long),
+    ],
     ids=["full", "unusable"],
 )
 def test_without_room_for_pictures_nothing_is_lost_and_a_retry_completes(

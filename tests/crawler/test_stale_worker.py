@@ -11,6 +11,7 @@ from tests.site import Site
 from tests.world import World, has_redis
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.workers,
     pytest.mark.timeout(180),
     pytest.mark.skipif(not has_redis(), reason="no redis-server on this machine"),

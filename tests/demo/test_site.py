@@ -19,6 +19,8 @@ from demo import catalogue
 from tests.crawler.pictures import distance
 from tests.world import PROJECT
 
+pytestmark = pytest.mark.long
+
 CHECKS = Checks(max_pixels=50_000_000, min_side=32, max_aspect=20.0)
 SEEN_IN_THE_FILE = {"truncated", "corrupt", "not_an_image", "bad_format", "too_many_pixels"}
 SEEN_IN_THE_FILE |= {"too_small", "aspect"}

@@ -388,6 +388,7 @@ print(len(app.control.ping(timeout=5)), app.control.pool_restart(modules=["antig
 """
 
 
+@pytest.mark.long
 def test_what_nobody_can_handle_is_dropped_and_the_worker_goes_on(
     world, connected_worker, request, broker
 ):

@@ -29,7 +29,7 @@ from tests.jobs import interleaving
 from tests.jobs.interleaving import Actor, Operation, Scheduler
 from tests.queue_guard import edits_by_hand
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 SCHEDULES = int(os.environ.get("SCHEDULES") or 25)
 SEED = int(os.environ.get("SEED") or 0)

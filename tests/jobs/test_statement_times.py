@@ -14,6 +14,7 @@ EXTENSION = "pg_stat_statements"
 SERVERS = sorted(Path("/usr/lib/postgresql").glob(f"*/lib/{EXTENSION}.so"))
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.workers,
     pytest.mark.skipif(not SERVERS, reason=f"no installed PostgreSQL has {EXTENSION}"),
 ]

@@ -39,7 +39,15 @@ def without_a_reader(*words: str, env: dict[str, str]) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize(
-    "line", ["crawl --help", "db --help", "db sql head", "db heads --json", "db status"]
+    "line",
+    [
+        "crawl --help",
+        "db sql head",
+        *(
+            pytest.param(line, marks=pytest.mark.long)
+            for line in ("db --help", "db heads --json", "db status")
+        ),
+    ],
 )
 def test_it_ends_without_a_word_also_where_no_database_is(tmp_path: Path, line: str) -> None:
     done = without_a_reader(*line.split(), env=environment(tmp_path, DATABASE_URL=NOWHERE))

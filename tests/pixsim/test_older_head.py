@@ -77,7 +77,7 @@ def rows(sql: Any) -> dict[str, Any]:
     return {table: sql(query.format(table), NEW) for table in KEPT}
 
 
-@pytest.mark.parametrize("way", ["migrate", "db upgrade"])
+@pytest.mark.parametrize("way", [pytest.param("migrate", marks=pytest.mark.long), "db upgrade"])
 def test_a_database_at_the_older_head_goes_on_with_its_rows(
     older_head: str, db: Any, sql: Any, way: str
 ) -> None:
@@ -131,6 +131,7 @@ def test_the_history_names_present_files_in_an_order_that_they_could_be_applied_
             assert needs <= set(order[: order.index(key)])
 
 
+@pytest.mark.long
 def test_it_goes_back_to_the_contract_and_forward_again(older_head: str, db: Any, sql: Any) -> None:
     call_command("migrate", database=ALIAS, verbosity=0)
     sql("DELETE FROM credit_transactions WHERE type = 'hold'")
