@@ -124,7 +124,7 @@ def urgent_first(place: Place) -> None:
 
 @check(on=On.COPY)
 def images_per_job(place: Place) -> None:
-    crawl = "crawl --source urls --from http://127.0.0.1:9/list.txt --owner {}@example.org"
+    crawl = "crawl --source urls --from https://example.com/list.txt --owner {}@example.org"
     for name, allowed in (("ada", 100), ("bob", 1_000), ("eve", 10_000)):
         ask = f"{crawl.format(name)} --max-images {allowed + 1}"
         place.says(ask, f"allows {allowed}", code=2)
