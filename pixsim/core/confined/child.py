@@ -53,12 +53,14 @@ def _answer(found: Iterable[tuple[Any, bytes]], file: int, progress: int) -> Non
     os.write(progress, BEGUN)
     for answer, data in found:
         waiting += frames.head(answer, len(data)) + data
+        # Before the answer: whoever has all answers of a request also knows all that was begun.
+        os.write(progress, BEGUN)
         now = time.monotonic()
         if len(waiting) > SENT_BYTES or now - sent_at > SENT_SECONDS:
             _write(file, waiting)
             waiting, sent_at = bytearray(), now
-        os.write(progress, BEGUN)
-    _write(file, waiting)
+    if waiting:
+        _write(file, waiting)
 
 
 def _requests(pipe: BinaryIO) -> Iterator[tuple[Any, Read]]:

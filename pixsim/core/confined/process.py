@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -157,35 +158,50 @@ class Confined:
         return self._process
 
     def _start(self) -> None:
+        command = [sys.executable, "-m", CHILD, *self._arguments]
+        try:
+            process = self._process = self._run(command)
+            by = time.monotonic() + START_SECONDS
+            ready, _ = frames.read_head(partial(self._receive, process, by=by))
+        except (OSError, EOFError, ValueError) as error:
+            how = (
+                _how_it_ended(self._process)
+                if self._process and isinstance(error, EOFError)
+                else error
+            )
+            self.close()
+            by_hand = shlex.join([*command, "2"])  # its progress to stderr
+            raise Unavailable(
+                f"A confined process does not start ({how}). Try: {by_hand}"
+            ) from None
+        _warn(ready["missing"])
+
+    def _run(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start the process with its pipes. Raise OSError."""
         sandbox.hide_memory()
         self._progress, progress = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [*command, str(progress)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=PROJECT,
+                env=ENVIRONMENT,
+                pass_fds=(*self._files, progress),
+                # Ctrl-C and signals to the parent's group are not for it: it ends with its input.
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(self._progress)
+            raise
+        finally:
+            os.close(progress)
         os.set_blocking(self._progress, False)
-        command = [sys.executable, "-m", CHILD, *self._arguments, str(progress)]
-        process = self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=PROJECT,
-            env=ENVIRONMENT,
-            pass_fds=(*self._files, progress),
-            # Ctrl-C and signals to the parent's group are not for it: it ends with its input.
-            start_new_session=True,
-        )
-        os.close(progress)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None  # noqa: S101 - for the type checker
             os.set_blocking(pipe.fileno(), False)
         _widen(process)
-        try:
-            by = time.monotonic() + START_SECONDS
-            ready, _ = frames.read_head(partial(self._receive, process, by=by))
-        except (EOFError, TimeoutError, ValueError) as error:
-            how = _how_it_ended(process) if isinstance(error, EOFError) else error
-            self.close()
-            raise Unavailable(
-                f"A confined process does not start ({how}). Try: {' '.join(command)}"
-            ) from None
-        _warn(ready["missing"])
+        return process
 
     def _send(self, process: subprocess.Popen[bytes], parts: Iterable[bytes], by: float) -> None:
         assert process.stdin is not None  # noqa: S101 - for the type checker
@@ -219,7 +235,7 @@ class Confined:
             waiting.register(process.stdin, select.POLLOUT)
         left = by - time.monotonic()
         if left <= 0 or not (events := waiting.poll(left * 1000)):
-            raise TimeoutError
+            raise TimeoutError("no answer in time")
         if any(file == process.stdout.fileno() for file, _ in events):
             data = os.read(process.stdout.fileno(), READ_BYTES)
             if not data:

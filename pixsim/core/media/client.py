@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from pixsim.core.confined import Confined, Died, Unavailable
+from pixsim.core.confined import Confined, Died
 from pixsim.core.media import decoder
 from pixsim.core.text import storable
 
@@ -89,16 +89,13 @@ def examine(
 
 
 def _ask(child: Confined, request: decoder.Request, data: bytes, seconds: float) -> Medium:
-    try:
-        [answer] = child.ask(
-            request,
-            [data],
-            seconds=seconds,
-            check=partial(_checked, side=request.side),
-            max_bytes=3 * request.side**2,
-        )
-    except OSError as error:  # no process, pipe or memory for one
-        raise Unavailable(f"A confined process cannot be started: {error}") from error
+    [answer] = child.ask(
+        request,
+        [data],
+        seconds=seconds,
+        check=partial(_checked, side=request.side),
+        max_bytes=3 * request.side**2,
+    )
     if isinstance(answer, str):
         raise Undecodable(answer)
     return answer

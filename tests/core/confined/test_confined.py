@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pixsim.core.confined import Confined, Died, Unavailable, process
+from pixsim.core.confined import child as child_module
 from tests.core.confined import attacker
 
 MODULE = "tests.core.confined.attacker"
@@ -168,6 +169,23 @@ def test_a_crash_is_told_with_what_it_had_begun(child):
     assert ask(child, "count", 1) == [(0, b"")]
 
 
+def test_whoever_has_all_answers_knows_all_that_was_begun(monkeypatch):
+    """Else what is left in the pipe would be counted for the next request, and the wrong one blamed."""
+    read, write = os.pipe()
+    begun = []
+
+    def sent(file: int, data: bytes) -> None:
+        begun.append(len(os.read(read, 100)))
+
+    monkeypatch.setattr(child_module, "_write", sent)
+    monkeypatch.setattr(child_module, "SENT_SECONDS", 0.0)
+    child_module._answer(iter([(1, b""), (2, b"")]), -1, write)
+    os.close(write)
+    assert begun == [2, 1]
+    assert os.read(read, 100) == b""
+    os.close(read)
+
+
 def test_what_computes_too_long_ends_and_what_waits_too_long_is_ended(child):
     with pytest.raises(Died, match="processor time") as died:
         ask(child, "compute", 0.2)
@@ -214,3 +232,23 @@ def test_an_answer_that_makes_no_sense_to_the_caller_ends_it(child):
 def test_what_does_not_start_says_what_to_try():
     with pytest.raises(Unavailable, match=r"exit code 1.*no\.such\.module"):
         ask(Confined("no.such.module", memory_bytes=2**20), "count", 1)
+
+
+@pytest.mark.parametrize("call", ["pipe", "fork"])
+def test_a_system_without_room_for_a_process_is_no_fault_of_what_was_to_be_parsed(
+    child, monkeypatch, call
+):
+    def refused(*arguments, **options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    files = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        if call == "pipe":
+            patch.setattr(process.os, "pipe", refused)
+        else:
+            patch.setattr(process.subprocess, "Popen", refused)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="temporarily unavailable"):
+                ask(child, "count", 1)
+    assert len(os.listdir("/proc/self/fd")) == files
+    assert ask(child, "count", 1) == [(0, b"")]
