@@ -46,7 +46,7 @@ interleave: $(VENV)/.installed-dev  ## The queue's statements in N=… random or
 	@$(TEST_ENV) SCHEDULES=$(or $(N),100) SEED=$(or $(SEED),0) $(BIN)/python -m pytest --quiet --timeout=0 \
 		tests/jobs/test_interleavings.py -k random_schedules
 
-fuzz: $(VENV)/.installed-dev  ## Damaged files for every parser of strangers' bytes, for SECONDS=600 in all
+fuzz: $(VENV)/.installed-dev  ## Damaged files for every parser of untrusted bytes, for SECONDS=600 in all
 	@$(TEST_ENV) FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest --quiet -s -m long tests/fuzz
 
 # The page is made from the same rows; a test says when it is not.

@@ -9,7 +9,7 @@ What was chosen. Each limit is over WINDOW:
 - PAIR_LIMIT failures of one account from one address;
 - ADDRESS_LIMIT failures from one address, whatever the accounts: guessing a common password at many;
 - ACCOUNT_LIMIT failures of one account from all addresses, which then refuses only addresses that
-  the account has not been used from in KNOWN. So strangers who guess an account from elsewhere do not
+  the account has not been used from in KNOWN. So attackers who guess an account from elsewhere do not
   lock out who uses it at home; who tries it for the first time from a new address waits with them.
 
 An address is an IPv4 address, or the /64 network of an IPv6 one. Of accounts a keyed hash is kept: people

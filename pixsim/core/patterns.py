@@ -1,4 +1,4 @@
-"""Regular expressions for text that strangers send.
+"""Regular expressions for untrusted text.
 
 `pattern` makes each of them: it says how much text is looked at. The linter refuses `import re` in code
 that meets such text, and tests/core/test_patterns.py measures that every pattern made here takes

@@ -21,7 +21,7 @@ ENCODINGS = (
     "mac_cyrillic", "mac_roman", "tis_620", "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jp",
     "euc_kr", "gb18030", "gb2312", "gbk", "iso2022_jp", "johab", "shift_jis",
 )  # fmt: skip
-"""The only ones in which a stranger's text is decoded: all take linear time, none is a compression."""
+"""The only ones in which untrusted text is decoded: all take linear time, none is a compression."""
 
 
 def _letters(name: str) -> str:
@@ -36,12 +36,12 @@ _ENCODING_BY_NAME = {
 
 
 def text_encoding(name: str) -> str | None:
-    """Return the encoding, one of ENCODINGS, that a stranger's name of one means, else None."""
+    """Return the encoding, one of ENCODINGS, that an untrusted name of one means, else None."""
     return _ENCODING_BY_NAME.get(_letters(name[:50]))
 
 
 def read_json(text: str | bytes) -> Any:
-    """Return what a stranger's JSON says, without what stands deeper than DEEPEST_JSON.
+    """Return what untrusted JSON says, without what stands deeper than DEEPEST_JSON.
 
     Raise ValueError if it is no JSON, nested too deeply to be read, or has more than MOST_JSON values.
     """

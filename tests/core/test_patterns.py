@@ -1,4 +1,4 @@
-"""Every regular expression that meets a stranger's text takes time in proportion to the text."""
+"""Every regular expression that meets untrusted text takes time in proportion to the text."""
 
 import importlib
 import math

@@ -1,4 +1,4 @@
-"""What strangers send is decoded and read within bounds."""
+"""Untrusted text is decoded and read within bounds."""
 
 import json
 

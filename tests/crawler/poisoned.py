@@ -1,4 +1,4 @@
-"""Parsers of strangers' documents with a defect: some words crash or occupy them, as a real one may.
+"""Parsers of untrusted documents with a defect: some words crash or occupy them, as a real one may.
 
 For `Parser`: the real module, in the same kind of process, with one function that looks for the words.
 """

@@ -1,4 +1,4 @@
-"""What strangers send is parsed in confined processes: what ends one of them ends only its own source."""
+"""Untrusted input is parsed in confined processes: what ends one of them ends only its own source."""
 
 import asyncio
 import os

@@ -1,1 +1,1 @@
-"""Random damage to what strangers send, for each parser in its real process."""
+"""Random damage to untrusted files, for each parser in its real process."""

@@ -279,7 +279,7 @@ def task(body=b"[[], {}, {}]", content_type="application/json", **headers):
 
 
 def odd_messages(trap):
-    """What a stranger may send as a task."""
+    """What an attacker may send as a task."""
     return [
         task(task="no.such.task"),
         task(task=[]),

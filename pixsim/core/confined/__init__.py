@@ -1,4 +1,4 @@
-"""Child processes in which strangers' bytes are parsed.
+"""Child processes in which untrusted bytes are parsed.
 
     parent   process.Confined    starts a child, asks it, ends it
     child    child.main          runs one module's `prepare` and `serve`, after sandbox.confine
@@ -15,11 +15,11 @@ What the child promises, as root and not:
 - It ends with its parent, when its input closes.
 
 What the parent promises: each answer has a deadline; each has a length that is checked before it
-is read, and is checked as if a stranger had written it; a child that dies costs only what it
+is read, and is checked like untrusted input; a child that dies costs only what it
 had in hand.
 
 Limits: the processor time between two answers is measured by the child itself (`allow_cpu`), so a
-parser that a stranger has taken over can extend it up to the parent's deadline. Where the kernel
+parser that a file has taken over can extend it up to the parent's deadline. Where the kernel
 has no seccomp, the child can still read files and start processes; then the parent logs one warning that
 names what is missing. A child can use the processor, and tell its parent lies about the bytes it was given.
 """

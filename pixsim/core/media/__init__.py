@@ -3,7 +3,7 @@
     parent   client.examine      asks a child; what it answers is checked, and is numbers and pixels
     child    decoder.serve       decodes; see `pixsim.core.confined` for what it cannot do
 
-Bytes that a stranger made are decoded nowhere else. Limits: MAX_PIXELS per picture, MAX_ALL_PIXELS
+Untrusted bytes are decoded nowhere else. Limits: MAX_PIXELS per picture, MAX_ALL_PIXELS
 over all frames of an animation, MAX_FRAMES; processor time by the size of the file, 3 s for a small one;
 memory; and the caller's deadline.
 """

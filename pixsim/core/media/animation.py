@@ -1,7 +1,7 @@
 """How long an animation takes, from its containers: no frame is decoded.
 
 Sources: GIF89a (graphic control extension), PNG (fcTL), the WebP container (ANMF). Called on
-strangers' bytes in a confined child only.
+untrusted bytes in a confined child only.
 """
 
 import struct

@@ -33,7 +33,7 @@ class Undecodable(Exception):
 
 
 class Pixels(NamedTuple):
-    """A picture in RGB. What a stranger may have chosen is its colours, nothing else."""
+    """A picture in RGB. What an attacker may have chosen is its colours, nothing else."""
 
     width: int
     height: int

@@ -52,7 +52,7 @@ def render(operation: str, params: Any, *, seed: int, source: bytes = b"") -> Re
 def opened(data: bytes, *, max_side: int) -> Image.Image:
     """Return the picture in a file, upright, on white, its longer side at most `max_side`.
 
-    Of an animation it is the first frame. A stranger made it, so it is decoded in a confined child.
+    Of an animation it is the first frame. It is untrusted, so it is decoded in a confined child.
     Raises NotAPicture, or media.Unavailable.
     """
     try:
