@@ -1,1 +1,1 @@
-"""What stands between untrusted requests and the site: limits of bodies, bad bytes, and the server's times."""
+"""What stands between untrusted requests and the site: limits of bodies, bad bytes, the server's times."""
