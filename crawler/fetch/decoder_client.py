@@ -17,15 +17,15 @@ class Decoder:
 
     A `quick` one answers LATER for a picture that may take long.
 
-    `seconds` is how long a picture may take by the clock; the process limits its processor time
-    itself.
+    `seconds` is how long a picture may take by the clock, twice at most, which is no stall yet
+    (QUEUE_STALL_SECONDS); the process limits its processor time itself.
     """
 
     def __init__(
         self,
         *,
         max_pixels: int,
-        seconds: float = 60.0,
+        seconds: float = 30.0,
         cpu_seconds: float | None = None,
         quick: bool = False,
     ) -> None:
