@@ -20,8 +20,9 @@ had in hand.
 
 Limits: the processor time between two answers is measured by the child itself (`allow_cpu`), so a
 parser that a file has taken over can extend it up to the parent's deadline. Where the kernel
-has no seccomp, the child can still read files and start processes; then the parent logs one warning that
-names what is missing. A child can use the processor, and tell its parent lies about the bytes it was given.
+has no seccomp, the child can still read files and start processes; then the parent logs one warning
+that names what is missing. A child that was taken over can use the processor, and tell its parent
+lies about what it is given, until it is replaced.
 """
 
 from pixsim.core.confined.process import Confined, Died, Unavailable

@@ -23,6 +23,8 @@ START_SECONDS = 30.0
 PIPE_BYTES = 1024**2
 MAX_ANSWER_BYTES = 2 * 1024**2
 READ_BYTES = 64 * 1024
+MAX_EARLY_BYTES = 8 * 1024**2
+"""What may come before a request is sent."""
 ENVIRONMENT = {
     # Where Python itself may need to look.
     **{k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")},
@@ -80,8 +82,9 @@ class Confined:
         self._arguments = [module, str(memory_bytes), json.dumps(options or {})]
         self._files = files
         self._process: subprocess.Popen[bytes] | None = None
+        # Descriptors of this end of its pipes, and what came and was not asked for yet.
+        self._input = self._output = self._progress = -1
         self._buffer = bytearray()
-        self._progress = -1
 
     @property
     def pid(self) -> int | None:
@@ -108,12 +111,12 @@ class Confined:
         try:
             deadline = time.monotonic() + seconds
             head = frames.head(header, sum(map(len, body)))
-            self._send(process, [head, *body], deadline)
+            self._send([head, *body], deadline)
             meanwhile()
             for _ in range(answers):
                 # What took long may have been the work meanwhile, or the caller's between answers.
                 deadline = time.monotonic() + seconds
-                receive = partial(self._receive, process, by=deadline)
+                receive = partial(self._receive, by=deadline)
                 answer, size = frames.read_head(receive, max_body=max_bytes)
                 yield check(answer, receive(size))
             self._begun()
@@ -152,29 +155,24 @@ class Confined:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self.close()  # it died when it had nothing in hand
-        if self._process is None:
-            self._start()
-        assert self._process is not None  # noqa: S101 - for the type checker
-        return self._process
+        return self._process or self._start()
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", CHILD, *self._arguments]
+        process = None
         try:
             process = self._process = self._run(command)
             by = time.monotonic() + START_SECONDS
-            ready, _ = frames.read_head(partial(self._receive, process, by=by))
+            ready, _ = frames.read_head(partial(self._receive, by=by))
         except (OSError, EOFError, ValueError) as error:
-            how = (
-                _how_it_ended(self._process)
-                if self._process and isinstance(error, EOFError)
-                else error
-            )
+            how = _how_it_ended(process) if process and isinstance(error, EOFError) else error
             self.close()
             by_hand = shlex.join([*command, "2"])  # its progress to stderr
             raise Unavailable(
                 f"A confined process does not start ({how}). Try: {by_hand}"
             ) from None
         _warn(ready["missing"])
+        return process
 
     def _run(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start the process with its pipes. Raise OSError."""
@@ -196,61 +194,57 @@ class Confined:
             raise
         finally:
             os.close(progress)
-        os.set_blocking(self._progress, False)
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None  # noqa: S101 - for the type checker
-            os.set_blocking(pipe.fileno(), False)
-        _widen(process)
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - types
+        self._input, self._output = process.stdin.fileno(), process.stdout.fileno()
+        for pipe in (self._input, self._output, self._progress):
+            os.set_blocking(pipe, False)
+        _widen(self._input)
         return process
 
-    def _send(self, process: subprocess.Popen[bytes], parts: Iterable[bytes], by: float) -> None:
-        assert process.stdin is not None  # noqa: S101 - for the type checker
-        file = process.stdin.fileno()
+    def _send(self, parts: Iterable[bytes], by: float) -> None:
+        """Send a request. Answers are read meanwhile, since the child may wait for that."""
         for part in parts:
             view = memoryview(part)
             while view:
                 try:
-                    view = view[os.write(file, view) :]
+                    view = view[os.write(self._input, view) :]
                 except BlockingIOError:
-                    self._wait(process, by, sending=True)
+                    self._wait(by, sending=True)
+                    if len(self._buffer) > MAX_EARLY_BYTES:
+                        raise ValueError("more than it was asked for") from None
                 except BrokenPipeError:
                     return  # the answers end, too, which says how
 
-    def _receive(self, process: subprocess.Popen[bytes], count: int, *, by: float) -> bytes:
+    def _receive(self, count: int, *, by: float) -> bytes:
         while len(self._buffer) < count:
-            self._wait(process, by)
+            self._wait(by)
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         return data
 
-    def _wait(self, process: subprocess.Popen[bytes], by: float, *, sending: bool = False) -> None:
-        """Wait until something can be sent, or was received into the buffer.
-
-        Answers are read while a request is sent: the child may wait for that.
-        """
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
+    def _wait(self, by: float, *, sending: bool = False) -> None:
+        """Wait until something can be sent, or was received into the buffer."""
         waiting = select.poll()
-        waiting.register(process.stdout, select.POLLIN)
+        waiting.register(self._output, select.POLLIN)
         if sending:
-            waiting.register(process.stdin, select.POLLOUT)
+            waiting.register(self._input, select.POLLOUT)
         left = by - time.monotonic()
         if left <= 0 or not (events := waiting.poll(left * 1000)):
             raise TimeoutError("no answer in time")
-        if any(file == process.stdout.fileno() for file, _ in events):
-            data = os.read(process.stdout.fileno(), READ_BYTES)
+        if any(file == self._output for file, _ in events):
+            data = os.read(self._output, READ_BYTES)
             if not data:
                 raise EOFError
             self._buffer += data
 
 
-def _widen(process: subprocess.Popen[bytes]) -> None:
+def _widen(pipe: int) -> None:
     if sys.platform.startswith("linux"):
         import fcntl
 
-        assert process.stdin is not None  # noqa: S101 - for the type checker
         # Refused to a user who has many pipes already; a small one only costs time.
         with suppress(PermissionError):
-            fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _how_it_ended(process: subprocess.Popen[bytes]) -> Died:

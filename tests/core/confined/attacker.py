@@ -109,6 +109,9 @@ def prepare(**places: Any) -> Callable[..., Iterator[tuple[Any, bytes]]]:
                 for number in range(place):
                     yield number, b""
                 ctypes.string_at(0)
+            case ["flood"]:
+                while True:
+                    os.write(_answers(), bytes(65536))
             case ["raw", text]:
                 os.write(_answers(), text.encode("latin-1"))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import resource
 import subprocess
 import sys
 import time
@@ -217,6 +218,17 @@ def test_more_memory_than_allowed_is_refused(child):
 def test_what_it_answers_is_checked(child, raw):
     with pytest.raises(Died):
         ask(child, "raw", raw, seconds=1.0)
+    assert ask(child, "count", 1) == [(0, b"")]
+
+
+def test_answers_without_end_do_not_fill_the_parents_memory(child):
+    """It reads answers while it sends, and this child only writes."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    body = bytes(50_000_000)
+    with pytest.raises(Died, match="more than it was asked for"):
+        ask(child, "flood", body=body)
+    growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert growth < 100_000  # the body itself, in kB, and some
     assert ask(child, "count", 1) == [(0, b"")]
 
 
