@@ -176,7 +176,7 @@ HOSTILE: dict[str, tuple[bytes | Behaviour, Reason]] = {
     "hangs up": (hang_up, Reason.CONNECT),
     "endless header": (endless_header, Reason.CONNECT),
     "huge headers": (
-        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 60000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 600_000 + b"\r\n\r\n",
         Reason.CONNECT,
     ),
     "many headers": (
@@ -359,6 +359,95 @@ def test_bytes_sent_along_with_an_answer_beyond_its_length_are_not_the_next_one(
             return [(await client.fetch(site.url(path))).body for path in ("/first", "/second")]
 
     assert run(scenario()) == [b"hello", b"hello"]
+
+
+def headed(*headers: bytes, status: int = 200) -> bytes:
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return b"HTTP/1.1 %d OK\r\nContent-Length: 5\r\n%s\r\nhello" % (status, lines)
+
+
+def trailed(*trailers: bytes) -> bytes:
+    lines = b"".join(trailer + b"\r\n" for trailer in trailers)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    return head + lines + b"\r\n"
+
+
+def of_bytes(size: int) -> bytes:
+    return b"Content-Security-Policy: " + b"x" * size
+
+
+def numbered(count: int) -> list[bytes]:
+    return [b"X-%d: y" % number for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        headed(of_bytes(9600)),
+        headed(of_bytes(64 * 1024)),
+        headed(of_bytes(255 * 1024)),
+        headed(*[of_bytes(9600)] * 25),
+        headed(*numbered(150)),
+        headed(*numbered(500)),
+        headed(*numbered(5000)),
+        headed(b"Set-Cookie: a=b", b"set-cookie: " + b"c" * 9600),
+        headed(of_bytes(9600)).replace(b"200 OK", b"200 " + b"fine " * 4000),
+        trailed(of_bytes(64 * 1024)),
+        trailed(*numbered(500)),
+    ],
+    ids=lambda answer: str(len(answer)),
+)
+@pytest.mark.parametrize("piece", [1 << 20, 1000])
+def test_an_answer_may_have_the_headers_that_browsers_accept(run, answer, piece) -> None:
+    async def in_pieces(writer: asyncio.StreamWriter) -> None:
+        for at in range(0, len(answer), piece):
+            writer.write(answer[at : at + piece])
+            await writer.drain()
+
+    async def scenario() -> Site:
+        async with serving({"/": in_pieces}) as site, client_for(site) as client:
+            for _ in range(2):  # over one connection
+                assert (await client.fetch(site.url())).body == b"hello"
+            return site
+
+    assert run(scenario()).connections == 1
+
+
+async def endless_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X: %s\r\n" % (b"x" * 20_000))
+        await writer.drain()
+
+
+async def endless_trailers(writer: asyncio.StreamWriter) -> None:
+    writer.write(trailed()[:-2])
+    while True:
+        writer.write(b"X: %s\r\n" % (b"x" * 20_000))
+        await writer.drain()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        headed(of_bytes(257 * 1024)),
+        headed(*[of_bytes(9600)] * 28),
+        headed(*[of_bytes(9600)] * 28, status=404),
+        headed(*numbered(20_000)),
+        endless_header,
+        endless_headers,
+        endless_trailers,
+    ],
+)
+def test_more_headers_than_browsers_accept_are_named(run, answer) -> None:
+    async def scenario() -> FetchError:
+        async with serving({"/": answer}) as site, client_for(site) as client:
+            error = await failure(client, site.url())
+            assert (await client.fetch(site.url("/ok"))).body == b"hello"
+            return error
+
+    error = run(scenario())
+    assert "headers" in error.detail or "262144 bytes" in error.detail
 
 
 @pytest.mark.parametrize(

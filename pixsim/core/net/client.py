@@ -16,6 +16,7 @@ from django.conf import settings
 from yarl import URL
 
 from pixsim.core.net.addresses import AddressPolicy
+from pixsim.core.net.connection import HEADER_LIMITS, Connector, check_headers
 from pixsim.core.net.errors import FetchError, Reason
 from pixsim.core.net.limits import Limits
 from pixsim.core.patterns import pattern
@@ -89,7 +90,7 @@ class Client:
     async def __aenter__(self) -> Self:
         if self._resolver is None:
             self._resolver = _system_resolver(self._limits.connect_timeout)
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             socket_factory=self._open_socket,
             resolver=self._resolver,
             limit=self._connections,
@@ -103,6 +104,7 @@ class Client:
             auto_decompress=False,
             trust_env=False,
             read_bufsize=READ_BUFFER_BYTES,
+            **HEADER_LIMITS,
             headers={
                 "User-Agent": self._user_agent,
                 "Accept": "*/*",
@@ -150,6 +152,7 @@ class Client:
                     async with self._session.get(
                         target, headers=headers, timeout=timeout, allow_redirects=False
                     ) as answer:
+                        check_headers(answer)
                         if on_headers is not None:
                             on_headers(str(target), answer.status, answer.headers)
                         if answer.status not in REDIRECTS:
