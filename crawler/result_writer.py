@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from accounts import usage
 from crawler import counters
 from crawler.fetch.phash import BAND_SHIFTS, band_masks
+from crawler.fetch.rules import Rules
 from crawler.fetch.tasks import (
     CRASHES_OF_A_HOST,
     Picture,
@@ -217,7 +217,8 @@ def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequenc
     hashes = [picture.sha256 for picture in pictures]
     rows = _fetch(KNOWN_HASHES, {"job": chunk.job_id, "hashes": hashes})
     known = {sha256 for (sha256,) in rows}
-    similar = _similar_images(chunk.job_id, pictures)
+    distance = Rules.from_options(chunk.job.options).near_duplicate_distance
+    similar = _similar_images(chunk.job_id, pictures, distance)
     indexes = iter(free)
     distinct: list[Picture] = []
     for result in results:
@@ -229,7 +230,7 @@ def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequenc
             known.add(result.sha256)
             batch.images.append(_NewImage(result, resembles=image_id))
             batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles image {image_id}.")
-        elif (twin := _twin(result, distinct)) is not None:
+        elif (twin := _twin(result, distinct, distance)) is not None:
             known.add(result.sha256)
             batch.twins.append((result, twin))
             batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles {twin.url}.")
@@ -253,34 +254,29 @@ def _decide_refusal(batch: _Batch, refused: Refused) -> None:
         batch.reopened[refused.task.id] = int(refused.tried), wait
 
 
-def _similar_images(job_id: int, pictures: Sequence[Picture]) -> dict[int, int]:
+def _similar_images(job_id: int, pictures: Sequence[Picture], distance: int) -> dict[int, int]:
     probed = [picture for picture in pictures if picture.phash is not None]
-    if not probed or _distance() < 0:
+    if not probed or not distance:
         return {}
     params: dict[str, Any] = {
         "job": job_id,
-        "distance": _distance(),
+        "distance": distance,
         "places": list(range(len(probed))),
         "phashes": [picture.phash for picture in probed],
-        "masks": list(band_masks(_distance())),
+        "masks": list(band_masks(distance)),
     }
     return {probed[place].task.id: image_id for place, image_id in _fetch(SIMILAR, params)}
 
 
-def _twin(picture: Picture, others: Sequence[Picture]) -> Picture | None:
-    if picture.phash is None or _distance() < 0:
+def _twin(picture: Picture, others: Sequence[Picture], distance: int) -> Picture | None:
+    if picture.phash is None or not distance:
         return None
     for other in others:
         if other.phash is not None:
             differing = (picture.phash ^ other.phash) & 0xFFFF_FFFF_FFFF_FFFF
-            if differing.bit_count() <= _distance():
+            if differing.bit_count() <= distance:
                 return other
     return None
-
-
-def _distance() -> int:
-    """Return the greatest Hamming distance of near duplicates; negative: do not look for them."""
-    return int(settings.CRAWL_NEAR_DUPLICATE_DISTANCE)
 
 
 def _store(chunk: JobChunk, batch: _Batch) -> None:

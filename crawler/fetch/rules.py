@@ -6,10 +6,21 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Self
 
 from crawler.errors import FieldRefused
+from pixsim.core.media.format_names import canonical_format
 
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
-OF_OPERATOR = ("max_bytes", "max_pixels", "min_side", "max_aspect", "honour_robots")
+OF_OPERATOR = (
+    "max_bytes",
+    "max_pixels",
+    "min_side",
+    "max_aspect",
+    "honour_robots",
+    "near_duplicate_distance",
+)
 """The rules that settings have too, as CRAWL_<NAME>."""
+MAX_DISTANCE = 11
+"""Bits. Beyond it other pictures resemble each other, and each costs hundreds of look-ups per band."""
+NO_DISTANCE = (0, None, False, "", "none", "off")
 
 
 class Checks(NamedTuple):
@@ -32,7 +43,8 @@ class Rules:
     `max_bytes` per file, `max_pixels` width times height, `min_side` the shorter side in pixels,
     `max_aspect` longer over shorter side, `formats` what is allowed, `licences` patterns of which
     the licence that the source named must match one (`cc0*`, any case; empty: no condition),
-    `honour_robots` robots.txt and the opt-out signals in answers.
+    `honour_robots` robots.txt and the opt-out signals in answers, `near_duplicate_distance` in how
+    many bits the hashes of near duplicates differ at most, 0: near duplicates are not looked for.
     """
 
     max_bytes: int
@@ -42,6 +54,7 @@ class Rules:
     formats: tuple[str, ...] = FORMATS
     licences: tuple[str, ...] = ()
     honour_robots: bool = True
+    near_duplicate_distance: int = 0
 
     # Factories
 
@@ -77,14 +90,20 @@ class Rules:
         _require(bool(rules["formats"]), "formats", "must name at least one format")
         for name in rules["formats"]:
             message = f"{name!r} is unknown; there are {', '.join(FORMATS)}"
-            _require(name in FORMATS, "formats", message)
+            _require(canonical_format(name) in FORMATS, "formats", message)
         honour = rules["honour_robots"]
         message = f"must be true or false, not {honour!r}"
         _require(isinstance(honour, bool), "honour_robots", message)
         message = "only the operator can switch it off (CRAWL_HONOUR_ROBOTS)"
         _require(honour or not of_operator["honour_robots"], "honour_robots", message)
         rules["max_aspect"] = float(aspect)
-        rules["formats"], rules["licences"] = tuple(rules["formats"]), tuple(rules["licences"])
+        rules["formats"] = tuple(dict.fromkeys(map(canonical_format, rules["formats"])))
+        rules["licences"] = tuple(rules["licences"])
+        rules["near_duplicate_distance"] = (
+            _distance(options["near_duplicate_distance"])
+            if "near_duplicate_distance" in options
+            else max(0, of_operator["near_duplicate_distance"])
+        )
         return cls(**rules)
 
     # Queries
@@ -104,6 +123,30 @@ class Rules:
         if any(fnmatchcase(licence.lower(), pattern.lower()) for pattern in self.licences):
             return None
         return f"{licence} is not among {', '.join(self.licences)}"
+
+
+def canonical_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a crawl's options as they are stored: each value in its one spelling.
+
+    Raise RulesError as `Rules.from_options` does.
+    """
+    rules = Rules.from_options(options)
+    spelled: dict[str, Any] = {
+        "formats": list(rules.formats),
+        "near_duplicate_distance": rules.near_duplicate_distance,
+    }
+    return {name: spelled.get(name, value) for name, value in options.items()}
+
+
+def _distance(value: Any) -> int:
+    if (value.lower() if isinstance(value, str) else value) in NO_DISTANCE:
+        return 0
+    message = (
+        f"must be a whole number from 1 to {MAX_DISTANCE}, or 0 or none to switch it off, "
+        f"not {value!r:.50}"
+    )
+    _require(type(value) is int and 1 <= value <= MAX_DISTANCE, "near_duplicate_distance", message)
+    return int(value)
 
 
 def _require(is_met: bool, name: str, message: str) -> None:

@@ -1,7 +1,7 @@
 """Accepting a crawl job and its sources."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from accounts.models import Profile
 from crawler import sources
 from crawler.errors import JobRefused, WrongState
 from crawler.models import CrawlJob, CrawlSource, Project
-from crawler.services.limits import check_job, check_new_job
+from crawler.services.limits import check_job, check_new_job, check_options
 from crawler.services.planning import default_chunk_size, plan_job
 from crawler.services.projects import project_named
 from jobs.queue import api
@@ -61,7 +61,7 @@ def create_crawl_job(
     if project is not None and project.owner != owner:
         raise JobRefused("project", f"project {project.pk} is not the owner's.")
     check_job(max_images=max_images, priority=priority, chunk_size=chunk_size, options=options)
-    _check_sources(source_specs)
+    source_specs = [_checked(spec) for spec in source_specs]
     with transaction.atomic():
         check_new_job(owner=owner, max_images=max_images, priority=priority)
         job = CrawlJob.objects.create(
@@ -70,7 +70,7 @@ def create_crawl_job(
             keywords=list(keywords),
             max_images=max_images,
             priority=priority,
-            options=options or {},
+            options=check_options(options),
             chunk_size=chunk_size,
         )
         _insert_sources(job, source_specs, owner=owner)
@@ -87,7 +87,7 @@ def add_sources(
     """Add sources to an open job. Raise SourceRefused, or WrongState if the job has ended."""
     if not source_specs:
         return
-    _check_sources(source_specs)
+    source_specs = [_checked(spec) for spec in source_specs]
     with transaction.atomic():
         job = CrawlJob.objects.select_for_update(no_key=True).filter(pk=job_id).open().first()
         if job is None:
@@ -98,9 +98,11 @@ def add_sources(
         transaction.on_commit(partial(api.register_and_notify, kind_named("discovery")))
 
 
-def _check_sources(source_specs: Sequence[SourceSpec]) -> None:
-    for spec in source_specs:
-        sources.build(spec.kind, spec.location, spec.options, spec.label).check()
+def _checked(spec: SourceSpec) -> SourceSpec:
+    """Return a source as it is stored. Raise SourceRefused for one that cannot work."""
+    source = sources.build(spec.kind, spec.location, spec.options, spec.label)
+    source.check()
+    return replace(spec, label=source.label, options=source.given_options)
 
 
 def _insert_sources(

@@ -139,7 +139,7 @@ def change_job(
         if "priority" in changes:
             check_highest_priority(job.project.owner, changes["priority"])
         if "options" in changes:
-            check_options(changes["options"])
+            changes = {**changes, "options": check_options(changes["options"])}
         same = CrawlJob.objects.filter(pk=job_id, **(shown or {}))
         if WHILE_OPEN & set(changes):
             same = same.open()

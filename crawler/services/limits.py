@@ -7,7 +7,7 @@ from typing import Any
 from accounts import tiers
 from accounts.models import Profile
 from crawler.errors import JobRefused
-from crawler.fetch.rules import Rules
+from crawler.fetch.rules import canonical_options
 from crawler.models import MAX_CHUNK_SIZE, CrawlJob, JobStatus
 from pixsim.core import priority as priorities
 
@@ -43,10 +43,10 @@ def check_priority(priority: int) -> None:
         raise JobRefused("priority", str(error)) from error
 
 
-def check_options(options: dict[str, Any] | None) -> None:
-    """Raise JobRefused for options that no crawl has."""
+def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Return options as they are stored. Raise JobRefused for those that no crawl has."""
     try:
-        Rules.from_options(options or {})
+        return canonical_options(options or {})
     except ValueError as error:
         raise JobRefused("options", str(error)) from error
 

@@ -59,24 +59,30 @@ class Option:
     help: str
     default: Any = None
     choices: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     at_most: int | None = None
 
-    def check(self, value: object) -> None:
-        """Raise SourceRefused unless the value may be given for this option."""
+    def accept(self, value: object) -> object:
+        """Return the value, a choice in its one spelling. Raise SourceRefused if it may not be given."""
         field = f"options.{self.name}"
         if type(value) is not self.type:
             raise SourceRefused(field, f"must be {TYPE_NAMES[self.type]}, not {value!r:.50}")
-        if self.choices and value not in self.choices:
-            raise SourceRefused(field, f"must be one of {', '.join(self.choices)}")
+        if self.choices:
+            plain = str(value).strip().lower().lstrip("*.")
+            value = self.aliases.get(plain, plain)
+            if value not in self.choices:
+                raise SourceRefused(field, f"must be one of {', '.join(self.choices)}")
         if self.at_most is not None and not 1 <= int(value) <= self.at_most:
             raise SourceRefused(field, f"must be from 1 to {self.at_most}")
+        return value
 
 
 class Source(ABC):
     """A place that names pictures. A subclass reads it from any of its own cursors on.
 
     `title` says what a kind of source is, `place` what its location may be; people read both.
-    `options` has the value of every option, the default where none was given.
+    `options` has the value of every option, the default where none was given; `given_options` those
+    that were given, as they are stored.
     """
 
     kind: ClassVar[str]
@@ -90,6 +96,7 @@ class Source(ABC):
         self.location = location.strip()
         self.label = clean(label, MAX_LABEL)
         known = {option.name: option for option in self.known_options}
+        self.given_options: dict[str, Any] = {}
         for name, value in options.items():
             if name not in known:
                 raise SourceRefused(
@@ -97,8 +104,9 @@ class Source(ABC):
                     f"a source of kind {self.kind!r} has no such option; it has: "
                     f"{', '.join(known) or 'none'}",
                 )
-            known[name].check(value)
-        self.options = {name: option.default for name, option in known.items()} | dict(options)
+            self.given_options[name] = known[name].accept(value)
+        defaults = {name: option.default for name, option in known.items()}
+        self.options = defaults | self.given_options
         # Called after each piece of work, for whoever must know that a long read makes progress.
         self.progress: Callable[[], None] = lambda: None
         self._walk: tuple[Cursor | None, Iterator[Page]] | None = None

@@ -13,11 +13,13 @@ that the adapter names for a group.
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
+from pixsim.core.media.format_names import canonical_format
 from providers.adapters.base import Deadlines, Operation
 from providers.adapters.params import Media, Params
 
@@ -71,6 +73,8 @@ def _field(
 ) -> tuple[Any, Any]:
     """Return annotation and Field, as create_model takes them."""
     kind: Any = Literal[tuple(choices)] if choices else TYPES[type]
+    if "jpeg" in map(canonical_format, map(str, choices)):
+        kind = Annotated[kind, BeforeValidator(partial(_as_the_provider_spells_it, choices))]
     if many:
         kind = list[kind]
     if optional:
@@ -78,3 +82,11 @@ def _field(
     if format:
         options["json_schema_extra"] = {"format": format}
     return kind, Field(**options)
+
+
+def _as_the_provider_spells_it(choices: Sequence[Any], value: Any) -> Any:
+    """Return the choice that is the same picture format, such as jpg for JPEG; else the value."""
+    if value in choices or not isinstance(value, str):
+        return value
+    spelled = {canonical_format(str(choice)): choice for choice in choices}
+    return spelled.get(canonical_format(value), value)

@@ -342,14 +342,23 @@ def test_what_changes_while_the_form_is_saved_is_not_overwritten(admin_client, j
     check_options = lifecycle.check_options
 
     def check_while_somebody_changes_them(options):
-        check_options(options)
         CrawlJob.objects.update(options={"min_side": 9})
+        return check_options(options)
 
     monkeypatch.setattr(lifecycle, "check_options", check_while_somebody_changes_them)
 
     response = change(admin_client, job, options='{"min_side": 64}')
 
     assert "has changed meanwhile" in response.content.decode()
+
+
+def test_options_of_a_job_may_be_changed_in_the_words_that_people_use(admin_client, job):
+    change(
+        admin_client, job, options='{"formats": ["JPG", ".tif"], "near_duplicate_distance": null}'
+    )
+
+    job.refresh_from_db()
+    assert job.options == {"formats": ["jpeg", "tiff"], "near_duplicate_distance": 0}
 
 
 @pytest.mark.django_db(transaction=True)

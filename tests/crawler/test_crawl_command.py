@@ -91,17 +91,27 @@ def test_a_job_is_accepted_as_it_was_asked_for(ada, tmp_path, monkeypatch):
         *("--source", "urls", "--from", "list.csv", "--max-images", 25, "--label", "cats"),
         *("--priority", 7, "--owner", "ada@example.org", "--project", "Zoo", "--chunk-size", 10),
         *("--url-column", "link", "--label-column", "class", "--option", "min_side=64"),
-        *("--option", "formats=jpeg, png", "--option", "delimiter=,"),
+        *("--option", "formats=JPG, .png,", "--option", "delimiter=,"),
+        *("--format", ".CSV", "--option", "near_duplicate_distance=none"),
     )
     assert (code, err) == (0, "")
     job = CrawlJob.objects.get()
     assert f"Crawl job {job.pk} is accepted: up to 25 images in 3 chunks." in out
     assert (job.priority, job.name, job.keywords) == (7, "cats", ["cats"])
-    assert job.options == {"min_side": 64, "formats": ["jpeg", "png"]}
+    assert job.options == {
+        "min_side": 64,
+        "formats": ["jpeg", "png"],
+        "near_duplicate_distance": 0,
+    }
     assert (job.project.name, job.project.owner) == ("Zoo", ada)
     source = CrawlSource.objects.get()
     assert (source.location, source.label) == (str(tmp_path / "list.csv"), "cats")
-    assert source.options == {"url_column": "link", "label_column": "class", "delimiter": ","}
+    assert source.options == {
+        "url_column": "link",
+        "label_column": "class",
+        "delimiter": ",",
+        "format": "csv",
+    }
     assert set(JobChunk.objects.values_list("priority", "owner")) == {(7, ada.pk)}
     crawl_folder(tmp_path, 1, "--owner", "ada@example.org", "--project", "Zoo")
     assert Project.objects.count() == 1
@@ -197,6 +207,19 @@ def test_broken_entries_of_a_list_are_counted_and_the_rest_is_crawled(pictures, 
     assert (source.found, source.rejected) == (1, 3)
 
 
+@committing
+@pytest.mark.parametrize(("within", "stored"), [("none", 3), ("1", 2)])
+def test_a_crawl_says_how_near_a_near_duplicate_is(tmp_path, within, stored):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, quality in enumerate((90, 89)):  # nearly the same
+        (folder / f"{number}.jpg").write_bytes(jpeg(160, 120, seed=1, quality=quality))
+    (folder / "other.jpg").write_bytes(jpeg(160, 120, seed=2))
+    with working():
+        crawl_folder(folder, 3, "--wait", "--option", f"near_duplicate_distance={within}")
+    assert CrawlJob.objects.get().outcomes["stored"] == stored
+
+
 REFUSALS = {
     "max-images 0": (["--max-images", "0"], "max-images: must be from 1"),
     "max-images below 0": (["--max-images", "-5"], "max-images: must be from 1"),
@@ -220,6 +243,18 @@ REFUSALS = {
     "an option of another source": (["--follow-links"], "follow-links: "),
     "an unknown option": (["--option", "colour=red"], "option colour: unknown"),
     "a wrong option": (["--option", "min_side=small"], "option min_side: must be a whole number"),
+    "an unknown picture format": (
+        ["--option", "formats=jpg,eps"],
+        "option formats: 'eps' is unknown; there are jpeg, png, webp, gif, bmp, tiff, avif",
+    ),
+    "an unknown list format": (
+        ["--format", "xlsx"],
+        "format: must be one of txt, csv, tsv, jsonl, parquet",
+    ),
+    "too far for a near duplicate": (
+        ["--option", "near_duplicate_distance=64"],
+        "option near_duplicate_distance: must be a whole number from 1 to 11",
+    ),
     "a loosened limit": (
         ["--option", "max_bytes=999999999999"],
         "option max_bytes: may be at most",

@@ -205,7 +205,7 @@ def _rule_value(name: str, text: str) -> Any:
     is_list = any(
         field.name == name and isinstance(field.default, tuple) for field in fields(Rules)
     )
-    return [one.strip() for one in text.split(",")] if is_list else _value(text)
+    return [one.strip() for one in text.split(",") if one.strip()] if is_list else _value(text)
 
 
 def _check_writable(folder: Path) -> None:

@@ -68,7 +68,13 @@ class UrlsSource(Source):
         Option("label_column", str, "the column with the class labels"),
         Option("encoding", str, "the encoding of the list", default="utf-8"),
         Option("delimiter", str, "one character, instead of the comma or tab", default=""),
-        Option("format", str, "the format, when the name does not tell it", choices=FORMATS),
+        Option(
+            "format",
+            str,
+            "the format, when the name does not tell it",
+            choices=FORMATS,
+            aliases={suffix[1:]: format for suffix, format in SUFFIXES.items()},
+        ),
     )
 
     @classmethod

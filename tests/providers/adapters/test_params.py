@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator
 
+from providers.adapters.operations import _field
 from providers.adapters.params import Media, Params, ParamsRefused, validated
 
 
@@ -78,3 +79,19 @@ def test_every_wrong_field_is_named_once_and_as_the_caller_knows_it() -> None:
 
 def test_a_refusal_of_ours_is_told_as_it_was_written() -> None:
     assert refused(amount=1, steps=6) == {"steps": "at most 5 with an amount."}
+
+
+@pytest.mark.parametrize("name", ["jpg", ".JPG", "image/jpeg", "jpeg"])
+def test_a_picture_format_may_be_called_as_people_call_it(name: str) -> None:
+    ours = create_model(
+        "Ours",
+        __base__=Params,
+        format=_field(choices=["png", "jpeg", "webp"]),
+        other=_field(choices=["jpg", "png"]),
+    )
+    assert validated(ours, {"format": name, "other": name}).canonical() == {
+        "format": "jpeg",
+        "other": "jpg",
+    }
+    with pytest.raises(ParamsRefused, match="'png', 'jpeg' or 'webp'"):
+        validated(ours, {"format": "gif", "other": "png"})
