@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from crawler.errors import CrawlError
-from crawler.export.metadata import Malformed, strip_metadata
+from crawler.fetch.metadata import Malformed, strip_metadata
 from crawler.models import CrawlJob, Image
 from pixsim.core import blobs
 

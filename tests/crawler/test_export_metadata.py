@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from crawler.export.metadata import Malformed, strip_metadata
+from crawler.fetch.metadata import Malformed, strip_metadata
 from tests.crawler.pictures import encode, photograph
 
 SECRET = "48.8584N-2.2945E-Jane"

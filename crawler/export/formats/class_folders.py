@@ -13,7 +13,7 @@ from crawler.export import Exporter
 from crawler.export.csv_rows import csv_row
 from crawler.export.dataset import UNLABELLED, Dataset, Picture
 from crawler.export.files import Archive, slug_of
-from crawler.export.metadata import STRIPPED_FORMATS
+from crawler.fetch.metadata import STRIPPED_FORMATS
 
 TOOL = "PixSim export 1"
 """The layout's version: another one gives other bytes for the same dataset."""
