@@ -1,5 +1,6 @@
-"""Rows of the CSV files that we write: no spreadsheet takes a part of a cell for a formula."""
+"""Rows of the CSV files that people open: no spreadsheet takes a part of a cell for a formula."""
 
+import codecs
 from collections.abc import Iterable
 from typing import Any
 from unicodedata import category, normalize
@@ -10,6 +11,14 @@ SEPARATORS = ";,|\t\r\n"
 """A program that separates cells otherwise than by commas splits ours, quoted or not."""
 QUOTED = ',"\r\n'
 QUOTED_WITH_FORMULA = ";|"
+
+
+def csv_head(names: Iterable[str]) -> bytes:
+    """Return the first line of a CSV file.
+
+    A byte order mark stands before it: without, spreadsheets take UTF-8 for the system's old encoding.
+    """
+    return codecs.BOM_UTF8 + csv_row(names)
 
 
 def csv_row(cells: Iterable[Any]) -> bytes:

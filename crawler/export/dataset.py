@@ -120,4 +120,4 @@ def dataset_images(job_id: int) -> Iterator[Image]:
 def default_label(job: CrawlJob) -> str:
     """Return the class of images without a label: the job's keyword when it has only one."""
     keywords = job.keywords if isinstance(job.keywords, list) else []
-    return str(keywords[0]) if len(keywords) == 1 else UNLABELLED
+    return (str(keywords[0]) if len(keywords) == 1 else "") or UNLABELLED

@@ -23,6 +23,8 @@ _RESERVED = frozenset(
     ["con", "prn", "aux", "nul"] + [f"{name}{n}" for name in ("com", "lpt") for n in range(10)]
 )
 
+DIGEST_LENGTH = 8
+
 CHECKSUMS = "checksums.sha256"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 _UNIX, _PLAIN_FILE = 3, 0o100644 << 16
@@ -32,6 +34,24 @@ def slug_of(text: str) -> str:
     """Return lower-case letters, digits, dashes and underscores of any script; maybe nothing."""
     slug = slugify(text, allow_unicode=True)[:MAX_SLUG].strip("-_")
     return f"{slug}-" if slug in _RESERVED else slug
+
+
+def class_folder(label: str) -> str:
+    """Return the name of a class's folder. It depends on the label alone, and no other label has it.
+
+    Lower-case words between single spaces are the name, with dashes. Every other label loses
+    something in its slug (`C#` and `C++` are both `c`), so the start of its sha256 follows.
+    """
+    slug = slug_of(label)
+    if slug.replace("-", " ") == label and not _ends_like_a_digest(slug):
+        return slug
+    digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{slug.strip('-') or 'class'}-{digest[:DIGEST_LENGTH]}"
+
+
+def _ends_like_a_digest(slug: str) -> bool:
+    _, dash, end = slug.rpartition("-")
+    return bool(dash) and len(end) == DIGEST_LENGTH and set(end) <= set("0123456789abcdef")
 
 
 @contextmanager

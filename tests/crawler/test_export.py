@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import io
 import json
+import re
 import resource
 import sys
 import zipfile
@@ -21,6 +22,7 @@ from PIL import Image as Pillow
 from accounts.errors import FeatureRefused
 from crawler.errors import WrongState
 from crawler.export import ExportFailed, all_formats, dataset, export_job, formats
+from crawler.export.files import class_folder
 from crawler.export.formats import class_folders
 from crawler.export.sheet import contact_sheet
 from crawler.models import CrawlJob, CrawlSource, Image, Project
@@ -193,7 +195,7 @@ def test_the_bytes_of_a_dataset_are_those_of_every_earlier_release(tmp_path):
     archive = export_job(job_id=901, folder=tmp_path).path.read_bytes()
     assert (
         hashlib.sha256(archive).hexdigest()
-        == "89dbd4005a505bd7e5c3945b69df8d8520512ad3fdc15b04d514784e466e588e"
+        == "43a70aa0d5059b1189c4bda8045744f788a62060148c2ad0c834da94ab68d31b"
     )
 
 
@@ -288,9 +290,33 @@ def test_labels_become_folders_of_their_own_inside_the_archive_whatever_they_con
     folders = [row["file_name"].split("/")[0] for row in rows]
     assert all(row["file_name"].count("/") == 1 for row in rows)
     assert len(set(folders)) == len(labels)
-    assert folders[:7] == ["cats", "cats-2", "cats-2-2", "x", "con-", "unlabelled", "unlabelled-2"]
+    assert [folders[1], folders[2], folders[5]] == ["cats", "cats-2", "unlabelled"]
+    for place, begin in ((0, "cats"), (3, "x"), (4, "con"), (6, "class"), (7, "猫" * 50)):
+        assert re.fullmatch(f"{begin}-[0-9a-f]{{8}}", folders[place])
     assert [row["label"] for row in rows] == [label or "unlabelled" for label in labels]
     assert all(len(folder.encode()) <= 200 for folder in folders)
+
+
+LABELS = ["C#", "C++", "c", "C", "c-", "c 4a7d1ed4", "c sharp", "c-sharp", "c_sharp", "C Sharp", "CAFÉ",
+    "café", "cafe\u0301", "1.5", "15", "1 5", "a" * 50, "a" * 51, "a" * 52, "con", "CON", "!", "?", "\ud800",
+    "./c", "c.", " c", "ﬁsh", "fish"]  # fmt: skip
+
+
+def test_a_class_has_the_same_folder_in_every_export_whatever_other_classes_there_are(tmp_path):
+    assert [class_folder(label) for label in ("c", "red panda", "red_panda", "café")] == [
+        "c", "red-panda", "red_panda", "café",
+    ]  # fmt: skip
+    folders = [class_folder(label) for label in LABELS]
+    assert len({folder.casefold() for folder in folders}) == len(LABELS), folders
+    assert class_folder(class_folder("C#").replace("-", " ")) != class_folder("C#")
+    stored = [label for label in LABELS if label != "\ud800"]
+    for order in (stored, stored[::-1], ["C++"]):
+        job = make_job(keywords=[])
+        for number, label in enumerate(order):
+            add_image(job, number, label=label)
+        rows = metadata(exported(job, tmp_path))
+        assert [row["label"] for row in rows] == order
+        assert [row["file_name"].split("/")[0] for row in rows] == [*map(class_folder, order)]
 
 
 def test_images_without_a_label_have_the_only_keyword_as_their_class(tmp_path):
@@ -299,7 +325,7 @@ def test_images_without_a_label_have_the_only_keyword_as_their_class(tmp_path):
     add_image(job, 1, label="Red Cats")
     rows = metadata(exported(job, tmp_path))
     assert {(row["label"], row["file_name"].split("/")[0]) for row in rows} == {
-        ("Red Cats", "red-cats")
+        ("Red Cats", class_folder("Red Cats"))
     }
 
 
@@ -308,10 +334,19 @@ def test_no_cell_of_the_attribution_file_is_a_formula(tmp_path):
     hostile = ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1", 'a "quoted", title']
     for number, title in enumerate(hostile):
         add_image(job, number, provenance={"title": title, "creator": "Zoë"})
-    table = io.StringIO(exported(job, tmp_path).read("ATTRIBUTION.csv").decode())
+    table = io.StringIO(exported(job, tmp_path).read("ATTRIBUTION.csv").decode("utf-8-sig"))
     rows = list(csv.DictReader(table))
     assert [row["title"] for row in rows] == [f"'{title}" for title in hostile[:5]] + hostile[5:]
     assert all(row["creator"] == "Zoë" and row["url"] for row in rows)
+
+
+def test_spreadsheets_read_the_attribution_file_and_programs_the_others(tmp_path):
+    job = make_job()
+    add_image(job, 0, provenance={"creator": "Zoë"})
+    archive = exported(job, tmp_path)
+    assert archive.read("ATTRIBUTION.csv").startswith(b"\xef\xbb\xbffile_name,")
+    for name in ("metadata.jsonl", "manifest.json", "checksums.sha256"):
+        assert not archive.read(name).startswith(b"\xef\xbb\xbf"), name
 
 
 def test_missing_and_damaged_files_are_counted_and_nothing_is_published(tmp_path, blob_folder):

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crawler.export import Exporter
-from crawler.export.csv_rows import csv_row
-from crawler.export.dataset import UNLABELLED, Dataset, Picture
-from crawler.export.files import Archive, slug_of
+from crawler.export.csv_rows import csv_head, csv_row
+from crawler.export.dataset import Dataset, Picture
+from crawler.export.files import Archive, class_folder
 from crawler.fetch.metadata import STRIPPED_FORMATS
 
-TOOL = "PixSim export 1"
+TOOL = "PixSim export 2"
 """The layout's version: another one gives other bytes for the same dataset."""
 
 PROVENANCE = (
@@ -37,30 +37,18 @@ class ClassFolders(Exporter):
 
     def write(self, dataset: Dataset, path: Path) -> None:
         folders: dict[str, str] = {}
-        taken: set[str] = set()
         with Archive.create(path) as archive:
             lines, attribution = archive.spool(), archive.spool()
-            attribution.write(csv_row(ATTRIBUTION))
+            attribution.write(csv_head(ATTRIBUTION))
             for picture in dataset.pictures():
-                if picture.label not in folders:
-                    folders[picture.label] = _new_folder(picture.label, taken)
-                name = _file_name(picture, folders[picture.label])
+                folder = folders.setdefault(picture.label, class_folder(picture.label))
+                name = _file_name(picture, folder)
                 row = _row(picture, name, archive.add(name, picture.data))
                 lines.write(_json(row))
                 attribution.write(csv_row([row[column] for column in ATTRIBUTION]))
             archive.add_spool("metadata.jsonl", lines)
             archive.add_spool("ATTRIBUTION.csv", attribution)
             archive.add("manifest.json", _json(_manifest(dataset, folders), indent=2))
-
-
-def _new_folder(label: str, taken: set[str]) -> str:
-    slug = slug_of(label) or UNLABELLED
-    folder, number = slug, 1
-    while folder in taken:
-        number += 1
-        folder = f"{slug}-{number}"
-    taken.add(folder)
-    return folder
 
 
 def _file_name(picture: Picture, folder: str) -> str:
