@@ -40,6 +40,19 @@ def text_encoding(name: str) -> str | None:
     return _ENCODING_BY_NAME.get(_letters(name[:50]))
 
 
+_ON_THE_WEB = {
+    "ascii": "cp1252", "latin_1": "cp1252", "iso8859_9": "cp1254", "tis_620": "cp874",
+    "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932", "euc_kr": "cp949",
+}  # fmt: skip
+
+
+def web_encoding(name: str) -> str | None:
+    """Return what a name means on the web: the larger encoding that pages use under that name."""
+    name = name.strip().lower().removeprefix("x-").replace("windows-", "cp")
+    known = text_encoding(name)
+    return _ON_THE_WEB.get(known, known) if known else None
+
+
 def read_json(text: str | bytes) -> Any:
     """Return what untrusted JSON says, without what stands deeper than DEEPEST_JSON.
 

@@ -11,7 +11,7 @@ from crawler.sources.base import MAX_TEXT, Rejected, clean, rejection
 from crawler.sources.page.tags import MAX_TAGS, Tag, plain, tags
 from crawler.urls import has_picture_suffix, join
 from pixsim.core.patterns import pattern
-from pixsim.core.text import text_encoding
+from pixsim.core.text import web_encoding
 
 # Where pages put the address of a picture that is loaded when it scrolls into view.
 LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
@@ -210,7 +210,7 @@ def decoded(body: bytes, content_type: str) -> str:
         encoding = "utf-8-sig"
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
-    return body.decode(text_encoding(encoding) or "utf-8", "replace")
+    return body.decode(web_encoding(encoding) or "utf-8", "replace")
 
 
 def srcset(value: str) -> list[Choice]:

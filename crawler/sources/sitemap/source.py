@@ -1,6 +1,7 @@
 """Pictures that a site lists in its sitemaps."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -107,26 +108,29 @@ class SitemapSource(Source):
         try:
             page = _joined(sitemap, entry.page)
         except BadUrl as error:
-            return Page(after, rejected=[rejection(entry.page, error)])
+            problem = rejection(entry.page, error)
+            listed = self._listed("", sitemap, entry, after)
+            return replace(listed, rejected=[problem, *listed.rejected])
         if entry.images:
-            return self._listed(page, entry, after)
+            return self._listed(page, page, entry, after)
         if has_picture_suffix(page):
             return Page(after, [Found(page, self.label, provenance(source=self.kind))])
         if self.options["follow_pages"]:
             return self._read(page, after)
         return Page(after)
 
-    def _listed(self, page: str, entry: Entry, after: Cursor) -> Page:
+    def _listed(self, page: str, base: str, entry: Entry, after: Cursor) -> Page:
+        """Return the pictures of an entry, which may lack the address of its page."""
         listed = Page(after)
         for image in entry.images:
             try:
-                url = _joined(page, image.get("image", ""))
+                url = _joined(base, image.get("image", ""))
             except BadUrl as error:
                 listed.rejected.append(rejection(image.get("image", page), error))
                 continue
             said = provenance(
                 source=self.kind,
-                landing_page=page,
+                landing_page=page or None,
                 title=image.get("title") or image.get("caption"),
                 licence_url=image.get("licence_url"),
             )
