@@ -158,6 +158,9 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_CONSUMER = "jobs.queue.worker.consumer:Consumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Its message is acknowledged before a task runs, so no task ends with the connection. Else Celery warns.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 
 AUTH_USER_MODEL = "auth.User"
 # The first makes all new hashes. A hash of another one is replaced when its user logs in.

@@ -1,4 +1,6 @@
-"""Kombu's Redis transports, which drop a message that cannot be handled."""
+"""Kombu's Redis transports, which drop a message that cannot be handled, and for which a Redis that
+answers with an error (read-only, out of memory, no permission) is away.
+"""
 
 from queue import Empty
 from typing import Any
@@ -45,7 +47,9 @@ class SentinelChannel(Dropping, redis.SentinelChannel):
 
 class Transport(redis.Transport):
     Channel = Channel
+    connection_errors = redis.Transport.connection_errors + redis.Transport.channel_errors
 
 
 class SentinelTransport(redis.SentinelTransport):
     Channel = SentinelChannel
+    connection_errors = Transport.connection_errors

@@ -1,4 +1,5 @@
 import http.client
+import os
 import re
 import signal
 import socket
@@ -120,6 +121,33 @@ def test_up_ends_with_an_error_when_one_of_the_two_ends(home: Path, port: int) -
     assert said(home, "web    |", "already in use")
     assert said(home, "Ended by itself: web (exit code 1)")
     wait_until(lambda: not processes_of(home))
+
+
+def test_up_starts_again_what_ends_by_itself(home: Path, port: int) -> None:
+    process = start_up(home, port, "--migrate")
+    wait_until(lambda: said(home, "worker |", "ready"), seconds=60)
+    wait_until(lambda: said(home, "web    |", "Started worker"))
+    before = children(process)
+
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+
+    wait_until(lambda: said(home, "worker |", "killed by SIGKILL", "again in 1 s"))
+    wait_until(lambda: said(home, "web    |", "killed by SIGKILL", "again in 1 s"))
+    ready = "celery.apps.worker"
+    wait_until(lambda: (home / "up.log").read_text().count(ready) == 2, seconds=60)
+    wait_until(lambda: answers(port), seconds=30)
+    assert not set(children(process)) & set(before)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    wait_until(lambda: not processes_of(home))
+
+
+def answers(port: int) -> bool:
+    try:
+        return fetch(port, "/admin/login/", {"Host": "localhost"}).status == 200
+    except OSError:
+        return False
 
 
 def test_a_killed_up_takes_its_processes_along(home: Path, port: int) -> None:

@@ -22,7 +22,6 @@ BROKEN_SECONDS = 1.0
 """After a failure the broker is left alone for so long; the sweeper covers it."""
 
 _silent_until = 0.0
-_is_broken = False
 _guard = threading.Lock()
 
 
@@ -41,10 +40,10 @@ def notify() -> None:
         current_app.send_task(WORK_TASK, retry=False, ignore_result=True)
     except Exception as error:  # whatever the transport raises: the row is the truth
         _take_turn(BROKEN_SECONDS, force=True)
-        _note_broken(error)
+        note_broker(shared_state.SENDING, error)
         metrics.add(("notifications", "failed"))
     else:
-        _note_broken(None)
+        note_broker(shared_state.SENDING, None)
         metrics.add(("notifications", "sent"))
 
 
@@ -54,14 +53,14 @@ def notify_if_idle() -> None:
         notify()
 
 
-def _note_broken(error: Exception | None) -> None:
-    """Log once that the broker is away, and once that it is back."""
-    global _is_broken
-    if error and not _is_broken:
-        logger.warning("The broker does not answer; the sweeper finds work without it: %s", error)
-    elif _is_broken and not error:
-        logger.info("The broker answers again.")
-    _is_broken = error is not None
+def note_broker(attempt: int, error: Exception | None) -> None:
+    """Note what an attempt to use the broker met. Log once a worker that it is away, and is back."""
+    was_away = shared_state.is_broker_away()
+    shared_state.set_broker_away(attempt, error is not None)
+    if error and not was_away:
+        logger.warning("The broker is away; the sweeper finds work without it: %s", error)
+    elif was_away and not shared_state.is_broker_away():
+        logger.info("The broker is back.")
 
 
 def _take_turn(seconds: float, *, force: bool = False) -> bool:

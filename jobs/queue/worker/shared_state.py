@@ -1,4 +1,5 @@
-"""What the processes of one worker share: stop and drain requests, and which of them work.
+"""What the processes of one worker share: stop and drain requests, which of them work, and whether
+the broker is away.
 
 Celery tells only the parent that it must stop, and a warm shutdown waits for whole tasks. So
 this module's memory, made when the parent imports it, is shared with all that it forks. Plain
@@ -16,7 +17,9 @@ from types import FrameType
 
 MAX_CHILDREN = 1024
 
-_STOP, _POOL_SIZE, _DRAINING, _FIRST_SLOT = 0, 1, 2, 3
+READING, SENDING = 3, 4
+"""What failed when the broker is away. The two can differ: each may be forbidden alone."""
+_STOP, _POOL_SIZE, _DRAINING, _FIRST_SLOT = 0, 1, 2, 5
 _memory = mmap.mmap(-1, (_FIRST_SLOT + MAX_CHILDREN) * ctypes.sizeof(ctypes.c_int32))
 _cells = (ctypes.c_int32 * (_FIRST_SLOT + MAX_CHILDREN)).from_buffer(_memory)
 _stop_this_process = False
@@ -56,6 +59,20 @@ def begin_worker(*, pool_size: int) -> None:
     _stop_this_process = False
     _cells[_STOP] = _cells[_DRAINING] = 0
     _cells[_POOL_SIZE] = pool_size
+
+
+def set_broker_away(attempt: int, away: bool) -> None:
+    """Note the outcome of the last attempt, READING or SENDING, of any process of the worker.
+
+    Who can read again has no reason to think that sending fails; it is tried when there is need.
+    """
+    _cells[attempt] = away
+    if attempt == READING and not away:
+        _cells[SENDING] = 0
+
+
+def is_broker_away() -> bool:
+    return bool(_cells[READING] or _cells[SENDING])
 
 
 def set_working(working: bool) -> None:
