@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
+from crawler.labels import MAX_LABEL, MAX_NAME
 from jobs.queue.items import (
     WorkItem,
     WorkItemQuerySet,
@@ -29,7 +30,7 @@ MAX_TRIES = 3
 
 
 class Project(models.Model):
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=MAX_NAME)
     description = models.TextField(null=True, blank=True)
     owner = NamedForeignKey(
         "accounts.Profile",
@@ -89,7 +90,7 @@ class CrawlJob(models.Model):
     """
 
     project = NamedForeignKey("crawler.Project", models.CASCADE, related_name="crawl_jobs")
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=MAX_NAME)
     keywords = models.JSONField(default=list, blank=True, help_text="Class labels.")
     max_images = models.IntegerField()
     status = models.CharField(max_length=20, choices=JobStatus, default=JobStatus.PENDING)
@@ -168,7 +169,7 @@ class CrawlSource(WorkItem):
     kind = models.CharField(max_length=20, help_text="A folder's name in crawler/sources.")
     location = models.TextField(help_text="A path or URL.")
     label = models.CharField(
-        max_length=100, blank=True, db_default="", help_text="Class label of what it finds."
+        max_length=MAX_LABEL, blank=True, db_default="", help_text="Class label of what it finds."
     )
     options = models.JSONField(
         db_default=models.Value({}, models.JSONField()),
@@ -305,7 +306,7 @@ class Candidate(models.Model):
     url = models.TextField(help_text="An http(s) or file address.")
     url_key = models.BinaryField(max_length=32, help_text="sha256 of the canonical URL.")
     host = models.CharField(max_length=255)
-    label = models.CharField(max_length=100, db_default="")
+    label = models.CharField(max_length=MAX_LABEL, db_default="")
     provenance = models.JSONField(
         null=True, help_text="What the source said: source, title, creator, licence, landing page."
     )
@@ -381,7 +382,7 @@ class Image(models.Model):
     # Ours from here on.
     chunk = NamedForeignKey("crawler.JobChunk", models.SET_NULL, null=True, related_name="images")
     image_index = models.IntegerField(null=True)
-    label = models.CharField(max_length=100, db_default="")
+    label = models.CharField(max_length=MAX_LABEL, db_default="")
     sha256 = models.CharField(max_length=64, null=True)
     phash = models.BigIntegerField(
         null=True, help_text="64-bit perceptual hash, as signed integer."

@@ -22,6 +22,7 @@ from jobs.queue import api
 from jobs.queue.kinds import Kind, kind_named
 from pixsim.core.media import Unavailable
 from pixsim.core.priority import check_priority
+from pixsim.core.text import unfit
 from providers import slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.params import Params, ParamsRefused, validated
@@ -255,10 +256,8 @@ def _check_texts(**texts: str | None) -> None:
     errors = {}
     for field, text in texts.items():
         longest = getattr(Job._meta.get_field(field), "max_length", 0)
-        if text and len(text) > longest:
-            errors[field] = f"may have {longest} characters, not {len(text)}."
-        elif text and "\0" in text:
-            errors[field] = "has a NUL character (U+0000) in it."
+        if why := unfit(text or "", longest):
+            errors[field] = f"{why}."
     if errors:
         raise GenerationRefused(errors)
 

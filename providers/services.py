@@ -10,6 +10,7 @@ from django.views.decorators.debug import sensitive_variables
 from accounts import activity
 from accounts.models import Profile
 from pixsim.core.crypto import CredentialsUnreadable
+from pixsim.core.text import unfit
 from providers import error_policy
 from providers.adapters import UnknownProvider, adapter_named
 from providers.adapters.errors import ProviderError
@@ -44,6 +45,10 @@ def add_account(
         raise AccountRefused(f"An account of {provider} needs its {adapter.credential}.")
     if slots < 1:
         raise AccountRefused("An account that carries nothing is of no use: give it a slot.")
+    for column, text in (("email", email), ("nickname", nickname)):
+        longest = getattr(ProviderAccount._meta.get_field(column), "max_length", 0)
+        if why := unfit(text or "", longest):
+            raise AccountRefused(f"{column}: {why}.")
     secrets: dict[str, Any] = {adapter.credential: secret} if adapter.credential else {}
     # The unique constraint does not compare accounts without an owner: NULLs differ.
     known = ProviderAccount.objects.filter(provider_id=provider, email=email, user=owner).first()

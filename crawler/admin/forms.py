@@ -11,9 +11,9 @@ from accounts.errors import AccountsError
 from crawler import sources
 from crawler.errors import CrawlError, FieldRefused
 from crawler.fetch.rules import Rules
+from crawler.labels import MAX_LABEL, LabelTooLong, check_label
 from crawler.models import CrawlJob, CrawlSource, JobChunk, Project
 from crawler.services import accepting, projects
-from crawler.services.accepting import MAX_LABEL
 from jobs.queue.items import RETRY_COUNT_HELP, Status
 from pixsim.core.admin.forms import ServiceForm
 from pixsim.core.forms import JsonField
@@ -39,8 +39,11 @@ class LabelsField(forms.CharField):
         text = super().clean(value)
         labels = [" ".join(part.split()) for part in text.replace("\n", ",").split(",")]
         labels = list(dict.fromkeys(label for label in labels if label))
-        if any(len(label) > MAX_LABEL for label in labels):
-            raise forms.ValidationError(f"A label has at most {MAX_LABEL} characters.")
+        for label in labels:
+            try:
+                check_label(label)
+            except LabelTooLong as error:
+                raise forms.ValidationError(f"{label:.40}…: {error}.") from None
         if len(labels) > MAX_LABELS:
             raise forms.ValidationError(f"There may be at most {MAX_LABELS} labels.")
         return labels
@@ -156,6 +159,9 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     label = forms.CharField(
         required=False,
         max_length=MAX_LABEL,
+        error_messages={
+            "max_length": "A label may have at most %(limit_value)d characters, not %(show_value)d."
+        },
         widget=forms.TextInput(attrs={"size": 14}),
         help_text="Class label of what it finds.",
     )

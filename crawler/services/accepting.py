@@ -11,6 +11,7 @@ from accounts import activity, tiers
 from accounts.models import Profile
 from crawler import sources
 from crawler.errors import JobRefused, WrongState
+from crawler.labels import check_keywords, check_name
 from crawler.models import CrawlJob, CrawlSource, Project
 from crawler.services.limits import check_job, check_new_job, check_options
 from crawler.services.planning import default_chunk_size, plan_job
@@ -20,7 +21,6 @@ from jobs.queue.kinds import kind_named
 
 MAX_CHUNKS_AT_ONCE = 5000
 """A job of more chunks is planned by the workers, so that nobody waits for it."""
-MAX_LABEL = 100
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,15 @@ def create_crawl_job(
         priority = tiers.default_priority(owner)
     if project is not None and project.owner != owner:
         raise JobRefused("project", f"project {project.pk} is not the owner's.")
+    check_name(name)
+    check_keywords(keywords)
     check_job(max_images=max_images, priority=priority, chunk_size=chunk_size, options=options)
     source_specs = [_checked(spec) for spec in source_specs]
     with transaction.atomic():
         check_new_job(owner=owner, max_images=max_images, priority=priority)
         job = CrawlJob.objects.create(
             project=project or project_named(owner=owner, actor=actor),
-            name=name[:100],
+            name=name,
             keywords=list(keywords),
             max_images=max_images,
             priority=priority,
@@ -109,7 +111,8 @@ def _insert_sources(
     job: CrawlJob, source_specs: Sequence[SourceSpec], owner: Profile | None = None
 ) -> None:
     keywords = job.keywords if isinstance(job.keywords, list) else []
-    label = str(keywords[0])[:MAX_LABEL] if len(keywords) == 1 else ""
+    check_keywords(keywords)
+    label = str(keywords[0]) if len(keywords) == 1 else ""
     CrawlSource.objects.bulk_create(
         CrawlSource(
             job=job,

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from accounts import activity
 from accounts.models import Profile
 from crawler.errors import WrongState
+from crawler.labels import check_keywords, check_name
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus
 from crawler.services.accepting import SourceSpec, create_crawl_job
 from crawler.services.ending import recount_job, reopen_cancelled, reopen_passing
@@ -138,6 +139,8 @@ def change_job(
         job = get_job(job_id)
         if "priority" in changes:
             check_highest_priority(job.project.owner, changes["priority"])
+        check_name(changes.get("name", ""))
+        check_keywords(changes.get("keywords"))
         if "options" in changes:
             changes = {**changes, "options": check_options(changes["options"])}
         same = CrawlJob.objects.filter(pk=job_id, **(shown or {}))

@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts import activity, tiers
 from accounts.models import Profile
 from crawler.errors import WrongState
+from crawler.labels import check_name
 from crawler.models import Project
 from crawler.services.limits import lock_owner
 
@@ -23,7 +24,11 @@ def create_project(
     description: str | None = None,
     actor: Profile | None = None,
 ) -> Project:
-    """Create a project. Raise LimitExceeded if the owner's tier allows no more projects."""
+    """Create a project.
+
+    Raise JobRefused for a name that is too long, LimitExceeded if the owner's tier allows no more.
+    """
+    check_name(name)
     with transaction.atomic():
         owner = lock_owner(owner)
         tiers.require(owner, "projects", Project.objects.filter(owner=owner).count())
@@ -39,6 +44,7 @@ def project_named(
 
     Raise LimitExceeded if the owner's tier allows no more projects.
     """
+    check_name(name, field="project")
     with transaction.atomic():
         lock_owner(owner)  # so that two requests do not create two
         project = Project.objects.filter(owner=owner, name=name).order_by("id").first()
@@ -58,6 +64,7 @@ def change_project(
     """
     if not changes:
         return
+    check_name(changes.get("name", ""))
     if unknown := set(changes) - {"name", "description"}:
         raise ValueError(f"A project's {', '.join(sorted(unknown))} cannot be changed.")
     with transaction.atomic():

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from crawler.errors import SourceRefused, SourceUnavailable
+from crawler.labels import LabelTooLong, check_label
 from pixsim.core.formats import first_line
 
 logger = logging.getLogger(__name__)
 
-MAX_LABEL = 100
 MAX_TEXT = 500
+MAX_LABEL_READ = 10_000
 MAX_REJECTED_TEXT = 200
 # A page of a slow source ends after this long, so that what was found is stored soon.
 PAGE_SECONDS = 10.0
@@ -92,9 +93,14 @@ class Source(ABC):
     known_options: ClassVar[tuple[Option, ...]] = ()
 
     def __init__(self, location: str, options: Mapping[str, Any], label: str) -> None:
-        """Raise SourceRefused for an option that this kind does not have, or a wrong value."""
+        """Raise SourceRefused for a label that is too long, an option that this kind does not have, or a
+        wrong value.
+        """
         self.location = location.strip()
-        self.label = clean(label, MAX_LABEL)
+        try:
+            self.label = label_of(label)
+        except LabelTooLong as error:
+            raise SourceRefused("label", str(error)) from None
         known = {option.name: option for option in self.known_options}
         self.given_options: dict[str, Any] = {}
         for name, value in options.items():
@@ -194,6 +200,11 @@ def clean(text: object, longest: int = MAX_TEXT) -> str:
         raw = raw.encode("utf-8", "replace").decode()
         raw = "".join(c if c.isprintable() else " " for c in raw)
     return " ".join(raw.split())[:longest].rstrip()
+
+
+def label_of(text: object) -> str:
+    """Return a class label as one line without control characters. Raise LabelTooLong."""
+    return check_label(clean(text, longest=MAX_LABEL_READ))
 
 
 def reason_of(error: Exception, *foreseen: type[Exception]) -> str:

@@ -24,6 +24,16 @@ ENCODINGS = (
 """The only ones in which untrusted text is decoded: all take linear time, none is a compression."""
 
 
+def unfit(text: str, longest: int) -> str:
+    """Return why a column of so many characters does not hold a text; empty if it does.
+
+    What a person or a source gives is refused and not cut: what is cut is another text.
+    """
+    if len(text) > longest:
+        return f"may have at most {longest:,} characters, not {len(text):,}"
+    return "has a NUL character (U+0000) in it" if "\0" in text else ""
+
+
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))
 

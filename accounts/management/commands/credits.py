@@ -7,6 +7,7 @@ from django.core.management import CommandError
 
 from accounts import credits
 from accounts.management.lookup import find_profile
+from accounts.models import CreditTransaction
 from pixsim.core import cli
 
 
@@ -60,6 +61,7 @@ class Command(cli.Command):
         self, *, email: str, amount: int, reference: str, description: str, **options: Any
     ) -> None:
         profile = find_profile(email, field="email")
+        cli.check_fits("reference", f"grant:{reference}", CreditTransaction, "reference")
         line = credits.grant(
             profile=profile,
             amount=amount,

@@ -17,6 +17,7 @@ from accounts.management.lookup import find_owner
 from crawler.errors import CrawlError, JobRefused, SourceRefused
 from crawler.export import export_job
 from crawler.fetch.rules import Rules
+from crawler.labels import MAX_NAME
 from crawler.management import reports
 from crawler.management.flags import (
     absolute_location,
@@ -38,6 +39,7 @@ from pixsim.core.private import make_folder
 FLAGS = {
     "kind": "source",
     "location": "from",
+    "keywords": "label",
     "crawl": "owner",
     "images_per_job": "max-images",
     "highest_priority": "priority",
@@ -146,7 +148,7 @@ class Command(cli.Command):
 
 def _accept(options: dict[str, Any]) -> CrawlJob:
     """Create the job. Raise CommandError, naming the flag to correct, if it is refused."""
-    kind, label = options["source"], options["label"].strip()
+    kind, label = options["source"], " ".join(options["label"].split())
     location = absolute_location(kind, options["location"])
     source_options, rules = _split_options(kind, options)
     try:
@@ -156,7 +158,7 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
                 tiers.require_feature(owner, "export")
             return accepting.create_crawl_job(
                 owner=owner,
-                name=options["name"] or label or f"{kind} {Path(location).name}",
+                name=options["name"] or (label or f"{kind} {Path(location).name}")[:MAX_NAME],
                 max_images=options["max_images"],
                 source_specs=[accepting.SourceSpec(kind, location, label, source_options)],
                 keywords=[label] if label else [],

@@ -8,14 +8,14 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from django.conf import settings
 
 from crawler.errors import SourceRefused, SourceUnavailable
+from crawler.labels import LabelTooLong
 from crawler.sources.base import (
-    MAX_LABEL,
     Cursor,
     Found,
     Option,
     Page,
     Source,
-    clean,
+    label_of,
     provenance,
     rejection,
 )
@@ -59,10 +59,13 @@ class FolderSource(Source):
             for parts, problem in folder.files_after(after):
                 relative = b"/".join(parts)
                 step = Page({"after": quote_from_bytes(relative)})
-                if problem:
-                    step.rejected.append(rejection(relative, problem))
-                else:
-                    step.found.append(self._found(folder.path, parts))
+                try:
+                    if problem:
+                        step.rejected.append(rejection(relative, problem))
+                    else:
+                        step.found.append(self._found(folder.path, parts))
+                except LabelTooLong as error:
+                    step.rejected.append(rejection(relative, error))
                 yield step
         except OSError as error:
             raise SourceUnavailable(f"{self.location} cannot be listed: {error}") from error
@@ -71,7 +74,7 @@ class FolderSource(Source):
         by_folder = self.options["labels"] and len(parts) > 1
         return Found(
             url=file_url(Path(os.fsdecode(os.path.join(root, *parts)))),
-            label=clean(parts[0], MAX_LABEL) if by_folder else self.label,
+            label=label_of(parts[0]) if by_folder else self.label,
             provenance=provenance(source=self.kind, source_id=b"/".join(parts)),
         )
 

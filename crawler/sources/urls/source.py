@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from crawler.errors import BadUrl, SourceRefused
+from crawler.labels import LabelTooLong
 from crawler.sources.base import (
-    MAX_LABEL,
     Cursor,
     Found,
     Option,
     Page,
     Source,
-    clean,
+    label_of,
     provenance,
     rejection,
 )
@@ -127,12 +127,13 @@ class UrlsSource(Source):
         address, label = values.pop("url"), values.pop("label", None)
         try:
             url = self._address(address)
-        except BadUrl as error:
+            label = "" if label is None else label_of(label)
+        except (BadUrl, LabelTooLong) as error:
             seen = "" if address is None else address
             return Page(after, rejected=[rejection(f"row {row.number}: {seen}", error)])
         found = Found(
             url=url,
-            label=clean(label, MAX_LABEL) if label is not None else "",
+            label=label,
             provenance=provenance(source=self.kind, **values),
         )
         return Page(after, [found])

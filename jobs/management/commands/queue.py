@@ -11,6 +11,7 @@ from typing import Any
 
 from accounts.management.lookup import find_profile
 from jobs.management import queue_work, reports
+from jobs.models import QueuePause
 from jobs.queue import api, pauses
 from jobs.queue.kinds import DEFAULT_GRACE, Kind, Options, all_kinds, kind_named
 from jobs.queue.ops import check, failures, maintenance, status, trends, why, workers
@@ -198,7 +199,9 @@ class Command(cli.Command):
 
     def _pause(self, *, reason: str, **options: Any) -> None:
         scope, key, shown = self._paused_thing(options)
-        if not pauses.pause(scope, key, reason=reason[:255]):
+        cli.check_fits(scope, key, QueuePause, "key")
+        cli.check_fits("reason", reason, QueuePause, "reason")
+        if not pauses.pause(scope, key, reason=reason):
             raise cli.UsageError(f"{shown} is paused already.")
         self.stdout.write(
             f"{shown} is paused: within a second nothing more is begun. "

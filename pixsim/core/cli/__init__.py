@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db.models import Model
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from pixsim.core.cli.pipes import QuietOnClosedPipe
 from pixsim.core.formats import first_line
+from pixsim.core.text import unfit
 
 
 class ExitCode(IntEnum):
@@ -86,6 +88,13 @@ def database_errors(outcome: str = "", *, exit_code: int = ExitCode.FAILED) -> I
 
 def add_json_flag(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def check_fits(flag: str, text: str, model: type[Model], column: str) -> None:
+    """Raise UsageError if the model's column does not hold the text."""
+    longest = getattr(model._meta.get_field(column), "max_length", None)
+    if longest is not None and (why := unfit(text, longest)):
+        raise UsageError(f"{flag}: {why}.")
 
 
 def positive_seconds(text: str) -> float:

@@ -200,7 +200,7 @@ REFUSALS = {
     "a priority": (["--param", "prompt=x", "--priority", 11], ["priority: must be from 0 to 10"]),
     "texts": (
         ["--param", "prompt=x", "--key", LONG, "--name", 3 * LONG],
-        ["key: may have 100 characters, not 101.", "name: may have 255 characters, not 303."],
+        ["key: may have at most 100 characters, not 101.", "name: may have at most 255 characters, not 303."],
     ),
 }  # fmt: skip
 
