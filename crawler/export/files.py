@@ -13,6 +13,7 @@ from typing import IO, Self
 
 from django.utils.text import slugify
 
+from pixsim.core.patterns import pattern
 from pixsim.core.private import FILE_MODE
 
 MAX_SLUG = 50
@@ -24,6 +25,15 @@ _RESERVED = frozenset(
 )
 
 DIGEST_LENGTH = 8
+_between_digits = pattern(r"(?<=\d)[.,:/](?=\d)", longest=1000, method="sub")
+# The words, and what may stand beside them, by which Hugging Face's `datasets` takes a folder for a
+# split of the data; it leaves all other folders out then (SPLIT_KEYWORDS, NON_WORDS_CHARS there).
+_split_words = pattern(
+    r"(?<![^-._ 0-9])(?:train|training|validation|valid|dev|val|test|testing|eval|evaluation)"
+    r"(?![^-._ 0-9])",
+    longest=1000,
+    method="sub",
+)
 
 CHECKSUMS = "checksums.sha256"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
@@ -31,7 +41,11 @@ _UNIX, _PLAIN_FILE = 3, 0o100644 << 16
 
 
 def slug_of(text: str) -> str:
-    """Return lower-case letters, digits, dashes and underscores of any script; maybe nothing."""
+    """Return lower-case letters, digits, dashes and underscores of any script; maybe nothing.
+
+    What separates two digits is a dash: 1.5 is not 15.
+    """
+    text = _between_digits(lambda _: "-", text)
     slug = slugify(text, allow_unicode=True)[:MAX_SLUG].strip("-_")
     return f"{slug}-" if slug in _RESERVED else slug
 
@@ -40,9 +54,10 @@ def class_folder(label: str) -> str:
     """Return the name of a class's folder. It depends on the label alone, and no other label has it.
 
     Lower-case words between single spaces are the name, with dashes. Every other label loses
-    something in its slug (`C#` and `C++` are both `c`), so the start of its sha256 follows.
+    something in its slug (`C#` and `C++` are both `c`), so the start of its sha256 follows. A word
+    that stands for a split of the data is changed: `test` is in `testclass-9f86d081`.
     """
-    slug = slug_of(label)
+    slug = _split_words(lambda word: f"{word[0]}class", slug_of(label))
     if slug.replace("-", " ") == label and not _ends_like_a_digest(slug):
         return slug
     digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()

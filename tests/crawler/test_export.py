@@ -130,7 +130,7 @@ def test_an_archive_has_class_folders_and_says_the_truth_about_every_file(tmp_pa
         "file_name": rows[0]["file_name"],
         "label": "cats",
         "url": "https://example.org/0.jpg",
-        **dict.fromkeys(class_folders.PROVENANCE),
+        **dict.fromkeys(class_folders.PROVENANCE, ""),
         "creator": "Ada",
         "licence": "CC0",
         "sha256": hashlib.sha256(jpeg(64, 48, seed=0)).hexdigest(),
@@ -141,7 +141,7 @@ def test_an_archive_has_class_folders_and_says_the_truth_about_every_file(tmp_pa
         "format": "jpeg",
         "file_size": rows[0]["file_size"],
         "index": 0,
-        "retrieved_at": "2026-05-01T12:00:00+00:00",
+        "retrieved_at": "2026-05-01T12:00:00.000000+00:00",
     }
     assert b"who was there" not in archive.read(rows[1]["file_name"])
     assert rows[1]["sha256"] == hashlib.sha256(with_exif).hexdigest() != rows[1]["file_sha256"]
@@ -195,7 +195,7 @@ def test_the_bytes_of_a_dataset_are_those_of_every_earlier_release(tmp_path):
     archive = export_job(job_id=901, folder=tmp_path).path.read_bytes()
     assert (
         hashlib.sha256(archive).hexdigest()
-        == "43a70aa0d5059b1189c4bda8045744f788a62060148c2ad0c834da94ab68d31b"
+        == "f5535a1c170d11bd2d033511ebf0f783ea322f31899523190b5fc146257e5451"
     )
 
 
@@ -317,6 +317,47 @@ def test_a_class_has_the_same_folder_in_every_export_whatever_other_classes_ther
         rows = metadata(exported(job, tmp_path))
         assert [row["label"] for row in rows] == order
         assert [row["file_name"].split("/")[0] for row in rows] == [*map(class_folder, order)]
+
+
+SPLITS = [
+    "train",
+    "Test",
+    "testclass",
+    "my_test_images",
+    "2nd-dev-set",
+    "val2",
+    "evaluation",
+    "x training",
+]
+NO_SPLITS = ["trains", "contest", "device", "trainer", "data", "tests", "vale"]
+
+
+def test_no_folder_is_called_like_a_split_of_the_data():
+    folders = [class_folder(label) for label in SPLITS]
+    assert [folder.rsplit("-", 1)[0] for folder in folders] == [
+        "trainclass", "testclass", "testclass", "my_testclass_images", "2nd-devclass-set", "valclass2",
+        "evaluationclass", "x-trainingclass",
+    ]  # fmt: skip
+    assert len({*folders}) == len(SPLITS)
+    assert [class_folder(label) for label in NO_SPLITS] == NO_SPLITS
+
+
+def test_what_separates_digits_is_not_lost_in_the_names_of_folders():
+    labels = ["1.0", "0.5", "16:9", "1,5", "v2.0"]
+    folders = [class_folder(label).rpartition("-")[0] for label in labels]
+    assert folders == ["1-0", "0-5", "16-9", "1-5", "v2-0"]
+
+
+def test_what_is_not_known_has_the_type_of_its_column(tmp_path):
+    job = make_job()
+    unknown = dict.fromkeys(["phash", "width", "height", "format", "sha256", "retrieved_at"])
+    add_image(job, None, **unknown)
+    add_image(job, 0, provenance=dict.fromkeys(class_folders.PROVENANCE, "said"))
+    known, row = metadata(exported(job, tmp_path))
+    assert {name: type(value) for name, value in row.items()} == {
+        name: type(value) for name, value in known.items()
+    }
+    assert (row["title"], row["width"], row["index"], row["retrieved_at"]) == ("", 0, -1, "")
 
 
 def test_images_without_a_label_have_the_only_keyword_as_their_class(tmp_path):

@@ -1,11 +1,13 @@
 """Class folders in a zip archive: Hugging Face's imagefolder.
 
 `metadata.jsonl` has one line per image: `sha256` is the image's as it was fetched, `file_sha256`
-that of the file in the archive. `ATTRIBUTION.csv` says whom to name, `manifest.json` what was
-asked for, what was stored, what was refused and why.
+that of the file in the archive. What is not known is an empty text, 0 or -1, never null: readers
+such as `datasets` take a column's type from the first lines alone. `ATTRIBUTION.csv` says whom to
+name, `manifest.json` what was asked for, what was stored, what was refused and why.
 """
 
 import json
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,17 +68,22 @@ def _row(picture: Picture, name: str, file_sha256: str) -> dict[str, Any]:
         "file_name": name,
         "label": picture.label,
         "url": image.original_url,
-        **{key: None if known.get(key) is None else str(known[key]) for key in PROVENANCE},
+        **{key: "" if known.get(key) is None else str(known[key]) for key in PROVENANCE},
         "sha256": picture.sha256,
         "file_sha256": file_sha256,
-        "phash": None if image.phash is None else f"{image.phash & 0xFFFF_FFFF_FFFF_FFFF:016x}",
-        "width": image.width,
-        "height": image.height,
-        "format": image.format,
+        "phash": "" if image.phash is None else f"{image.phash & 0xFFFF_FFFF_FFFF_FFFF:016x}",
+        "width": image.width or 0,
+        "height": image.height or 0,
+        "format": image.format or "",
         "file_size": len(picture.data),
-        "index": image.image_index,
-        "retrieved_at": image.retrieved_at and image.retrieved_at.isoformat(),
+        "index": -1 if image.image_index is None else image.image_index,
+        "retrieved_at": _time(image.retrieved_at),
     }
+
+
+def _time(moment: datetime | None) -> str:
+    # Always with its fraction: without, a whole column may be read as times instead of texts.
+    return "" if moment is None else moment.isoformat(timespec="microseconds")
 
 
 def _manifest(dataset: Dataset, folders: dict[str, str]) -> dict[str, Any]:
