@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from crawler.fetch.containers import Refusal, check_container, has_many_scans
 from crawler.fetch.phash import GRID, phash
 from crawler.fetch.rules import Checks
+from pixsim.core.media.upright import UPRIGHT, orientation, turn_upright, upright_size
 from pixsim.core.patterns import Find, pattern
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ MAGIC: tuple[tuple[Find[bytes], str], ...] = tuple(
 
 
 class Verdict(NamedTuple):
-    """A picture's data with the outcome GOOD, or why it is refused: an outcome and a detail."""
+    """A picture's data with the outcome GOOD, or why it is refused: an outcome and a detail.
+
+    Width, height and hash are those of the upright picture.
+    """
 
     outcome: str
     detail: str = ""
@@ -100,12 +104,12 @@ def examine(data: bytes, checks: Checks, *, quick: bool = False) -> Verdict:
         return Verdict("bad_format", f"{kind} is not among {', '.join(checks.formats)}", kind)
     try:
         look = _grey_jpeg if kind == "jpeg" else _grey_other
-        (width, height), grey = look(data, kind, checks, QUICK_COST if quick else None)
+        size, grey, turn = look(data, kind, checks, QUICK_COST if quick else None)
     except Refusal as refusal:
         return Verdict(refusal.outcome, refusal.detail, kind)
     except MemoryError:
         return Verdict("too_costly", "decoding needs more memory than the decoder may use", kind)
-    return Verdict(GOOD, "", kind, width, height, phash(grey, (width, height)))
+    return Verdict(GOOD, "", kind, *upright_size(size, turn), phash(grey, size, turn))
 
 
 def sniff(data: bytes) -> str | None:
@@ -134,9 +138,9 @@ def _check_cost(data: bytes, kind: str, pixels: int, most: int | None) -> None:
         raise Refusal(LATER, "")
 
 
-# Each of these returns ((width, height), grey array) or raises Refusal.
+# Each of these returns ((width, height), grey array, its orientation) or raises Refusal.
 
-Look = tuple[tuple[int, int], "NDArray[np.uint8]"]
+Look = tuple[tuple[int, int], "NDArray[np.uint8]", int]
 
 
 def _grey_jpeg(data: bytes, kind: str, checks: Checks, most: int | None) -> Look:
@@ -158,7 +162,28 @@ def _grey_jpeg(data: bytes, kind: str, checks: Checks, most: int | None) -> Look
             raise MemoryError from error
         check_container(data, kind)
         raise Refusal("corrupt", str(error)) from error
-    return (width, height), grey[:, :, 0]
+    return (width, height), grey[:, :, 0], _orientation_of_jpeg(data)
+
+
+def _orientation_of_jpeg(data: bytes) -> int:
+    if not _has_app1(data):
+        return UPRIGHT  # opening it would cost more than this
+    try:
+        return orientation(_opener("jpeg")(io.BytesIO(data)))
+    except Exception:  # Pillow opens no such file, so it turns none
+        return UPRIGHT
+
+
+def _has_app1(data: bytes) -> bool:
+    """Return False if no segment before the first scan is of the kind of EXIF and XMP."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker in (0xDA, 0xE1):
+            return marker == 0xE1
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 1 if marker == 0xFF else 2 + length
+    return True
 
 
 def _grey_other(data: bytes, kind: str, checks: Checks, most: int | None) -> Look:
@@ -167,7 +192,9 @@ def _grey_other(data: bytes, kind: str, checks: Checks, most: int | None) -> Loo
         _check_size(image.width, image.height, checks)
         _check_cost(data, kind, image.width * image.height, most)
         check_container(data, kind)
-        return image.size, _grey(image)
+        image.load()
+        turn_upright(image)
+        return image.size, _grey(image), UPRIGHT
     except (MemoryError, Refusal):
         raise
     except Exception as error:
@@ -199,11 +226,10 @@ def _opener(kind: str) -> Callable[[BinaryIO], Any]:
 
 
 def _grey(image: PillowImage) -> NDArray[np.uint8]:
-    """Return the whole first frame as a small grey array; what is transparent becomes white."""
+    """Return the whole loaded frame as a small grey array; what is transparent becomes white."""
     import numpy as np
     from PIL import Image
 
-    image.load()
     if image.mode[0] in "IF":
         return _grey_of_deep(np.asarray(image))
     if image.has_transparency_data:

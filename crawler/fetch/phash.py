@@ -11,6 +11,8 @@ from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from pixsim.core.media.upright import FIRST_SIDEWAYS, UPRIGHT
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -19,16 +21,26 @@ GRID = 32  # The picture is averaged down to GRID x GRID cells ...
 KEPT = 8  # ... of whose cosine transform the KEPT x KEPT lowest frequencies make the hash.
 BAND_SHIFTS = (48, 32, 16, 0)
 
+_SIGNS = (1, -1) * (KEPT // 2)
+
 # Standard deviation of the low frequencies, in grey levels. Below it a picture is a plain surface
 # whose bits are compression noise: it has no hash, or all white pictures would be duplicates.
 FLAT = 2.0
 
 
-def phash(grey: NDArray[np.uint8], size: tuple[int, int] | None = None) -> int | None:
+MIRRORED_COLUMNS, MIRRORED_ROWS = (2, 3, 6, 7), (3, 4, 7, 8)
+"""Orientations of which the order of the columns or rows is reversed, those from 5 on when rows and
+columns have changed places."""
+
+
+def phash(
+    grey: NDArray[np.uint8], size: tuple[int, int] | None = None, orientation: int = UPRIGHT
+) -> int | None:
     """Return the hash of a grey picture (rows x columns), or None for a flat one.
 
     `size` is the width and height of the picture from which a JPEG decoder made `grey` at some
-    eighths of the size.
+    eighths of the size. The hash is that of the upright picture: `orientation` says how `grey`
+    must be turned. Its transform is turned instead, since a sample may cover the picture in part.
     """
     import numpy as np
 
@@ -37,7 +49,7 @@ def phash(grey: NDArray[np.uint8], size: tuple[int, int] | None = None) -> int |
     rows = _low_frequencies(height, _extent(height, whole_height))
     columns = _low_frequencies(width, _extent(width, whole_width))
     cosines = rows @ grey.astype(np.float32) @ columns.T
-    values = cosines.ravel()
+    values = _turned(cosines, orientation).ravel()
     if float(np.linalg.norm(values[1:])) < FLAT * GRID:
         return None
     middle = np.sort(values)
@@ -54,6 +66,17 @@ def band_masks(within: int) -> tuple[int, ...]:
         for count in range(radius + 1)
         for chosen in combinations(range(16), count)
     )
+
+
+def _turned(cosines: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
+    """Return the transform of the upright picture: mirrored, odd frequencies have the other sign."""
+    if orientation >= FIRST_SIDEWAYS:
+        cosines = cosines.T
+    if orientation in MIRRORED_COLUMNS:
+        cosines = cosines * _SIGNS
+    if orientation in MIRRORED_ROWS:
+        cosines = (cosines.T * _SIGNS).T
+    return cosines
 
 
 def _extent(samples: int, whole: int) -> float:

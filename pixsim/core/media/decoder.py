@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pixsim.core.confined.sandbox import allow_cpu
 from pixsim.core.media.animation import duration_sec
+from pixsim.core.media.upright import TAG, orientation, upright_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +24,6 @@ MAX_ALL_PIXELS = 2_000_000_000
 MAX_FRAMES = 10_000
 MAX_REASON = 300
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 3.0, 32 * 1024**2
-ORIENTATION = 0x0112
 
 
 class Request(NamedTuple):
@@ -59,7 +59,7 @@ def prepare() -> Callable[..., Iterator[Answer]]:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     warnings.simplefilter("ignore")
     exif = Image.Exif()
-    exif[ORIENTATION] = 6
+    exif[TAG] = 6
     for mode in ("RGBA", "P", "RGB", "L", "1"):
         picture = Image.new(mode, (8, 4))
         for kind in FORMATS:
@@ -114,18 +114,21 @@ def _measure_picture(data: bytes, request: Request) -> Answer:
                 f"It has {frames:,} frames of {width} x {height} pixels; {MAX_FRAMES:,} frames"
                 f" and {MAX_ALL_PIXELS:,} pixels in all are allowed."
             )
+        picture.draft("RGB", (request.side,) * 2)  # a JPEG is decoded to the end, but not larger
+        picture.load()
+        if picture.format == "TIFF":
+            width, height = picture.size  # it was turned as it was loaded
+        size = upright_size((width, height), orientation(picture))
         small = _small(picture, request)
         seconds = duration_sec(data, picture.format or "") if frames > 1 else None
-    return _Measures(width, height, seconds, *small.size), small.tobytes()
+    return _Measures(*size, seconds, *small.size), small.tobytes()
 
 
 def _small(picture: "Image", request: Request) -> "Image":
-    """Return the picture upright, without transparency, at most `side` pixels wide and high."""
+    """Return the loaded picture upright, without transparency, at most `side` pixels wide and high."""
     from PIL import Image, ImageOps
 
     side = request.side
-    picture.draft("RGB", (side, side))  # a JPEG is decoded to the end, but not larger than needed
-    picture.load()
     mode = "RGBA" if picture.has_transparency_data else "RGB"
     small = picture if picture.mode == mode else picture.convert(mode)
     small.thumbnail((side, side))
