@@ -5,10 +5,6 @@ class CrawlError(Exception):
     """Base of the crawler's errors."""
 
 
-class BadUrl(CrawlError, ValueError):
-    """An address that cannot be fetched as it is written."""
-
-
 class FieldRefused(CrawlError):
     """A value that cannot be accepted; `field` names what to correct."""
 

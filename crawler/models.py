@@ -303,7 +303,9 @@ class Candidate(models.Model):
         related_name="candidates",
         help_text="The chunk that holds it, or that closed it.",
     )
-    url = models.TextField(help_text="An http(s) or file address.")
+    url = models.TextField(
+        help_text="A file address, or an http(s) address as it was found: it is sent like this."
+    )
     url_key = models.BinaryField(max_length=32, help_text="sha256 of the canonical URL.")
     host = models.CharField(max_length=255)
     label = models.CharField(max_length=MAX_LABEL, db_default="")

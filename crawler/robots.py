@@ -59,7 +59,7 @@ class Rules:
         )
 
     def check(self, url: str, token: str) -> tuple[bool, str]:
-        """Return whether a canonical URL may be fetched, and the reason if not."""
+        """Return whether a sendable URL may be fetched, and the reason if not."""
         if self.unreachable:
             return False, f"robots.txt does not answer: {self.unreachable}"
         if self.unreadable:
@@ -97,7 +97,7 @@ class Robots:
         self._asked: dict[str, asyncio.Task[Rules]] = {}
 
     async def allowed(self, fetch: Fetch, url: str) -> tuple[bool, str]:
-        """Return whether a canonical URL may be fetched, and the reason if not.
+        """Return whether a sendable URL may be fetched, and the reason if not.
 
         An absent robots.txt (4xx) allows all. One that does not answer (5xx, 429, no connection)
         allows nothing until it is fetched again (`retry_in`).

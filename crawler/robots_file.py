@@ -93,9 +93,9 @@ class PathRules:
         ordered = sorted(rules, key=lambda rule: (len(rule[1]), rule[0]), reverse=True)
         self._rules = [(allow, *_parts(pattern)) for allow, pattern in ordered]
 
-    def allow(self, canonical_url: str) -> bool:
+    def allow(self, url: str) -> bool:
         """Return whether the path and query of a URL may be fetched."""
-        path = normal("/" + (*canonical_url.split("/", 3), "")[3])
+        path = normal("/" + (*url.split("/", 3), "")[3])
         for allow, first, others, is_whole in self._rules:
             if path.startswith(first) and _fits(first, others, is_whole, path):
                 return allow

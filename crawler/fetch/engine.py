@@ -19,11 +19,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
-from urllib.parse import urljoin
 
 from django.conf import settings
 
-from crawler.errors import BadUrl
 from crawler.fetch.checker import Checker
 from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Item, Trouble
 from crawler.fetch.rules import Rules
@@ -31,6 +29,7 @@ from crawler.fetch.sessions import Session
 from crawler.fetch.tasks import EngineFailed, Refused, Task, refused_by
 from crawler.robots import Robots, opted_out
 from pixsim.core.net import Client, FetchError, Reason, Response
+from pixsim.core.net.client import parse_url
 
 MAX_FETCHES = 128
 MAX_HOSTS = 10_000
@@ -328,7 +327,7 @@ class Engine:
 
     async def _fetch(self, item: Item, host: Host) -> Response:
         """Return the answer; ask robots.txt before each address that a redirect leads to."""
-        session, url = item.session, item.task.url
+        session, url = item.session, str(parse_url(item.task.url))
         honour, limits = session.rules.honour_robots, session.limits
         received = 0
         is_announced = False
@@ -336,7 +335,7 @@ class Engine:
         def on_headers(at: str, status: int, headers: Mapping[str, str]) -> None:
             nonlocal is_announced
             if honour and status in REDIRECTS and headers.get("Location"):
-                raise _Moved(_join(at, headers["Location"]))
+                raise _Moved(str(parse_url(headers["Location"], at)))
             if not 200 <= status < 300:
                 return
             if honour and (signal := opted_out(headers, self._robots.token)):
@@ -375,10 +374,7 @@ class Engine:
 
     async def _ask_robots(self, url: str, host: Host) -> None:
         """Raise _Excluded if the site excludes us, FetchError if it cannot be reached."""
-        try:
-            allowed, reason = await self._robots.allowed(self._client.fetch, url)
-        except BadUrl as error:
-            raise FetchError(Reason.BAD_URL, str(error)) from error
+        allowed, reason = await self._robots.allowed(self._client.fetch, url)
         if not allowed:
             outcome = "robots" if reason.startswith("robots.txt") else "opted_out"
             raise _Excluded(outcome, reason, self._robots.retry_in(url))
@@ -416,13 +412,6 @@ class _NoRoom(Exception):
 def _spread(seconds: float) -> float:
     """Return up to a fifth more, so that tasks that wait for the same moment spread out."""
     return seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
-
-
-def _join(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise FetchError(Reason.BAD_URL, f"{location[:200]!r}: {error}") from error
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

@@ -16,9 +16,9 @@ from crawler.errors import SourceRefused
 from crawler.parsing.batches import Batches, cell, refused
 from crawler.sources.page.html import HtmlPage
 from crawler.sources.sitemap.xml import BrokenXml, Entry, entries
-from crawler.urls import canonical
 from pixsim.core.confined.sandbox import allow_cpu
 from pixsim.core.text import ENCODINGS
+from pixsim.core.urls import sendable
 
 MAX_OPEN = 8
 """Sitemaps in each other, and a page."""
@@ -33,7 +33,7 @@ def prepare() -> Callable[..., Iterator[tuple[Any, bytes]]]:
     """Import and warm up everything; return what parses."""
     for encoding in ENCODINGS:
         "\n".encode(encoding).decode(encoding)
-    canonical("http://bücher.example/%7e")
+    sendable("http://bücher.example/%7e")
     list(
         page_rows(
             b"<title>&copy;</title><img src=http://e.com/a.jpg>", "", "http://e.com/", "a", True

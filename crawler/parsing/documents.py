@@ -9,7 +9,7 @@ from crawler.parsing.batches import MAX_CELL, MAX_MESSAGE, MAX_ROWS
 from crawler.parsing.parser import Parser, Unreadable, text
 from crawler.robots_file import MAX_DELAY_SECONDS, MAX_RULES, PARSED_BYTES, Parsed, Rule
 from crawler.sources.sitemap.xml import FIELDS, MAX_IMAGES, BrokenXml, Entry
-from crawler.urls import canonical
+from pixsim.core.urls import sendable
 
 MODULE = "crawler.parsing.document_child"
 MEMORY_BYTES = 768 * 1024**2
@@ -120,8 +120,8 @@ def _page_row(kind: Any, first: Any, second: Any) -> PageRow:
     row = text(kind, 10), text(first, MAX_CELL), text(second, MAX_MESSAGE)
     if kind not in ("signal", "picture", "rejected", "link"):
         raise ValueError("no row of a page")
-    if kind in ("picture", "link") and canonical(row[1]) != row[1]:
-        raise ValueError("no canonical address")
+    if kind in ("picture", "link") and sendable(row[1]) != row[1]:
+        raise ValueError("no address as it is sent")
     return row
 
 

@@ -28,7 +28,7 @@ Rejected = tuple[str, str]
 class Found:
     """One candidate.
 
-    `url` is a canonical http(s) address, or file:/// for pictures inside CRAWL_FOLDER_ROOTS.
+    `url` is an http(s) address as found (`sendable`), or file:/// for pictures inside CRAWL_FOLDER_ROOTS.
     `provenance` has keys among source, source_id, landing_page, title, creator, licence,
     licence_url and attribution.
     """

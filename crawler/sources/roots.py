@@ -6,9 +6,10 @@ from pathlib import Path
 
 from django.conf import settings
 
-from crawler.errors import BadUrl, SourceRefused
+from crawler.errors import SourceRefused
 from crawler.urls import path_of
 from pixsim.core.beneath import open_beneath
+from pixsim.core.urls import BadUrl
 
 
 def inside_roots(path: Path) -> bool:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from crawler.errors import BadUrl, CrawlError, SourceRefused, SourceUnavailable
+from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.parsing.documents import Documents
 from crawler.robots import Robots
-from crawler.urls import canonical, host_of, origin_of
+from crawler.urls import host_of, origin_of
+from pixsim.core.urls import BadUrl, sendable
 
 if TYPE_CHECKING:
     from pixsim.core.net import Client, FetchError, Response
@@ -49,7 +50,7 @@ class Web:
     def get(
         self, url: str, *, max_bytes: int, ask_robots: bool, optional: bool = False
     ) -> "Response":
-        """Return a document at a canonical URL. Raise NotAllowed if its site does not let us read it.
+        """Return a document at a sendable URL. Raise NotAllowed if its site does not let us read it.
 
         Raise SourceRefused or, if it may succeed later, SourceUnavailable. An `optional` document
         that cannot be had raises NotAllowed too, unless the host asks us to wait.
@@ -85,7 +86,7 @@ class Web:
                 await self._ask_robots(client, url)
             response = await client.fetch(url)
             if ask_robots and response.url != url:
-                await self._ask_robots(client, final_url(response))
+                await self._ask_robots(client, response.url)
             return response
 
     async def _ask_robots(self, client: "Client", url: str) -> None:
@@ -103,27 +104,19 @@ def is_web(location: str) -> bool:
 
 
 def web_location(location: str) -> str:
-    """Return the canonical URL of a source's location.
+    """Return a source's location as it is sent.
 
     Raise SourceRefused if it is no address, or one that is never fetched.
     """
     from pixsim.core.net import address_refusal
 
     try:
-        url = canonical(location)
+        url = sendable(location)
     except BadUrl as error:
         raise SourceRefused("location", str(error)) from None
     if refusal := address_refusal(url):
         raise SourceRefused("location", refusal)
     return url
-
-
-def final_url(response: "Response") -> str:
-    """Return the canonical URL of a document after redirects. Raise NotAllowed if it has none."""
-    try:
-        return canonical(response.url)
-    except BadUrl as error:
-        raise NotAllowed(f"it redirects to an unusable address: {error}") from None
 
 
 def source_error(error: "FetchError", url: str) -> SourceRefused | SourceUnavailable:

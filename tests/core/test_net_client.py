@@ -525,12 +525,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
         "http://[zz::1]/",
         "http://[1:2]/",
         "http://pictures .example/",
-        "http://pictures.example\\@127.0.0.1/",
-        "http://pictures.example/\r\nX-Injected: 1",
-        "http://pic\ntures.example/",
-        "http://pictures.example/\x00",
+        "http://pictures.example/\x00a",
         "http://pictures.example/\ud800",
-        "http://a%2eb/",
         "http://" + "a" * 64 + ".example/",
         "http://" + "ab." * 100 + "example/",
         "http://pictures.example/" + "a" * 8000,
@@ -556,13 +552,16 @@ def test_an_unsound_address_is_refused_before_anything_is_sent(url: str) -> None
         (" http://h.example/a b.jpg\n", "http://h.example/a%20b.jpg"),
         ("http://b\u00fccher.example/\u00fc.jpg", "http://xn--bcher-kva.example/%C3%BC.jpg"),
         ("HTTP://h.example:80/#top", "http://h.example/"),
-        ("https://h.example/100%", "https://h.example/100%25"),
+        ("https://h.example/100%", "https://h.example/100%"),
         ("http://\uff11\uff12\uff17.0.0.1/", "http://127.0.0.1/"),
         ("http://under_score.example./", "http://under_score.example./"),
-        ("http://[2001:DB8::1]:8080/", "http://[2001:DB8::1]:8080/"),
+        ("http://h.example/a?", "http://h.example/a?"),
+        ("http://h.example\\@127.0.0.1/", "http://h.example/@127.0.0.1/"),
+        ("http://h.exa\nmple/\r\nX-Injected: 1", "http://h.example/X-Injected:%201"),
+        ("http://[2001:DB8::1]:8080/", "http://[2001:db8::1]:8080/"),
     ],
 )
-def test_a_sound_address_is_sent_as_it_was_given_or_quoted_once(url: str, sent: str) -> None:
+def test_a_sound_address_is_sent_as_it_was_given_or_escaped_once(url: str, sent: str) -> None:
     assert str(parse_url(url)) == sent
 
 

@@ -26,7 +26,7 @@ Route = Answer | bytes | str | Callable[[Mapping[str, str]], Answer]
 
 
 class Site:
-    """Serves `routes` (path with query → answer), 404 for the rest; `asked` lists what was read."""
+    """Serves `routes` (request target → answer), 404 for the rest; `asked` lists what was read."""
 
     def __init__(self, routes: Mapping[str, Route] | None = None) -> None:
         self.routes: dict[str, Route] = dict(routes or {})
@@ -55,8 +55,9 @@ class Site:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                site.asked.append(self.path)
-                route = site.routes.get(self.path, Answer(b"not here", 404))
+                target = self.requestline.split(" ")[1]  # `path` lacks doubled slashes
+                site.asked.append(target)
+                route = site.routes.get(target, Answer(b"not here", 404))
                 if callable(route):
                     route = route(self.headers)
                 answer = route if isinstance(route, Answer) else Answer(route)

@@ -243,7 +243,7 @@ def test_an_entry_that_nobody_foresaw_is_rejected_and_the_source_goes_on(
     site.answers[b"/two"] = page("<img src=/good.jpg>")
     (tmp_path / "list.txt").write_text("\n".join(places))
     location, options, module, name = {
-        "urls": (str(tmp_path / "list.txt"), {}, urls_source, "canonical"),
+        "urls": (str(tmp_path / "list.txt"), {}, urls_source, "sendable"),
         "sitemap": (f"{site.url}/map.xml", {}, sitemap_source, "has_picture_suffix"),
         "page": (f"{site.url}/page", {"follow_links": True}, page_source, "fetch_page"),
     }[kind]

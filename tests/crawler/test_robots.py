@@ -23,8 +23,8 @@ from crawler.robots_file import (
     matches,
     parse,
 )
-from crawler.urls import canonical
 from pixsim.core.net import Client
+from pixsim.core.urls import sendable
 from tests.crawler.local_site import Answer, Site
 
 AGENT = "PixSim/0.1 (+https://pixsim.example; crawler@pixsim.example)"
@@ -246,6 +246,13 @@ def allows(text: str | bytes, path: str) -> bool:
         ("Disallow: /foo/bar/%62%61%7A", "/foo/bar/baz", False),
         ("Disallow: /a%2Ab", "/a*b", False),
         ("Disallow: /a%2Ab", "/a-b", True),
+        ("Disallow: /a%2Fb", "/a%2fb", False),
+        ("Disallow: /a%2fb", "/a%2Fb", False),
+        ("Disallow: /a%2Fb", "/a/b", True),
+        ("Disallow: /~x", "/%7ex", False),
+        ("Disallow: /%7ex", "/~x", False),
+        ("Disallow: /b", "/a/%2e%2E/b", False),
+        ("Disallow: /*?utm_", "/a?utm_source=b", False),
         ("Disallow: private", "/private", True),
         ("Disallow: *.php", "/a/b.php", False),
         ("disallow /a", "/a", False),
@@ -255,7 +262,7 @@ def allows(text: str | bytes, path: str) -> bool:
     ],
 )
 def test_paths_are_matched_as_rfc_9309_says(rules: str, path: str, allowed: bool) -> None:
-    url = canonical(f"https://example.com{path}")
+    url = sendable(f"https://example.com{path}")
     for end in ("\n", "\r\n", "\r"):
         body = f"\ufeffUser-agent: *\n{rules}".replace("\n", end)
         assert PathRules(parse(body.encode(), "pixsim").rules).allow(url) == allowed

@@ -346,7 +346,7 @@ def test_long_values_are_left_out_and_the_rest_of_the_page_is_read() -> None:
     digits = "1" * 16_000
     assert srcset(f"a.jpg {digits}w") == [("a.jpg", 0.0, 1.0)]
     assert HtmlPage(f"<img src={long}>".encode(), "", "https://e.com/").pictures()[1][0][1] == (
-        "the address is 20000 characters long; at most 4096 are allowed"
+        "the address is 20000 characters long; at most 8000 are allowed"
     )
 
 

@@ -1,13 +1,13 @@
-"""Addresses have one spelling."""
+"""Addresses have one key, however they are spelled."""
 
 import string
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crawler.errors import BadUrl
 from crawler.urls import (
     canonical,
     file_url,
@@ -18,6 +18,7 @@ from crawler.urls import (
     path_of,
     url_key,
 )
+from pixsim.core.urls import BadUrl, sendable
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,11 @@ from crawler.urls import (
         ("http://[2001:DB8:0::1]:8080/a", "http://[2001:db8::1]:8080/a"),
     ],
 )
-def test_every_spelling_becomes_the_one_that_is_meant(written: str, meant: str) -> None:
+def test_every_spelling_has_the_key_of_the_one_that_is_meant(written: str, meant: str) -> None:
     assert canonical(written) == meant
     assert canonical(meant) == meant
+    assert canonical(sendable(written)) == meant
+    assert url_key(written) == url_key(meant) == sha256(meant.encode()).digest()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_every_spelling_becomes_the_one_that_is_meant(written: str, meant: str) 
         ("http://example.com/a\x00b", "U+0000"),
         ("http://example.com/\ud800", "surrogate"),
         ("http://\udfff.com/", "international"),
-        ("http://example.com/" + "a" * 5000, "at most 4096"),
+        ("http://example.com/" + "a" * 8000, "at most 8000"),
     ],
 )
 def test_what_is_no_address_is_refused_in_words(written: str, why: str) -> None:
@@ -111,10 +114,16 @@ _tricky = st.text(
 @example("%%341", "https://h/")
 def test_any_text_is_refused_or_becomes_a_stable_plain_address(text: str, before: str) -> None:
     try:
-        once = canonical(before + text)
+        once, sent = canonical(before + text), sendable(before + text)
     except BadUrl:
         return
-    assert canonical(once) == once
+    assert canonical(once) == once == canonical(sent)
+    assert sendable(sent) == sent
+    assert sendable(once) == once
+    assert sent.isascii()
+    assert sent.isprintable()
+    assert " " not in sent
+    assert host_of(sent) == host_of(once)
     assert set(once) <= set(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@/?%[]")
     assert once.startswith(origin_of(once) + "/")
     assert host_of(once) == host_of(once).lower() != ""
@@ -127,7 +136,7 @@ def test_joining_any_reference_gives_an_address_or_a_refusal(text: str, before: 
         joined = join("https://example.com/a/b.html?c", before + text)
     except BadUrl:
         return
-    assert canonical(joined) == joined
+    assert sendable(joined) == joined
 
 
 def test_references_are_read_as_browsers_read_them() -> None:
@@ -158,4 +167,5 @@ def test_only_absolute_file_addresses_are_paths() -> None:
 def test_picture_files_are_told_by_their_path() -> None:
     assert has_picture_suffix("http://example.com/a.JPG?download=1")
     assert not has_picture_suffix("http://example.com/view.html?f=a.jpg")
+    assert has_picture_suffix("http://example.com/a%2Ejp%67")
     assert not has_picture_suffix("http://example.com/jpg")

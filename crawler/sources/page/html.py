@@ -6,12 +6,12 @@ from contextlib import suppress
 from itertools import islice
 
 from crawler.directives import EXCLUDING, robots_directives
-from crawler.errors import BadUrl
 from crawler.sources.base import MAX_TEXT, Rejected, clean, rejection
 from crawler.sources.page.tags import MAX_TAGS, Tag, plain, tags
 from crawler.urls import has_picture_suffix, join
 from pixsim.core.patterns import pattern
 from pixsim.core.text import web_encoding
+from pixsim.core.urls import BadUrl
 
 # Where pages put the address of a picture that is loaded when it scrolls into view.
 LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
@@ -40,7 +40,7 @@ Choice = tuple[str, float, float]
 
 
 class HtmlPage:
-    """What is read of a page. Addresses are canonical, and relative to its <base>."""
+    """What is read of a page. Addresses are sendable, and relative to its <base>."""
 
     def __init__(self, body: bytes, content_type: str, url: str) -> None:
         self._base = url

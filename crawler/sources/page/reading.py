@@ -7,7 +7,7 @@ from django.conf import settings
 from crawler.directives import robots_directives
 from crawler.robots import header_values, opted_out
 from crawler.sources.base import Found, Rejected, clean, provenance, rejection
-from crawler.sources.web import NotAllowed, Web, final_url
+from crawler.sources.web import NotAllowed, Web
 
 MAX_PAGE_BYTES = 10 * 1024**2
 HTML_TYPES = ("text/html", "application/xhtml+xml", "")
@@ -33,7 +33,7 @@ def fetch_page(
     """
     token = web.token
     response = web.get(url, max_bytes=MAX_PAGE_BYTES, ask_robots=True, optional=optional)
-    url = final_url(response)
+    url = response.url
     honour = settings.CRAWL_HONOUR_ROBOTS
     if honour and (signal := opted_out(response.headers, token)):
         raise NotAllowed(f"it opts out: {signal}")

@@ -8,7 +8,7 @@ from crawler.parsing.parser import Unreadable
 from crawler.sources.base import Cursor, Option, Page, Source, reason_of, rejection
 from crawler.sources.page.reading import PageContent, fetch_page
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
-from crawler.urls import has_picture_suffix, host_of
+from crawler.urls import canonical, has_picture_suffix, host_of
 
 
 class PageSource(Source):
@@ -95,10 +95,12 @@ def _site(url: str) -> str:
 
 def _add_links(pages: list[str], links: Iterable[str], *, site: str, most: int) -> None:
     """Append the links to pages of the site that are not there yet, up to `most` in all."""
-    seen = set(pages)
+    seen = {canonical(page) for page in pages}
     for link in links:
         if len(pages) >= most:
             return
-        if link not in seen and _site(link) == site and not has_picture_suffix(link):
-            seen.add(link)
+        if _site(link) != site or has_picture_suffix(link):
+            continue
+        if (key := canonical(link)) not in seen:
+            seen.add(key)
             pages.append(link)

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from crawler.errors import BadUrl, SourceRefused, SourceUnavailable
+from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.parsing.parser import Unreadable
 from crawler.sources.base import (
     Cursor,
@@ -21,7 +21,8 @@ from crawler.sources.base import (
 from crawler.sources.page.reading import fetch_page
 from crawler.sources.sitemap.xml import MAX_BYTES, BrokenXml, Entry
 from crawler.sources.web import NotAllowed, Web, is_web, web_location
-from crawler.urls import has_picture_suffix, join
+from crawler.urls import canonical, has_picture_suffix, join
+from pixsim.core.urls import BadUrl
 
 MAX_DEPTH = 4
 MAX_SITEMAPS = 10_000
@@ -148,7 +149,7 @@ class SitemapSource(Source):
 
 def _child(parent: str, address: str, stack: list[tuple[str, int]], opened: int) -> str:
     url = join(parent, address)
-    if url in [above for above, _ in stack]:
+    if canonical(url) in [canonical(above) for above, _ in stack]:
         raise BadUrl("the sitemap leads back to itself")
     if len(stack) >= MAX_DEPTH:
         raise BadUrl(f"sitemaps are nested more than {MAX_DEPTH} deep")

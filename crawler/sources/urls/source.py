@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from crawler.errors import BadUrl, SourceRefused
+from crawler.errors import SourceRefused
 from crawler.labels import LabelTooLong
 from crawler.sources.base import (
     Cursor,
@@ -24,8 +24,9 @@ from crawler.sources.urls.confined_list import ConfinedList, Look
 from crawler.sources.urls.rows import Row, named_column, required_column
 from crawler.sources.urls.text import looks_like_an_address
 from crawler.sources.web import is_web, web_location
-from crawler.urls import canonical, file_url, path_of
+from crawler.urls import file_url, path_of
 from pixsim.core.text import text_encoding
+from pixsim.core.urls import BadUrl, sendable
 
 SUFFIXES = {
     ".txt": "txt",
@@ -147,7 +148,7 @@ class UrlsSource(Source):
             raise BadUrl("the address is no text")
         text = value.strip()
         if text[:8].lower() != "file:///" and (text[:1] != "/" or text[:2] == "//"):
-            return canonical(text)
+            return sendable(text)
         path = path_of(text) if text[0] != "/" else Path(text)
         if is_web(self.location):
             raise BadUrl("a list from the web may not name files of this machine")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import Any, Self
 
 import aiohttp
@@ -19,14 +18,13 @@ from pixsim.core.net.addresses import AddressPolicy
 from pixsim.core.net.connection import HEADER_LIMITS, Connector, check_headers
 from pixsim.core.net.errors import FetchError, Reason
 from pixsim.core.net.limits import Limits
-from pixsim.core.patterns import pattern
+from pixsim.core.urls import BadUrl, sendable
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_BUFFER_BYTES = 256 * 1024
 IDLE_CONNECTION_SECONDS = 30
 DNS_CACHE_SECONDS = 300
 DNS_CACHE_HOSTS = 10_000
-MAX_URL_CHARACTERS = 8_000
 LONGEST_RETRY_AFTER = 24 * 3600.0
 LONGEST_HTTP_DATE = 64
 
@@ -35,18 +33,6 @@ BLOCKED_ERRNO = -7001
 
 # c-ares: ARES_ENODATA and ARES_ENOTFOUND.
 UNKNOWN_NAME_ARES = (1, 4)
-
-# Characters that RFC 3986 lets stand as they are. Such a URL is sent exactly as it was given:
-# signed addresses break when somebody normalises their percent signs.
-match_sendable = pattern(
-    r"(?:[!#$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})++",
-    longest=MAX_URL_CHARACTERS,
-    method="fullmatch",
-)
-find_control = pattern(r"[\x00-\x1f\x7f\ud800-\udfff]", longest=MAX_URL_CHARACTERS, method="search")
-match_host_name = pattern(
-    r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?", longest=254, method="fullmatch"
-)
 
 OnHeaders = Callable[[str, int, Mapping[str, str]], None]
 OnBytes = Callable[[int], None]
@@ -182,31 +168,19 @@ class _Refused(OSError):
         return str(self.strerror)
 
 
-def parse_url(url: str) -> URL:
-    """The address to ask, without user and password.
+def parse_url(url: str, base: str = "") -> URL:
+    """Return what is asked for at an address, or at a reference in a document at `base`.
 
-    Raises FetchError(bad_url) unless it is a sound absolute http or https URL.
+    Raise FetchError(bad_url) unless it is an http or https address; see `sendable`.
     """
-    url = url.strip()
-    if len(url) > MAX_URL_CHARACTERS:
-        raise _bad_url(url, f"longer than {MAX_URL_CHARACTERS} characters")
-    if find_control(url):
-        raise _bad_url(url, "control characters")
     try:
-        parsed = URL(url, encoded=match_sendable(url) is not None)
-        # yarl reads user, host and port only when asked, and raises then.
-        host, _ = parsed.raw_host or "", parsed.port
-        if ":" in host:
-            ip_address(host.partition("%")[0])
-    except (ValueError, IndexError) as exc:  # IndexError: yarl on http://[]@
-        raise _bad_url(url, str(exc)) from exc
-    if parsed.scheme not in ("http", "https"):
-        raise _bad_url(url, "only http and https are fetched")
-    if not (":" in host or match_host_name(host)):
-        raise _bad_url(url, "no valid host name")
-    if parsed.raw_user is not None or parsed.raw_password is not None:
-        parsed = parsed.with_user(None)
-    return parsed.with_fragment(None) if parsed.raw_fragment else parsed
+        scheme, _, authority, target = sendable(url, base).split("/", 3)
+    except BadUrl as error:
+        raise FetchError(Reason.BAD_URL, f"{url[:200]!r}: {error}") from error
+    # The query is given as part of the path: yarl would drop an empty one.
+    return URL.build(
+        scheme=scheme.removesuffix(":"), authority=authority, path=f"/{target}", encoded=True
+    )
 
 
 def address_refusal(url: str, *, policy: AddressPolicy | None = None) -> str | None:
@@ -281,15 +255,7 @@ def _redirect_target(answer: aiohttp.ClientResponse, target: URL) -> URL:
     location = answer.headers.get("Location", "").strip()
     if not location:
         raise FetchError(Reason.HTTP_4XX, "a redirect without Location", answer.status)
-    if len(location) > MAX_URL_CHARACTERS:
-        raise _bad_url(location, f"longer than {MAX_URL_CHARACTERS} characters")
-    if find_control(location):
-        raise _bad_url(location, "control characters in a redirect")
-    try:
-        joined = target.join(URL(location, encoded=match_sendable(location) is not None))
-    except ValueError as exc:
-        raise _bad_url(location, str(exc)) from exc
-    return parse_url(str(joined))
+    return parse_url(location, str(target))
 
 
 def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
@@ -322,7 +288,7 @@ def _fetch_error(exc: Exception, target: URL, limits: Limits) -> FetchError:
         case aiohttp.ClientConnectorError() if exc.os_error.errno == BLOCKED_ERRNO:
             reason, detail = Reason.BLOCKED_ADDRESS, str(exc.os_error.strerror)
         case aiohttp.InvalidURL() | UnicodeError():
-            return _bad_url(str(target), str(exc))
+            return FetchError(Reason.BAD_URL, f"{str(target)[:200]!r}: {exc}")
         case aiohttp.ClientConnectorError():
             detail = _words(exc.os_error)
         case aiohttp.ClientResponseError():
@@ -343,10 +309,6 @@ def _is_unknown_name(error: OSError) -> bool:
 def _words(error: OSError) -> str:
     known = errno.errorcode.get(error.errno or 0)
     return f"{error.strerror or error} ({known})" if known else str(error)
-
-
-def _bad_url(url: str, why: str) -> FetchError:
-    return FetchError(Reason.BAD_URL, f"{url[:200]!r}: {why}")
 
 
 def _system_resolver(seconds: float) -> AbstractResolver:
