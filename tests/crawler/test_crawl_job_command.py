@@ -1,5 +1,6 @@
 """`manage.py crawl_job`: look at a job, control it, export it."""
 
+import csv
 import io
 import json
 import zipfile
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from crawler.models import CrawlJob, CrawlSource, JobChunk
+from crawler.management import listings
+from crawler.models import Candidate, CrawlJob, CrawlSource, JobChunk, Project
 from crawler.services import accepting
 from jobs.queue.worker.loop import run_worker_loop
 from tests.crawler.in_process import wait_until, working
@@ -180,3 +182,168 @@ def test_a_finished_job_is_exported_where_one_asks(job, tmp_path, blob_folder):
     code, told = crawl_job(job, "export", "--to", tmp_path / "other")
     assert (code, "1 of its images cannot be used" in told) == (3, True)
     assert list((tmp_path / "other").iterdir()) == []
+
+
+def listed(*words: object) -> tuple[int, str]:
+    """Exit code and what was said."""
+    out = io.StringIO()
+    try:
+        call_command("crawl_job", *map(str, words), stdout=out)
+    except CommandError as error:
+        return error.returncode, str(error)
+    return 0, out.getvalue()
+
+
+def test_jobs_are_listed_the_newest_first_by_status_and_owner(job, django_user_model):
+    assert "Birds" in listed("list")[1]
+    ada = django_user_model.objects.create_user("ada", "ada@example.org").profile
+    hers = Project.objects.create(owner=ada, name="Zoo")
+    values = {"project": hers, "name": "Cats", "max_images": 3}
+    short = CrawlJob.objects.create(**values, status="completed", valid_images=1, priority=7)
+    failed = CrawlJob.objects.create(**values, status="failed")
+
+    def numbers(*words: object) -> list[int]:
+        code, out = listed("list", "--json", *words)
+        assert code == 0
+        return [one["job"] for one in json.loads(out)["jobs"]]
+
+    assert numbers() == [failed.pk, short.pk, job.pk]
+    assert numbers("--limit", 2) == [failed.pk, short.pk]
+    assert numbers("--status", "open") == [job.pk]
+    assert numbers("--status", "open", "--status", "failed") == [failed.pk, job.pk]
+    assert numbers("--owner", "ada@example.org", "--status", "completed") == [short.pk]
+    assert numbers("--owner", "system") == [job.pk]
+    [described] = json.loads(listed("list", "--json", "--status", "completed")[1])["jobs"]
+    assert {**described, "seconds": 0, "created_at": ""} == {
+        "job": short.pk,
+        "status": "completed",
+        "requested": 3,
+        "stored": 1,
+        "outcomes": {},
+        "seconds": 0,
+        "export": None,
+        "name": "Cats",
+        "owner": "ada@example.org",
+        "project": "Zoo",
+        "priority": 7,
+        "created_at": "",
+    }
+    shown = listed("list", "--limit", 2)[1]
+    line = next(line.split() for line in shown.splitlines() if "short" in line)
+    assert line[:8] == [
+        str(short.pk),
+        "Cats",
+        "completed",
+        "short",
+        "ada@example.org",
+        "7",
+        "1",
+        "3",
+    ]
+    assert "1 older ones: see them with --limit 3" in shown
+    assert "none" in listed("list", "--status", "cancelled")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "pause"], "list: takes no action"),
+        (["list", "--owner", "no@example.org"], "owner: nobody has the e-mail"),
+        (["list", "--limit", "0"], "must be a whole number from 1"),
+        (["list", "--status", "done"], "invalid choice: 'done'"),
+        (["lists"], "must be a job's number or the word list, not 'lists'"),
+        (["-1"], "ID"),
+        (["987654", "refused"], "id: there is no crawl job 987654."),
+    ],
+)
+def test_what_cannot_be_listed_is_wrong_usage(words, said):
+    code, told = listed(*words)
+    assert (said in told, code in (1, 2)) == (True, True), told
+
+
+def test_a_number_alone_shows_the_jobs_status(job):
+    assert listed(job.pk) == crawl_job(job, "status")
+
+
+@pytest.fixture
+def refused(job) -> CrawlJob:
+    """The job with a candidate of each of some outcomes."""
+    said = {
+        "http_4xx": "404 Not Found",
+        "robots": "Disallow: /café",
+        "not_an_image": "=cmd|' /C calc'!A0\x1b[2J",
+        "surplus": None,
+        "stored": None,
+        None: None,
+    }
+    for number, (outcome, detail) in enumerate(said.items()):
+        Candidate.objects.create(
+            job=job,
+            url=f"https://example.org/{number}.jpg",
+            url_key=bytes([number]),
+            host="example.org",
+            label="birds",
+            outcome=outcome,
+            detail=detail,
+            provenance={"source": "page", "landing_page": "https://example.org/"},
+        )
+    return job
+
+
+def test_the_addresses_that_were_refused_are_listed_with_the_reason(refused):
+    code, told = crawl_job(refused, "refused")
+    assert (code, [line.split() for line in told.splitlines()]) == (
+        0,
+        [
+            ["http_4xx", "https://example.org/0.jpg", "(404", "Not", "Found)"],
+            ["not_an_image", "https://example.org/2.jpg", *["(=cmd|'", "/C", "calc'!A0", "[2J)"]],
+            ["robots", "https://example.org/1.jpg", "(Disallow:", "/café)"],
+        ],
+    )
+    assert crawl_job(refused, "refused", "--outcome", "surplus", "--outcome", "stored")[
+        1
+    ].splitlines() == [
+        "stored              https://example.org/4.jpg",
+        "surplus             https://example.org/3.jpg",
+    ]
+    assert len(crawl_job(refused, "refused", "--limit", 2)[1].splitlines()) == 2
+    assert crawl_job(refused, "refused", "--outcome", "timeout") == (0, "")
+    told = json.loads(crawl_job(refused, "refused", "--json", "--outcome", "robots")[1])
+    assert told == {
+        "job": refused.pk,
+        "refused": [
+            {
+                "outcome": "robots",
+                "detail": "Disallow: /café",
+                "url": "https://example.org/1.jpg",
+                "label": "birds",
+                "source": "page",
+                "source_id": None,
+                "landing_page": "https://example.org/",
+            }
+        ],
+    }
+    assert crawl_job(refused, "refused", "--outcome", "no_such")[0] != 0
+
+
+def test_they_are_a_file_for_spreadsheets_too(refused):
+    told = crawl_job(refused, "refused", "--csv")[1]
+    assert told.startswith("\ufeffoutcome,detail,url,")
+    rows = list(csv.DictReader(io.StringIO(told.removeprefix("\ufeff"))))
+    assert [row["outcome"] for row in rows] == ["http_4xx", "not_an_image", "robots"]
+    assert rows[1]["detail"].startswith("'=cmd|"), "no formula"
+    assert rows[2] == {
+        "outcome": "robots",
+        "detail": "Disallow: /café",
+        "url": "https://example.org/1.jpg",
+        "label": "birds",
+        "source": "page",
+        "source_id": "",
+        "landing_page": "https://example.org/",
+    }
+
+
+def test_more_of_them_than_a_page_are_listed_each_once(refused, monkeypatch):
+    whole = crawl_job(refused, "refused")[1]
+    monkeypatch.setattr(listings, "PAGE_SIZE", 2)
+    assert crawl_job(refused, "refused")[1] == whole

@@ -90,6 +90,7 @@ def test_commands_that_are_shown_can_be_given_so(page: Path) -> None:
     for line in shown_commands(page):
         words = shlex.split(line, comments=True)
         if "manage.py" in words:
+            words = words[: words.index(">")] if ">" in words else words
             command, *arguments = words[words.index("manage.py") + 1 :]
             parser_of(command).parse_args(arguments)  # exits, and so fails, if it cannot
 
