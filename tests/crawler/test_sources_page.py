@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources import build
 from crawler.sources.base import Source
-from crawler.sources.page.html import MAX_LINKS, MAX_PICTURES, MAX_TAGS, HtmlPage, srcset
+from crawler.sources.page.choices import srcset
+from crawler.sources.page.html import MAX_LINKS, MAX_PICTURES, MAX_TAGS, HtmlPage
 from tests.crawler.local_site import Answer, Site
 from tests.crawler.reading import read_all
 
@@ -81,6 +82,112 @@ def test_the_pictures_of_a_page_are_found_once_each_in_their_largest_size(
     body: str, found: dict[str, str]
 ) -> None:
     assert pictures(body) == found
+
+
+REAL = "https://e.com/dir/real.jpg"
+BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        # `src` is the fallback for what is no address.
+        f'<img src=real.jpg srcset="{BLANK} 1w">',
+        f'<img src=real.jpg srcset="{BLANK} 1x, about:blank 2x, # 3x">',
+        *(
+            f'<img src=real.jpg {name}="{value}">'
+            for name in ("data-src", "data-lazy", "data-original", "data-srcset")
+            for value in (
+                "true", "false", "lazy", "1", "0.5", "", " ", "#", "about:blank", BLANK, "blob:http://x/1",
+                "javascript:load('a.jpg')", "{{ image.url }}", "{{url}}", "${url}.jpg", "<%= url %>",
+                "{url}", "/images/{width}/a.jpg", "[[src]]/a.jpg", "{% static 'a.jpg' %}", "null",
+                "undefined",
+            )
+            if not (name == "data-srcset" and value in ("1", "0.5"))
+        ),
+        '<img src=real.jpg data-src="a description, with 1/2 words">',
+        '<img src=real.jpg data-lazy=\'{"delay": 3, "name": "x"}\'>',
+        '<img src=real.jpg data-lazy="[1, 2">',
+        '<img src=real.jpg loading=lazy data-sizes=auto sizes="(max-width: 9px) 1px, 2px">',
+        '<img src=real.jpg srcset=" , ">',
+        # Each attribute of lazy loading, before the placeholders that stand beside it.
+        *(
+            f'<img src="{blank}" srcset="tiny.jpg 20w" {name}="real.jpg">'
+            for blank in (BLANK, "blank.gif", "")
+            for name in (
+                "data-src", "data-original", "data-lazy-src", "data-lazy", "data-flickity-lazyload",
+                "data-lazyload", "nitro-lazy-src", "data-cfsrc", "data-ezsrc", "data-echo",
+                "data-srcset", "data-lazy-srcset", "nitro-lazy-srcset",
+            )
+        ),
+        '<img data-lazy=true data-src=real.jpg src=blank.gif>',
+        '<img data-src="{{x}}" data-original=real.jpg>',
+        '<img data-srcset="{{x}} 9w" data-lazy-srcset="real.jpg 9w">',
+        '<img data-src=\'{"small": 1, "large": {"src": "real.jpg"}}\' src=blank.gif>',
+        '<img data-src="[&quot;real.jpg&quot;]" src=blank.gif>',
+        '<IMG SRC=blank.gif DATA-SRC=real.jpg>',
+        '<amp-img src=real.jpg></amp-img>',
+        f'<img src="{BLANK}" data-src="real.jpg"><noscript><img src="real.jpg"></noscript>',
+        # Renderings.
+        '<img src=a.jpg srcset="a.jpg 300w, real.jpg 600w, c.jpg 2x">',
+        '<img src=a.jpg srcset="a.jpg 300w,real.jpg 600w">',
+        '<img src=a.jpg srcset="a.jpg, real.jpg 1.5x">',
+        f'<img src=a.jpg srcset="{BLANK} 900w, a.jpg 300w, real.jpg 600w">',
+        '<img srcset="real.jpg">',
+        '<img src=" real.jpg\n">',
+        # <picture>.
+        '<picture><source type="image/svg+xml" srcset="a.svg 9w"><source type="image/jxl" srcset="a.jxl 9w">'
+        '<source type="image/heic" srcset="a.heic 9w"><img src=real.jpg></picture>',
+        '<picture><source type="image/webp; q=1" srcset="real.jpg 9w"><img src=a.jpg></picture>',
+        '<picture><source type="IMAGE/JPG" data-srcset="real.jpg 9w"><img src=blank.gif></picture>',
+        f'<picture><source srcset="{BLANK}"><img src="{BLANK}" data-src=real.jpg></picture>',
+        '<picture><source srcset="{{x}} 900w"><img src=real.jpg></picture>',
+        # Elsewhere.
+        '<meta property="og:image" content="real.jpg"><meta property="og:image" content="{{x}}">',
+        '<meta name="twitter:image" content="real.jpg"><meta name="og:image" content="">',
+        '<link rel=preload as=image href=a.jpg imagesrcset="a.jpg 1x, real.jpg 2x">',
+        '<link rel="PRELOAD" as=image href=real.jpg><link rel=preload as=font href=a.woff>',
+        '<div data-bg="real.jpg">', '<div data-bg="url(\'real.jpg\')">',
+        '<section data-bg=\'{"desktop": "real.jpg"}\'>', '<p data-background-image="real.jpg">',
+        '<div data-bgset="a.jpg 200w | real.jpg 900w">', '<div data-flickity-bg-lazyload=real.jpg>',
+        '<img src=real.jpg><div data-bg="true"><div data-bg=\'{"a": 1}\'><div data-bg="{{x}}">',
+        '<a href="javascript:show(\'a.jpg\')"><img src=real.jpg></a><a href="#a.jpg">a</a>',
+    ],
+)  # fmt: skip
+def test_the_real_picture_is_taken_where_attributes_hold_something_else(element: str) -> None:
+    found, rejected = HtmlPage(element.encode(), "", "https://e.com/dir/page.html").pictures()
+    assert [*found] == [REAL]
+    assert rejected == []
+
+
+@pytest.mark.parametrize(
+    ("element", "found"),
+    [
+        ('<img srcset="my real photo.jpg 300w, my other photo.jpg 200w">', ["dir/my%20real%20photo.jpg"]),
+        ('<img srcset="/w_300,h_2/a.jpg 300w,/w_600,h_4/a.jpg 600w">', ["w_600,h_4/a.jpg"]),
+        ('<img data-src="/media/1234">', ["media/1234"]),
+        ('<img data-src="media/image?id=3">', ["dir/media/image?id=3"]),
+        ('<img data-src="//cdn.e.org/1">', None),
+        ('<img src="/i?id={6F9619FF-8B86-D011-B42D-00CF4FC964FF}">',
+         ["i?id=%7B6F9619FF-8B86-D011-B42D-00CF4FC964FF%7D"]),
+        ('<a href=big.jpg><img src=small.jpg></a>', ["dir/big.jpg", "dir/small.jpg"]),
+        ('<base href="https://e.com/x/"><img data-src=a.jpg><div data-bg=b.jpg>', ["x/a.jpg", "x/b.jpg"]),
+        ('<base target=_blank><base href=/x/><img src=a.jpg srcset="b.jpg 2x">', ["x/b.jpg"]),
+        ('<img src="{{x}}"><img src="#"><img src=" "><img src=null><img src="about:blank">', []),
+    ],
+)  # fmt: skip
+def test_the_best_address_of_an_element_is_taken(element: str, found: list[str] | None) -> None:
+    expected = ["https://cdn.e.org/1"] if found is None else [f"https://e.com/{f}" for f in found]
+    assert [*pictures(element)] == expected
+
+
+def test_a_page_declared_in_a_wrong_encoding_is_read() -> None:
+    assert pictures("<meta charset=gb2312><img src=a.jpg alt=镕>".encode("gb18030")) == {
+        "https://e.com/dir/a.jpg": "镕"
+    }
+    assert pictures("<meta charset=utf-16><img src=a.jpg alt=ä>") == {
+        "https://e.com/dir/a.jpg": "ä"
+    }
 
 
 def test_a_srcset_is_read_as_browsers_read_it() -> None:
@@ -310,7 +417,7 @@ DIV = 200_000
     [
         "<div>", "<a ", '<a b="', "<a b='\">", "<!--", "<script>", "<", "</", "<img src=a.jpg>",
         "<a href=/x>a", "<picture><source srcset='a 1w'><img>", "<img alt='&#1'>",
-        "<img srcset='1, 2'>", "<title>",
+        "<img srcset='1, 2'>", "<title>", "<img srcset='a b.jpg 1w,'>", "<p data-bg='[[", "<p data-bg='{1'>",
     ],
 )  # fmt: skip
 def test_a_page_takes_time_in_proportion_to_its_length(part: str) -> None:

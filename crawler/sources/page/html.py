@@ -7,20 +7,21 @@ from itertools import islice
 
 from crawler.directives import EXCLUDING, robots_directives
 from crawler.sources.base import MAX_TEXT, Rejected, clean, rejection
+from crawler.sources.page.choices import BACKGROUNDS, Choices, background, is_address
 from crawler.sources.page.tags import MAX_TAGS, Tag, plain, tags
 from crawler.urls import has_picture_suffix, join
 from pixsim.core.patterns import pattern
 from pixsim.core.text import web_encoding
 from pixsim.core.urls import BadUrl
 
-# Where pages put the address of a picture that is loaded when it scrolls into view.
-LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
-LAZY_SOURCES = ("data-src", "data-original", "data-lazy-src", "data-lazy")
-META_PICTURES = {("property", "og:image"), ("property", "og:image:url"), ("name", "og:image")}
+META_PICTURES = {
+    (attribute, name)
+    for attribute in ("property", "name")
+    for name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image")
+}
 
 MAX_PICTURES = 10_000
 MAX_LINKS = 5_000
-MAX_SRCSET_CHARACTERS = 16 * 1024
 CHARSET_BYTES = 4096
 
 _find_meta_charset = pattern(
@@ -31,12 +32,6 @@ _find_meta_charset = pattern(
 _find_header_charset = pattern(
     r"(?i)charset\s{0,9}=\s{0,9}\"?([A-Za-z0-9_:.-]{1,40})", longest=1000, method="search"
 )
-_NO_ADDRESS = ("data:", "blob:", "about:", "javascript:")
-_match_srcset_url = pattern(r"[\s,]*+(\S++)", longest=MAX_SRCSET_CHARACTERS, method="match")
-_match_descriptor = pattern(r"(\d{1,9}(?:\.\d{1,9})?)([wx])", longest=20, method="fullmatch")
-
-Choice = tuple[str, float, float]
-"""An address with its width and density."""
 
 
 class HtmlPage:
@@ -64,13 +59,12 @@ class HtmlPage:
         rejected: list[Rejected] = []
         if self._read.problem:
             rejected.append(rejection(self._base, self._read.problem))
-        for number, (address, title) in enumerate(self._read.addresses()):
+        named = ((a, title) for a, title in self._read.addresses() if is_address(a))
+        for number, (address, title) in enumerate(named):
             if number == MAX_PICTURES:
                 problem = f"only its first {MAX_PICTURES:,} pictures are read"
                 rejected.append(rejection(self._base, problem))
                 break
-            if address.strip()[:20].lower().startswith(_NO_ADDRESS):
-                continue
             try:
                 url = join(self._base, address)
             except BadUrl as error:
@@ -102,9 +96,9 @@ class HtmlPage:
 
 
 # Most tags of a page are others.
-_READ = frozenset(
-    ["/title", "base", "picture", "/picture", "/a", "meta", "link", "source", "img", "a", "area"]
-)
+_READ = frozenset([
+    "/title", "base", "picture", "/picture", "/a", "meta", "link", "source", "img", "amp-img", "a", "area",
+])  # fmt: skip
 
 
 class _Link:
@@ -128,23 +122,28 @@ class _Reader:
         self._named: list[str] = []
         self._linked: list[str] = []
         self._shown: list[tuple[str, str]] = []
+        self._more: list[str] = []
+        """What is preloaded, and backgrounds that are loaded by scripts."""
         self._open: _Link | None = None
         self._in_picture = False
-        self._source: list[Choice] = []
-        """The best <source> of the <picture> that is open, if there is one."""
+        self._sources = Choices()
+        """The <source>s of the <picture> that is open, if there is one."""
 
     def addresses(self) -> Iterator[tuple[str, str]]:
-        """Yield the pictures' addresses as written, with their titles."""
+        """Yield the pictures' addresses as written, with their titles; a linked one before its preview."""
         title = plain(self._title or "")
         yield from ((address, title) for address in self._named + self._linked)
-        yield from self._shown
         for link in self.links:
             if has_picture_suffix(link.address.partition("#")[0].strip()):
                 yield link.address, link.description or plain(link.text)
+        yield from self._shown
+        yield from ((address, title) for address in self._more)
 
     def take(self, tag: Tag) -> None:
         if self._open is not None and len(self._open.text) < MAX_TEXT:
             self._open.text += tag.text[:MAX_TEXT]
+        if any(name in tag.source for name in BACKGROUNDS):
+            self._more.append(background(tag.attributes()))
         if tag.name not in _READ:
             return
         match tag.name:
@@ -153,7 +152,7 @@ class _Reader:
             case "base" if self.base is None:
                 self.base = tag.attributes().get("href")
             case "picture" | "/picture":
-                self._in_picture, self._source = tag.name == "picture", []
+                self._in_picture, self._sources = tag.name == "picture", Choices()
             case "/a":
                 self._open = None
             case "meta":
@@ -161,9 +160,8 @@ class _Reader:
             case "link":
                 self._take_link(tag.attributes())
             case "source" if self._in_picture:
-                choices = srcset(_lazy(tag.attributes(), LAZY_SRCSETS, "srcset"))
-                self._source = _best(self._source + choices)
-            case "img":
+                self._sources.add_renderings(tag.attributes())
+            case "img" | "amp-img":
                 self._take_image(tag.attributes())
             case "a" | "area":
                 self._take_anchor(tag)
@@ -177,20 +175,25 @@ class _Reader:
             self._named.append(content)
 
     def _take_link(self, attributes: dict[str, str]) -> None:
-        if "image_src" in attributes.get("rel", "").split():
+        relations = attributes.get("rel", "").lower().split()
+        if "image_src" in relations:
             self._linked.append(attributes.get("href", ""))
+        if "preload" in relations and attributes.get("as", "").lower() == "image":
+            preloaded = Choices()
+            preloaded.add(
+                {"src": attributes.get("href", ""), "srcset": attributes.get("imagesrcset", "")}
+            )
+            self._more.append(preloaded.best())
 
     def _take_image(self, attributes: dict[str, str]) -> None:
         """Keep the largest rendering of an <img> and its <picture>'s <source>s."""
         if self._open is not None and not self._open.description:
             self._open.description = attributes.get("alt", "")
-        plain_source = _lazy(attributes, LAZY_SOURCES, "src")
-        choices = srcset(_lazy(attributes, LAZY_SRCSETS, "srcset")) + self._source
-        # The plain source comes first: it is taken unless a rendering says that it is larger.
-        if plain_source:
-            choices.insert(0, (plain_source, 0.0, 1.0))
+        choices = Choices()
+        choices.add(attributes)
+        choices.extend(self._sources)
         title = attributes.get("alt") or attributes.get("title", "")
-        self._shown += ((address, title) for address, *_ in _best(choices))
+        self._shown.append((choices.best(), title))
 
     def _take_anchor(self, tag: Tag) -> None:
         attributes = tag.attributes()
@@ -206,47 +209,10 @@ def decoded(body: bytes, content_type: str) -> str:
     named = _find_header_charset(content_type)
     meta = _find_meta_charset(body)
     encoding = named[1] if named else meta[1].decode() if meta else "utf-8"
+    if not named and (web_encoding(encoding) or "").startswith(("utf_16", "utf_32")):
+        encoding = "utf-8"  # in these the meta tag could not have been found
     if body.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     return body.decode(web_encoding(encoding) or "utf-8", "replace")
-
-
-def srcset(value: str) -> list[Choice]:
-    """Return the addresses of a srcset with their width and density (0 and 1 if not given).
-
-    As in browsers an address ends at white space, so it may contain commas. Nothing is read of a
-    value longer than MAX_SRCSET_CHARACTERS.
-    """
-    found: list[Choice] = []
-    place = 0
-    if len(value) > MAX_SRCSET_CHARACTERS:
-        return found
-    while match := _match_srcset_url(value, place):
-        url, place = match[1], match.end()
-        descriptors = ""
-        if url.endswith(","):
-            url = url.rstrip(",")
-        else:
-            end = value.find(",", place)
-            descriptors = value[place : end if end >= 0 else len(value)]
-            place += len(descriptors)
-        sizes = {
-            match[2]: float(match[1])
-            for match in map(_match_descriptor, descriptors.split())
-            if match
-        }
-        if url:
-            found.append((url, sizes.get("w", 0.0), sizes.get("x", 1.0)))
-    return found
-
-
-def _best(choices: list[Choice]) -> list[Choice]:
-    """Return the largest of the choices, the first of equal ones; nothing if there are none."""
-    return [max(choices, key=lambda choice: choice[1:])] if choices else []
-
-
-def _lazy(attributes: dict[str, str], lazy: tuple[str, ...], plain_name: str) -> str:
-    """Return a lazy attribute if there is one, else the plain one, which may be a placeholder."""
-    return next(filter(None, map(attributes.get, lazy)), attributes.get(plain_name, ""))
