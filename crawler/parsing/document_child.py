@@ -129,7 +129,10 @@ def sitemap_rows(body: bytes) -> Rows:
 
 def _sent(entry: Entry) -> list[Any]:
     images = [
-        {name: cell(text) if name == "image" else text[:MAX_TEXT] for name, text in image.items()}
+        {
+            name: cell(text) if name in ("image", "licence_url") else text[:MAX_TEXT]
+            for name, text in image.items()
+        }
         for image in entry.images
     ]
     return [cell(entry.sitemap), cell(entry.page), images]

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.labels import LabelTooLong, check_label
 from pixsim.core.formats import first_line
+from pixsim.core.urls import MAX_LENGTH
 
 logger = logging.getLogger(__name__)
 
 MAX_TEXT = 500
 MAX_LABEL_READ = 10_000
 MAX_REJECTED_TEXT = 200
+ADDRESSES = ("landing_page", "licence_url")
 # A page of a slow source ends after this long, so that what was found is stored soon.
 PAGE_SECONDS = 10.0
 TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number"}
@@ -221,6 +223,10 @@ def rejection(entry: object, why: object) -> Rejected:
 
 
 def provenance(**values: object) -> dict[str, str]:
-    """Return the named values that are not empty, as text."""
-    texts = {name: clean(value) for name, value in values.items() if value is not None}
+    """Return the named values that are not empty, as text. An address that was cut would lead nowhere."""
+    texts = {
+        name: clean(value, MAX_LENGTH if name in ADDRESSES else MAX_TEXT)
+        for name, value in values.items()
+        if value is not None
+    }
     return {name: text for name, text in texts.items() if text}

@@ -48,6 +48,16 @@ def at(site: Site, path: str = "/sitemap.xml", **options: object) -> Source:
     return build("sitemap", site.url + path, options, "site")
 
 
+def test_addresses_of_pages_and_licences_are_kept_whole(site: Site) -> None:
+    signed = "https://e.com/p%2f?sig=" + "a%2f" * 1000
+    licence = f"<image:license>{signed}</image:license>"
+    site.routes["/sitemap.xml"] = urlset(f"<loc>{signed}</loc>" + picture("/1.jpg", licence))
+    found, _ = read_all(at(site))
+    assert found[0].provenance == {
+        "source": "sitemap", "landing_page": signed, "licence_url": signed
+    }  # fmt: skip
+
+
 def test_listed_images_come_with_what_is_said_about_them(site: Site) -> None:
     site.routes["/sitemap.xml"] = urlset(
         "<loc>https://e.com/p</loc>"

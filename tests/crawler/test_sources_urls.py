@@ -140,6 +140,13 @@ def test_known_columns_become_the_provenance(write: Write) -> None:
     }  # fmt: skip
 
 
+def test_addresses_of_the_provenance_are_kept_whole(write: Write) -> None:
+    signed = "https://e.com/p%2f?sig=" + "a%2f" * 1000
+    row = {"url": A, "landing_page": signed, "license_url": signed, "caption": signed}
+    found, _ = read_all(urls(write("l.jsonl", json.dumps(row))))
+    assert found[0].provenance["landing_page"] == found[0].provenance["licence_url"] == signed
+
+
 def test_broken_rows_are_named_and_the_others_kept(write: Write) -> None:
     location = write("list.csv", f"n,url\n1,{A}\n2,ftp://x/a\n3\n4,\n5,http://\n6,{B}\n7,a b\n")
     found, rejected = read_all(urls(location))
