@@ -14,6 +14,7 @@ class PixsimConfig(AppConfig):
     name = "pixsim"
 
     def ready(self) -> None:
+        from pixsim import setting_checks  # noqa: F401  registers them
         from pixsim.invariants import PixsimPlugin  # the registry of apps must be complete
         from pixsim.schema import plugins
 

@@ -5,15 +5,22 @@ Messages only notify workers (see `jobs.queue`), so Celery's defaults suffice: o
 
 import logging
 import os
+import sys
 from typing import Any
 
 from celery import Celery, signals
 from click import Choice, Option
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from kombu.transport import TRANSPORT_ALIASES
 
 from pixsim import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pixsim.settings")
+try:
+    settings.DEBUG  # noqa: B018  reads them all
+except ImproperlyConfigured as error:  # what to set stands in the message
+    sys.exit(f"Settings: {error}")
 
 # By name, since the one can be imported only where files can be locked, the other needs a library.
 TRANSPORT_ALIASES |= {

@@ -1,4 +1,4 @@
-"""Reads settings from the environment, then from `.env`, then from files in PIXSIM_HOME.
+"""Where settings come from: the environment, then `.env`, then files in PIXSIM_HOME.
 
 Used by `pixsim.settings` alone, so nothing here may import Django's settings.
 """
@@ -7,35 +7,17 @@ import os
 import secrets
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from pixsim.core.private import make_folder
-from pixsim.core.redaction import declare
 from pixsim.embedded.paths import paths_for
 from pixsim.embedded.postgres import DATABASE, USER
 from pixsim.embedded.redis import SOCKET_NAME, find_redis
+from pixsim.env import read_env_file
+from pixsim.service_urls import without_secrets
 
 WARNED = "PIXSIM_WARNED_OF_DATABASE_URL"
 """Set for the processes that a command starts, so that they do not warn once more."""
-
-
-class Env(environ.Env):
-    """The reader of all settings, which remembers the names of secrets."""
-
-    def secret(self, name: str, *, cast: Any = str, default: Any = "") -> Any:
-        """Return the value of a setting that no log line may show."""
-        declare(name)
-        return self.get_value(name, cast, default)
-
-
-class _DotEnv(environ.Env):
-    """A reader that keeps the file's values apart from the process environment."""
-
-    ENVIRON: ClassVar[dict[str, str]] = {}
 
 
 def load_env_file(path: Path) -> tuple[str, str]:
@@ -45,12 +27,11 @@ def load_env_file(path: Path) -> tuple[str, str]:
     documentation says that `.env` decides. The same documentation has POSTGRES_PORT: raise
     ImproperlyConfigured if the file has such variables and nothing sets DATABASE_URL.
     """
-    if path.is_file():
-        _DotEnv.read_env(path, overwrite=True)
-    ours, theirs = os.environ.get("DATABASE_URL"), _DotEnv.ENVIRON.get("DATABASE_URL")
+    given = read_env_file(path)
+    ours, theirs = os.environ.get("DATABASE_URL"), given.get("DATABASE_URL")
     if not (ours or theirs):
-        _refuse_parts_of_url(path)
-    for name, value in _DotEnv.ENVIRON.items():
+        _refuse_parts_of_url(path, given)
+    for name, value in given.items():
         if not os.environ.get(name):
             os.environ[name] = value
     if not theirs or (ours and ours != theirs):
@@ -60,8 +41,8 @@ def load_env_file(path: Path) -> tuple[str, str]:
     warning = ""
     if ours and theirs and ours != theirs:
         warning = (
-            f"DATABASE_URL is set in the environment ({_without_secrets(ours)}) and differs in "
-            f"{path} ({_without_secrets(theirs)}). The environment is used; remove one of the two."
+            f"DATABASE_URL is set in the environment ({without_secrets(ours)}) and differs in "
+            f"{path} ({without_secrets(theirs)}). The environment is used; remove one of the two."
         )
         if WARNED not in os.environ:
             warnings.warn(warning, stacklevel=2)
@@ -69,12 +50,12 @@ def load_env_file(path: Path) -> tuple[str, str]:
     return origin, warning
 
 
-def _refuse_parts_of_url(path: Path) -> None:
+def _refuse_parts_of_url(path: Path, values: dict[str, str]) -> None:
     """Raise ImproperlyConfigured if the file `path` describes a database by variables that nothing
     reads. It does not quote the password."""
     given = {
         name: value
-        for name, value in sorted(_DotEnv.ENVIRON.items())
+        for name, value in sorted(values.items())
         if name.startswith("POSTGRES_") and value
     }
     if not given:
@@ -87,30 +68,6 @@ def _refuse_parts_of_url(path: Path) -> None:
     raise ImproperlyConfigured(
         f"{path} sets {', '.join(given)}, which PixSim does not read, and nothing sets DATABASE_URL: "
         f"write DATABASE_URL={url} there."
-    )
-
-
-def _without_secrets(url: str) -> str:
-    """Return scheme, host and path of a URL, without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def database_from_url(url: str) -> dict[str, Any]:
-    """Return the settings of the PostgreSQL database that `url` names.
-
-    Raise ImproperlyConfigured without quoting the URL: where a password is not escaped as URLs
-    demand, every part of the URL may contain it.
-    """
-    try:
-        if urlsplit(url).scheme in ("postgres", "postgresql"):
-            config: dict[str, Any] = environ.Env.db_url_config(url)
-            return config
-    except ValueError:  # the port is not a number
-        pass
-    raise ImproperlyConfigured(
-        "DATABASE_URL must name a PostgreSQL database: postgres://user:password@host:5432/name. "
-        "In a password / is written %2F, # is %23, @ is %40, and % is %25."
     )
 
 
@@ -172,34 +129,3 @@ def kept_secret(path: Path, new: str) -> str:
             f"The development secret {path} cannot be read or made ({error.strerror}). Set "
             f"{path.name.upper()} in the environment, or PIXSIM_HOME to a folder of your own."
         ) from error
-
-
-def broker_options(url: str, *, timeout: float) -> dict[str, Any]:
-    """Return Celery's transport options for a broker URL.
-
-    Sending to a broker that does not answer within `timeout` seconds fails without a retry, so that
-    a notification never delays a request. Workers reconnect by themselves, without an end.
-    """
-    scheme, folder = urlsplit(url).scheme, Path(urlsplit(url).path)
-    if scheme == "filesystem":
-        queue, done = folder / "queue", folder / "done"
-        for each in (queue, done):
-            try:
-                make_folder(each)
-            except OSError as error:
-                raise ImproperlyConfigured(
-                    f"The folder {each} of CELERY_BROKER_URL cannot be made ({error.strerror})."
-                ) from error
-        return {
-            "data_folder_in": str(queue),
-            # Clients write to the folder from which workers read.
-            "data_folder_out": str(queue),
-            "processed_folder": str(done),
-            "control_folder": str(folder / "control"),
-            "store_processed": False,
-            "polling_interval": 0.02,
-        }
-    once = {"max_retries": 0, "interval_start": 0}
-    if scheme.startswith("redis"):
-        return {"socket_connect_timeout": timeout, "socket_timeout": timeout, **once}
-    return once

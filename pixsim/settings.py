@@ -4,7 +4,6 @@ Every variable is described in `.env.example`. Nothing is imported here that doe
 Windows, and importing this module starts no service.
 """
 
-import json
 import os
 import secrets
 from pathlib import Path
@@ -13,15 +12,9 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-from pixsim.environment import (
-    Env,
-    broker_options,
-    database_from_url,
-    embedded_defaults,
-    kept_secret,
-    load_env_file,
-    require,
-)
+from pixsim.env import Env
+from pixsim.environment import embedded_defaults, kept_secret, load_env_file, require
+from pixsim.service_urls import broker_from_url, database_from_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # For `manage.py db status`: where the URL came from, and whether two places disagree.
@@ -32,14 +25,14 @@ env = Env()
 
 # While ALLOWED_HOSTS is empty, Django answers requests to this machine's own names only. So a site
 # that others can reach never runs in debug mode because somebody forgot to turn it off.
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
-DEBUG = env.bool("DEBUG", default=not ALLOWED_HOSTS)
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
+DEBUG = env.flag("DEBUG", not ALLOWED_HOSTS)
 
 # What this installation keeps on its own disk: development secrets, blobs, embedded services.
-PIXSIM_HOME = Path(env.str("PIXSIM_HOME", default="") or BASE_DIR / ".pixsim").resolve()
+PIXSIM_HOME = Path(env.text("PIXSIM_HOME") or BASE_DIR / ".pixsim").resolve()
 
 SECRET_KEY = env.secret("SECRET_KEY")
-CREDENTIALS_KEYS = env.secret("CREDENTIALS_KEYS", cast=list, default=[])
+CREDENTIALS_KEYS = env.secrets("CREDENTIALS_KEYS")
 if DEBUG:
     SECRET_KEY = SECRET_KEY or kept_secret(PIXSIM_HOME / "secret_key", secrets.token_urlsafe(50))
     CREDENTIALS_KEYS = CREDENTIALS_KEYS or [
@@ -102,11 +95,11 @@ TEMPLATES = [
     }
 ]
 
-DATABASE_URL = env.str("DATABASE_URL", default="")
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+DATABASE_URL = env.text("DATABASE_URL")
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
 # The embedded services used because no URL names another one: "postgres", "redis".
 EMBEDDED_SERVICES: list[str] = []
-EMBEDDED_IDLE_SECONDS = env.float("EMBEDDED_IDLE_SECONDS", default=60.0)
+EMBEDDED_IDLE_SECONDS = env.number("EMBEDDED_IDLE_SECONDS", 60.0)
 if DEBUG and not (DATABASE_URL and CELERY_BROKER_URL):
     DATABASE_URL, CELERY_BROKER_URL, EMBEDDED_SERVICES = embedded_defaults(
         PIXSIM_HOME, database_url=DATABASE_URL, broker_url=CELERY_BROKER_URL
@@ -117,14 +110,12 @@ if "postgres" in EMBEDDED_SERVICES:
 CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
 
 _database = database_from_url(DATABASE_URL)
-# A socket's folder as in postgres://user@/name?host=/folder.
-_database["HOST"] = _database.get("OPTIONS", {}).pop("host", "") or _database["HOST"]
 if "postgres" in EMBEDDED_SERVICES:
     _database["ENGINE"] = "pixsim.embedded.backend"
 DATABASES = {
     "default": {
         # Persistent connections do not fit ASGI, where each request may run in another thread.
-        "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=0),
+        "CONN_MAX_AGE": env.integer("DATABASE_CONN_MAX_AGE", 0),
         "CONN_HEALTH_CHECKS": True,
         **_database,
         "OPTIONS": {
@@ -133,19 +124,19 @@ DATABASES = {
             # Locks of a process that is frozen or cut off are freed after this time.
             "options": "-c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30"
             " -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
-            **_database.get("OPTIONS", {}),
+            **_database["OPTIONS"],
         },
     }
 }
 # `manage.py migrate` and `db upgrade`: how long and how often a statement waits for a lock, and how
 # many rows a table may have for an operation that blocks it.
-SCHEMA_LOCK_TIMEOUT_SECONDS = env.float("SCHEMA_LOCK_TIMEOUT_SECONDS", default=2.0)
-SCHEMA_LOCK_TRIES = env.int("SCHEMA_LOCK_TRIES", default=8)
-SCHEMA_UNSAFE_ROWS = env.int("SCHEMA_UNSAFE_ROWS", default=100_000)
+SCHEMA_LOCK_TIMEOUT_SECONDS = env.number("SCHEMA_LOCK_TIMEOUT_SECONDS", 2.0, least=0.001)
+SCHEMA_LOCK_TRIES = env.integer("SCHEMA_LOCK_TRIES", 8, least=1)
+SCHEMA_UNSAFE_ROWS = env.integer("SCHEMA_UNSAFE_ROWS", 100_000)
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
-CELERY_BROKER_CONNECTION_TIMEOUT = env.float("BROKER_TIMEOUT", default=0.2)
-CELERY_BROKER_TRANSPORT_OPTIONS = broker_options(
+CELERY_BROKER_CONNECTION_TIMEOUT = env.number("BROKER_TIMEOUT", 0.2, least=0.01, most=60)
+CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = broker_from_url(
     CELERY_BROKER_URL, timeout=CELERY_BROKER_CONNECTION_TIMEOUT
 )
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -193,14 +184,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not DEBUG)
+CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", not DEBUG)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.flag("SECURE_COOKIES", not DEBUG)
 # One hour, so that a mistake with certificates has an end; raise it to a year when all works.
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0 if DEBUG else 3600)
-SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=True)
-SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=True)
-if env.bool("BEHIND_TLS_PROXY", default=False):
+SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 0 if DEBUG else 3600)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", True)
+SECURE_HSTS_PRELOAD = env.flag("SECURE_HSTS_PRELOAD", True)
+if env.flag("BEHIND_TLS_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 USE_TZ = True
@@ -208,8 +199,8 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(env.str("STATIC_ROOT", default="") or BASE_DIR / "staticfiles")
-_blob_url = urlsplit(env.str("PIXSIM_STORAGE_URL", default=""))
+STATIC_ROOT = Path(env.text("STATIC_ROOT") or BASE_DIR / "staticfiles")
+_blob_url = urlsplit(env.text("PIXSIM_STORAGE_URL"))
 if _blob_url.scheme not in ("", "s3"):
     raise ImproperlyConfigured("PIXSIM_STORAGE_URL must look like s3://bucket/prefix")
 STORAGES = {
@@ -227,7 +218,7 @@ STORAGES = {
         "OPTIONS": {
             "bucket_name": _blob_url.netloc,
             "location": _blob_url.path.strip("/"),
-            "endpoint_url": env.str("AWS_S3_ENDPOINT_URL", default="") or None,
+            "endpoint_url": env.text("AWS_S3_ENDPOINT_URL") or None,
             # A blob's name is the hash of its bytes, so writing it again changes nothing.
             "file_overwrite": True,
         },
@@ -236,76 +227,75 @@ STORAGES = {
     else {
         "BACKEND": "pixsim.core.blobs.local.BlobStorage",
         "OPTIONS": {
-            "location": env.str("PIXSIM_BLOBS", default="") or str(PIXSIM_HOME / "blobs"),
+            "location": env.text("PIXSIM_BLOBS") or str(PIXSIM_HOME / "blobs"),
         },
     },
 }
 PIXSIM_BLOB_STORAGE = "blobs"
 
-CRAWL_USER_AGENT = env.str(
+CRAWL_USER_AGENT = env.text(
     "CRAWL_USER_AGENT",
     default="PixSim/0.1 (+https://pixsim.example/crawler; crawler@pixsim.example)",
 )
-CRAWL_ALLOWED_PRIVATE = env.list("CRAWL_ALLOWED_PRIVATE", default=[])
-CRAWL_ALLOWED_PORTS = env.list("CRAWL_ALLOWED_PORTS", cast=int, default=[80, 443])
-CRAWL_FOLDER_ROOTS = env.list("CRAWL_FOLDER_ROOTS", default=["/"] if DEBUG else [])
-CRAWL_HONOUR_ROBOTS = env.bool("CRAWL_HONOUR_ROBOTS", default=True)
-CRAWL_MAX_BYTES = env.int("CRAWL_MAX_BYTES", default=20 * 1024**2)
-CRAWL_MAX_PIXELS = env.int("CRAWL_MAX_PIXELS", default=50_000_000)
-CRAWL_MIN_SIDE = env.int("CRAWL_MIN_SIDE", default=32)
-CRAWL_MAX_ASPECT = env.float("CRAWL_MAX_ASPECT", default=20.0)
-CRAWL_NEAR_DUPLICATE_DISTANCE = env.int("CRAWL_NEAR_DUPLICATE_DISTANCE", default=3)
-CRAWL_CONNECT_TIMEOUT = env.float("CRAWL_CONNECT_TIMEOUT", default=10.0)
-CRAWL_READ_TIMEOUT = env.float("CRAWL_READ_TIMEOUT", default=15.0)
-CRAWL_TOTAL_TIMEOUT = env.float("CRAWL_TOTAL_TIMEOUT", default=60.0)
-CRAWL_MIN_BYTES_PER_SECOND = env.int("CRAWL_MIN_BYTES_PER_SECOND", default=1000)
-CRAWL_MAX_REDIRECTS = env.int("CRAWL_MAX_REDIRECTS", default=5)
-CRAWL_IN_FLIGHT_BYTES = env.int("CRAWL_IN_FLIGHT_BYTES", default=128 * 1024**2)
-CRAWL_HOST_CONCURRENCY = env.int("CRAWL_HOST_CONCURRENCY", default=4)
-CRAWL_HOST_RATE = env.float("CRAWL_HOST_RATE", default=10.0)
+CRAWL_ALLOWED_PRIVATE = env.items("CRAWL_ALLOWED_PRIVATE")
+CRAWL_ALLOWED_PORTS = env.integers("CRAWL_ALLOWED_PORTS", [80, 443], least=1, most=65535)
+CRAWL_FOLDER_ROOTS = env.items("CRAWL_FOLDER_ROOTS", ["/"] if DEBUG else [])
+CRAWL_HONOUR_ROBOTS = env.flag("CRAWL_HONOUR_ROBOTS", True)
+CRAWL_MAX_BYTES = env.integer("CRAWL_MAX_BYTES", 20 * 1024**2, least=1)
+CRAWL_MAX_PIXELS = env.integer("CRAWL_MAX_PIXELS", 50_000_000, least=1)
+CRAWL_MIN_SIDE = env.integer("CRAWL_MIN_SIDE", 32, least=1)
+CRAWL_MAX_ASPECT = env.number("CRAWL_MAX_ASPECT", 20.0, least=1)
+CRAWL_NEAR_DUPLICATE_DISTANCE = env.integer("CRAWL_NEAR_DUPLICATE_DISTANCE", 3, most=64)
+CRAWL_CONNECT_TIMEOUT = env.number("CRAWL_CONNECT_TIMEOUT", 10.0, least=0.1)
+CRAWL_READ_TIMEOUT = env.number("CRAWL_READ_TIMEOUT", 15.0, least=0.1)
+CRAWL_TOTAL_TIMEOUT = env.number("CRAWL_TOTAL_TIMEOUT", 60.0, least=0.1)
+CRAWL_MIN_BYTES_PER_SECOND = env.integer("CRAWL_MIN_BYTES_PER_SECOND", 1000)
+CRAWL_MAX_REDIRECTS = env.integer("CRAWL_MAX_REDIRECTS", 5)
+CRAWL_IN_FLIGHT_BYTES = env.integer("CRAWL_IN_FLIGHT_BYTES", 128 * 1024**2, least=1)
+CRAWL_HOST_CONCURRENCY = env.integer("CRAWL_HOST_CONCURRENCY", 4, least=1)
+CRAWL_HOST_RATE = env.number("CRAWL_HOST_RATE", 10.0)
 CRAWL_HOST_LIMITS = {
     "upload.wikimedia.org": {"concurrency": 2},
-    **env.json("CRAWL_HOST_LIMITS", default={}),
+    **env.mapping("CRAWL_HOST_LIMITS"),
 }
 
 # Where a provider's API is, if not where the provider publishes it: {"openai": "https://…/v1"}.
-PROVIDER_BASE_URLS = env.json("PROVIDER_BASE_URLS", default={})
+PROVIDER_BASE_URLS = env.mapping("PROVIDER_BASE_URLS")
 
 # Where providers reach this site, and the secret, or several, with which each signs its webhooks.
-PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
-PROVIDER_WEBHOOK_SECRETS = env.secret("PROVIDER_WEBHOOK_SECRETS", cast=json.loads, default={})
+PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
+PROVIDER_WEBHOOK_SECRETS = env.mapping("PROVIDER_WEBHOOK_SECRETS", secret=True)
 
 # Who may read /metrics from elsewhere; and the port on which a worker serves its own.
 METRICS_TOKEN = env.secret("METRICS_TOKEN")
-METRICS_PORT = env.int("METRICS_PORT", default=0)
+METRICS_PORT = env.integer("METRICS_PORT", 0, most=65535)
 
 # Generations that `local` renders at once, on all machines together.
-LOCAL_SLOTS = env.int("LOCAL_SLOTS", default=2)
+LOCAL_SLOTS = env.integer("LOCAL_SLOTS", 2, least=1)
 
 # How `local` behaves, for load tests: delay_seconds, failure_rate, failures, later (docs/providers.md).
-LOCAL_PROVIDER = env.json("LOCAL_PROVIDER", default={})
+LOCAL_PROVIDER = env.mapping("LOCAL_PROVIDER")
 
-QUEUE_LEASE_SECONDS = env.int("QUEUE_LEASE_SECONDS", default=30)
-QUEUE_STALL_SECONDS = env.int("QUEUE_STALL_SECONDS", default=120)
+QUEUE_LEASE_SECONDS = env.integer("QUEUE_LEASE_SECONDS", 30, least=1)
+QUEUE_STALL_SECONDS = env.integer("QUEUE_STALL_SECONDS", 120, least=1)
 # Turn it off behind a connection pooler that cannot keep prepared statements.
-QUEUE_PREPARE = env.bool("QUEUE_PREPARE", default=True)
-QUEUE_SLICE_SECONDS = env.int("QUEUE_SLICE_SECONDS", default=30)
-QUEUE_ORDER = env.str("QUEUE_ORDER", default="fair")
-if QUEUE_ORDER not in ("fair", "fifo"):
-    raise ImproperlyConfigured("QUEUE_ORDER must be fair or fifo")
+QUEUE_PREPARE = env.flag("QUEUE_PREPARE", True)
+QUEUE_SLICE_SECONDS = env.integer("QUEUE_SLICE_SECONDS", 30, least=1)
+QUEUE_ORDER = env.text("QUEUE_ORDER", "fair", choices=("fair", "fifo"))
 # A failed item is tried again after about this time, and after twice as long each further time.
-QUEUE_BACKOFF_SECONDS = env.float("QUEUE_BACKOFF_SECONDS", default=2.0)
+QUEUE_BACKOFF_SECONDS = env.number("QUEUE_BACKOFF_SECONDS", 2.0)
 # The kinds of work a worker serves, in this order.
 QUEUE_KINDS = [
     "jobs.generation.kind.GenerationKind",
     "crawler.work.DiscoveryKind",
     "crawler.work.ChunkKind",
 ]
-TIERS = env.json("TIERS", default={})
+TIERS = env.mapping("TIERS")
 
 # In debug mode an error's page shows the settings; some are URLs with passwords.
 DEFAULT_EXCEPTION_REPORTER_FILTER = "pixsim.error_pages.Filter"
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -320,10 +310,10 @@ LOGGING = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": env.str("LOG_FORMAT", default="plain"),
+            "formatter": env.text("LOG_FORMAT", "plain", choices=("plain", "json")),
         }
     },
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO", choices=LOG_LEVELS)},
     "loggers": {
         # Its own handlers would print each line a second time, and unredacted.
         "django": {"handlers": [], "propagate": True},

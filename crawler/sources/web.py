@@ -66,7 +66,8 @@ class Web:
 
     def _get(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
         host = host_of(url)
-        between = max(self._robots.delay(url), 1.0 / settings.CRAWL_HOST_RATE)
+        rate = settings.CRAWL_HOST_RATE
+        between = max(self._robots.delay(url), 1.0 / rate if rate else 0.0)
         wait = self._asked_at.get(host, -math.inf) + between - time.monotonic()
         if wait > MAX_SLEEP_SECONDS:
             raise SourceUnavailable(

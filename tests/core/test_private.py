@@ -11,7 +11,7 @@ from crawler.export.files import written_aside
 from crawler.sources.urls import list_files
 from pixsim.core import private
 from pixsim.core.blobs.local import BlobStorage
-from pixsim.environment import broker_options
+from pixsim.service_urls import broker_from_url
 from providers.adapters.local.memory import Generation, Memory
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
@@ -76,7 +76,7 @@ def test_a_folder_of_somebody_s_own_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_messages_in_a_folder(tmp_path: Path) -> None:
-    broker_options(f"filesystem://{tmp_path}/broker", timeout=1)
+    broker_from_url(f"filesystem://{tmp_path}/broker", timeout=1)
     with open(tmp_path / "broker" / "queue" / "m", "w", opener=private.opener) as file:
         file.write("x")
     assert modes(tmp_path / "broker") == {(True, "0o700"), (False, "0o600")}

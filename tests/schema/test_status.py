@@ -220,7 +220,6 @@ def test_a_migration_that_cannot_be_read_is_one_message(shop, db, text, said) ->
 def test_where_the_url_came_from(tmp_path, monkeypatch) -> None:
     file = tmp_path / ".env"
     file.write_text("DATABASE_URL=postgres://me:secret@there/one\n")
-    monkeypatch.setattr("pixsim.environment._DotEnv.ENVIRON", {})
 
     monkeypatch.setenv("DATABASE_URL", "")
     assert load_env_file(file) == (f"DATABASE_URL in {file}", "")
