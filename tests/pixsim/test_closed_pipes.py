@@ -1,6 +1,7 @@
 """A command whose reader leaves ends quietly, as `manage.py db history | head` should."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from django.apps import apps
 from django.core.management import get_commands, load_command_class
 from django.db import connection
 
+from pixsim.core.cli import ExitCode
 from pixsim.core.cli.pipes import CLOSED_PIPE, QuietOnClosedPipe, quiet_on_closed_pipe
 from tests.pixsim.support import PROJECT, environment
 from tests.schema.commands import url_of
@@ -43,9 +45,11 @@ def without_a_reader(*words: str, env: dict[str, str]) -> subprocess.CompletedPr
     [
         "crawl --help",
         "db sql head",
+        "help",
+        "diffsettings",
         *(
             pytest.param(line, marks=pytest.mark.long)
-            for line in ("db --help", "db heads --json", "db status")
+            for line in ("db --help", "db heads --json", "db status", "version", "check")
         ),
     ],
 )
@@ -92,6 +96,30 @@ def test_every_command_of_ours_does_so() -> None:
     assert {"db", "migrate", "queue", "crawl", "up"} <= commands.keys()
     for name, app in commands.items():
         assert isinstance(load_command_class(app, name), QuietOnClosedPipe), name
+
+
+def test_ctrl_c_ends_any_command_with_a_sentence_and_130(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [
+            sys.executable,
+            "manage.py",
+            "shell",
+            "-c",
+            "import time; print(1, flush=True); time.sleep(60)",
+        ],
+        cwd=PROJECT,
+        env=environment(tmp_path, DATABASE_URL=NOWHERE),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    while running.stdout.readline().strip() != "1":
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+
+    assert running.communicate(timeout=60)[1] == "Interrupted. What was done before stays.\n"
+    assert running.returncode == ExitCode.INTERRUPTED
 
 
 def test_another_pipe_that_breaks_is_an_error_as_ever() -> None:
