@@ -49,9 +49,9 @@ def canonical(url: str) -> str:
     return f"{scheme}//{host.removesuffix('.')}{colon}{port}/{path}{'?' if query else ''}{query}"
 
 
-def join(base: str, reference: str) -> str:
+def join(base: str, reference: str, encoding: str = "utf-8") -> str:
     """Return what is sent for a `reference` in a document at the sendable `base`. Raise BadUrl."""
-    return sendable(reference, base)
+    return sendable(reference, base, encoding)
 
 
 def url_key(url: str) -> bytes:

@@ -4,6 +4,7 @@ What a site or a person wrote decides what is sent. A signature in an address co
 nothing is respelled that a request may contain.
 """
 
+import codecs
 import ipaddress
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -14,6 +15,7 @@ from pixsim.core.patterns import Match, Sub, pattern
 
 MAX_LENGTH = 8000
 _MAX_BYTES = 4 * MAX_LENGTH
+REFERENCE = "pixsim.core.urls.reference"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _match_parts = pattern(
@@ -41,13 +43,14 @@ class BadUrl(ValueError):
     """An address that cannot be fetched as it is written."""
 
 
-def sendable(url: str, base: str = "") -> str:
+def sendable(url: str, base: str = "", encoding: str = "utf-8") -> str:
     """Return an http(s) address, or a reference in a document at the sendable `base`, as it is sent.
 
     It is absolute and ASCII: white space around it, line breaks, user info and fragment are gone,
     scheme and host in lower case, the host's IDNA name, no default port; dot segments are resolved,
     and characters that no request may contain are escaped. Everything else stays as written: escapes
     and their case, the query with empty parts. Undecodable bytes (surrogateescape) are sent as bytes.
+    `encoding` is the document's: browsers send queries in it, and all else in UTF-8.
     Idempotent. Raise BadUrl, and nothing else.
     """
     url = _tidy(url)
@@ -58,7 +61,7 @@ def sendable(url: str, base: str = "") -> str:
     host, port = _host_and_port(authority)
     netloc = host if port in (None, DEFAULT_PORTS[scheme]) else f"{host}:{port}"
     path = _escaped(_without_dot_segments(path), _escape_path) or "/"
-    query = "" if query is None else "?" + _escaped(query, _escape_query)
+    query = "" if query is None else "?" + _escaped(query, _escape_query, encoding)
     sent = f"{scheme}://{netloc}{path}{query}"
     _refuse_long(sent)
     return sent
@@ -135,11 +138,23 @@ def _host(raw: str) -> str:
     return host
 
 
-def _escaped(text: str, escape: Sub[bytes]) -> str:
+def _escaped(text: str, escape: Sub[bytes], encoding: str = "utf-8") -> str:
+    errors = "surrogateescape" if encoding == "utf-8" else REFERENCE
     try:
-        return escape(_escape, text.encode("utf-8", "surrogateescape")).decode("ascii")
+        return escape(_escape, text.encode(encoding, errors)).decode("ascii")
     except UnicodeEncodeError:
         raise BadUrl("the address contains half of a surrogate pair") from None
+
+
+def _reference(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks by their escaped character references."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(f"%26%23{ord(each)}%3B" for each in lacking), error.end
+
+
+codecs.register_error(REFERENCE, _reference)
 
 
 def _escape(match: Match[bytes]) -> bytes:

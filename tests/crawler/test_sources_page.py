@@ -169,7 +169,7 @@ def test_the_real_picture_is_taken_where_attributes_hold_something_else(element:
         ('<img data-src="media/image?id=3">', ["dir/media/image?id=3"]),
         ('<img data-src="//cdn.e.org/1">', None),
         ('<img src="/i?id={6F9619FF-8B86-D011-B42D-00CF4FC964FF}">',
-         ["i?id=%7B6F9619FF-8B86-D011-B42D-00CF4FC964FF%7D"]),
+         ["i?id={6F9619FF-8B86-D011-B42D-00CF4FC964FF}"]),
         ('<a href=big.jpg><img src=small.jpg></a>', ["dir/big.jpg", "dir/small.jpg"]),
         ('<base href="https://e.com/x/"><img data-src=a.jpg><div data-bg=b.jpg>', ["x/a.jpg", "x/b.jpg"]),
         ('<base target=_blank><base href=/x/><img src=a.jpg srcset="b.jpg 2x">', ["x/b.jpg"]),
@@ -455,6 +455,22 @@ def test_long_values_are_left_out_and_the_rest_of_the_page_is_read() -> None:
     assert HtmlPage(f"<img src={long}>".encode(), "", "https://e.com/").pictures()[1][0][1] == (
         "the address is 20000 characters long; at most 8000 are allowed"
     )
+
+
+@pytest.mark.parametrize(
+    ("charset", "sent"),
+    [
+        ("utf-8", "%E5%86%99%82%D0%B9"),
+        ("utf-16", "%E5%86%99%82%D0%B9"),
+        ("shift_jis", "%8E%CA%82%84z"),
+        ("gb2312", "%D0%B4%82%A7%DB"),
+        ("windows-1251", "%26%2320889%3B%82%E9"),
+    ],
+)
+def test_queries_are_sent_in_the_encoding_of_the_page(charset: str, sent: str) -> None:
+    body = "<img src='&#20889;%c3?&#20889;%82&#1081;'>".encode(charset)
+    found = pictures(body, f"text/html; charset={charset}")
+    assert found == {f"https://e.com/dir/%E5%86%99%c3?{sent}": ""}
 
 
 @pytest.mark.parametrize("name", ["punycode", "idna", "unicode_escape", "zlib", "utf-7", "rot13"])

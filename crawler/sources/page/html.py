@@ -40,7 +40,10 @@ class HtmlPage:
     def __init__(self, body: bytes, content_type: str, url: str) -> None:
         self._base = url
         self._read = _Reader()
-        for number, tag in enumerate(tags(decoded(body, content_type))):
+        encoding = encoding_of(body, content_type)
+        # Browsers send queries in the page's encoding, but never in UTF-16 or UTF-32.
+        self._encoding = "utf-8" if encoding.startswith("utf") else encoding
+        for number, tag in enumerate(tags(body.decode(encoding, "replace"))):
             if number == MAX_TAGS:
                 self._read.problem = f"only its first {MAX_TAGS:,} tags are read"
                 break
@@ -66,7 +69,7 @@ class HtmlPage:
                 rejected.append(rejection(self._base, problem))
                 break
             try:
-                url = join(self._base, address)
+                url = join(self._base, address, self._encoding)
             except BadUrl as error:
                 rejected.append(rejection(address, error))
                 continue
@@ -77,7 +80,7 @@ class HtmlPage:
         """Yield the addresses of the page's first MAX_LINKS links, without those marked nofollow."""
         for link in islice(self._read.links, MAX_LINKS):
             with suppress(BadUrl):
-                yield join(self._base, link.address)
+                yield join(self._base, link.address, self._encoding)
 
     def directives(self, token: str) -> set[str]:
         """Return the directives of robots meta tags that apply to us."""
@@ -204,8 +207,8 @@ class _Reader:
                 self._open = self.links[-1]
 
 
-def decoded(body: bytes, content_type: str) -> str:
-    """Return the text of a page, in the encoding of its byte order mark, header or meta tag."""
+def encoding_of(body: bytes, content_type: str) -> str:
+    """Return the encoding of a page, by its byte order mark, header or meta tag."""
     named = _find_header_charset(content_type)
     meta = _find_meta_charset(body)
     encoding = named[1] if named else meta[1].decode() if meta else "utf-8"
@@ -215,4 +218,4 @@ def decoded(body: bytes, content_type: str) -> str:
         encoding = "utf-8-sig"
     elif body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
-    return body.decode(web_encoding(encoding) or "utf-8", "replace")
+    return web_encoding(encoding) or "utf-8"
