@@ -17,7 +17,7 @@ from django.db.backends.utils import CursorWrapper
 
 from crawler import discovery, missing_source, result_writer
 from crawler.fetch.rules import Rules
-from crawler.fetch.tasks import EngineFailed, Picture, Refused, Task
+from crawler.fetch.tasks import EngineFailed, Picture, Result, Task
 from crawler.models import RANGE_RULE, CrawlJob, CrawlSource, Image, JobChunk
 from jobs.queue import pauses
 from jobs.queue.errors import TryAgain, Unrecoverable
@@ -39,11 +39,17 @@ _fetch = partial(sql.fetch, plan_anew=True)  # candidates grow within seconds
 _known_hosts: set[str] = set()
 _caps: dict[str, int] = {}
 
+# A host is paused by its name, which means all its ports, or with one port.
+IS_PAUSED = """(%(paused)s::text[] <> '{}' AND %(paused)s::text[] && ARRAY[host,
+    CASE WHEN host LIKE '[%%' THEN split_part(substr(host, 2), ']', 1)
+         WHEN host LIKE '%%:%%:%%' THEN host ELSE split_part(host, ':', 1) END,
+    host || CASE WHEN url ILIKE 'https:%%' THEN ':443' ELSE ':80' END]::text[])"""
+
 # The open candidates that were found first, in turns over their hosts. All workers together hold
 # no more of a host than may be in flight: `caps` by name, or `cap`.
 # BETWEEN, here and below: only the index of the open candidates is sorted by job and id. With "="
 # the planner may read the primary key, past all candidates that have ended, until it has enough.
-CLAIM_CANDIDATES = """
+CLAIM_CANDIDATES = f"""
 WITH busy AS MATERIALIZED (
     SELECT host, count(*) AS held FROM candidates
     WHERE outcome IS NULL AND chunk_id IS NOT NULL GROUP BY host
@@ -51,7 +57,7 @@ WITH busy AS MATERIALIZED (
     SELECT id, host FROM candidates
     WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND (not_before IS NULL OR not_before <= now())
-      AND host <> ALL(%(paused)s::text[])
+      AND NOT {IS_PAUSED}
       AND host <> ALL(ARRAY(
           SELECT host FROM busy WHERE held >= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)))
     ORDER BY job_id, id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
@@ -64,7 +70,7 @@ WITH busy AS MATERIALIZED (
 )
 UPDATE candidates SET chunk_id = %(chunk)s
 WHERE id = ANY(ARRAY(SELECT id FROM picked))
-RETURNING id, url, host, label, provenance::text, tries
+RETURNING id, url, host, label, provenance::text, tries, waiting_since IS NOT NULL
 """
 
 OPEN_HOSTS = """
@@ -80,11 +86,11 @@ UPDATE candidates SET chunk_id = NULL WHERE chunk_id = ANY(%s) AND outcome IS NU
 
 # Seconds until one of the first open candidates of the job may be tried; NULL if none is open or
 # in flight. ORDER BY host: so is the index of those in flight.
-NEXT_CANDIDATE = """
+NEXT_CANDIDATE = f"""
 SELECT least(
-    (SELECT min(CASE WHEN host = ANY(%(paused)s::text[]) THEN 5.0
+    (SELECT min(CASE WHEN {IS_PAUSED} THEN 5.0
                      WHEN not_before > now() THEN extract(epoch FROM not_before - now()) ELSE 0 END)
-     FROM (SELECT not_before, host FROM candidates
+     FROM (SELECT not_before, host, url FROM candidates
            WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
            ORDER BY job_id, id LIMIT 200) open),
     (SELECT 1.0 FROM candidates
@@ -110,7 +116,7 @@ class _ChunkWorker:
         self.work = work
         self.chunk = cast(JobChunk, work.item)
         self.job = self.chunk.job
-        self.results: list[Picture | Refused] = []
+        self.results: list[Result] = []
         self.checked_at = self.written_at = self.result_at = time.monotonic()
         self.exhausted = False
         self.claim_again_at = 0.0
@@ -281,8 +287,8 @@ def _pick(chunk: JobChunk, limit: int) -> list[Task]:
         "paused": list(pauses.cached(pauses.HOST)),
     }
     return [
-        Task(id, url, host, label, None if source is None else json.loads(source), tries)
-        for id, url, host, label, source, tries in sorted(_fetch(CLAIM_CANDIDATES, params))
+        Task(id, url, host, label, None if source is None else json.loads(source), *rest)
+        for id, url, host, label, source, *rest in sorted(_fetch(CLAIM_CANDIDATES, params))
     ]
 
 

@@ -18,7 +18,7 @@ from crawler import counters, missing_source, result_writer, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.models import CrawlJob, CrawlSource, Outcome
 from crawler.sources.base import Cursor, Found, Page, Rejected, Source, rejection
-from crawler.urls import host_of, url_key
+from crawler.urls import server_of, url_key
 from jobs.queue import api
 from jobs.queue.errors import TryAgain, Unrecoverable
 from jobs.queue.kinds import Completed, Ending, GiveBack, Wait, Work, kind_named
@@ -27,14 +27,18 @@ from pixsim.core.formats import first_line
 
 PAGE_SIZE = 1000
 ENOUGH_OPEN = 3000
-"""Discovery waits while so many candidates of its job are open."""
+"""Discovery waits while so many candidates of its job may be fetched."""
+MOST_OPEN = 30_000
+"""Or while so many are open, with those that wait for their host or for another try."""
+MAX_HOST = 255
 WAIT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 300.0
 STOP_CHECK_SECONDS = 0.1
 
 COUNT_OPEN = """
-SELECT count(*) FROM (
-    SELECT 1 FROM candidates WHERE job_id = %s AND outcome IS NULL AND chunk_id IS NULL LIMIT %s
+SELECT count(*) FILTER (WHERE not_before IS NULL OR not_before <= now()), count(*) FROM (
+    SELECT not_before FROM candidates
+    WHERE job_id = %s AND outcome IS NULL AND chunk_id IS NULL LIMIT %s
 ) open
 """
 
@@ -75,7 +79,7 @@ def _advance(work: Work, source: CrawlSource, reading: "_Reading") -> Ending:
             pk=source.job_id, status__in=["pending", "running"]
         ).exists():
             return Wait(None, "The job is not running.")
-        if _open_candidates(source.job_id) >= ENOUGH_OPEN:
+        if _has_enough(source.job_id, ENOUGH_OPEN):
             return Wait(WAIT_SECONDS)
         try:
             page = reading.page(source.cursor)
@@ -97,7 +101,7 @@ def _advance(work: Work, source: CrawlSource, reading: "_Reading") -> Ending:
 
 def resume(job_id: int) -> None:
     """Let discovery that waits go on now if few candidates of the job are open."""
-    if _open_candidates(job_id) < ENOUGH_OPEN // 2:
+    if not _has_enough(job_id, ENOUGH_OPEN // 2):
         api.resume_waiting(kind_named("discovery"), parent=job_id)
 
 
@@ -150,10 +154,11 @@ class _Reading:
             self._last.add_done_callback(lambda _: self._reader.close())
 
 
-def _open_candidates(job_id: int) -> int:
+def _has_enough(job_id: int, enough: int) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_OPEN, [job_id, ENOUGH_OPEN])
-        return int(cursor.fetchone()[0])
+        cursor.execute(COUNT_OPEN, [job_id, MOST_OPEN])
+        ready, all_open = cursor.fetchone()
+    return bool(ready >= enough or all_open >= MOST_OPEN)
 
 
 def _write(work: Work, source: CrawlSource, page: Page) -> None:
@@ -180,7 +185,7 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
             found=inserted,
             outcomes={Outcome.DUPLICATE_URL: duplicates} if duplicates else {},
         )
-        hosts = (host_of(one.url) for one in page.found)
+        hosts = (server_of(one.url) for one in page.found)
         result_writer.refuse_hosts(cursor, source.job_id, hosts, refused=True)
     work.count(found=inserted, rejected=len(rejected))
     if inserted:
@@ -212,7 +217,7 @@ def _insert(cursor: CursorWrapper, source: CrawlSource, found: Sequence[Found]) 
             "job": source.job_id,
             "urls": [one.url for one in found],
             "keys": [url_key(one.url) for one in found],
-            "hosts": [host_of(one.url) for one in found],
+            "hosts": [server_of(one.url)[:MAX_HOST] for one in found],
             "labels": [one.label or source.label for one in found],
             "provenances": [
                 json.dumps(one.provenance) if one.provenance else None for one in found

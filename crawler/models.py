@@ -271,6 +271,7 @@ class Outcome(models.TextChoices):
     THROTTLED = "throttled"
     DNS = "dns"
     CONNECT = "connect"
+    BAD_ANSWER = "bad_answer"
     TLS = "tls"
     TIMEOUT = "timeout"
     TOO_SLOW = "too_slow"
@@ -288,6 +289,7 @@ class Outcome(models.TextChoices):
     TOO_COSTLY = "too_costly"
     DECODER_CRASH = "decoder_crash"
     HOST_REFUSED = "host_refused"
+    HOST_DOWN = "host_down"
     SURPLUS = "surplus"
 
 
@@ -307,7 +309,9 @@ class Candidate(models.Model):
         help_text="A file address, or an http(s) address as it was found: it is sent like this."
     )
     url_key = models.BinaryField(max_length=32, help_text="sha256 of the canonical URL.")
-    host = models.CharField(max_length=255)
+    host = models.CharField(
+        max_length=255, help_text="With the port, unless it is the scheme's own."
+    )
     label = models.CharField(max_length=MAX_LABEL, db_default="")
     provenance = models.JSONField(
         null=True, help_text="What the source said: source, title, creator, licence, landing page."
@@ -316,6 +320,9 @@ class Candidate(models.Model):
     detail = models.TextField(null=True, help_text="The refusal in words, or the signal behind it.")
     tries = models.SmallIntegerField(db_default=0)
     not_before = models.DateTimeField(null=True)
+    waiting_since = models.DateTimeField(
+        null=True, help_text="Since when it is not sent because its host rests."
+    )
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
 
     class Meta:

@@ -20,8 +20,12 @@ from crawler.fetch.phash import BAND_SHIFTS, band_masks
 from crawler.fetch.rules import Rules
 from crawler.fetch.tasks import (
     CRASHES_OF_A_HOST,
+    NotSent,
     Picture,
     Refused,
+    Result,
+    Task,
+    Trouble,
     host_refusal,
     refused_by,
 )
@@ -102,6 +106,40 @@ WHERE job_id = %(job)s AND host = ANY(%(hosts)s) AND outcome = 'decoder_crash'
 GROUP BY host HAVING count(*) >= %(crashes)s
 """
 
+# What a host that rests keeps waiting: all open candidates of the job that are not sent meanwhile.
+# They are closed when they have waited too long without an answer in between.
+REST = """
+WITH resting AS (
+    SELECT id, waiting_since FROM candidates
+    WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
+      AND host = %(host)s AND url ILIKE %(scheme)s || ':%%'
+      AND (not_before IS NULL OR not_before < now() + make_interval(secs => %(seconds)s))
+    ORDER BY id FOR UPDATE SKIP LOCKED
+), judged AS (
+    SELECT id, waiting_since,
+        waiting_since < now() - make_interval(secs => %(patience)s) OR NOT %(may_pass)s AS is_over
+    FROM resting
+)
+UPDATE candidates SET
+    not_before = now() + make_interval(secs => %(seconds)s),
+    waiting_since = coalesce(judged.waiting_since, now()),
+    outcome = CASE WHEN is_over THEN %(outcome)s::text END,
+    detail = CASE WHEN is_over THEN %(detail)s::text END
+FROM judged WHERE candidates.id = judged.id
+RETURNING coalesce(is_over, false)
+"""
+
+# The host has answered: what waited for it may be sent.
+WAKE = """
+UPDATE candidates SET
+    waiting_since = NULL, not_before = CASE WHEN tries > 0 THEN not_before END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM candidates
+    WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
+      AND host = %(host)s AND url ILIKE %(scheme)s || ':%%' AND waiting_since IS NOT NULL
+    ORDER BY id FOR UPDATE SKIP LOCKED))
+"""
+
 REFUSE_HOST = """
 UPDATE candidates SET outcome = 'host_refused', detail = %(detail)s
 WHERE id = ANY(ARRAY(
@@ -114,7 +152,8 @@ RETURNING id
 MAX_DETAIL_LENGTH = 1000
 MAX_RETRY_AFTER_SECONDS = 120.0
 """A server that asks for a longer pause than this is not asked again in this job."""
-
+PATIENCE_SECONDS = 600.0
+"""A host that rests for so long without an answer in between is not asked again in this job."""
 
 DOWNLOADED = (Outcome.STORED, Outcome.DUPLICATE, Outcome.NEAR_DUPLICATE)
 
@@ -138,6 +177,9 @@ class _Batch:
     reopened: dict[int, tuple[int, float]] = field(default_factory=dict)
     # A picture, and the new one of the same batch that it resembles.
     twins: list[tuple[Picture, Picture]] = field(default_factory=list)
+    # By host and scheme: why it rests, and for how many seconds.
+    resting: dict[tuple[str, str], tuple[Trouble, float]] = field(default_factory=dict)
+    awake: set[tuple[str, str]] = field(default_factory=set)
 
     def close(self, result: Picture | Refused, outcome: str, detail: str | None = None) -> None:
         detail = detail and storable(detail, longest=MAX_DETAIL_LENGTH)
@@ -145,7 +187,7 @@ class _Batch:
 
 
 def write_results(
-    work: Work, *, chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]
+    work: Work, *, chunk: JobChunk, results: Sequence[Result], free: Sequence[int]
 ) -> set[int]:
     """Store the pictures at the chunk's `free` indices; close or reopen every candidate.
 
@@ -165,9 +207,7 @@ def write_results(
         return _write(work, chunk, refused, free)
 
 
-def _write(
-    work: Work, chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]
-) -> set[int]:
+def _write(work: Work, chunk: JobChunk, results: Sequence[Result], free: Sequence[int]) -> set[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         work.lock_lease()
         _fetch(ONE_WRITER, {"job": chunk.job_id})
@@ -178,6 +218,7 @@ def _write(
         outcomes = _count(cursor, chunk, batch, ours)
         if outcomes[Outcome.DECODER_CRASH]:
             refuse_hosts(cursor, chunk.job_id, (one.task.host for one in ours))
+        _note_hosts(cursor, chunk.job_id, batch)
     stored = outcomes[Outcome.STORED]
     work.count(
         stored=stored,
@@ -202,7 +243,26 @@ def refuse_hosts(
         counters.add_images(cursor, job_id, outcomes={Outcome.HOST_REFUSED: len(closed)})
 
 
-def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[Picture | Refused]:
+def _note_hosts(cursor: CursorWrapper, job_id: int, batch: _Batch) -> None:
+    """Let the candidates of hosts that rest wait, or give them up; free those of hosts that answer."""
+    for host, scheme in sorted(batch.awake):
+        _fetch(WAKE, {"job": job_id, "host": host, "scheme": scheme})
+    for (host, scheme), (trouble, seconds) in sorted(batch.resting.items()):
+        may_pass = trouble.may_pass and seconds <= MAX_RETRY_AFTER_SECONDS
+        params = {"job": job_id, "host": host, "scheme": scheme, "seconds": seconds}
+        params |= {"patience": PATIENCE_SECONDS, "may_pass": may_pass, "outcome": trouble.outcome}
+        detail = f"not asked, since its host rests for {seconds:.0f} s: {trouble.detail}"
+        params["detail"] = storable(detail, longest=MAX_DETAIL_LENGTH)
+        given_up = sum(is_over for (is_over,) in _fetch(REST, params))
+        if given_up:
+            counters.add_images(cursor, job_id, outcomes={trouble.outcome: given_up})
+
+
+def _server(task: Task) -> tuple[str, str]:
+    return task.host, task.url.partition(":")[0].lower()
+
+
+def _still_ours(chunk: JobChunk, results: Sequence[Result]) -> list[Result]:
     ids = [result.task.id for result in results]
     open_ids = {id for (id,) in _fetch(STILL_OURS, {"ids": ids, "chunk": chunk.pk})}
     return sorted(
@@ -211,7 +271,7 @@ def _still_ours(chunk: JobChunk, results: Sequence[Picture | Refused]) -> list[P
     )
 
 
-def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequence[int]) -> _Batch:
+def _decide(chunk: JobChunk, results: Sequence[Result], free: Sequence[int]) -> _Batch:
     batch = _Batch()
     pictures = [one for one in results if isinstance(one, Picture)]
     hashes = [picture.sha256 for picture in pictures]
@@ -222,6 +282,11 @@ def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequenc
     indexes = iter(free)
     distinct: list[Picture] = []
     for result in results:
+        if isinstance(result, NotSent):
+            _decide_waiting(batch, result)
+            continue
+        if result.task.has_waited and not (isinstance(result, Refused) and result.host_is_silent):
+            batch.awake.add(_server(result.task))
         if isinstance(result, Refused):
             _decide_refusal(batch, result)
         elif result.sha256 in known:
@@ -244,14 +309,21 @@ def _decide(chunk: JobChunk, results: Sequence[Picture | Refused], free: Sequenc
     return batch
 
 
+def _decide_waiting(batch: _Batch, waiting: NotSent) -> None:
+    """Reopen the candidate; if its host rests, all others of that host wait with it."""
+    batch.reopened[waiting.task.id] = 0, 0.0 if waiting.trouble else waiting.seconds
+    if waiting.trouble:
+        batch.resting[_server(waiting.task)] = waiting.trouble, waiting.seconds
+
+
 def _decide_refusal(batch: _Batch, refused: Refused) -> None:
-    """Close the candidate, or reopen it for a later try. Waiting for its host is not a try."""
+    """Close the candidate, or reopen it for a later try."""
     wait = refused.retry_after
-    last_try = refused.tried and refused.task.tries + 1 >= MAX_TRIES
-    if wait is None or last_try or wait > MAX_RETRY_AFTER_SECONDS:
+    is_last = refused.task.tries + 1 >= MAX_TRIES
+    if wait is None or is_last or wait > MAX_RETRY_AFTER_SECONDS:
         batch.close(refused, refused.outcome, refused.detail)
     else:
-        batch.reopened[refused.task.id] = int(refused.tried), wait
+        batch.reopened[refused.task.id] = 1, wait
 
 
 def _similar_images(job_id: int, pictures: Sequence[Picture], distance: int) -> dict[int, int]:
@@ -300,7 +372,7 @@ def _store(chunk: JobChunk, batch: _Batch) -> None:
 
 
 def _count(
-    cursor: CursorWrapper, chunk: JobChunk, batch: _Batch, results: Sequence[Picture | Refused]
+    cursor: CursorWrapper, chunk: JobChunk, batch: _Batch, results: Sequence[Result]
 ) -> Counter[str]:
     outcomes = Counter(outcome for outcome, _detail in batch.closed.values())
     counters.add_images(

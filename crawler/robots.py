@@ -76,7 +76,7 @@ class Robots:
 
     Belongs to one event loop, and parses in `documents`. With CRAWL_HONOUR_ROBOTS off everything is
     allowed and nothing is fetched. A fetch that fails for one of the reasons in `raises` is raised and
-    not remembered.
+    not remembered, unless the file has begun to come.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Robots:
         try:
             response = await fetch(f"{origin}/robots.txt", limits=limits)
         except FetchError as error:
-            if error.reason in self._raises:
+            if error.reason in self._raises and not (error.reason == "timeout" and error.answered):
                 raise
             now = self._clock()
             # RFC 9309, 2.3.1: 4xx and too many redirects mean that there is none. But 429 does not.

@@ -67,6 +67,15 @@ def host_of(url: str) -> str:
     return netloc.partition(":")[0].removesuffix(".")
 
 
+def server_of(url: str) -> str:
+    """Return what limits and rests apply to: host_of with the port, unless it is the scheme's own."""
+    netloc = url.split("/", 3)[2]
+    if netloc.endswith("]"):
+        return host_of(url)
+    host, colon, port = netloc.rpartition(":") if ":" in netloc else (netloc, "", "")
+    return f"{host.removesuffix('.')}{colon}{port}"
+
+
 def origin_of(url: str) -> str:
     """Return scheme, host and port: the scope of one robots.txt."""
     return "/".join(url.split("/", 3)[:3])

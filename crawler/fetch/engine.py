@@ -23,11 +23,12 @@ from typing import ClassVar
 from django.conf import settings
 
 from crawler.fetch.checker import Checker
-from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Item, Trouble
+from crawler.fetch.hosts import UNKNOWN_BYTES, Host, HostLimits, Item
 from crawler.fetch.rules import Rules
 from crawler.fetch.sessions import Session
-from crawler.fetch.tasks import EngineFailed, Refused, Task, refused_by
+from crawler.fetch.tasks import EngineFailed, NotSent, Refused, Task, Trouble, refused_by
 from crawler.robots import Robots, opted_out
+from crawler.urls import server_of
 from pixsim.core.net import Client, FetchError, Reason, Response
 from pixsim.core.net.client import parse_url
 
@@ -36,9 +37,8 @@ MAX_HOSTS = 10_000
 SHARES = 4  # A host may hold one of so many parts of CRAWL_IN_FLIGHT_BYTES.
 START_SECONDS = 30.0
 RETRY_SECONDS = 5.0
-WAITS_ITS_TURN = "its turn at this host comes later"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# These mean that the host did not answer, whatever was asked for.
+# These mean that the host did not answer, whatever was asked for, unless the error says it did.
 HOST_FAILURES = frozenset({Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT})
 # Then robots.txt is not to blame: the host fails, and is asked for its robots.txt again.
 OUT_OF_REACH = HOST_FAILURES | {Reason.THROTTLED, Reason.BLOCKED_ADDRESS}
@@ -70,7 +70,7 @@ class Engine:
         self._pid = os.getpid()
         self._limits = HostLimits.from_settings()
         self._budget = settings.CRAWL_IN_FLIGHT_BYTES
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[tuple[str, str], Host] = {}
         self._queued: deque[Host] = deque()
         self._running: set[Item] = set()
         self._held = 0
@@ -151,7 +151,7 @@ class Engine:
     def _enqueue(self, items: list[Item]) -> None:
         hosts = set()
         for item in items:
-            host = self._host(item.task.host)
+            host = self._host(item.task.url, item.task.host)
             item.host = host
             host.waiting.append(item)
             hosts.add(host)
@@ -165,14 +165,16 @@ class Engine:
             if item.session is session and item.fetching is not None:
                 item.fetching.cancel()
 
-    def _host(self, name: str) -> Host:
-        host = self._hosts.get(name)
+    def _host(self, url: str, name: str) -> Host:
+        """Return the host of that name for the scheme of `url`: 80 and 443 are two ports."""
+        key = url.partition(":")[0].lower(), name
+        host = self._hosts.get(key)
         if host is None:
             if len(self._hosts) >= MAX_HOSTS:
                 now = self._loop.time()
-                busy = {name: host for name, host in self._hosts.items() if not host.is_idle(now)}
+                busy = {key: host for key, host in self._hosts.items() if not host.is_idle(now)}
                 self._hosts = busy
-            host = self._hosts[name] = self._limits.host(name)
+            host = self._hosts[key] = self._limits.host(name)
         return host
 
     def _schedule(self, *hosts: Host) -> None:
@@ -201,15 +203,7 @@ class Engine:
 
     def _give_back(self, item: Item, host: Host, seconds: float) -> None:
         trouble = host.trouble if host.cooldown(self._loop.time()) else None
-        if trouble is None:
-            waits = Refused(item.task, Reason.THROTTLED.value, WAITS_ITS_TURN, seconds, tried=False)
-            item.session.deliver([waits])
-            return
-        retry_after = _spread(seconds) if trouble.may_pass else None
-        detail = f"its host has a cooldown of {seconds:.0f} s: {trouble.detail}"
-        item.session.deliver(
-            [Refused(item.task, trouble.outcome, detail, retry_after, host.is_failing)]
-        )
+        item.session.deliver([NotSent(item.task, seconds, trouble)])
 
     def _start_fetches(self) -> None:
         while self._queued and len(self._running) < MAX_FETCHES and not self._stop.is_set():
@@ -313,8 +307,8 @@ class Engine:
         except _Excluded as excluded:
             host.succeeded()
             return Refused(item.task, *excluded.args)
-        except FetchError as error:
-            return self._refusal(item.task, host, error)
+        except _Failed as failed:
+            return self._refusal(item.task, host, failed)
         except _NoRoom as no_room:
             item.needed_bytes = no_room.args[0]
             if not item.session.cancelled:
@@ -326,15 +320,18 @@ class Engine:
         return None if response.body else Refused(item.task, "not_an_image", "an empty answer")
 
     async def _fetch(self, item: Item, host: Host) -> Response:
-        """Return the answer; ask robots.txt before each address that a redirect leads to."""
-        session, url = item.session, str(parse_url(item.task.url))
+        """Return the answer; ask robots.txt before each address that a redirect leads to.
+
+        Raise _Failed with the host that is to blame, which a redirect may have led to.
+        """
+        session, url = item.session, item.task.url
         honour, limits = session.rules.honour_robots, session.limits
         received = 0
         is_announced = False
 
         def on_headers(at: str, status: int, headers: Mapping[str, str]) -> None:
             nonlocal is_announced
-            if honour and status in REDIRECTS and headers.get("Location"):
+            if status in REDIRECTS and headers.get("Location"):
                 raise _Moved(str(parse_url(headers["Location"], at)))
             if not 200 <= status < 300:
                 return
@@ -352,25 +349,39 @@ class Engine:
             if not is_announced and received > item.held_bytes:
                 self._grow(item, host, 2 * received, limits.max_bytes)
 
+        asked = host
         ends_at = self._loop.time() + limits.total_timeout
-        for _ in range(limits.max_redirects + 1):
-            if honour:
-                await self._ask_robots(url, host)
-            if not host.is_known:
-                host.is_known = True
-                self._schedule(host)
-            try:
-                return await self._client.fetch(
-                    url, limits=limits, on_headers=on_headers, on_bytes=on_bytes
-                )
-            except _Moved as moved:
-                url = moved.args[0]
-                left = max(0.1, ends_at - self._loop.time())
-                limits = replace(limits, total_timeout=left)
-        raise FetchError(
-            Reason.TOO_MANY_REDIRECTS,
-            f"more than {limits.max_redirects} redirects from {item.task.url}",
-        )
+        try:
+            url = str(parse_url(url))
+            for _ in range(limits.max_redirects + 1):
+                if honour:
+                    await self._ask_robots(url, host)
+                if not host.is_known:
+                    host.is_known = True
+                    self._schedule(host)
+                try:
+                    return await self._client.fetch(
+                        url, limits=limits, on_headers=on_headers, on_bytes=on_bytes
+                    )
+                except _Moved as moved:
+                    url = moved.args[0]
+                    asked.succeeded()
+                    asked = self._host(url, server_of(url))
+                    self._wait_with(asked)
+                    left = max(0.1, ends_at - self._loop.time())
+                    limits = replace(limits, total_timeout=left)
+            raise FetchError(
+                Reason.TOO_MANY_REDIRECTS,
+                f"more than {limits.max_redirects} redirects from {item.task.url}",
+            )
+        except FetchError as error:
+            raise _Failed(asked, error) from error
+
+    def _wait_with(self, host: Host) -> None:
+        """Raise FetchError if the host asked for patience. One that was silent is asked again."""
+        seconds = host.cooldown(self._loop.time())
+        if seconds and host.trouble and not host.is_silent:
+            raise FetchError(Reason.THROTTLED, host.trouble.detail, retry_after=seconds)
 
     async def _ask_robots(self, url: str, host: Host) -> None:
         """Raise _Excluded if the site excludes us, FetchError if it cannot be reached."""
@@ -380,21 +391,27 @@ class Engine:
             raise _Excluded(outcome, reason, self._robots.retry_in(url))
         host.slow_down(self._robots.delay(url))
 
-    def _refusal(self, task: Task, host: Host, error: FetchError) -> Refused:
-        """Apply a failed fetch to its host and return the result of its task."""
+    def _refusal(self, task: Task, host: Host, failed: _Failed) -> Refused:
+        """Apply a failed fetch to the host that is to blame and return the result of its task."""
+        asked, error = failed.args
         now = self._loop.time()
         if error.reason is Reason.THROTTLED:
-            cooldown = host.throttled(now, error.retry_after, error.detail)
+            cooldown = asked.throttled(now, error.retry_after, error.detail)
             return Refused(task, error.reason.value, error.detail, _spread(cooldown))
-        outcome = OUTCOMES.get(error.reason, error.reason.value)
-        if error.reason in HOST_FAILURES and error.status is None:
-            host.failed(now, Trouble(outcome, error.detail, error.retryable))
-        elif error.status is not None:
-            host.succeeded()
+        is_silent = error.reason in HOST_FAILURES and not error.answered
+        if is_silent:
+            asked.failed(now, Trouble("host_down", error.detail, error.retryable))
+        elif error.answered:
+            asked.succeeded()
         retry_after = None
         if error.retryable:
             retry_after = _spread(self._retry_seconds * 3**task.tries)
-        return Refused(task, outcome, error.detail, retry_after)
+        outcome = OUTCOMES.get(error.reason, error.reason.value)
+        return Refused(task, outcome, error.detail, retry_after, is_silent and asked is host)
+
+
+class _Failed(Exception):
+    """A fetch that brought nothing. Arguments: the host that is to blame, the FetchError."""
 
 
 class _Moved(Exception):

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from crawler.fetch.sessions import Session
-from crawler.fetch.tasks import Task
+from crawler.fetch.tasks import Task, Trouble
 from pixsim.core.net import AddressPolicy
 
 # A host of the operator's own: CRAWL_ALLOWED_PRIVATE names its address.
@@ -23,6 +23,7 @@ OWN_CONCURRENCY = 64
 RECOVERY = 0.05  # How much of a halved concurrency each success restores.
 FIRST_COOLDOWN = 5.0  # Seconds without a Retry-After; each further cooldown is doubled.
 LONGEST_COOLDOWN = 600.0
+LONGEST_SILENCE = 60.0  # A host that does not answer is asked again so often: one request.
 LONGEST_RETRY_AFTER = 3600.0
 FAILURES_BEFORE_COOLDOWN = 3
 
@@ -107,17 +108,9 @@ def _without_port(name: str) -> str:
         return name
 
 
-class Trouble(NamedTuple):
-    """Why a host has a cooldown, as an outcome, and whether waiting may help."""
-
-    outcome: str
-    detail: str
-    may_pass: bool = True
-
-
 @dataclass(slots=True, eq=False)
 class Host:
-    """The state of one server. Times are seconds of the event loop's clock."""
+    """The state of one server: scheme, host and port. Times are seconds of the event loop's clock."""
 
     name: str
     most: int
@@ -128,6 +121,7 @@ class Host:
     next_start: float = 0.0
     cooldown_until: float = 0.0
     failures: int = 0
+    is_silent: bool = False  # Whether it rests, or rested last, because it did not answer.
     trouble: Trouble | None = None
     held_bytes: int = 0
     typical_bytes: float = UNKNOWN_BYTES
@@ -146,14 +140,17 @@ class Host:
         self.next_start = max(now, self.next_start) + self.gap
 
     def succeeded(self, size: int | None = None) -> None:
-        """The host answered, with a file of `size` bytes if it is one."""
+        """The host answered, however broken, with a file of `size` bytes if it is one."""
         self.failures = 0
+        if self.is_silent:
+            self.cooldown_until, self.is_silent = 0.0, False
         self.allowed = min(float(self.most), self.allowed + RECOVERY)
         if size is not None:
             self.typical_bytes += (size - self.typical_bytes) * 0.2
 
     def throttled(self, now: float, retry_after: float | None, detail: str) -> float:
         """Begin a cooldown after a 429 or 503 and return its seconds; halve the concurrency once."""
+        self.is_silent = False
         if self.cooldown(now) <= 0:
             self.failures += 1
             self.allowed = max(1.0, self.allowed / 2)
@@ -164,13 +161,14 @@ class Host:
         return self._cool_down(now, seconds, Trouble("throttled", detail))
 
     def failed(self, now: float, trouble: Trouble) -> None:
-        """Count a failure to connect or answer; several in a row begin a cooldown."""
+        """Count that the host did not answer; several times in a row begin a cooldown."""
         if self.cooldown(now) > 0:
             return
         self.failures += 1
         beyond = self.failures - FAILURES_BEFORE_COOLDOWN
         if beyond >= 0:
-            self._cool_down(now, min(LONGEST_COOLDOWN, FIRST_COOLDOWN * 2**beyond), trouble)
+            self.is_silent = True
+            self._cool_down(now, min(LONGEST_SILENCE, FIRST_COOLDOWN * 2**beyond), trouble)
 
     def _cool_down(self, now: float, seconds: float, trouble: Trouble) -> float:
         self.cooldown_until = max(self.cooldown_until, now + seconds)
@@ -200,12 +198,7 @@ class Host:
 
     @property
     def has_slot(self) -> bool:
-        return self.active < (int(self.allowed) if self.is_known else 1)
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the host failed so often in a row that its trouble counts as a try of each task."""
-        return self.failures >= FAILURES_BEFORE_COOLDOWN
+        return self.active < (int(self.allowed) if self.is_known and not self.is_silent else 1)
 
     def pop_late_items(self, now: float) -> Iterable[tuple[Item, float]]:
         """Remove and yield the items that would wait too long, with their seconds to wait."""

@@ -110,7 +110,7 @@ class Session:
         crashes = self._crashes.get(task.host, [])
         if len(crashes) < CRASHES_OF_A_HOST:
             return None
-        return Refused(task, "host_refused", host_refusal(crashes[-1]), tried=False)
+        return Refused(task, "host_refused", host_refusal(crashes[-1]))
 
     def deliver(self, results: Sequence[Result]) -> None:
         """Add results; after `cancel` they are dropped."""

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pixsim.core.formats import first_line
 
@@ -16,7 +16,10 @@ CRASHES_OF_A_HOST = 3
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A candidate to fetch. Its server is limited under the name `host`."""
+    """A candidate to fetch. Its server is limited under the name `host`, with a port of its own.
+
+    `has_waited` says that it was not sent before, since its host rested.
+    """
 
     id: int
     url: str
@@ -24,6 +27,7 @@ class Task:
     label: str
     provenance: dict[str, Any] | None
     tries: int
+    has_waited: bool = False
 
 
 @dataclass(slots=True)
@@ -50,18 +54,35 @@ class Refused:
     """A candidate that brought no picture.
 
     `outcome` is a value of crawler.models.Outcome. With `retry_after`, seconds, the candidate may
-    be tried again after that time; without, the outcome is final. `tried` is false when the
-    candidate only waited for a host that asked for patience: that is no try.
+    be tried again after that time; without, the outcome is final. `host_is_silent` says that its
+    host did not answer at all.
     """
 
     task: Task
     outcome: str
     detail: str
     retry_after: float | None = None
-    tried: bool = True
+    host_is_silent: bool = False
 
 
-Result = Picture | Refused
+class Trouble(NamedTuple):
+    """Why a host rests: an outcome for what is not sent for too long, and whether waiting may help."""
+
+    outcome: str
+    detail: str
+    may_pass: bool = True
+
+
+@dataclass(slots=True)
+class NotSent:
+    """A candidate that its host lets wait `seconds`: in `trouble`, or since its turn comes later."""
+
+    task: Task
+    seconds: float
+    trouble: Trouble | None = None
+
+
+Result = Picture | Refused | NotSent
 
 
 def host_refusal(url: str) -> str:

@@ -50,7 +50,8 @@ WHERE id = %(job)s
 
 
 PASSING = (
-    "http_5xx", "throttled", "dns", "connect", "tls", "timeout", "too_slow", "host_refused",
+    "http_5xx", "throttled", "dns", "connect", "bad_answer", "tls", "timeout", "too_slow",
+    "host_refused", "host_down",
 )  # fmt: skip
 """Outcomes that a retry of the job takes back: the server may be well again."""
 
@@ -59,7 +60,8 @@ WITH closed AS (
     SELECT id, outcome FROM candidates
     WHERE job_id = %(job)s AND outcome = ANY(%(outcomes)s) ORDER BY id FOR UPDATE
 )
-UPDATE candidates SET outcome = NULL, detail = NULL, tries = 0, not_before = NULL, chunk_id = NULL
+UPDATE candidates SET outcome = NULL, detail = NULL, tries = 0, chunk_id = NULL,
+    not_before = NULL, waiting_since = NULL
 FROM closed WHERE candidates.id = closed.id
 RETURNING closed.outcome
 """
@@ -105,7 +107,9 @@ def reopen_cancelled(cursor: CursorWrapper, job_id: int) -> None:
 
 
 def _reopen_surplus(cursor: CursorWrapper, job: CrawlJob) -> None:
-    reopened = job.candidates.filter(outcome=Outcome.SURPLUS).update(outcome=None)
+    reopened = job.candidates.filter(outcome=Outcome.SURPLUS).update(
+        outcome=None, waiting_since=None
+    )
     counters.add_images(cursor, job.pk, outcomes={Outcome.SURPLUS: -reopened})
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
 from crawler.parsing.documents import Documents
 from crawler.robots import Robots
-from crawler.urls import host_of, origin_of
+from crawler.urls import origin_of, server_of
 from pixsim.core.urls import BadUrl, sendable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Web:
             raise source_error(error, url) from error
 
     def _get(self, url: str, max_bytes: int, ask_robots: bool) -> "Response":
-        host = host_of(url)
+        host = server_of(url)
         rate = settings.CRAWL_HOST_RATE
         between = max(self._robots.delay(url), 1.0 / rate if rate else 0.0)
         wait = self._asked_at.get(host, -math.inf) + between - time.monotonic()

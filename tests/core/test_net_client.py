@@ -158,6 +158,24 @@ async def break_off(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+async def cut_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+    writer.close()
+
+
+async def stall_in_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+    await for_ever(writer)
+
+
+async def drip_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
 async def hang_up(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
@@ -172,25 +190,28 @@ HOSTILE: dict[str, tuple[bytes | Behaviour, Reason]] = {
         b"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\nx",
         Reason.TOO_LARGE,
     ),
-    "sends less than announced": (break_off, Reason.CONNECT),
+    "sends less than announced": (break_off, Reason.BAD_ANSWER),
     "hangs up": (hang_up, Reason.CONNECT),
-    "endless header": (endless_header, Reason.CONNECT),
+    "breaks off in its headers": (cut_headers, Reason.BAD_ANSWER),
+    "stalls in its headers": (stall_in_headers, Reason.TIMEOUT),
+    "drips headers": (drip_headers, Reason.TIMEOUT),
+    "endless header": (endless_header, Reason.BAD_ANSWER),
     "huge headers": (
         b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 600_000 + b"\r\n\r\n",
-        Reason.CONNECT,
+        Reason.BAD_ANSWER,
     ),
     "many headers": (
         b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(20000)) + b"\r\n",
-        Reason.CONNECT,
+        Reason.BAD_ANSWER,
     ),
-    "no HTTP": (b"220 mail.example ESMTP\r\n\r\n", Reason.CONNECT),
-    "nonsense length": (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", Reason.CONNECT),
+    "no HTTP": (b"220 mail.example ESMTP\r\n\r\n", Reason.BAD_ANSWER),
+    "nonsense length": (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", Reason.BAD_ANSWER),
     "two lengths": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-        Reason.CONNECT,
+        Reason.BAD_ANSWER,
     ),
     "redirect loop": (redirect("/redirect%20loop"), Reason.TOO_MANY_REDIRECTS),
-    "redirect nowhere": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", Reason.HTTP_4XX),
+    "redirect nowhere": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", Reason.BAD_ANSWER),
     "redirect to a file": (redirect("file:///etc/passwd"), Reason.BAD_URL),
     "redirect to nonsense": (redirect("http://[::1"), Reason.BAD_URL),
     "redirect to metadata": (redirect("http://169.254.169.254/latest/"), Reason.BLOCKED_ADDRESS),
@@ -246,7 +267,9 @@ def test_hostile_answers_end_with_their_reason_and_free_their_connection(run) ->
         reasons = {}
         async with serving(pages) as site, client_for(site, connections=1) as client:
             for name in HOSTILE:
-                reasons[name] = (await failure(client, site.url(f"/{name}"))).reason
+                error = await failure(client, site.url(f"/{name}"))
+                reasons[name] = error.reason
+                assert error.answered == (name != "never answers"), name
                 assert (await client.fetch(site.url("/ok"))).body == b"hello"
         return reasons
 
@@ -459,7 +482,7 @@ def test_more_headers_than_browsers_accept_are_named(run, answer) -> None:
         (500, "X: y", Reason.HTTP_5XX, None, True),
         (404, "Retry-After: 7", Reason.HTTP_4XX, None, False),
         (408, "X: y", Reason.HTTP_4XX, None, True),
-        (304, "X: y", Reason.HTTP_4XX, None, False),
+        (304, "X: y", Reason.BAD_ANSWER, None, False),
     ],
 )
 def test_an_error_status_says_whether_and_when_to_come_back(
@@ -708,7 +731,7 @@ def test_a_silent_tls_server_counts_as_no_connection(run) -> None:
             return await failure(client, f"https://127.0.0.1:{site.port}/")
 
     error = run(scenario())
-    assert error.reason == Reason.TIMEOUT
+    assert (error.reason, error.answered) == (Reason.TIMEOUT, False)
     assert "no connection" in error.detail
 
 
@@ -722,7 +745,7 @@ def test_a_closed_port_is_named(run) -> None:
                 return await failure(client, site.url())
 
         error = run(scenario())
-    assert (error.reason, error.retryable) == (Reason.CONNECT, True)
+    assert (error.reason, error.retryable, error.answered) == (Reason.CONNECT, True, False)
     assert "ECONNREFUSED" in error.detail
 
 

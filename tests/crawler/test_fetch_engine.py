@@ -19,7 +19,7 @@ from PIL import Image
 
 from crawler.fetch.engine import Engine
 from crawler.fetch.rules import Rules
-from crawler.fetch.tasks import EngineFailed, Picture, Refused, StorageFull, Task
+from crawler.fetch.tasks import EngineFailed, NotSent, Picture, Refused, StorageFull, Task
 from crawler.models import Outcome
 from pixsim.core import blobs
 from tests.crawler.pictures import corrupted, encode, jpeg, photograph, truncated
@@ -212,7 +212,7 @@ def test_every_refusal_has_its_own_outcome(engine, site):
         "/local": ((302, {"Location": "file:///etc/passwd"}, b""), Outcome.BLOCKED_ADDRESS),
         "/around": ((302, {"Location": "/private/a.jpg"}, b""), Outcome.ROBOTS),
         "/stalls.jpg": (stalls, Outcome.TIMEOUT),
-        "/breaks.jpg": (breaks_off, Outcome.CONNECT),
+        "/breaks.jpg": (breaks_off, Outcome.BAD_ANSWER),
         "/good.jpg": (ok(jpeg()), Outcome.STORED),
     }
     site.pages = {path: answer for path, (answer, _) in expected.items()}
@@ -229,8 +229,9 @@ def test_every_refusal_has_its_own_outcome(engine, site):
     assert [results[id].outcome for id in (100, 101, 102)] == ["connect", "dns", "blocked_address"]
     assert site.asked("/private/a.jpg") == 0
     again = {results[id].outcome for id in results if getattr(results[id], "retry_after", None)}
-    assert {"http_5xx", "timeout", "connect"} <= again <= {"http_5xx", "timeout", "connect", "dns"}
-    assert all(isinstance(r, Picture) or (r.detail and r.tried) for r in results.values())
+    passing = {"http_5xx", "timeout", "connect", "bad_answer"}
+    assert passing <= again <= {*passing, "dns"}
+    assert all(isinstance(r, Picture) or r.detail for r in results.values())
 
 
 def test_waiting_grows_with_the_tries(engine, site):
@@ -277,18 +278,44 @@ def test_429_rests_the_host_and_its_other_tasks_come_back_untried(settings, site
         assert isinstance(results.pop(99), Picture)
         later = fetch(engine, [task(50, site.url("/a.jpg"))])[50]
     assert site.asked("/a.jpg") <= 2
-    assert {result.outcome for result in results.values()} == {"throttled"}
-    assert all(115 < result.retry_after < 145 for result in results.values())
-    assert sum(result.tried for result in results.values()) == site.asked("/a.jpg")
-    assert (later.outcome, later.tried) == ("throttled", False)
+    sent = [result for result in results.values() if isinstance(result, Refused)]
+    assert len(sent) == site.asked("/a.jpg")
+    assert {result.outcome for result in sent} == {"throttled"}
+    assert all(115 < result.retry_after < 145 for result in sent)
+    waiting = [result for result in results.values() if isinstance(result, NotSent)]
+    assert len(waiting) == 20 - len(sent)
+    for result in (*waiting, later):
+        assert result.trouble.outcome == "throttled"
+        assert 115 < result.seconds <= 120
 
 
-def test_a_dead_host_answers_for_its_waiting_tasks(engine, site):
+def test_a_dead_host_rests_and_its_waiting_tasks_come_back_unsent(engine, site):
     tasks = [task(id, f"http://{NOBODY}:{site.port}/{id}", host=NOBODY) for id in range(200)]
-    began = time.monotonic()
     results = fetch(engine, tasks)
-    assert time.monotonic() - began < 10
-    assert {(r.outcome, r.tried) for r in results.values()} == {("connect", True)}
+    sent = [result for result in results.values() if isinstance(result, Refused)]
+    assert {(result.outcome, result.host_is_silent) for result in sent} == {("connect", True)}
+    assert 3 <= len(sent) < 150
+    waiting = [result for result in results.values() if isinstance(result, NotSent)]
+    assert len(waiting) == 200 - len(sent)
+    assert {(r.trouble.outcome, r.trouble.may_pass) for r in waiting} == {("host_down", True)}
+    assert "ECONNREFUSED" in waiting[0].trouble.detail
+
+
+def test_redirects_to_a_host_in_trouble_are_not_charged_to_the_host_that_sends_them(engine, site):
+    def redirect(host: str, path: str) -> Answer:
+        return 302, {"Location": site.url(path, host)}, b""
+
+    site.pages["/dead"] = redirect(NOBODY, "/a.jpg")
+    site.pages["/busy"] = redirect("127.0.0.2", "/wait.jpg")
+    site.pages["/wait.jpg"] = 429, {"Retry-After": "60"}, b""
+    site.pages["/a.jpg"] = ok(jpeg())
+    paths = ["/dead"] * 4 + ["/busy"] * 4 + ["/a.jpg"]
+    for id, path in enumerate(paths):  # one after the other, so that failures come in a row
+        result = fetch_one(engine, site.url(path))
+        expected = {"/dead": "connect", "/busy": "throttled"}.get(path)
+        assert getattr(result, "outcome", None) == expected, id
+        assert not getattr(result, "host_is_silent", False)
+    assert site.asked("/wait.jpg") == 1
 
 
 def test_a_host_never_has_more_requests_than_its_limit(settings, site):
@@ -322,9 +349,9 @@ def test_a_rate_and_a_crawl_delay_are_kept(settings, site):
             results += session.collect()
         unfinished = session.cancel()
     assert len(unfinished) == 1
-    turns = sorted(result.retry_after for result in results if isinstance(result, Refused))
+    turns = sorted(result.seconds for result in results if isinstance(result, NotSent))
     assert [round(turn, -1) for turn in turns] == [40, 60]
-    assert not any(result.tried for result in results if isinstance(result, Refused))
+    assert not any(result.trouble for result in results if isinstance(result, NotSent))
 
 
 def test_a_slow_host_does_not_hold_up_the_others(settings, site):

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from crawler.fetch.hosts import OWN_CONCURRENCY, Host, HostLimits, Trouble
+from crawler.fetch.hosts import OWN_CONCURRENCY, Host, HostLimits
+from crawler.fetch.tasks import Trouble
 
-DEAD = Trouble("connect", "refused")
+DEAD = Trouble("host_down", "refused")
 
 
 def host(*, most: int = 4, gap: float = 0.0) -> Host:
@@ -55,7 +56,30 @@ def test_single_failures_change_nothing_and_three_in_a_row_are_a_cool_down():
     assert spared.wait(0.0) == 0.0
     for _ in range(3):
         spared.failed(0.0, DEAD)
-    assert (spared.cooldown(0.0), spared.is_failing) == (5.0, True)
+    assert (spared.cooldown(0.0), spared.is_silent) == (5.0, True)
+
+
+def test_a_silent_host_is_asked_with_one_request_at_least_every_minute_until_it_answers():
+    silent, now = host(), 0.0
+    for _ in range(20):
+        silent.failed(now, DEAD)
+        now += silent.cooldown(now)
+        assert silent.cooldown(now) == 0.0
+    silent.failed(now, DEAD)
+    assert silent.cooldown(now) == 60.0
+    assert silent.has_slot
+    silent.start(now + 60)
+    assert not silent.has_slot
+    silent.succeeded()
+    assert silent.has_slot
+    assert silent.cooldown(now) == 0.0
+
+
+def test_an_answer_during_a_rest_that_the_server_asked_for_does_not_end_it():
+    spared = host()
+    spared.throttled(0.0, 30, "HTTP 429")
+    spared.succeeded()
+    assert spared.cooldown(10.0) == 20.0
 
 
 def test_only_items_beyond_the_patience_are_taken_out():

@@ -16,6 +16,7 @@ from crawler.urls import (
     join,
     origin_of,
     path_of,
+    server_of,
     url_key,
 )
 from pixsim.core.urls import BadUrl, sendable
@@ -102,6 +103,25 @@ def test_an_address_cannot_look_like_one_host_and_mean_another() -> None:
     assert host_of(canonical("http://good.example@evil.example/a")) == "evil.example"
     assert host_of(canonical("http://evil%2Eexample/a")) == "evil.example"
     assert host_of(canonical("http://[::1]:8000/a")) == "::1"
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("http://Example.org:80/a", "example.org"),
+        ("https://example.org:443/a", "example.org"),
+        ("http://example.org:443/a", "example.org:443"),
+        ("https://u:p@example.org:8443/a", "example.org:8443"),
+        ("http://[::1]/a", "::1"),
+        ("http://[::1]:8000/a", "[::1]:8000"),
+    ],
+)
+def test_a_server_is_a_host_with_a_port_of_its_own(url: str, server: str) -> None:
+    assert server_of(canonical(url)) == server
+
+
+def test_a_file_has_no_server(tmp_path: Path) -> None:
+    assert server_of(file_url(tmp_path / "a.jpg")) == ""
 
 
 _tricky = st.text(

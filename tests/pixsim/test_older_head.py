@@ -106,6 +106,8 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "crawler.0006_source_kinds",
         "crawler.0007_attempts",
         "crawler.0008_outcomes",
+        "crawler.0009_addresses_as_found",
+        "crawler.0010_hosts",
         "jobs.0006_attempts",
         "jobs.0007_rollups",
         "jobs.0008_undecoded_assets",

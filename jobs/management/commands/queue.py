@@ -73,7 +73,7 @@ class Command(cli.Command):
             what = action.add_mutually_exclusive_group(required=True)
             what.add_argument("--kind", help="a kind of work")
             what.add_argument("--owner", metavar="EMAIL", help="whose work it is")
-            what.add_argument("--host", help="a host name, as in addresses")
+            what.add_argument("--host", help="a host: its name holds all ports, name:port only one")
             if name == "pause":
                 action.add_argument("--reason", default="", help="for others to read")
         cli.add_json_flag(actions.add_parser("pauses", help="what is paused, since when, by whom"))

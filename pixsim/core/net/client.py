@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +15,9 @@ from aiohttp.abc import AbstractResolver
 from django.conf import settings
 from yarl import URL
 
+from pixsim.core.formats import first_line
 from pixsim.core.net.addresses import AddressPolicy
-from pixsim.core.net.connection import HEADER_LIMITS, Connector, check_headers
+from pixsim.core.net.connection import HEADER_LIMITS, Connector, Contact, check_headers
 from pixsim.core.net.errors import FetchError, Reason
 from pixsim.core.net.limits import Limits
 from pixsim.core.urls import BadUrl, sendable
@@ -132,6 +134,8 @@ class Client:
         )
         if self._session is None:
             raise RuntimeError("Client.fetch needs `async with Client() as client`")
+        contact = Contact()
+        was_redirected = False
         try:
             async with asyncio.timeout(limits.total_timeout):
                 for _ in range(limits.max_redirects + 1):
@@ -147,10 +151,18 @@ class Client:
                     if destination.origin() != target.origin():
                         headers = None
                     target = destination
+                    was_redirected = True
         except (aiohttp.ClientError, OSError, UnicodeError) as exc:
-            raise _fetch_error(exc, target, limits) from exc
+            error = _fetch_error(exc, target, limits, contact)
+            error.answered = error.answered or was_redirected
+            raise error from exc
+        except FetchError as error:
+            error.answered = True  # It is about an answer.
+            raise
         raise FetchError(
-            Reason.TOO_MANY_REDIRECTS, f"more than {limits.max_redirects} redirects from {url}"
+            Reason.TOO_MANY_REDIRECTS,
+            f"more than {limits.max_redirects} redirects from {url}",
+            answered=True,
         )
 
     def _open_socket(self, address: tuple[Any, ...]) -> socket.socket:
@@ -254,7 +266,9 @@ async def _complete(
 def _redirect_target(answer: aiohttp.ClientResponse, target: URL) -> URL:
     location = answer.headers.get("Location", "").strip()
     if not location:
-        raise FetchError(Reason.HTTP_4XX, "a redirect without Location", answer.status)
+        raise FetchError(
+            Reason.BAD_ANSWER, "a redirect without Location", answer.status, retryable=False
+        )
     return parse_url(location, str(target))
 
 
@@ -266,20 +280,25 @@ def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
         return FetchError(Reason.THROTTLED, detail, status, wait)
     if status >= 500:
         return FetchError(Reason.HTTP_5XX, detail, status)
+    if status < 400:  # 304, although nothing was said of an earlier answer
+        return FetchError(Reason.BAD_ANSWER, detail, status, retryable=False)
     return FetchError(Reason.HTTP_4XX, detail, status, retryable=status in (408, 425))
 
 
-def _fetch_error(exc: Exception, target: URL, limits: Limits) -> FetchError:
+def _fetch_error(exc: Exception, target: URL, limits: Limits, contact: Contact) -> FetchError:
     """Return what a library's error means. The order matters: the classes inherit from each other."""
     reason, detail = Reason.CONNECT, str(exc) or type(exc).__name__
     retryable: bool | None = None
+    answered = contact.was_made
     match exc:
         case aiohttp.ConnectionTimeoutError():
             reason, detail = Reason.TIMEOUT, f"no connection within {limits.connect_timeout:g} s"
         case aiohttp.SocketTimeoutError():
             reason, detail = Reason.TIMEOUT, f"silent for {limits.read_timeout:g} s"
+            answered = contact.brought_bytes
         case TimeoutError():
             reason, detail = Reason.TIMEOUT, f"not finished within {limits.total_timeout:g} s"
+            answered = contact.brought_bytes
         case aiohttp.ClientConnectorDNSError():
             reason, detail = Reason.DNS, exc.os_error.strerror or str(exc.os_error)
             retryable = not _is_unknown_name(exc.os_error)
@@ -291,11 +310,20 @@ def _fetch_error(exc: Exception, target: URL, limits: Limits) -> FetchError:
             return FetchError(Reason.BAD_URL, f"{str(target)[:200]!r}: {exc}")
         case aiohttp.ClientConnectorError():
             detail = _words(exc.os_error)
+        case aiohttp.ClientOSError() if isinstance(exc.__cause__, ssl.SSLError):
+            reason = Reason.TLS
         case aiohttp.ClientResponseError():
-            detail = f"not a sound HTTP answer: {exc.message}"
+            message = exc.message.partition("\n")[0]  # The next lines are what came.
+            reason, detail = Reason.BAD_ANSWER, f"not a sound HTTP answer: {message}"
         case aiohttp.ClientPayloadError():
-            detail = f"the body broke off: {exc}"
-    return FetchError(reason, f"{target.raw_host}: {detail}", retryable=retryable)
+            reason, detail = Reason.BAD_ANSWER, f"the body broke off: {first_line(exc)}"
+        case _ if contact.brought_bytes:
+            reason, detail = Reason.BAD_ANSWER, "the answer broke off within its headers"
+        case _ if contact.was_made:
+            detail = "it hung up without an answer"
+    return FetchError(
+        reason, f"{target.raw_host}: {detail}", retryable=retryable, answered=answered
+    )
 
 
 def _is_unknown_name(error: OSError) -> bool:

@@ -1,11 +1,13 @@
-"""A connection whose answers may have the headers that browsers accept."""
+"""Connections whose answers may have the headers that browsers accept, and which tell what came."""
 
 import asyncio
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import BadHttpMessage
 
 # What Chromium accepts of all headers together. It does not count them; each costs us memory, too.
@@ -21,6 +23,27 @@ HEADER_LIMITS: dict[str, Any] = {
 """For aiohttp, which limits each line and their number, but not all of them together."""
 
 
+class Contact:
+    """How far the requests got that the present asyncio task makes from now on."""
+
+    def __init__(self) -> None:
+        self.connection: _Connection | None = None
+        _contact.set(self)
+
+    @property
+    def was_made(self) -> bool:
+        """Whether there is a connection for the last request, TLS included."""
+        return self.connection is not None
+
+    @property
+    def brought_bytes(self) -> bool:
+        """Whether any byte has come in answer to the last request."""
+        return self.connection is not None and self.connection.has_answered
+
+
+_contact: ContextVar[Contact] = ContextVar("contact")
+
+
 class Connector(aiohttp.TCPConnector):
     """A connector of such connections."""
 
@@ -29,6 +52,14 @@ class Connector(aiohttp.TCPConnector):
         connection: type[ResponseHandler] = _Connection
         self._factory = partial(connection, loop=asyncio.get_running_loop())
 
+    async def connect(self, *arguments: Any, **options: Any) -> Connection:
+        contact = _contact.get()
+        contact.connection = None
+        made = await super().connect(*arguments, **options)
+        if isinstance(made.protocol, _Connection):
+            contact.connection = made.protocol
+        return made
+
 
 class _Connection(ResponseHandler):
     """Ends when as many bytes come in a row as headers may have, and none of them is of a body.
@@ -36,14 +67,17 @@ class _Connection(ResponseHandler):
     Those are headers or, after a body in chunks, trailers.
     """
 
+    has_answered = False
     _read = 0  # of the body
     _others = 0
 
     def set_response_params(self, **params: Any) -> None:
         self._read = self._others = 0
+        self.has_answered = False
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
+        self.has_answered = True
         super().data_received(data)
         read = self._payload.total_bytes if self._payload is not None else 0
         self._others = self._others + len(data) if read == self._read else 0

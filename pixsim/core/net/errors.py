@@ -8,6 +8,7 @@ class Reason(StrEnum):
 
     DNS = "dns"
     CONNECT = "connect"
+    BAD_ANSWER = "bad_answer"
     TLS = "tls"
     TIMEOUT = "timeout"
     TOO_SLOW = "too_slow"
@@ -21,7 +22,15 @@ class Reason(StrEnum):
 
 
 TRANSIENT = frozenset(
-    {Reason.DNS, Reason.CONNECT, Reason.TIMEOUT, Reason.TOO_SLOW, Reason.HTTP_5XX, Reason.THROTTLED}
+    {
+        Reason.DNS,
+        Reason.CONNECT,
+        Reason.BAD_ANSWER,
+        Reason.TIMEOUT,
+        Reason.TOO_SLOW,
+        Reason.HTTP_5XX,
+        Reason.THROTTLED,
+    }
 )
 
 
@@ -30,7 +39,8 @@ class FetchError(Exception):
 
     `detail` says it for people, `status` is the HTTP status if there was an answer,
     `retry_after` the wait in seconds that the server asked for, and `retryable` whether the same
-    fetch may succeed later.
+    fetch may succeed later. `answered` says that the failure is this address's own: its host took
+    the connection and sent something, however broken, or hung up.
     """
 
     def __init__(
@@ -40,13 +50,15 @@ class FetchError(Exception):
         status: int | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
+        answered: bool | None = None,
     ) -> None:
-        super().__init__(reason, detail, status, retry_after, retryable)
+        super().__init__(reason, detail, status, retry_after, retryable, answered)
         self.reason = reason
         self.detail = detail
         self.status = status
         self.retry_after = retry_after
         self.retryable = reason in TRANSIENT if retryable is None else retryable
+        self.answered = status is not None if answered is None else answered
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
