@@ -53,10 +53,15 @@ SELECT %(job)s, found.* FROM unnest(
 ON CONFLICT (job_id, url_key) DO NOTHING
 """
 
-ADVANCE = """
+LAST = "; the last one: "
+
+ADVANCE = f"""
 UPDATE crawl_sources SET
     cursor = %(cursor)s::jsonb, found = found + %(found)s, rejected = rejected + %(rejected)s,
-    rejection = coalesce(rejection, %(rejection)s), updated_at = now()
+    rejection = CASE WHEN rejection IS NULL OR %(last)s::text IS NULL
+        THEN coalesce(rejection, %(rejection)s)
+        ELSE split_part(rejection, '{LAST}', 1) || '{LAST}' || %(last)s END,
+    updated_at = now()
 WHERE id = %(id)s
 """
 
@@ -167,7 +172,8 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
         cursor.execute(ONE_WRITER, [source.job_id])
         inserted, unstorable = _insert_storable(cursor, source, page.found)
         rejected = [*page.rejected, *unstorable]
-        first_ones = "; ".join(f"{entry}: {why}" for entry, why in rejected[:3]) or None
+        texts = [f"{entry}: {why}" for entry, why in rejected]
+        first_ones = "; ".join(texts[:3])
         cursor.execute(
             ADVANCE,
             {
@@ -175,7 +181,8 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
                 "cursor": None if page.cursor is None else json.dumps(page.cursor),
                 "found": inserted,
                 "rejected": len(rejected),
-                "rejection": first_ones,
+                "rejection": (LAST.join([first_ones, *texts[3:][-1:]])) or None,
+                "last": texts[-1] if texts else None,
             },
         )
         duplicates = len(page.found) - len(unstorable) - inserted
@@ -190,6 +197,11 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
     work.count(found=inserted, rejected=len(rejected))
     if inserted:
         api.resume_waiting(kind_named("chunk"), parent=source.job_id)
+
+
+def last_rejection(rejection: str) -> str:
+    """Return the last rejected entry: where a document breaks off, if it does."""
+    return rejection.rpartition(LAST)[2]
 
 
 def _insert_storable(

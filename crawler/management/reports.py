@@ -36,6 +36,7 @@ def report(job: CrawlJob, *, export: Path | None = None) -> dict[str, Any]:
         "outcomes": dict(_outcomes(job)),
         "seconds": round(seconds_of(job), 1),
         "export": None if export is None else str(export),
+        **({"reason": job.error_message} if job.error_message else {}),
         **({"waits": reason} if (reason := missing_source.reason(job)) else {}),
     }
 

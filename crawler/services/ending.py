@@ -8,6 +8,7 @@ from django.db.backends.utils import CursorWrapper
 from crawler import counters
 from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus, Outcome
+from crawler.services.why_short import why_short
 from jobs.queue import api
 from jobs.queue.items import Status
 from jobs.queue.kinds import kind_named
@@ -38,16 +39,6 @@ WITH RECURSIVE open AS (
 SELECT job_id FROM open JOIN crawl_jobs ON crawl_jobs.id = open.job_id
 WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 """
-
-SET_REASON = """
-UPDATE crawl_jobs SET error_message = coalesce(
-    (SELECT error_message FROM crawl_sources
-     WHERE job_id = %(job)s AND status = 'failed' ORDER BY id LIMIT 1),
-    (SELECT error_message FROM job_chunks
-     WHERE job_id = %(job)s AND status = 'failed' ORDER BY id LIMIT 1))
-WHERE id = %(job)s
-"""
-
 
 PASSING = (
     "http_5xx", "throttled", "dns", "connect", "bad_answer", "tls", "timeout", "too_slow",
@@ -124,7 +115,9 @@ def reopen_passing(cursor: CursorWrapper, job_id: int) -> None:
 def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:
     """Stop discovery and close open candidates of a job, in the transaction that ended it."""
     api.stop(kind_named("discovery"), parent=job_id)
-    cursor.execute(SET_REASON, {"job": job_id})
+    CrawlJob.objects.filter(pk=job_id).update(
+        error_message=why_short(CrawlJob.objects.get(pk=job_id))
+    )
     _close_surplus(cursor, job_id)
 
 

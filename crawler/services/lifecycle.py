@@ -19,6 +19,7 @@ from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus
 from crawler.services.accepting import SourceSpec, create_crawl_job
 from crawler.services.ending import recount_job, reopen_cancelled, reopen_passing
 from crawler.services.limits import check_highest_priority, check_options, check_reopening
+from crawler.services.why_short import why_short
 from jobs.queue import api
 from jobs.queue.items import Status
 from jobs.queue.kinds import kind_named
@@ -209,4 +210,7 @@ def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile 
         if not CrawlJob.objects.filter(pk=job_id, status__in=allowed).update(**values):
             job = get_job(job_id)
             raise WrongState(f"Crawl job {job_id} is {job.status}: it cannot become {to}.")
+        if to == JobStatus.CANCELLED:
+            why = why_short(get_job(job_id))
+            CrawlJob.objects.filter(pk=job_id).update(error_message=why)
         activity.record_change("crawl_job", job_id, to, actor=actor)

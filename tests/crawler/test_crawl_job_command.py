@@ -84,6 +84,7 @@ def test_status_tells_people_and_programs_how_a_job_stands(job):
         "requested": 4,
         "stored": 1,
         "outcomes": {"http_4xx": 1200, "stored": 1},
+        "reason": "location: nobody answers.",
         "export": None,
     }
 
