@@ -4,10 +4,12 @@
 harm. `PathRules` matches paths with that answer.
 """
 
+import codecs
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pixsim.core.inflate import GZIP_MAGIC, CutOff, Damaged, blocks, inflate
 from pixsim.core.patterns import Match, pattern
 
 # RFC 9309 asks for at least 500 KiB to be parsed.
@@ -61,9 +63,11 @@ def parse(body: bytes, token: str) -> Parsed:
     At most MAX_RULES rules are returned of each sort. What is cut makes them stricter, never laxer: too
     long an Allow is left out, too long a Disallow is shortened, and so are too many of them.
     """
+    if body.startswith(GZIP_MAGIC):
+        body = _unpacked(body)
     if len(body) > PARSED_BYTES:
         body = body[: body.rfind(b"\n", 0, PARSED_BYTES) + 1]
-    text = body.decode("utf-8-sig", "replace").replace("\r", "\n")
+    text = _text(body).replace("\r", "\n")
     groups: dict[str, _Group] = {}
     open_groups: dict[str, _Group] = {}
     is_list_open = False
@@ -84,6 +88,27 @@ def parse(body: bytes, token: str) -> Parsed:
     group = groups.get(token) or groups.get("*") or _Group()
     signals = _limited(group.signals) if group.signal else []
     return Parsed(_limited(group.rules), group.delay(), signals, group.signal)
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Return the beginning of a file that is packed although nothing said so."""
+    unpacked = bytearray()
+    try:
+        for piece in inflate(blocks(body)):
+            unpacked += piece
+            if len(unpacked) > PARSED_BYTES:
+                break
+    except CutOff:
+        pass  # as what follows PARSED_BYTES
+    except Damaged:
+        return b"User-agent: *\nDisallow: /\n"
+    return bytes(unpacked)
+
+
+def _text(body: bytes) -> str:
+    """Return a file's text. It should be UTF-8."""
+    is_utf_16 = body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return body.decode("utf-16" if is_utf_16 else "utf-8-sig", "replace")
 
 
 class PathRules:

@@ -337,7 +337,8 @@ class Engine:
                 return
             if honour and (signal := opted_out(headers, self._robots.token)):
                 raise _Excluded("opted_out", signal)
-            length = headers.get("Content-Length", "")
+            # An encoded body has another length than it will have.
+            length = "" if "Content-Encoding" in headers else headers.get("Content-Length", "")
             if length.isascii() and length.isdigit():
                 size = int(min(float(length), limits.max_bytes))  # it may have any number of digits
                 self._grow(item, host, size, size)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import datetime
-import gzip
 import os
 import socket
 import ssl
@@ -355,20 +354,6 @@ def test_user_and_password_of_an_address_are_not_sent(run) -> None:
     site, response = run(scenario())
     assert "uthorization" not in site.requests[0]
     assert "secret" not in response.url
-
-
-def test_a_compressed_body_is_not_unpacked(run) -> None:
-    bomb = gzip.compress(bytes(50_000_000))
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
-        + bomb
-    )
-
-    async def scenario() -> Response:
-        async with serving({"/": answer}) as site, client_for(site) as client:
-            return await client.fetch(site.url())
-
-    assert run(scenario()).body == bomb
 
 
 def test_bytes_sent_along_with_an_answer_beyond_its_length_are_not_the_next_one(run) -> None:

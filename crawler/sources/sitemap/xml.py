@@ -6,7 +6,6 @@ bare ampersands, wrong encodings, tags in upper case, without a namespace or not
 """
 
 import codecs
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +13,7 @@ from itertools import chain
 from typing import NoReturn
 
 from crawler.sources.page.tags import plain
+from pixsim.core.inflate import GZIP_MAGIC, CutOff, Damaged, blocks, gather, inflate
 from pixsim.core.patterns import pattern
 from pixsim.core.text import web_encoding
 
@@ -22,10 +22,7 @@ MAX_ELEMENT_BYTES = 32 * 1024
 MAX_TAG_BYTES = 64 * 1024
 MAX_IMAGES = 50
 BLOCK_BYTES = 64 * 1024
-GZIP_MAGIC = b"\x1f\x8b"
 LONGEST_HEAD = 4096
-MAX_MEMBERS = 10_000
-"""Of one gzip file."""
 
 # (parent, element) → the field for its text. Prefixes are ignored: sites mix them up.
 FIELDS = {
@@ -416,34 +413,13 @@ def _unpacked(body: bytes) -> Iterator[bytes]:
         yield from (body[i : i + BLOCK_BYTES] for i in range(0, len(body), BLOCK_BYTES))
         return
     total = 0
-    for block in _gunzipped(body):
-        total += len(block)
-        if total > MAX_BYTES:
-            raise BrokenXml(f"it is larger than {MAX_BYTES // 1024**2} MiB unpacked")
-        yield block
-
-
-def _gunzipped(body: bytes) -> Iterator[bytes]:
-    """Yield the data of gzip members, up to the first byte that is damaged."""
-    place = members = 0
-    while body.startswith(GZIP_MAGIC, place) and members < MAX_MEMBERS:
-        members += 1
-        unzip, size, packed = zlib.decompressobj(wbits=31), BLOCK_BYTES, b""
-        while not unzip.eof:
-            if not packed:
-                packed = body[place : place + BLOCK_BYTES]
-                place += len(packed)
-            before = unzip.copy()
-            try:
-                block = unzip.decompress(packed, size)
-            except zlib.error as error:
-                if size == 1:
-                    raise BrokenXml(f"its gzip data is damaged: {error}") from None
-                unzip, size = before, size // 16  # what comes before the damage is kept
-                continue
-            if block:
-                yield block
-            elif not packed and not unzip.eof:
-                raise BrokenXml("its gzip data breaks off")
-            packed = unzip.unconsumed_tail
-        place -= len(unzip.unused_data)
+    try:
+        for block in gather(inflate(blocks(body)), BLOCK_BYTES):
+            total += len(block)
+            if total > MAX_BYTES:
+                raise BrokenXml(f"it is larger than {MAX_BYTES // 1024**2} MiB unpacked")
+            yield block
+    except CutOff:
+        raise BrokenXml("its gzip data breaks off") from None
+    except Damaged as error:
+        raise BrokenXml(f"its gzip data is damaged: {error}") from None

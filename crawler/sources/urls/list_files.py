@@ -47,7 +47,8 @@ def kept(key: str) -> Path | None:
 def download(url: str, *, progress: Progress) -> tuple[Path, str]:
     """Fetch a list and keep it; return its path and content key.
 
-    It is fetched in parts if the server can, else at once, up to MAX_UNDIVIDED_BYTES.
+    It is fetched in parts if the server can, else at once, up to MAX_UNDIVIDED_BYTES. One that is sent
+    as gzip is kept so, for who reads it unpacks it.
     Raise SourceRefused or SourceUnavailable.
     """
     with _new_file() as file:
@@ -81,6 +82,7 @@ def plain(file: IO[bytes], blocks: Iterable[bytes], *, encoding: str, progress: 
 
 async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
     from pixsim.core.net import Client, FetchError, Limits
+    from pixsim.core.net.encodings import codings
 
     limits = replace(Limits.from_settings(), max_bytes=MAX_UNDIVIDED_BYTES)
     validator: dict[str, str] = {}
@@ -89,7 +91,11 @@ async def _download(url: str, file: IO[bytes], progress: Progress) -> None:
         while begin < total:
             wanted = {"Range": f"bytes={begin}-{begin + PART_BYTES - 1}", **validator}
             try:
-                answer = await client.fetch(url, headers=wanted, on_bytes=lambda count: progress())
+                answer = await client.fetch(
+                    url, headers=wanted, on_bytes=lambda count: progress(), as_sent=True
+                )
+                if not begin and codings(answer.headers) not in ([], ["gzip"]):
+                    answer = await client.fetch(url, on_bytes=lambda count: progress())
             except FetchError as error:
                 raise source_error(error, url) from error
             if answer.status != 206:

@@ -1,18 +1,18 @@
 """The text of a list that is packed or in an encoding whose lines end with other bytes."""
 
 import codecs
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import IO
 
 from crawler.errors import SourceRefused
+from pixsim.core.inflate import GZIP_MAGIC, Damaged, gather, unpack
 
 BLOCK_BYTES = 512 * 1024
 """Recoded it is at most three times as long, which an answer can hold."""
 SAMPLE_BYTES = 256 * 1024
-GZIP_MAGIC = b"\x1f\x8b"
+READ_BYTES = 64 * 1024
 
 
 def is_packed(raw: IO[bytes]) -> bool:
@@ -22,18 +22,20 @@ def is_packed(raw: IO[bytes]) -> bool:
 
 def sample(raw: IO[bytes]) -> bytes:
     """Return the first bytes of a list, unpacked. Raise SourceRefused for damaged data."""
-    return next(unpacked(raw, SAMPLE_BYTES), b"")
+    found = bytearray()
+    for block in unpacked(raw):
+        found += block
+        if len(found) >= SAMPLE_BYTES:
+            break
+    return bytes(found[:SAMPLE_BYTES])
 
 
-def unpacked(raw: IO[bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Yield a list in blocks, unpacked. Raise SourceRefused for damaged data."""
-    packed = is_packed(raw)
+def unpacked(raw: IO[bytes]) -> Iterator[bytes]:
+    """Yield a list in blocks, unpacked. Raise SourceRefused where its data is damaged."""
     raw.seek(0)
-    file: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
     try:
-        while block := file.read(size):
-            yield block
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield from gather(unpack(iter(partial(raw.read, READ_BYTES), b"")), BLOCK_BYTES)
+    except Damaged as error:
         raise SourceRefused("location", f"its gzip data is damaged: {error}") from None
 
 

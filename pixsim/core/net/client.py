@@ -18,6 +18,7 @@ from yarl import URL
 from pixsim.core.formats import first_line
 from pixsim.core.net.addresses import AddressPolicy
 from pixsim.core.net.connection import HEADER_LIMITS, Connector, Contact, check_headers
+from pixsim.core.net.encodings import BadCoding, TooLarge, codings, undo
 from pixsim.core.net.errors import FetchError, Reason
 from pixsim.core.net.limits import Limits
 from pixsim.core.urls import BadUrl, sendable
@@ -42,7 +43,7 @@ OnBytes = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete 2xx answer: the final address, its headers (any case) and the body as received."""
+    """A complete 2xx answer: the final address, its headers (any case) and the body, decoded."""
 
     url: str
     status: int
@@ -54,9 +55,8 @@ class Client:
     """Fetches over a pool of kept connections; an async context manager of one event loop.
 
     Every connection, also of a redirect or to a literal address, passes `policy` with the final
-    IP address just before the socket is made. No proxy, no cookies, no decompression, no
-    credentials from the URL; certificates are verified. `resolver` replaces the system's
-    name servers.
+    IP address just before the socket is made. No proxy, no cookies, no credentials from the URL;
+    certificates are verified. `resolver` replaces the system's name servers.
     """
 
     def __init__(
@@ -117,13 +117,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
         on_headers: OnHeaders | None = None,
         on_bytes: OnBytes | None = None,
+        as_sent: bool = False,
     ) -> Response:
-        """GET `url` and return its complete body.
+        """GET `url` and return its complete body, without content codings unless `as_sent`.
 
         `headers` are sent to the origin of `url` only, never to where it redirects elsewhere.
         `on_headers(url, status, headers)` is called for every answer, redirects and errors
-        included, before its body is read; `on_bytes(n)` whenever n more bytes of the body came.
-        What they raise ends the fetch and passes through.
+        included, before its body is read; `on_bytes(n)` whenever n more bytes of the body came, or
+        it became n bytes larger by being decoded. What they raise ends the fetch and passes through.
 
         Raises FetchError for anything but a 2xx answer within the limits.
         """
@@ -146,7 +147,10 @@ class Client:
                         if on_headers is not None:
                             on_headers(str(target), answer.status, answer.headers)
                         if answer.status not in REDIRECTS:
-                            return await _complete(answer, target, limits, on_bytes)
+                            body = await _body(answer, limits, on_bytes)
+                            if not as_sent:
+                                body = await _decoded(body, answer, limits, on_bytes)
+                            return Response(str(target), answer.status, answer.headers, body)
                         destination = _redirect_target(answer, target)
                     if destination.origin() != target.origin():
                         headers = None
@@ -232,15 +236,12 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     return min(seconds, LONGEST_RETRY_AFTER) if seconds > 0 else None
 
 
-async def _complete(
-    answer: aiohttp.ClientResponse, target: URL, limits: Limits, on_bytes: OnBytes | None
-) -> Response:
+async def _body(answer: aiohttp.ClientResponse, limits: Limits, on_bytes: OnBytes | None) -> bytes:
     """Read the body of a 2xx answer, counting what really arrives."""
     if not 200 <= answer.status < 300:
         raise _status_error(answer)
-    too_large = FetchError(Reason.TOO_LARGE, f"more than {limits.max_bytes} bytes")
     if (answer.content_length or 0) > limits.max_bytes:
-        raise too_large
+        raise _too_large(limits)
     now = asyncio.get_running_loop().time
     began, grace = now(), limits.read_timeout / 3
     chunks: list[bytes] = []
@@ -249,7 +250,7 @@ async def _complete(
         chunks.append(chunk)
         received += len(chunk)
         if received > limits.max_bytes:
-            raise too_large
+            raise _too_large(limits)
         if on_bytes is not None:
             on_bytes(len(chunk))
         elapsed = now() - began
@@ -260,16 +261,35 @@ async def _complete(
                 f"below {limits.min_bytes_per_second:g} bytes per second",
                 answer.status,
             )
-    return Response(str(target), answer.status, answer.headers, b"".join(chunks))
+    return b"".join(chunks)
+
+
+async def _decoded(
+    body: bytes, answer: aiohttp.ClientResponse, limits: Limits, on_bytes: OnBytes | None
+) -> bytes:
+    names = codings(answer.headers)
+    try:
+        return await undo(names, body, most=limits.max_bytes, on_bytes=on_bytes)
+    except TooLarge:
+        raise _too_large(limits, "decoded, ") from None
+    except BadCoding as error:
+        raise _bad_answer(f"its body cannot be decoded: {error}", answer) from None
+
+
+def _too_large(limits: Limits, what: str = "") -> FetchError:
+    return FetchError(Reason.TOO_LARGE, f"{what}more than {limits.max_bytes} bytes")
 
 
 def _redirect_target(answer: aiohttp.ClientResponse, target: URL) -> URL:
     location = answer.headers.get("Location", "").strip()
     if not location:
-        raise FetchError(
-            Reason.BAD_ANSWER, "a redirect without Location", answer.status, retryable=False
-        )
+        raise _bad_answer("a redirect without Location", answer)
     return parse_url(location, str(target))
+
+
+def _bad_answer(detail: str, answer: aiohttp.ClientResponse) -> FetchError:
+    """Return the error of an answer that nothing can be made of, now or later."""
+    return FetchError(Reason.BAD_ANSWER, detail, answer.status, retryable=False)
 
 
 def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
@@ -281,7 +301,7 @@ def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
     if status >= 500:
         return FetchError(Reason.HTTP_5XX, detail, status)
     if status < 400:  # 304, although nothing was said of an earlier answer
-        return FetchError(Reason.BAD_ANSWER, detail, status, retryable=False)
+        return _bad_answer(detail, answer)
     return FetchError(Reason.HTTP_4XX, detail, status, retryable=status in (408, 425))
 
 
