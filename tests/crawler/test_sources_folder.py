@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import SourceRefused
+from crawler.models import CrawlJob, CrawlSource
+from crawler.services.accepting import SourceSpec, create_crawl_job
 from crawler.sources import build
 from crawler.sources.base import Found
 from crawler.urls import path_of
+from tests.crawler.in_process import wait_until, working
+from tests.crawler.pictures import encode, jpeg, photograph
 from tests.crawler.reading import read_all
 
 
@@ -33,12 +37,67 @@ def below(root: Path, found: list[Found]) -> list[str]:
 
 def test_pictures_of_all_depths_come_in_order_and_nothing_else_does(root: Path) -> None:
     put(root, "b.jpg", "a/2.PNG", "a/1.webp", "a.b/x.gif", "a/deep/er/z.jpeg")
-    put(root, "notes.txt", ".hidden.jpg", ".git/a.jpg", "noextension")
+    put(root, "notes.txt", ".hidden.jpg", ".git/a.jpg", "Thumbs.db", ".DS_Store")
     found, rejected = read_all(build("folder", str(root), {}, "cats"))
     assert below(root, found) == ["a/1.webp", "a/2.PNG", "a/deep/er/z.jpeg", "a.b/x.gif", "b.jpg"]
     assert rejected == []
     assert found[0].label == "cats"
     assert found[0].provenance == {"source": "folder", "source_id": "a/1.webp"}
+
+
+def test_a_picture_without_an_extension_is_a_picture_and_other_files_are_counted(
+    root: Path, tmp_path: Path
+) -> None:
+    picture = photograph(64, 48)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+        (root / f"a {kind}").write_bytes(encode(picture, kind))
+    for name in ("0a1b2c", "2020.05.01 party", "IMG.1", "x.jpg_large", "x.jpeg~", "trailing."):
+        (root / name).write_bytes(jpeg(64, 48))
+    (root / "raw.cr2").write_bytes(encode(picture, "TIFF"))  # another extension decides
+    put(root, "LICENSE", "empty", "BM is no bitmap", "notes.txt")
+    (root / "empty").write_bytes(b"")
+    os.mkfifo(root / "pipe")
+    (tmp_path / "elsewhere").write_bytes(jpeg(64, 48))
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "again").symlink_to(root / "0a1b2c")
+    found, rejected = read_all(lambda: build("folder", str(root), {}, ""), limit=1)
+    assert set(below(root, found)) == {
+        *(f"a {kind}" for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")),
+        *("0a1b2c", "2020.05.01 party", "IMG.1", "x.jpg_large", "x.jpeg~", "trailing.", "again"),
+    }
+    none = "no extension, and no picture by its first bytes"
+    assert rejected == [
+        ("BM is no bitmap", none),
+        ("LICENSE", none),
+        ("empty", none),
+        ("link", "a link that leaves the folder"),
+        ("pipe", "not a file"),
+    ]
+
+
+def test_of_a_file_without_an_extension_only_the_first_bytes_are_read(root: Path) -> None:
+    with (root / "huge").open("wb") as file:
+        file.truncate(2**40)  # a terabyte of nothing
+    found, rejected = read_all(build("folder", str(root), {}, ""))
+    assert (found, len(rejected)) == ([], 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_decoder_decides_over_a_picture_without_an_extension(root: Path, settings) -> None:
+    location = {"location": str(root.parent / "blobs")}
+    backend = {"BACKEND": "pixsim.core.blobs.local.BlobStorage", "OPTIONS": location}
+    settings.STORAGES = {**settings.STORAGES, "blobs": backend}
+    (root / "0a1b2c").write_bytes(jpeg(160, 120))
+    (root / "3d4e5f").write_bytes(b"\xff\xd8\xff no picture")
+    put(root, "LICENSE")
+    job = create_crawl_job(
+        owner=None, name="n", max_images=3, source_specs=[SourceSpec("folder", str(root))]
+    )
+    with working():
+        wait_until(lambda: not CrawlJob.objects.get().is_open)
+    job.refresh_from_db()
+    assert (job.valid_images, job.total_images) == (1, 2)
+    assert CrawlSource.objects.get().rejected == 1
 
 
 def test_reading_goes_on_from_any_cursor_in_a_fresh_process(root: Path) -> None:

@@ -22,14 +22,23 @@ from crawler.sources.base import (
 from crawler.sources.roots import local_path
 from crawler.sources.web import is_web
 from crawler.urls import file_url, has_picture_suffix
-from pixsim.core.beneath import open_parts, parts_below
+from pixsim.core.beneath import open_beneath, open_parts, parts_below
+
+HEAD_BYTES = 16
+BEGINNINGS = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"),
+    *(b"II*\0", b"II+\0", b"MM\0*", b"MM\0+"),
+)
+BRANDS = (b"avi", b"mif", b"msf", b"hei", b"hev")
+LONGEST_EXTENSION = 5
 
 
 class FolderSource(Source):
     """Every picture file below a folder, ordered by the bytes of its path.
 
-    Hidden files and folders are left out. Links to files inside the folder are followed, links to
-    folders are not. The cursor is the last path, so files that are added behind it are still found.
+    The extension says what is a picture file; of a file without one, the first bytes do. Hidden files
+    and folders are left out. Links to files inside the folder are followed, links to folders are not.
+    The cursor is the last path, so files that are added behind it are still found.
     """
 
     kind = "folder"
@@ -110,6 +119,8 @@ class _Folder:
                         yield here, f"a folder that cannot be listed: {error.strerror}"
             elif not is_above and has_picture_suffix(os.fsdecode(name)):
                 yield here, self._problem(here)
+            elif not (is_above or _has_extension(name) or self._is_folder(here)):
+                yield here, self._problem(here) or self._problem_of_bytes(here)
 
     def _listing(self, parts: list[bytes], not_before: list[bytes]) -> list[tuple[bytes, bool]]:
         """Return the names in a sub-folder, the last first, and whether each is a folder."""
@@ -135,3 +146,36 @@ class _Folder:
         if os.path.islink(path) and os.path.commonpath([self.path, resolved]) != self.path:
             return "a link that leaves the folder"
         return "" if os.path.isfile(path) else "not a file"
+
+    def _is_folder(self, parts: list[bytes]) -> bool:
+        return os.path.isdir(os.path.join(self.path, *parts))  # of a link, too
+
+    def _problem_of_bytes(self, parts: list[bytes]) -> str:
+        """Return why a file is not a candidate. Its first bytes are read only; the decoder decides."""
+        try:
+            path = os.path.join(self.path, *parts)
+            with open_beneath(path, settings.CRAWL_FOLDER_ROOTS) as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            return f"a file without an extension that cannot be read: {error.strerror}"
+        return (
+            ""
+            if _begins_like_a_picture(head)
+            else "no extension, and no picture by its first bytes"
+        )
+
+
+def _has_extension(name: bytes) -> bool:
+    """Return whether a name ends like `.txt`; `a.1`, `2020.05.01 party` and `a.jpg_large` do not."""
+    stem, _, extension = name.rpartition(b".")
+    is_word = extension[:1].isalpha() and extension.isalnum()
+    return bool(stem) and is_word and len(extension) <= LONGEST_EXTENSION
+
+
+def _begins_like_a_picture(head: bytes) -> bool:
+    return (
+        head.startswith(BEGINNINGS)
+        or (head[:2] == b"BM" and head[6:10] == bytes(4))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[4:8] == b"ftyp" and head[8:11] in BRANDS)
+    )
