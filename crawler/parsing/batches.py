@@ -54,15 +54,15 @@ def refused(field: str, why: object) -> dict[str, Any]:
     return {"refused": [field, str(why)[:MAX_MESSAGE]]}
 
 
-def cell(value: object) -> object:
+def cell(value: object, longest: int = MAX_CELL) -> object:
     """Return a value as an answer may hold it: texts are cut, and what is no number is a text."""
     match value:
         case str():
-            return value[:MAX_CELL]
+            return value[:longest]
         case None | bool() | float():
             return value
         case int() if abs(value) < 2**63:
             return value
         case bytes():
-            return value[:MAX_CELL].decode("utf-8", "replace")
-    return str(value)[:MAX_CELL]
+            return value.decode("utf-8", "replace")[:longest]
+    return str(value)[:longest]

@@ -10,14 +10,18 @@ from typing import Any, ClassVar
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.labels import LabelTooLong, check_label
 from pixsim.core.formats import first_line
+from pixsim.core.text import LONGEST_ESCAPE, storable
 from pixsim.core.urls import MAX_LENGTH
 
 logger = logging.getLogger(__name__)
 
 MAX_TEXT = 500
 MAX_LABEL_READ = 10_000
+MAX_CAPTION = 100_000
 MAX_REJECTED_TEXT = 200
 ADDRESSES = ("landing_page", "licence_url")
+# A page with captions ends at so many characters: a thousand of the longest would fill the memory.
+MAX_PAGE_CAPTIONS = 4_000_000
 # A page of a slow source ends after this long, so that what was found is stored soon.
 PAGE_SECONDS = 10.0
 TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number"}
@@ -31,7 +35,7 @@ class Found:
     """One candidate.
 
     `url` is an http(s) address as found (`sendable`), or file:/// for pictures inside CRAWL_FOLDER_ROOTS.
-    `provenance` has keys among source, source_id, landing_page, title, creator, licence,
+    `provenance` has keys among source, source_id, landing_page, caption, title, creator, licence,
     licence_url and attribution.
     """
 
@@ -147,6 +151,7 @@ class Source(ABC):
         """
         found: list[Found] = []
         rejected: list[Rejected] = []
+        captions = 0
         deadline = time.monotonic() + PAGE_SECONDS
         try:
             for step in self._steps_after(cursor):
@@ -154,7 +159,11 @@ class Source(ABC):
                 found += step.found
                 rejected += step.rejected
                 cursor = step.cursor
-                if len(found) + len(rejected) >= limit or time.monotonic() > deadline:
+                captions += sum(
+                    len((one.provenance or {}).get("caption", "")) for one in step.found
+                )
+                is_full = len(found) + len(rejected) >= limit or captions > MAX_PAGE_CAPTIONS
+                if is_full or time.monotonic() > deadline:
                     return Page(cursor, found, rejected)
         except Exception as error:
             if not (found or rejected):
@@ -222,11 +231,17 @@ def rejection(entry: object, why: object) -> Rejected:
     return clean(entry, MAX_REJECTED_TEXT), clean(why)
 
 
-def provenance(**values: object) -> dict[str, str]:
-    """Return the named values that are not empty, as text. An address that was cut would lead nowhere."""
+def provenance(*, caption: str = "", **values: object) -> dict[str, str]:
+    """Return the named values that are not empty, as one line of text each.
+
+    A caption, of at most MAX_CAPTION characters, is kept whole, with its lines. What has no title gets
+    the beginning of its caption as one. An address is kept whole: cut it would lead nowhere.
+    """
+    values["title"] = values.get("title") or caption
     texts = {
         name: clean(value, MAX_LENGTH if name in ADDRESSES else MAX_TEXT)
         for name, value in values.items()
         if value is not None
     }
+    texts["caption"] = storable(caption, longest=LONGEST_ESCAPE * MAX_CAPTION)
     return {name: text for name, text in texts.items() if text}

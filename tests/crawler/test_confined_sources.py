@@ -140,11 +140,11 @@ def test_a_parquet_file_of_a_few_bytes_that_means_gigabytes_is_refused_by_size(
 def test_a_cell_has_a_cap(folder: Path) -> None:
     path = folder / "long.parquet"
     good = "https://example.com/a.jpg"
-    table = {"url": [good, "x" * 100_000, good], "title": ["t", None, "y" * 60_000]}
+    table = {"url": [good, "x" * 500_000, good], "title": ["t", None, "y" * 60_000]}
     parquet.write_table(pa.table(table), path)
     page = build("urls", str(path), {}, "").read(None)
     assert [found.url for found in page.found] == [good, good]
-    assert page.rejected == [("row 2:", "a cell of more than 64 KiB")]
+    assert page.rejected == [("row 2:", "a cell of more than 400 kB")]
 
 
 @pytest.mark.parametrize(

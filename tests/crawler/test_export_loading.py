@@ -21,6 +21,7 @@ KNOWN = {
     "label": "cats",
     "provenance": {
         "source": "urls", "source_id": "7", "landing_page": "https://example.org", "title": "A cat",
+        "caption": "A cat,\n" * 20,
         "creator": "Ada", "licence": "CC0", "licence_url": "https://cc", "attribution": "by Ada",
     },
     "phash": 7,

@@ -76,7 +76,8 @@ def test_listed_images_come_with_what_is_said_about_them(site: Site) -> None:
     assert [f.provenance for f in found] == [
         {"source": "sitemap", "landing_page": "https://e.com/p", "title": "One <1>",
          "licence_url": "https://cc/0"},
-        {"source": "sitemap", "landing_page": "https://e.com/p", "title": "Two & a half"},
+        {"source": "sitemap", "landing_page": "https://e.com/p", "title": "Two & a half",
+         "caption": "Two & a half"},
         {"source": "sitemap"},
     ]  # fmt: skip
     assert {f.label for f in found} == {"site"}

@@ -1,12 +1,16 @@
 """Lists of addresses are read whatever they look like, and what is broken is named by its row."""
 
+import csv
 import gzip
 import io
 import json
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,7 +20,7 @@ from pyarrow import parquet
 
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.sources import build
-from crawler.sources.base import Found, Source
+from crawler.sources.base import MAX_CAPTION, Found, Source
 from crawler.sources.urls import list_files
 from crawler.sources.urls.rows import Row
 from crawler.sources.urls.text import MAX_COLUMNS, TextList
@@ -136,6 +140,7 @@ def test_known_columns_become_the_provenance(write: Write) -> None:
     assert found[0].label == "3"
     assert found[0].provenance == {
         "source": "urls", "licence": "CC0", "licence_url": "https://cc", "title": "a b c",
+        "caption": "a\\0b\n c",
         "creator": "Ann", "attribution": "by Ann", "landing_page": "https://p", "source_id": "7",
     }  # fmt: skip
 
@@ -145,6 +150,147 @@ def test_addresses_of_the_provenance_are_kept_whole(write: Write) -> None:
     row = {"url": A, "landing_page": signed, "license_url": signed, "caption": signed}
     found, _ = read_all(urls(write("l.jsonl", json.dumps(row))))
     assert found[0].provenance["landing_page"] == found[0].provenance["licence_url"] == signed
+
+
+CAPTIONS = [
+    "a cat, a dog",
+    'she said "hi",\n\nand left\ttoday',
+    "🐈‍⬛ " * 25_000,
+    "x" * MAX_CAPTION,
+    "NA",
+]
+"""Of LAION's kind: commas, quotes, lines, emoji; and as long as one may be."""
+
+
+def as_csv(rows: list[dict[str, object]], delimiter: str = ",", **options: Any) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], delimiter=delimiter, lineterminator="\n", **options)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_parquet(rows: list[dict[str, object]]) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows), file)
+    return file.getvalue()
+
+
+WRITERS: dict[str, Callable[[list[dict[str, object]]], str | bytes]] = {
+    "l.csv": as_csv,
+    "quoted.csv": lambda rows: as_csv(rows, quoting=csv.QUOTE_ALL),
+    "quoted.tsv": lambda rows: as_csv(rows, "\t", quoting=csv.QUOTE_ALL),
+    "l.jsonl": lambda rows: "\n".join(map(json.dumps, rows)),
+    "l.parquet": as_parquet,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_captions_are_kept_whole(write: Write, name: str) -> None:
+    rows = [{"URL": f"{A}?{n}", "TEXT": caption} for n, caption in enumerate(CAPTIONS)]
+    rows.append({"URL": B, "TEXT": "x" * (MAX_CAPTION + 1)})
+    rows.append({"URL": C, "TEXT": None})
+    found, rejected = read_all(urls(write(name, WRITERS[name](rows))))
+    said = [f.provenance for f in found]
+    assert [each.get("caption") for each in said] == [*map(str.strip, CAPTIONS), None]
+    assert [each.get("title", "") for each in said][:2] == [
+        "a cat, a dog",
+        'she said "hi", and left today',
+    ]
+    assert [why for _, why in rejected] == ["its caption has more than 100,000 characters"]
+
+
+HEADERS = [
+    "URL,TEXT", "url,text", " url , Text ", "\ufeffurl,caption", '\ufeff"URL","TEXT"', "image_url,caption",
+    "Image URL,Alt Text", "img-url,ALT", '"url", "TEXT"', "URL,TEXT,URL,TEXT",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("name", ["l.csv", "l.tsv"])
+def test_columns_are_known_however_their_names_are_written(
+    write: Write, header: str, name: str
+) -> None:
+    space = " " if '", "' in header else ""
+    row = f'{A},{space}"one, two",{B},no\n'
+    if name == "l.tsv":
+        header, row = header.replace(",", "\t"), f"{A}\tone, two\t{B}\tno\n"
+    found, rejected = read_all(urls(write(name, f"{header}\n{row}")))
+    assert [(f.url, f.provenance.get("caption")) for f in found] == [(A, "one, two")]
+    assert rejected == []
+    assert read_all(urls(write(f"header-only-{name}", f"{header}\n"))) == ([], [])
+
+
+def test_a_title_and_a_caption_are_two_things(write: Write) -> None:
+    rows = [{"url": A, "title": "T", "caption": "C\nC"}, {"url": B, "caption": "only"}]
+    found, _ = read_all(urls(write("l.jsonl", "\n".join(map(json.dumps, rows)))))
+    assert [(f.provenance["title"], f.provenance["caption"]) for f in found] == [
+        ("T", "C\nC"),
+        ("only", "only"),
+    ]
+
+
+def test_keys_that_the_first_objects_lack_are_read(write: Write) -> None:
+    rows = [{"url": A}] * 50 + [{"url": B, "Caption": "c", "kind": "cat"}]
+    source = urls(write("l.jsonl", "\n".join(map(json.dumps, rows))), label_column="kind")
+    found, _ = read_all(source)
+    assert (found[-1].label, found[-1].provenance["caption"]) == ("cat", "c")
+    assert {f.label for f in found[:-1]} == {""}
+
+
+MISSING = [None, "", " ", "nan", "NaN", "null", "NULL", "None", "<NA>", float("nan")]
+LARGE_AND_SMALL = [(1e20, "1" + "0" * 20), (1e-05, "0.00001"), (1e300, "1E+300")]
+NUMBERS = [
+    (1.0, "1"), (0.5, "0.5"), (-2.0, "-2"), (0.0, "0"), (7, "7"), (True, "True"), ("1.0", "1"),
+    ("10", "10"), ("v1.0", "v1.0"), ("1.50", "1.50"), ("none", "none"), ("NA", "NA"), ("007", "007"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.jsonl"])
+def test_a_missing_label_is_none_and_numbers_are_written_as_people_do(
+    write: Write, name: str
+) -> None:
+    numbers = NUMBERS if name == "l.csv" else NUMBERS + LARGE_AND_SMALL
+    labels = [*MISSING, *(value for value, _ in numbers)]
+    rows = [{"url": f"{A}?{n}", "label": label, "id": label} for n, label in enumerate(labels)]
+    found, rejected = read_all(urls(write(name, WRITERS[name](rows)), label_column="label"))
+    assert rejected == []
+    expected = [""] * len(MISSING) + [text for _, text in numbers]
+    assert [f.label for f in found] == expected
+    assert [f.provenance.get("source_id", "") for f in found] == expected
+
+
+COLUMNS: list[tuple[pa.Array, list[str]]] = [
+    (pa.array([1.0, None, float("nan"), 2.5], pa.float64()), ["1", "", "", "2.5"]),
+    (pa.array([0.1, None, 3.0], pa.float32()), ["0.1", "", "3"]),
+    (pa.array([Decimal("1.00"), Decimal("2.50"), None], pa.decimal128(9, 2)), ["1", "2.5", ""]),
+    (pa.array([date(2020, 1, 31), None], pa.date32()), ["2020-01-31", ""]),
+    (pa.array([datetime(2020, 1, 31, 5, 6)], pa.timestamp("us")), ["2020-01-31 05:06:00"]),
+    (pa.array([b"caf\xc3\xa9", b"nan", None]), ["café", "", ""]),
+    (pa.array([["cat"], [], None, ["a", "b"]]), ["cat", "", "", '["a", "b"]']),
+    (pa.array([{"a": 1}, None]), ['{"a": 1}', ""]),
+    (pa.array(["nan", "cat", None]).dictionary_encode(), ["", "cat", ""]),
+    (pa.array([None, None], pa.null()), ["", ""]),
+]
+
+
+@pytest.mark.parametrize(("column", "labels"), COLUMNS, ids=[str(c.type) for c, _ in COLUMNS])
+def test_labels_of_every_type_are_texts_that_people_would_write(
+    write: Write, tmp_path: Path, column: pa.Array, labels: list[str]
+) -> None:
+    path = tmp_path / "l.parquet"
+    addresses = [f"{A}?{n}" for n in range(len(labels))]
+    parquet.write_table(pa.table({"URL": addresses, "kind": column}), path)
+    found, rejected = read_all(urls(str(path), label_column="kind"))
+    assert [f.label for f in found] == labels
+    assert rejected == []
+
+
+def test_a_page_of_long_captions_ends_early(write: Write) -> None:
+    rows = [{"url": f"{A}?{n}", "text": "x" * MAX_CAPTION} for n in range(100)]
+    location = write("l.jsonl", "\n".join(map(json.dumps, rows)))
+    assert len(urls(location).read(None).found) == 41
+    assert len(read_all(lambda: urls(location))[0]) == 100
 
 
 def test_broken_rows_are_named_and_the_others_kept(write: Write) -> None:

@@ -24,13 +24,14 @@ PROVENANCE = (
     "source",
     "source_id",
     "landing_page",
+    "caption",
     "title",
     "creator",
     "licence",
     "licence_url",
     "attribution",
 )
-ATTRIBUTION = ("file_name", *PROVENANCE[3:], "landing_page", "url")
+ATTRIBUTION = ("file_name", *PROVENANCE[4:], "landing_page", "url")
 
 
 class ClassFolders(Exporter):

@@ -132,7 +132,8 @@ class SitemapSource(Source):
             said = provenance(
                 source=self.kind,
                 landing_page=page or None,
-                title=image.get("title") or image.get("caption"),
+                title=image.get("title"),
+                caption=image.get("caption", ""),
                 licence_url=image.get("licence_url"),
             )
             listed.found.append(Found(url, self.label, said))

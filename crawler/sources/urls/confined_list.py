@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from crawler.errors import SourceRefused
-from crawler.parsing.batches import MAX_CELL, MAX_ROWS
+from crawler.parsing.batches import MAX_ROWS
 from crawler.parsing.parser import Parser, Unreadable, text, whole
 from crawler.sources.base import Cursor
 from crawler.sources.urls.reading import MAX_NAME, MAX_SEEN
-from crawler.sources.urls.rows import Row
+from crawler.sources.urls.rows import Row, longest_value
 
 MODULE = "crawler.sources.urls.reading"
 MEMORY_BYTES = 512 * 1024**2
@@ -125,15 +125,15 @@ def _row(number: Any, cursor: Any, values: Any, problem: Any, seen: Any) -> Row:
     return Row(
         whole(number),
         {key: whole(place) for key, place in cursor.items()},
-        None if values is None else {name: _value(value) for name, value in values.items()},
+        None if values is None else {name: _value(name, value) for name, value in values.items()},
         text(problem, MAX_SEEN),
         text(seen, MAX_SEEN),
     )
 
 
-def _value(value: Any) -> object:
+def _value(column: str, value: Any) -> object:
     if isinstance(value, str):
-        return text(value, MAX_CELL)
+        return text(value, longest_value(column))
     if value is None or isinstance(value, (int, float)):
         return value
     raise ValueError("not a value of a row")

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 from crawler.errors import SourceRefused
-from crawler.sources.base import Cursor
+from crawler.sources.base import MAX_CAPTION, Cursor
 from crawler.sources.urls.rows import Row
 
 if TYPE_CHECKING:
     import pyarrow
 
 BATCH_ROWS = 1000
-MAX_CELL_BYTES = 64 * 1024
+SLICE_ROWS = 50
+"""So many rows are made into Python's values at once: captions are long."""
+MAX_CELL_BYTES = 4 * MAX_CAPTION
 CODECS = ("snappy", "gzip", "brotli", "zstd", "lz4")
 
 
@@ -77,13 +79,14 @@ class ParquetList:
             for batch in batches:
                 behind = row + batch.num_rows
                 if behind > begin:
-                    rest = batch.slice(max(0, begin - row))
-                    columns = [_cells(rest.column(place)) for place in range(rest.num_columns)]
-                    for number in range(rest.num_rows):
-                        cells = [column[number] for column in columns]
-                        problem = _TOO_LONG if any(one is _LONG for one in cells) else ""
-                        values = dict(zip(rest.schema.names, cells, strict=True))
-                        yield behind - rest.num_rows + number, values, problem
+                    for at in range(max(0, begin - row), batch.num_rows, SLICE_ROWS):
+                        for number, cells in enumerate(
+                            _rows(batch.slice(at, SLICE_ROWS)), row + at
+                        ):
+                            problem = _TOO_LONG if any(one is _LONG for one in cells) else ""
+                            # Of two columns of one name the first counts, as in texts.
+                            pairs = zip(batch.schema.names[::-1], cells[::-1], strict=True)
+                            yield number, dict(pairs), problem
                 row = behind
         except MemoryError:
             raise SourceRefused(
@@ -94,16 +97,25 @@ class ParquetList:
 
 
 _LONG = object()
-_TOO_LONG = f"a cell of more than {MAX_CELL_BYTES // 1024} KiB"
+_TOO_LONG = f"a cell of more than {MAX_CELL_BYTES // 1000} kB"
+
+
+def _rows(batch: "pyarrow.RecordBatch") -> list[list[object]]:
+    columns = [_cells(column) for column in batch.columns]
+    return [[column[row] for column in columns] for row in range(batch.num_rows)]
 
 
 def _cells(column: "pyarrow.Array") -> list[object]:
     """Return a column's values; _LONG for those of more than MAX_CELL_BYTES, which are not unpacked."""
     import pyarrow
-    from pyarrow import compute
+    from pyarrow import compute, types
 
     if isinstance(column, pyarrow.DictionaryArray):
         column = column.dictionary_decode()
+    if types.is_float32(column.type) or types.is_float16(column.type):
+        # The shortest number that means the same: 0.1, not 0.10000000149011612.
+        texts = column.cast(pyarrow.float32()).cast(pyarrow.string()).to_pylist()
+        return [None if text is None else float(text) for text in texts]
     is_long = _is_long(column)
     if is_long is None or not compute.any(is_long).as_py():
         return list(column.to_pylist())

@@ -15,8 +15,9 @@ from crawler.errors import SourceRefused
 from crawler.parsing.batches import MAX_BATCH_BYTES, Batches, cell, refused
 from crawler.sources.base import Cursor
 from crawler.sources.urls import unpacking
-from crawler.sources.urls.rows import Row, RowReader
+from crawler.sources.urls.rows import Row, RowReader, longest_value
 from crawler.sources.urls.text import BOMS, TextList, check_text, encoding_of, must_be_recoded
+from crawler.sources.urls.values import text_of
 from pixsim.core.confined.sandbox import allow_cpu
 
 PARQUET_MAGIC = b"PAR1"
@@ -193,5 +194,10 @@ def _shown(columns: Sequence[str]) -> list[str]:
 
 
 def _sent(row: Row) -> list[Any]:
-    values = row.values and {name: cell(value) for name, value in row.values.items()}
+    values = row.values and {name: _cell(name, value) for name, value in row.values.items()}
     return [row.number, row.cursor, values, row.problem[:MAX_SEEN], str(row.seen)[:MAX_SEEN]]
+
+
+def _cell(column: str, value: object) -> object:
+    is_plain = value is None or isinstance(value, (str, int, float))
+    return cell(value if is_plain else text_of(value), longest_value(column))

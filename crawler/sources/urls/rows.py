@@ -2,10 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from crawler.errors import SourceRefused
-from crawler.sources.base import Cursor
+from crawler.parsing.batches import MAX_CELL
+from crawler.sources.base import MAX_CAPTION, Cursor
+
+URL_COLUMNS = ("url", "image_url", "img_url", "picture_url", "photo_url")
+CAPTION_COLUMNS = ("caption", "text", "alt_text", "alt")
+# The names of columns that are taken as each key of the provenance.
+PROVENANCE_COLUMNS = {
+    "source_id": ("source_id", "id"),
+    "landing_page": ("landing_page", "page_url", "source_url", "foreign_landing_url"),
+    "title": ("title",),
+    "caption": CAPTION_COLUMNS,
+    "creator": ("creator", "author", "photographer", "artist"),
+    "licence": ("licence", "license"),
+    "licence_url": ("licence_url", "license_url"),
+    "attribution": ("attribution", "credit"),
+}
+_AROUND_NAMES = " \t\r\n\xa0\u200b\ufeff\"'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +50,23 @@ class RowReader(Protocol):
 
 
 def named_column(columns: Sequence[str], name: str) -> str | None:
-    """Return the column of this name: the exact one, else one that differs in case."""
+    """Return the column of this name: the exact one, else the first with the same plain name."""
     if name in columns:
         return name
-    return next((c for c in columns if c.strip().casefold() == name.casefold()), None)
+    plain = plain_name(name)
+    return next((column for column in columns if plain_name(column) == plain), None)
+
+
+@lru_cache(maxsize=4096)
+def plain_name(column: str) -> str:
+    """Return a column's name without case, quotes and byte order mark; `Image URL` is `image_url`."""
+    words = column.strip(_AROUND_NAMES).casefold().replace("-", " ").replace("_", " ")
+    return "_".join(words.split())
+
+
+def longest_value(column: str) -> int:
+    """Return how many characters of a column's values are read: of captions one more than allowed."""
+    return MAX_CAPTION + 1 if plain_name(column) in CAPTION_COLUMNS else MAX_CELL
 
 
 def required_column(columns: Sequence[str], name: str, option: str) -> str:

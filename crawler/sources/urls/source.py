@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from crawler.errors import SourceRefused
 from crawler.labels import LabelTooLong
 from crawler.sources.base import (
+    MAX_CAPTION,
     Cursor,
     Found,
     Option,
@@ -21,8 +22,15 @@ from crawler.sources.base import (
 from crawler.sources.roots import inside_roots, local_file
 from crawler.sources.urls import list_files
 from crawler.sources.urls.confined_list import ConfinedList, Look
-from crawler.sources.urls.rows import Row, named_column, required_column
+from crawler.sources.urls.rows import (
+    PROVENANCE_COLUMNS,
+    URL_COLUMNS,
+    Row,
+    named_column,
+    required_column,
+)
 from crawler.sources.urls.text import looks_like_an_address
+from crawler.sources.urls.values import number_text_of, text_of
 from crawler.sources.web import is_web, web_location
 from crawler.urls import file_url, path_of
 from pixsim.core.text import text_encoding
@@ -41,17 +49,6 @@ FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
 # A list that has changed each time it is looked at is read again from the start so often.
 MAX_RESTARTS = 3
 
-# The names of columns that are taken as each key of the provenance.
-PROVENANCE_COLUMNS = {
-    "source_id": ("source_id", "id"),
-    "landing_page": ("landing_page", "page_url", "source_url", "foreign_landing_url"),
-    "title": ("title", "caption", "alt", "alt_text"),
-    "creator": ("creator", "author", "photographer", "artist"),
-    "licence": ("licence", "license"),
-    "licence_url": ("licence_url", "license_url"),
-    "attribution": ("attribution", "credit"),
-}
-
 
 class UrlsSource(Source):
     """A list of picture addresses, with licence, title, creator and the like as provenance.
@@ -65,7 +62,9 @@ class UrlsSource(Source):
     place = "a list of URLs (txt, csv, tsv, jsonl, parquet; also .gz; a path or URL)"
     takes_path = True
     known_options = (
-        Option("url_column", str, "the column with the addresses (url, or the only one)"),
+        Option(
+            "url_column", str, "the column with the addresses (url, image_url, or the only one)"
+        ),
         Option("label_column", str, "the column with the class labels"),
         Option("encoding", str, "the encoding of the list", default="utf-8"),
         Option("delimiter", str, "one character, instead of the comma or tab", default=""),
@@ -125,19 +124,21 @@ class UrlsSource(Source):
         if row.values is None:
             return Page(after)
         values = {name: row.values.get(column) for name, column in wanted.items()}
-        address, label = values.pop("url"), values.pop("label", None)
+        address = values.pop("url")
+        label, source_id = (
+            number_text_of(values.pop(name, None)) for name in ("label", "source_id")
+        )
+        texts = {name: text_of(value) for name, value in values.items()}
+        caption = texts.pop("caption", "")
         try:
-            url = self._address(address)
-            label = "" if label is None else label_of(label)
+            url, label = self._address(address), label_of(label)
+            if len(caption) > MAX_CAPTION:
+                raise BadUrl(f"its caption has more than {MAX_CAPTION:,} characters")
         except (BadUrl, LabelTooLong) as error:
             seen = "" if address is None else address
             return Page(after, rejected=[rejection(f"row {row.number}: {seen}", error)])
-        found = Found(
-            url=url,
-            label=label,
-            provenance=provenance(source=self.kind, **values),
-        )
-        return Page(after, [found])
+        said = provenance(source=self.kind, source_id=source_id, caption=caption, **texts)
+        return Page(after, [Found(url=url, label=label, provenance=said)])
 
     def _address(self, value: object) -> str:
         if isinstance(value, bytes):
@@ -173,7 +174,10 @@ class UrlsSource(Source):
         if named is None and len(columns) == 1:
             return columns[0]
         try:
-            return required_column(columns, "url" if named is None else named, "url_column")
+            if named is None:
+                known = (named_column(columns, name) for name in URL_COLUMNS)
+                named = next(filter(None, known), "url")
+            return required_column(columns, named, "url_column")
         except SourceRefused as refused:
             if any(map(looks_like_an_address, columns)):
                 hint = "; the first row holds an address: does the list lack a row of column names?"

@@ -7,11 +7,13 @@ from typing import IO
 
 from crawler.errors import SourceRefused
 from crawler.sources.base import Cursor
-from crawler.sources.urls.rows import Row
+from crawler.sources.urls.rows import Row, named_column
 from pixsim.core.text import read_json
 
 MAX_LINE_BYTES = 1024**2
 MAX_COLUMNS = 1000
+MAX_LOOKED_AT = 256 * 1024
+"""Bytes of JSON lines in which its columns are looked for."""
 # A list has another encoding if more than a tenth of its rows, and at least so many, do not decode.
 MIN_UNDECODABLE = 10
 
@@ -41,6 +43,9 @@ class TextList:
         self.format = format
         self.encoding = encoding
         self.delimiter = delimiter or DELIMITERS.get(format, "")
+        # Tab-separated text has no quotes by its definition, and captions have stray ones.
+        self._has_quotes = format != "tsv"
+        self._has_spaces = False  # after delimiters, so a quote may come after one
         file.seek(0)
         bom = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
         self._begin: Cursor = {"byte": len(codecs.BOM_UTF8) if bom else 0, "row": 1, "bad": 0}
@@ -68,15 +73,12 @@ class TextList:
             return ["url"]
         lines = Lines(self.file, self._begin["byte"], self.encoding)
         if self.format == "jsonl":
-            for line in lines:
-                value = _json(line)
-                if value is not None:
-                    return list(value) if isinstance(value, dict) else ["url"]
-            return ["url"]
-        try:
-            header = next(self._reader(lines), [])
-        except (csv.Error, LineTooLong) as error:
-            raise SourceRefused("location", f"its first row cannot be read: {error}") from None
+            return _json_columns(lines)
+        header = self._header(lines)
+        self._has_spaces = any(name[:1] == " " for name in header[1:])
+        self._has_quotes |= all(name[:1] == name[-1:] == '"' for name in header)
+        lines = Lines(self.file, self._begin["byte"], self.encoding)
+        header = self._header(lines)
         if lines.undecodable:
             raise wrong_encoding(
                 f"the first row is not valid {self.encoding} at byte {lines.undecodable}"
@@ -88,11 +90,19 @@ class TextList:
         self._begin = {"byte": lines.end, "row": 2, "bad": 0}
         return header
 
+    def _header(self, lines: "Lines") -> list[str]:
+        try:
+            return next(self._reader(lines), [])
+        except (csv.Error, LineTooLong) as error:
+            raise SourceRefused("location", f"its first row cannot be read: {error}") from None
+
     def _reader(self, lines: "Lines") -> "Iterator[list[str]]":
-        # Tab-separated text has no quotes by its definition, and captions have stray ones.
-        if self.format == "tsv":
-            return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
-        return csv.reader(lines, delimiter=self.delimiter)
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self._has_quotes else csv.QUOTE_NONE,
+            skipinitialspace=self._has_spaces,
+        )
 
     def _separated(self, lines: "Lines", wanted: Sequence[str]) -> "Records":
         places = [(name, self.columns.index(name)) for name in wanted]
@@ -117,6 +127,8 @@ class TextList:
             if not cells:
                 yield None, ""
                 continue
+            if not self._has_quotes:
+                cells = list(map(_unquoted, cells))
             yield {name: cells[place] for name, place in places if place < len(cells)}, ""
 
     def _txt(self, lines: "Lines", wanted: Sequence[str]) -> "Records":
@@ -136,7 +148,8 @@ class TextList:
             if isinstance(value, str):
                 yield {"url": value}, ""
             elif isinstance(value, dict):
-                yield {name: value[name] for name in wanted if name in value}, ""
+                found = ((name, named_column([*value], name)) for name in wanted)
+                yield {name: value[key] for name, key in found if key is not None}, ""
             else:
                 yield None, "not a JSON object or text"
 
@@ -252,6 +265,26 @@ def _one_by_one(lines: Lines) -> Iterator[tuple[str, str]]:
             return
         except LineTooLong as error:
             yield "", str(error)
+
+
+def _json_columns(lines: Lines) -> list[str]:
+    """Return the keys of the first objects: any of them may lack some."""
+    columns: dict[str, None] = {}
+    for line, _problem in _one_by_one(lines):
+        value = _json(line)
+        if isinstance(value, dict):
+            columns |= dict.fromkeys(value)
+        if lines.end > MAX_LOOKED_AT or len(columns) > MAX_COLUMNS:
+            break
+    return list(columns) or ["url"]
+
+
+def _unquoted(cell: str) -> str:
+    """Return what some programs write in quotes although it is tab-separated: quotes are double there."""
+    inner = cell[1:-1]
+    if cell[:1] == cell[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
+        return inner.replace('""', '"')
+    return cell
 
 
 def _json(line: str) -> object:
