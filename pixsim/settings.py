@@ -139,6 +139,8 @@ CELERY_BROKER_CONNECTION_TIMEOUT = env.number("BROKER_TIMEOUT", 0.2, least=0.01,
 CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = broker_from_url(
     CELERY_BROKER_URL, timeout=CELERY_BROKER_CONNECTION_TIMEOUT
 )
+# Celery itself would read CELERY_BROKER_URL from the environment before it asks these settings.
+CELERY_BROKER_READ_URL = CELERY_BROKER_WRITE_URL = CELERY_BROKER_URL
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A message only notifies workers; if it cannot be sent, the sweeper finds the work within a second.
