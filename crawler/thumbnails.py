@@ -5,10 +5,13 @@ ending, so the sweep of orphan blobs removes them with it. One without bytes say
 """
 
 import logging
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from django.db import OperationalError, connection, transaction
 
+from crawler.fetch.containers import Malformed
+from crawler.fetch.metadata import strip_metadata
 from pixsim.core import blobs, media
 
 SIDES = {"small": 160, "large": 640}
@@ -55,6 +58,8 @@ def small_picture(key: str | None, *, side: int) -> media.Pixels | None:
     data = _kept(key) if key and blobs.is_key(key) else None
     if data is None:
         return None
+    with suppress(Malformed):  # what the crawl's decoder could read is shown
+        data = strip_metadata(data)
     medium = media.examine(data, side=side, background=GREY, is_still=True, seconds=SECONDS)
     return medium.small
 

@@ -9,9 +9,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from crawler.fetch.containers import Refusal, check_container, has_many_scans
+from crawler.fetch.containers import (
+    Malformed,
+    Refusal,
+    TooManyParts,
+    check_container,
+    has_many_scans,
+    without_stray_bytes,
+)
+from crawler.fetch.metadata import strip_metadata
 from crawler.fetch.phash import GRID, phash
 from crawler.fetch.rules import Checks
 from pixsim.core.media.upright import UPRIGHT, orientation, turn_upright, upright_size
@@ -50,6 +59,17 @@ PASSES = {"png": 2, "gif": 2, "tiff": 2, "webp": 4, "avif": 4}
 GREY_SIDE = 2 * GRID
 BAND_ROWS = 256
 LONGEST_MESSAGE = 1000
+OUTCOME_BY_PHRASE = (
+    ("truncated", ("truncated", "not enough", "eof")),
+    ("bad_format", ("unsupported", "not supported", "cannot handle")),
+)
+"""What a decoder's message means; anything else is damage."""
+
+STRAY_BYTES = pattern(
+    r"Corrupt JPEG data: (\d{1,9}) extraneous bytes before marker 0x(\w\w)",
+    longest=100,
+    method="match",
+)
 
 MAGIC_BYTES = 1024
 MAGIC: tuple[tuple[Find[bytes], str], ...] = tuple(
@@ -59,9 +79,10 @@ MAGIC: tuple[tuple[Find[bytes], str], ...] = tuple(
         (rb"\x89PNG\r\n\x1a\n", "png"),
         (rb"RIFF....WEBP", "webp"),
         (rb"GIF8[79]a", "gif"),
-        (rb"BM.{4}\0{4}", "bmp"),
-        (rb"II[*+]\0|MM\0[*+]", "tiff"),
-        (rb"....ftypavi[fs]", "avif"),
+        (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "bmp"),
+        (rb"II[*+]\0|II\0\*|MM\0[*+]|MM\*\0", "tiff"),
+        # The first brand, or one of those with which the file says it is compatible.
+        (rb"....ftyp(?:....){0,31}?avi[fs]", "avif"),
         # Never read, but known: these are refused as bad_format, not as not_an_image.
         (rb"....ftyp(?:hei|hev|mif1|msf1)", "heic"),
         (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "jpeg2000"),
@@ -92,6 +113,14 @@ class Verdict(NamedTuple):
     phash: int | None = None
 
 
+class File(NamedTuple):
+    """A file as it came, and without its metadata."""
+
+    kind: str
+    data: bytes
+    stripped: bytes
+
+
 def examine(data: bytes, checks: Checks, *, quick: bool = False) -> Verdict:
     """Decode one picture and return what it is; with `quick` LATER if it may take long.
 
@@ -103,8 +132,10 @@ def examine(data: bytes, checks: Checks, *, quick: bool = False) -> Verdict:
     if kind not in checks.formats:
         return Verdict("bad_format", f"{kind} is not among {', '.join(checks.formats)}", kind)
     try:
+        # Nothing is stored that an export could not hand on.
+        file = File(kind, data, _stripped(data, kind))
         look = _grey_jpeg if kind == "jpeg" else _grey_other
-        size, grey, turn = look(data, kind, checks, QUICK_COST if quick else None)
+        size, grey, turn = look(file, checks, QUICK_COST if quick else None)
     except Refusal as refusal:
         return Verdict(refusal.outcome, refusal.detail, kind)
     except MemoryError:
@@ -138,40 +169,48 @@ def _check_cost(data: bytes, kind: str, pixels: int, most: int | None) -> None:
         raise Refusal(LATER, "")
 
 
+def _stripped(data: bytes, kind: str) -> bytes:
+    try:
+        return strip_metadata(data)
+    except TooManyParts as error:
+        raise Refusal("too_costly", str(error)) from error
+    except Malformed as error:
+        check_container(data, kind, is_decoded=False)
+        raise Refusal("corrupt", str(error)) from error
+
+
 # Each of these returns ((width, height), grey array, its orientation) or raises Refusal.
 
 Look = tuple[tuple[int, int], "NDArray[np.uint8]", int]
 
 
-def _grey_jpeg(data: bytes, kind: str, checks: Checks, most: int | None) -> Look:
+def _grey_jpeg(file: File, checks: Checks, most: int | None) -> Look:
     import simplejpeg
 
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+        height, width, *_ = simplejpeg.decode_jpeg_header(file.stripped, strict=False)
     except (ValueError, KeyError):
         # A broken header, or a chroma subsampling that TurboJPEG does not know and Pillow reads.
-        return _grey_other(data, kind, checks, most)
+        return _grey_other(file, checks, most)
     _check_size(width, height, checks)
-    _check_cost(data, kind, width * height, most)
+    _check_cost(file.stripped, file.kind, width * height, most)
     try:
-        grey = simplejpeg.decode_jpeg(
-            data, "GRAY", min_height=GRID, min_width=GRID, min_factor=1, strict=True
-        )
+        grey = _strictly_decoded(file.stripped)
     except ValueError as error:
         if "memory" in str(error).lower():
             raise MemoryError from error
-        check_container(data, kind)
-        raise Refusal("corrupt", str(error)) from error
-    return (width, height), grey[:, :, 0], _orientation_of_jpeg(data)
+        check_container(file.data, file.kind, is_decoded=False)
+        raise _broken(error) from error
+    return (width, height), grey, _orientation_of_jpeg(file)
 
 
-def _orientation_of_jpeg(data: bytes) -> int:
-    if not _has_app1(data):
+def _orientation_of_jpeg(file: File) -> int:
+    if not _has_app1(file.data):
         return UPRIGHT  # opening it would cost more than this
-    try:
-        return orientation(_opener("jpeg")(io.BytesIO(data)))
-    except Exception:  # Pillow opens no such file, so it turns none
-        return UPRIGHT
+    for data in (file.data, file.stripped):
+        with suppress(Exception):  # Pillow opens no such file, so it turns none
+            return orientation(_opener("jpeg")(io.BytesIO(data)))
+    return UPRIGHT
 
 
 def _has_app1(data: bytes) -> bool:
@@ -186,20 +225,54 @@ def _has_app1(data: bytes) -> bool:
     return True
 
 
-def _grey_other(data: bytes, kind: str, checks: Checks, most: int | None) -> Look:
+def _strictly_decoded(data: bytes) -> NDArray[np.uint8]:
+    """Decode a JPEG at an eighth of its size. Raise ValueError for any warning of libjpeg.
+
+    Taking metadata out has removed what warnings without loss are about (version of JFIF, Adobe's
+    transform, parameters of a scan, bytes between segments), save for bytes behind a scan.
+    """
+    import simplejpeg
+
+    for mendings_left in (2, 1, 0):  # each costs one more pass over the whole picture
+        try:
+            grey: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data, "GRAY", min_height=GRID, min_width=GRID, min_factor=1, strict=True
+            )
+            break
+        except ValueError as error:
+            stray = STRAY_BYTES(str(error))
+            mended = stray and without_stray_bytes(data, int(stray[1]), int(stray[2], 16))
+            if not (mended and mendings_left):
+                raise
+            data = mended
+    return grey[:, :, 0]
+
+
+def _grey_other(file: File, checks: Checks, most: int | None) -> Look:
     try:
-        image = _opener(kind)(io.BytesIO(data))
-        _check_size(image.width, image.height, checks)
-        _check_cost(data, kind, image.width * image.height, most)
-        check_container(data, kind)
-        image.load()
-        turn_upright(image)
-        return image.size, _grey(image), UPRIGHT
+        try:
+            return _grey_by_pillow(file, file.data, checks, most)
+        except (MemoryError, Refusal):
+            raise
+        except Exception:
+            if file.kind == "webp":  # no library reads one whose container had to be mended
+                raise
+            return _grey_by_pillow(file, file.stripped, checks, most)
     except (MemoryError, Refusal):
         raise
     except Exception as error:
-        check_container(data, kind)
+        check_container(file.data, file.kind, is_decoded=False)
         raise _broken(error) from error
+
+
+def _grey_by_pillow(file: File, data: bytes, checks: Checks, most: int | None) -> Look:
+    image = _opener(file.kind)(io.BytesIO(data))
+    _check_size(image.width, image.height, checks)
+    _check_cost(data, file.kind, image.width * image.height, most)
+    check_container(file.data, file.kind, is_decoded=True)
+    image.load()
+    turn_upright(image)
+    return image.size, _grey(image), UPRIGHT
 
 
 def _opener(kind: str) -> Callable[[BinaryIO], Any]:
@@ -266,5 +339,7 @@ def _grey_of_deep(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _broken(error: Exception) -> Refusal:
     message = (str(error) or type(error).__name__)[:LONGEST_MESSAGE]
-    is_cut = any(words in message.lower() for words in ("truncated", "not enough", "eof"))
-    return Refusal("truncated" if is_cut else "corrupt", message)
+    for outcome, phrases in OUTCOME_BY_PHRASE:
+        if any(phrase in message.lower() for phrase in phrases):
+            return Refusal(outcome, message)
+    return Refusal("corrupt", message)

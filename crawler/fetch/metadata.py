@@ -7,126 +7,114 @@ orientation, as an EXIF block with nothing else.
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TypeVar
 
-from pixsim.core.patterns import pattern
+from crawler.fetch.containers import (
+    JPEG_FRAMES,
+    JPEG_SCAN,
+    PNG_NEEDED,
+    PNG_START,
+    Malformed,
+    Segment,
+    jpeg_segments,
+    png_checksum,
+    png_chunks,
+    webp_chunks,
+)
 
 STRIPPED_FORMATS = ("jpeg", "png", "webp")
 """Files of all other formats are left as they are."""
 
 _ORIENTATION = 0x0112
 _EXIF_NAME = b"Exif\0\0"
-MAX_PARTS = 100_000
-"""Segments or chunks of a file: one of its own for every few bytes would take memory many times over."""
 
-_JPEG_START = b"\xff\xd8\xff"
+_JPEG_BEGINS = b"\xff\xd8\xff"
 _JPEG_APP, _JPEG_COMMENT = range(0xE0, 0xF0), 0xFE
-_JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
-_BLOCK = 64 * 1024
-# A marker, with fill bytes before it; stuffed bytes and restart markers belong to a scan.
-_match_marker = pattern(rb"\xff++[^\x00\xff\xd0-\xd7]", longest=_BLOCK, method="match")
-_find_marker = pattern(rb"\xff[^\x00\xff\xd0-\xd7]", longest=_BLOCK, method="search")
-# What an application segment that changes the look begins with.
-_JPEG_PROFILE, _JPEG_COLOUR_TRANSFORM = (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
+_JPEG_PROFILE, _JPEG_COLOURS = (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
+"""Application segments that change the look, and what they begin with."""
 _JFIF_NAME, _JFIF_LENGTH = b"JFIF\0", 14
+_ADOBE_LENGTH, _ADOBE_TRANSFORM = 12, 11
+_ADOBE_TRANSFORMS = {3: b"\1\0", 4: b"\2\0"}
+"""Colour transforms by the number of components; the first is what an unknown one counts for."""
+_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
+_WHOLE_BLOCK = bytes((0, 63, 0))
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT"
-    b" acTL fcTL fdAT".split()
+_PNG_KEPT = PNG_NEEDED | frozenset(
+    b"cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT".split()
 )
+_PNG_LEAST = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"pHYs": 9, b"acTL": 8}
+_PNG_LEAST_TRANSPARENCY = {0: 2, 2: 6}
+"""Bytes below which a chunk says nothing; for tRNS by the type of colours."""
+_PNG_MOST_PROFILE = 1024**2
 
 _WEBP_KEPT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP")
 _WEBP_EXIF_FLAG, _WEBP_XMP_FLAG = 0x08, 0x04
 
-
-_Part = TypeVar("_Part")
-
-
-class Malformed(ValueError):
-    """A file whose structure cannot be read, so nothing can be removed from it."""
+_AVIF_OPENED = (b"avif", b"avis", b"mif1", b"msf1")
 
 
 def strip_metadata(data: bytes) -> bytes:
     """Return a picture file without EXIF, XMP, IPTC, comments, thumbnails and bytes after its end.
 
-    The bytes decide the type; a file of another type than STRIPPED_FORMATS is returned unchanged.
-    Raise Malformed.
+    What decoders skip or mend in its structure is skipped and mended. The bytes decide the type; a
+    file of another type than STRIPPED_FORMATS is returned unchanged. Raise Malformed.
     """
-    try:
-        if data.startswith(_JPEG_START):
-            return b"".join(_jpeg(data))
-        if data.startswith(_PNG_START):
-            return b"".join(_png(data))
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return _webp(data)
-    except struct.error as error:
-        raise Malformed("its parts end before they are complete") from error
+    if data.startswith(_JPEG_BEGINS):
+        return b"".join(_jpeg(data))
+    if data.startswith(PNG_START):
+        return b"".join(_png(data))
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[4:8] == b"ftyp" and data[8:12] not in _AVIF_OPENED and b"avif" in data[16:144]:
+        return data[:8] + b"avif" + data[12:]  # libraries that can read it look at this brand only
     return data
-
-
-def _few(parts: Iterator[_Part]) -> Iterator[_Part]:
-    for number, part in enumerate(parts):
-        if number == MAX_PARTS:
-            raise Malformed(f"it has more than {MAX_PARTS:,} parts")
-        yield part
 
 
 # JPEG
 
 
 def _jpeg(data: bytes) -> Iterator[bytes]:
+    segments = list(jpeg_segments(data))
+    if not any(one.marker == JPEG_SCAN for one in segments):
+        raise Malformed("there is no picture in it")
+    frame = next((one for one in segments if one.marker in JPEG_FRAMES), None)
+    components = data[frame.body + 5] if frame and frame.body + 5 < frame.end else 0
+    is_sequential = frame is not None and frame.marker in _SEQUENTIAL
     yield data[:2]
     oriented = False
-    for marker, start, end in _few(_jpeg_segments(data)):
-        body = data[start + 4 : end]
-        if marker == 0xE1 and body.startswith(_EXIF_NAME) and not oriented:
+    for one in segments:
+        body = data[one.body : one.end]
+        if one.marker == 0xE1 and body.startswith(_EXIF_NAME) and not oriented:
             if exif := _orientation_only(body[len(_EXIF_NAME) :]):
                 oriented = True
-                yield _jpeg_segment(marker, _EXIF_NAME + exif)
-        elif marker == 0xE0 and body.startswith(_JFIF_NAME):
-            # Version and density; the last two bytes are the size of a thumbnail.
-            yield _jpeg_segment(marker, body[: _JFIF_LENGTH - 2].ljust(_JFIF_LENGTH, b"\0"))
-        elif marker in _JPEG_APP:
-            if any(
-                marker == kept and body.startswith(name)
-                for kept, name in (_JPEG_PROFILE, _JPEG_COLOUR_TRANSFORM)
-            ):
-                yield data[start:end]
-        elif marker != _JPEG_COMMENT:
-            yield data[start:end]
+                yield _jpeg_segment(one.marker, _EXIF_NAME + exif)
+        elif one.marker in _JPEG_APP:
+            yield _jpeg_app(one.marker, body, components)
+        elif one.marker == JPEG_SCAN and is_sequential:
+            yield _jpeg_scan(data, one)
+        elif one.marker != _JPEG_COMMENT:
+            yield data[one.start : one.end]
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of each segment; picture data belongs to its scan's segment."""
-    at = 2
-    while True:
-        found = _match_marker(data, at)
-        if found is None:
-            raise Malformed(f"no JPEG segment begins at byte {at:,}")
-        marker, start = data[found.end() - 1], found.end() - 2
-        if marker == _JPEG_END:
-            yield marker, start, start + 2
-            return
-        end = start + 2 + struct.unpack_from(">H", data, start + 2)[0]
-        if marker == _JPEG_SCAN:
-            end = _end_of_scan(data, end)
-        if end > len(data):
-            raise Malformed(f"the JPEG segment at byte {start:,} is longer than the file")
-        yield marker, start, end
-        if end == len(data):
-            return  # decoders read it although its end marker is missing
-        at = end
+def _jpeg_app(marker: int, body: bytes, components: int) -> bytes:
+    """Return what stays of an application segment."""
+    if marker == 0xE0 and body.startswith(_JFIF_NAME) and len(body) >= _JFIF_LENGTH:
+        # Version 1 and the density; the last two bytes are the size of a thumbnail.
+        return _jpeg_segment(marker, _JFIF_NAME + b"\1" + body[6 : _JFIF_LENGTH - 2] + bytes(2))
+    kind, name = _JPEG_COLOURS
+    if marker == kind and body.startswith(name) and len(body) >= _ADOBE_LENGTH:
+        known = _ADOBE_TRANSFORMS.get(components)
+        if known and body[_ADOBE_TRANSFORM] not in known:
+            body = body[:_ADOBE_TRANSFORM] + known[:1] + body[_ADOBE_LENGTH:]
+        return _jpeg_segment(marker, body)
+    kind, name = _JPEG_PROFILE
+    return _jpeg_segment(marker, body) if marker == kind and body.startswith(name) else b""
 
 
-def _end_of_scan(data: bytes, at: int) -> int:
-    """Return where the marker after a scan begins, or its fill bytes; without one the file's end."""
-    begin = at
-    while at < len(data):
-        if found := _find_marker(data, at):
-            return begin + len(data[begin : found.start()].rstrip(b"\xff"))
-        at += _BLOCK - 1  # a marker may lie across two blocks
-    return len(data)
+def _jpeg_scan(data: bytes, scan: Segment) -> bytes:
+    """Return a scan that says what every decoder assumes: that it has all of each block."""
+    components = data[scan.body] if scan.body < scan.end else 0
+    at = scan.body + 1 + 2 * components
+    return data[scan.start : at] + _WHOLE_BLOCK + data[at + len(_WHOLE_BLOCK) : scan.end]
 
 
 def _jpeg_segment(marker: int, body: bytes) -> bytes:
@@ -137,25 +125,42 @@ def _jpeg_segment(marker: int, body: bytes) -> bytes:
 
 
 def _png(data: bytes) -> Iterator[bytes]:
-    yield _PNG_START
-    for name, at, end in _few(_png_chunks(data)):
-        if name in _PNG_KEPT:
-            yield data[at:end]
-        elif name == b"eXIf" and (exif := _orientation_only(data[at + 8 : end - 4])):
-            yield struct.pack(">I", len(exif)) + name + exif
-            yield struct.pack(">I", zlib.crc32(name + exif))
+    yield PNG_START
+    has_pixels, colours = False, 0
+    for chunk in png_chunks(data):
+        name, body = chunk.name, chunk.body
+        has_pixels |= name == b"IDAT"
+        if name == b"IHDR":
+            colours = body[9] if len(body) > 9 else 0
+        if name == b"eXIf" and (exif := _orientation_only(body)):
+            yield _png_chunk(name, exif)
+        elif name in PNG_NEEDED or (name in _PNG_KEPT and not chunk.is_wrong):
+            yield _png_chunk(name, body) if _says_something(name, body, colours) else b""
+    if not has_pixels:
+        raise Malformed("there is no picture in it")
+    yield _png_chunk(b"IEND", b"")
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each chunk."""
-    at, name = len(_PNG_START), b""
-    while at < len(data) and name != b"IEND":
-        length, name = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            raise Malformed(f"the PNG chunk at byte {at:,} is longer than the file")
-        yield name, at, end
-        at = end
+def _png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + png_checksum(name, body)
+
+
+def _says_something(name: bytes, body: bytes, colours: int) -> bool:
+    """Return whether a chunk can be read. Browsers skip the others, Pillow gives up."""
+    if name == b"iCCP":
+        return _is_profile(body)
+    least = _PNG_LEAST.get(name, 0)
+    return len(body) >= (_PNG_LEAST_TRANSPARENCY.get(colours, 1) if name == b"tRNS" else least)
+
+
+def _is_profile(body: bytes) -> bool:
+    _name, _, rest = body.partition(b"\0")
+    unpacking = zlib.decompressobj()
+    try:
+        unpacking.decompress(rest[1:], _PNG_MOST_PROFILE)
+    except zlib.error:
+        return False
+    return rest[:1] == b"\0" and not unpacking.unconsumed_tail
 
 
 # WebP
@@ -164,13 +169,13 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _webp(data: bytes) -> bytes:
     kept = []
     flags_at = None
-    for name, body in _few(_webp_chunks(data)):
+    for name, body in webp_chunks(data):
         if name == b"EXIF":
             exif = _orientation_only(body.removeprefix(_EXIF_NAME))
             if exif:
                 kept.append((name, exif))
         elif name in _WEBP_KEPT:
-            if name == b"VP8X":
+            if name == b"VP8X" and body:
                 flags_at = len(kept)
             kept.append((name, body))
     if flags_at is not None:
@@ -183,19 +188,6 @@ def _webp(data: bytes) -> bytes:
         struct.pack("<4sI", name, len(body)) + body + bytes(len(body) % 2) for name, body in kept
     )
     return struct.pack("<4sI", b"RIFF", len(body)) + body
-
-
-def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    total = 8 + struct.unpack_from("<I", data, 4)[0]
-    if total > len(data):
-        raise Malformed("the WebP file is shorter than it says")
-    at = 12
-    while at + 8 <= total:
-        name, length = struct.unpack_from("<4sI", data, at)
-        if at + 8 + length > total:
-            raise Malformed(f"the WebP chunk at byte {at:,} is longer than the file")
-        yield name, data[at + 8 : at + 8 + length]
-        at += 8 + length + length % 2
 
 
 # EXIF

@@ -9,7 +9,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from pixsim.core import media
 from pixsim.core.media import client
@@ -43,6 +43,12 @@ def test_a_small_picture_is_upright_and_shows_the_background_where_it_is_transpa
     small = media.examine(clear, side=50, background="#808080").small
     assert small[:2] == (25, 50)
     assert set(small.rgb) == {0x80}
+
+
+def test_megabytes_of_text_in_a_png_are_no_damage() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("prompt", "a red panda " * 200_000, zip=True)
+    assert media.examine(encode(photograph(), "PNG", pnginfo=texts), side=80).width == 320
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "I;16", "I", "CMYK"])

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -65,6 +66,13 @@ def test_it_is_made_when_first_viewed_and_kept(admin_client, decodings):
     assert len(decodings) == 2
     again = picture_of(admin_client, image, **{"If-None-Match": first["ETag"]})
     assert again.status_code == 304
+
+
+def test_what_the_crawl_could_read_is_shown(admin_client):
+    half_a_chunk = b"\0\0\0\1gAMA\0" + zlib.crc32(b"gAMA\0").to_bytes(4, "big")
+    png = encode(photograph(), "PNG")
+    image = add_image(make_job(), 1, png[:33] + half_a_chunk + png[33:], suffix=".png")
+    assert picture_of(admin_client, image).content.startswith(b"\xff\xd8\xff")
 
 
 def test_two_who_look_at_once_make_one(decodings):

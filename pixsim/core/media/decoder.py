@@ -22,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 50_000_000
 MAX_ALL_PIXELS = 2_000_000_000
 MAX_FRAMES = 10_000
+MAX_TEXT = 64 * 1024**2
+"""Bytes of text and of a colour profile in a PNG. Generators of images write megabytes."""
 MAX_REASON = 300
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 3.0, 32 * 1024**2
 
@@ -53,9 +55,10 @@ Answer = tuple[_Measures | str, bytes]
 
 def prepare() -> Callable[..., Iterator[Answer]]:
     """Import and warm up everything; return what decodes."""
-    from PIL import AvifImagePlugin, Image
+    from PIL import AvifImagePlugin, Image, PngImagePlugin
 
     Image.init()
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     warnings.simplefilter("ignore")
     exif = Image.Exif()
