@@ -396,6 +396,11 @@ class Image(models.Model):
     phash = models.BigIntegerField(
         null=True, help_text="64-bit perceptual hash, as signed integer."
     )
+    is_upright = models.BooleanField(
+        null=True,
+        editable=False,
+        help_text="Width, height and hash are those of the upright picture; null: perhaps not.",
+    )
     near_duplicate_of = NamedForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="near_duplicates"
     )

@@ -68,8 +68,8 @@ GROUP BY probe.place
 STORE = """
 INSERT INTO images (crawl_job_id, chunk_id, image_index, original_url, filename, storage_url,
     width, height, file_size, format, label, sha256, phash, near_duplicate_of_id, provenance,
-    retrieved_at)
-SELECT %(job)s, %(chunk)s, new.* FROM unnest(
+    retrieved_at, is_upright)
+SELECT %(job)s, %(chunk)s, new.*, true FROM unnest(
     %(indexes)s::int[], %(urls)s::text[], %(names)s::text[], %(keys)s::text[], %(widths)s::int[],
     %(heights)s::int[], %(sizes)s::bigint[], %(formats)s::text[], %(labels)s::text[],
     %(hashes)s::text[], %(phashes)s::bigint[], %(similar)s::int[], %(provenances)s::jsonb[],

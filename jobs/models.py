@@ -236,6 +236,11 @@ class Asset(models.Model):
     mime_type = models.CharField(max_length=64, null=True, blank=True)
     width = models.IntegerField(null=True, blank=True)
     height = models.IntegerField(null=True, blank=True)
+    is_upright = models.BooleanField(
+        null=True,
+        editable=False,
+        help_text="Width and height are those of the upright picture; null: perhaps not.",
+    )
     duration_sec = models.FloatField(null=True, blank=True)
     file_size_bytes = models.BigIntegerField(null=True, blank=True)
     fps = models.FloatField(null=True, blank=True)

@@ -169,7 +169,7 @@ def _stored(data: bytes, signature: Signature, media_type: MediaType) -> Asset:
     asset = _file(data, suffix=signature.suffix)
     asset.media_type, asset.mime_type = media_type, signature.mime_type
     if medium is not None:
-        asset.width, asset.height = medium.width, medium.height
+        asset.width, asset.height, asset.is_upright = medium.width, medium.height, True
         asset.duration_sec = medium.duration_sec
         if medium.small is not None:
             thumbnail = medium.small.as_jpeg(quality=THUMBNAIL_QUALITY)

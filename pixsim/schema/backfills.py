@@ -331,7 +331,8 @@ def _pending(connection: BaseDatabaseWrapper, backfill: Backfill) -> int | None:
     """Return how many rows are pending; None if tables or columns of the backfill are missing."""
     with connection.cursor() as cursor:
         try:
-            cursor.execute("EXPLAIN " + backfill.change, [0, -1])
+            if isinstance(backfill.change, str):
+                cursor.execute("EXPLAIN " + backfill.change, [0, -1])
             table = connection.ops.quote_name(backfill.table)
             cursor.execute(f"SELECT count(*) FROM {table} WHERE {backfill.pending}")
         except ProgrammingError as error:

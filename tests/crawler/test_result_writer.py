@@ -74,6 +74,7 @@ def test_overlapping_batches_store_each_picture_once(tmp_path):
     kept = images.filter(image_index__isnull=False)
     assert images.count() == images.values("sha256").distinct().count() == SIZE
     assert kept.count() == kept.values("image_index").distinct().count() == SIZE // RESEMBLING
+    assert not images.exclude(is_upright=True).exists()
     assert job.valid_images == job.outcomes[Outcome.STORED] == SIZE // RESEMBLING
     assert sum(job.outcomes.values()) == 2 * SIZE
     assert not Candidate.objects.filter(outcome=None).exists()

@@ -49,7 +49,7 @@ def test_a_job_of_the_older_system_passes_to_head_with_its_rows(migrate):
             " SELECT id, 'http://a.example/1.jpg', '1.jpg', 2000000000 FROM crawl_jobs"
         )
 
-    migrate("0007_attempts")
+    migrate("0011_upright_images")
 
     job = CrawlJob.objects.get()
     chunk = job.chunks.get()

@@ -108,9 +108,11 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "crawler.0008_outcomes",
         "crawler.0009_addresses_as_found",
         "crawler.0010_hosts",
+        "crawler.0011_upright_images",
         "jobs.0006_attempts",
         "jobs.0007_rollups",
         "jobs.0008_undecoded_assets",
+        "jobs.0009_upright_assets",
     ]
     assert (sorted(status["pending"]), status["unknown"]) == (new, [])
     assert db("check").code == 0

@@ -65,6 +65,17 @@ def open_blob(key: str) -> "File[Any]":
     return blob
 
 
+def read(key: str) -> bytes:
+    """Return the bytes. Raise FileNotFoundError, or BlobStorageError if the storage fails."""
+    try:
+        with open_blob(key) as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # the client of a bucket raises errors of its own
+        raise BlobStorageError(f"{key} cannot be read: {error}.") from error
+
+
 def exists(key: str) -> bool:
     return bool(_storage().exists(key))
 

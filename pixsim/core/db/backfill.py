@@ -33,6 +33,10 @@ SELECT min(key), max(key), count(*) FROM (
 """
 
 
+Change = Callable[[CursorWrapper, int, int], int]
+"""Changes the pending rows with keys from the first to the second; returns how many."""
+
+
 class BackfillRefused(Exception):
     """A backfill cannot go on; the message says what was kept and what to do."""
 
@@ -78,12 +82,15 @@ class Backfill:
     table: str
     pending: str
     """SQL condition, true for rows to look at."""
-    change: str
-    """SQL that changes the pending rows with keys from the first %s to the second."""
+    change: str | Change
+    """SQL that changes the pending rows with keys from the first %s to the second; or a function
+    that does, for what SQL does not know."""
     check: Callable[[BaseDatabaseWrapper], None] | None = None
     """Raises BackfillRefused, before anything is written, if it cannot be done."""
     undo: "Backfill | None" = None
     """What takes back what it changed."""
+    batch_size: int = 1000
+    """Rows of a range at first: few if each takes long."""
 
     def run(self, connection: BaseDatabaseWrapper, **options: Any) -> int:
         """Run it once over the table; `options` are those of `run_in_key_ranges`. Returns how many
@@ -95,12 +102,14 @@ class Backfill:
             table=self.table,
             pending=self.pending,
             change=self.change,
-            **options,
+            **{"batch_size": self.batch_size, **options},
         )
 
     @property
     def sql(self) -> str:
-        """The same as one statement, for a script."""
+        """The same as one statement, for a script. Raise TypeError if it is no SQL."""
+        if not isinstance(self.change, str):
+            raise TypeError(f"{self.name} is no SQL")
         return range_script(self.table, pending=self.pending, change=self.change)
 
 
@@ -109,7 +118,7 @@ def run_in_key_ranges(
     *,
     table: str,
     pending: str,
-    change: str,
+    change: str | Change,
     key: str = "id",
     after: int | None = None,
     batch_size: int = 1000,
@@ -123,9 +132,9 @@ def run_in_key_ranges(
 
     `pending` is an SQL condition on the table's columns that is true for rows still to do, and
     `change` the SQL that changes those from a first key to a last one, its two parameters (it must
-    test the condition again). `key` is a unique integer column. Each range holds about `batch_size`
-    pending rows at first, then as many as take `goal_seconds`, so that nobody waits much longer for
-    a row; rows added after the start are left for the next run.
+    test the condition again), or a function. `key` is a unique integer column. Each range holds
+    about `batch_size` pending rows at first, then as many as take `goal_seconds`, so that nobody
+    waits much longer for a row; rows added after the start are left for the next run.
 
     To go on where another run stopped, give the last key it finished as `after`. `before_commit`
     runs in the transaction of each range: what it writes is kept if and only if the range is.
@@ -142,6 +151,7 @@ def run_in_key_ranges(
         total, low, last = cursor.fetchone()
     started = time.monotonic()
     done, changed, size, failures = 0, 0, batch_size, 0
+    least = min(MIN_BATCH, batch_size)
     while low is not None and low <= last:
         batch_started = time.monotonic()
         try:
@@ -154,14 +164,18 @@ def run_in_key_ranges(
                 first, high, rows = cursor.fetchone()
                 if first is None:
                     break
-                cursor.execute(change, [first, high])
+                if isinstance(change, str):
+                    cursor.execute(change, [first, high])
+                    rows_changed = cursor.rowcount
+                else:
+                    rows_changed = change(cursor, first, high)
                 progress = Progress(
                     table=table,
                     first=first,
                     high=high,
                     last_key=last,
                     done=done + rows,
-                    changed=changed + cursor.rowcount,
+                    changed=changed + rows_changed,
                     total=total,
                     seconds=time.monotonic() - started,
                 )
@@ -176,10 +190,11 @@ def run_in_key_ranges(
                     f"Rows of {table} from {key} {low} on are locked by another transaction. "
                     f"{changed} rows were filled and stay so; run this again to go on."
                 ) from error
-            size = max(MIN_BATCH, size // 2)
+            size = max(least, size // 2)
             continue
         failures, done, changed, low = 0, progress.done, progress.changed, high + 1
-        size = _adapted(size, time.monotonic() - batch_started, goal_seconds)
+        seconds = time.monotonic() - batch_started
+        size = max(least, _adapted(size, seconds, goal_seconds))
         if on_batch:
             on_batch(progress)
     return changed
@@ -246,4 +261,4 @@ def progress_lines(
 def _adapted(size: int, seconds: float, goal_seconds: float) -> int:
     """Return the next batch size: towards the goal, at most halved or doubled at a time."""
     factor = min(2.0, max(0.5, goal_seconds / max(seconds, 0.001)))
-    return min(MAX_BATCH, max(MIN_BATCH, int(size * factor)))
+    return min(MAX_BATCH, int(size * factor))

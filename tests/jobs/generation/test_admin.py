@@ -139,6 +139,7 @@ def test_a_file_from_ones_own_computer_is_an_input(
     job = Job.objects.get()
     asset = Asset.objects.get()
     assert (asset.user, asset.description) == (ada.user, "mine.png")
+    assert asset.is_upright
     assert job.params["image"] == f"asset:{asset.pk}"
     assert finish(job).status == "completed"
 
