@@ -151,9 +151,9 @@ RETURNING id
 
 MAX_DETAIL_LENGTH = 1000
 MAX_RETRY_AFTER_SECONDS = 120.0
-"""A server that asks for a longer pause than this is not asked again in this job."""
+"""An address whose server asks for a longer pause than this is not asked again in this job."""
 PATIENCE_SECONDS = 600.0
-"""A host that rests for so long without an answer in between is not asked again in this job."""
+"""What was not sent waits so long for a host that rests, without an answer in between."""
 
 DOWNLOADED = (Outcome.STORED, Outcome.DUPLICATE, Outcome.NEAR_DUPLICATE)
 
@@ -248,7 +248,7 @@ def _note_hosts(cursor: CursorWrapper, job_id: int, batch: _Batch) -> None:
     for host, scheme in sorted(batch.awake):
         _fetch(WAKE, {"job": job_id, "host": host, "scheme": scheme})
     for (host, scheme), (trouble, seconds) in sorted(batch.resting.items()):
-        may_pass = trouble.may_pass and seconds <= MAX_RETRY_AFTER_SECONDS
+        may_pass = trouble.may_pass and seconds <= PATIENCE_SECONDS
         params = {"job": job_id, "host": host, "scheme": scheme, "seconds": seconds}
         params |= {"patience": PATIENCE_SECONDS, "may_pass": may_pass, "outcome": trouble.outcome}
         detail = f"not asked, since its host rests for {seconds:.0f} s: {trouble.detail}"

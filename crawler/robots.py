@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 
-from crawler.directives import EXCLUDING, product_token, robots_directives
+from crawler.directives import EXCLUDING, ROBOTS_UNANSWERED, product_token, robots_directives
 from crawler.errors import SourceUnavailable
 from crawler.parsing.documents import Documents
 from crawler.parsing.parser import Unreadable
@@ -61,7 +61,7 @@ class Rules:
     def check(self, url: str, token: str) -> tuple[bool, str]:
         """Return whether a sendable URL may be fetched, and the reason if not."""
         if self.unreachable:
-            return False, f"robots.txt does not answer: {self.unreachable}"
+            return False, f"{ROBOTS_UNANSWERED}: {self.unreachable}"
         if self.unreadable:
             return False, f"robots.txt cannot be read: {self.unreadable}"
         if self.rules is not None and not self.rules.allow(url):

@@ -267,7 +267,9 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
     resume = _action("Resume", lifecycle.resume_job, "resumed")
     cancel = _action("Cancel", lifecycle.cancel_job, "cancelled")
     retry = _action(
-        "Retry: failed, short and cancelled chunks", lifecycle.retry_job, "being tried again"
+        "Retry: failed, short and cancelled chunks, and what failed for now",
+        lifecycle.retry_job,
+        "being tried again",
     )
 
     @admin.action(description="Repeat: a new job that asks for the same", permissions=["add"])

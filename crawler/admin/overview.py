@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from crawler import missing_source
 from crawler.models import CrawlJob, JobStatus, Outcome
+from crawler.services.ending import failed_for_now
 from crawler.sources import title_of
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
@@ -47,6 +48,7 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "owner": job.project.owner,
         "tone": tone_of(job.status),
         "problem": job.error_message or missing_source.reason(job),
+        "retry_hint": failed_for_now(job),
         "stored": f"{job.valid_images:,} of {job.max_images:,} images",
         "progress": progress_bar(job),
         "facts": _facts(job),

@@ -12,6 +12,7 @@ from django.utils import timezone
 from crawler import missing_source
 from crawler.errors import WrongState
 from crawler.models import CrawlJob, CrawlSource, JobChunk, JobStatus
+from crawler.services.ending import failed_for_now
 from jobs.queue.items import Status
 from pixsim.core.cli import ExitCode
 from pixsim.core.cli.progress import Display, wait_until_ended
@@ -54,11 +55,8 @@ def sentence(job: CrawlJob) -> str:
     )
     if job.error_message:
         text += f" {job.error_message}"
-    if job.failed_chunks and not job.is_open and job.status != JobStatus.CANCELLED:
-        text += (
-            f" {job.failed_chunks} of {job.total_chunks} chunks failed; try them again with: "
-            f"manage.py crawl_job {job.pk} retry"
-        )
+    if failures := failed_for_now(job):
+        text += f" {failures}; try them again with: manage.py crawl_job {job.pk} retry"
     return text
 
 

@@ -6,6 +6,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
+from crawler.directives import ROBOTS_UNANSWERED
 from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus, Outcome
 from crawler.services.why_short import why_short
@@ -46,10 +47,15 @@ PASSING = (
 )  # fmt: skip
 """Outcomes that a retry of the job takes back: the server may be well again."""
 
-REOPEN_PASSING = """
+IS_PASSING = """job_id = %(job)s AND (outcome = ANY(%(passing)s)
+        OR outcome = 'robots' AND starts_with(detail, %(unanswered)s))"""
+
+COUNT_PASSING = f"SELECT count(*) FROM candidates WHERE {IS_PASSING}"
+
+REOPEN_PASSING = f"""
 WITH closed AS (
     SELECT id, outcome FROM candidates
-    WHERE job_id = %(job)s AND outcome = ANY(%(outcomes)s) ORDER BY id FOR UPDATE
+    WHERE {IS_PASSING} ORDER BY id FOR UPDATE
 )
 UPDATE candidates SET outcome = NULL, detail = NULL, tries = 0, chunk_id = NULL,
     not_before = NULL, waiting_since = NULL
@@ -79,6 +85,7 @@ def recount_job(cursor: CursorWrapper, job_id: int) -> None:
     job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
     api.requeue(kind_named("discovery"), parent=job_id, statuses=[Status.FAILED], held=True)
     _reopen_surplus(cursor, job)
+    reopen_passing(cursor, job_id)
 
 
 def reopen_cancelled(cursor: CursorWrapper, job_id: int) -> None:
@@ -94,6 +101,7 @@ def reopen_cancelled(cursor: CursorWrapper, job_id: int) -> None:
     job.completed_at, job.error_message = None, None
     job.save(update_fields=["status", "completed_at", "error_message", "updated_at"])
     _reopen_surplus(cursor, job)
+    reopen_passing(cursor, job_id)
     recount_job(cursor, job_id)
 
 
@@ -104,12 +112,31 @@ def _reopen_surplus(cursor: CursorWrapper, job: CrawlJob) -> None:
     counters.add_images(cursor, job.pk, outcomes={Outcome.SURPLUS: -reopened})
 
 
+def failed_for_now(job: CrawlJob) -> str:
+    """Return what of an ended job a retry tries again; empty if it has all images, or was cancelled."""
+    is_whole = not (job.ended_short or job.failed_chunks)
+    if job.is_open or is_whole or job.status == JobStatus.CANCELLED:
+        return ""
+    [(addresses,)] = fetch(COUNT_PASSING, _passing(job.pk))
+    failed = []
+    if job.failed_chunks:
+        failed.append(f"{job.failed_chunks} of {job.total_chunks} chunks failed")
+    if addresses:
+        are = "addresses" if addresses > 1 else "address"
+        failed.append(f"{addresses:,} {are} failed for reasons that may have passed")
+    return " and ".join(failed)
+
+
 def reopen_passing(cursor: CursorWrapper, job_id: int) -> None:
     """Open the candidates again whose outcome may be another one now, as if never tried."""
-    rows = fetch(REOPEN_PASSING, {"job": job_id, "outcomes": list(PASSING)})
+    rows = fetch(REOPEN_PASSING, _passing(job_id))
     counted = Counter(outcome for (outcome,) in rows)
     taken_back = {outcome: -count for outcome, count in counted.items()}
     counters.add_images(cursor, job_id, outcomes=taken_back)
+
+
+def _passing(job_id: int) -> dict[str, object]:
+    return {"job": job_id, "passing": list(PASSING), "unanswered": ROBOTS_UNANSWERED}
 
 
 def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:

@@ -180,7 +180,6 @@ def _take_up(job_id: int, actor: Profile | None) -> int:
         ids = [id for (id,) in fetch(TO_RETRY, {"job": job_id})]
         api.requeue(chunks, ids, statuses=(Status.COMPLETED, Status.FAILED))
         reopen_cancelled(cursor, job_id)
-        reopen_passing(cursor, job_id)
         activity.record_change("crawl_job", job_id, "retried", actor=actor, chunks=len(ids))
     api.reprioritise(chunks, ids, priority=get_job(job_id).priority)
     resumed = api.resume(chunks, parent=job_id)

@@ -260,10 +260,10 @@ def test_what_was_never_sent_to_a_host_that_is_down_is_untouched_and_comes_with_
 def test_a_host_that_stays_down_is_given_up_and_a_retry_asks_it_again(
     tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(result_writer, "PATIENCE_SECONDS", 1.0)
     port = free_port()
     job = crawl(tmp_path, numbered(port, 20))
-    with working():
+    with monkeypatch.context() as context, working():
+        context.setattr(result_writer, "PATIENCE_SECONDS", 1.0)
         wait_until(lambda: has_ended(job), seconds=30)
     assert set(job.outcomes) <= {"connect", "host_down"}
     given_up = job.candidates.filter(outcome="host_down")

@@ -1,15 +1,19 @@
 """Pictures that end their decoder cost their own seconds, and then their host is not asked any more."""
 
+import json
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
+from django.db.models.functions import Now
 
 from crawler.fetch import decoder
 from crawler.fetch.engine import Engine
-from crawler.models import Candidate, CrawlJob, CrawlSource, JobChunk
-from crawler.services import accepting, lifecycle
+from crawler.models import Candidate, CrawlJob, CrawlSource
+from crawler.services import accepting, chunks, ending, lifecycle
 from crawler.services.accepting import SourceSpec
 from jobs.queue.kinds import all_kinds
 from jobs.queue.ops.check import check
@@ -121,20 +125,45 @@ def test_what_is_found_later_at_a_refused_host_is_refused_and_a_retry_opens_it(s
     assert not [finding for finding in check(all_kinds()) if finding.rows]
 
 
-@pytest.mark.parametrize("outcome", ["connect", "timeout", "http_5xx", "throttled", "dns"])
-def test_a_retry_opens_what_failed_for_a_reason_that_may_have_passed(sites, tmp_path, outcome):
+def retry_job(job):
+    call_command("crawl_job", job.pk, "retry")
+
+
+def reopen_a_chunk(job):
+    chunk = job.chunks.earliest("chunk_index")
+    chunks.change_chunk(chunk_id=chunk.pk, changes={"status": "pending"}, shown={})
+
+
+@pytest.mark.parametrize("again", [retry_job, reopen_a_chunk])
+def test_a_retry_opens_what_failed_for_a_reason_that_may_have_passed(
+    sites, tmp_path, again, capsys
+):
     _, good = sites
-    job = crawl(tmp_path, [f"{good}/{number}.jpg" for number in range(3)])
+    ended = [(outcome, "x") for outcome in ending.PASSING]
+    ended += [("robots", "robots.txt does not answer: http_5xx: HTTP 502")]
+    final = [("robots", "robots.txt disallows pixsim"), ("http_4xx", "HTTP 404"), ("corrupt", "x")]
+    job = crawl(tmp_path, [f"{good}/{number}.jpg" for number in range(len(ended + final))])
+    counted = Counter(outcome for outcome, _ in ended + final)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM images")
-        cursor.execute("UPDATE candidates SET outcome = %s, tries = 3, detail = 'x'", [outcome])
+        ids = Candidate.objects.order_by("id").values_list("id", flat=True)
+        for id, (outcome, detail) in zip(ids, ended + final, strict=True):
+            row = {"outcome": outcome, "detail": detail, "tries": 3, "waiting_since": Now()}
+            Candidate.objects.filter(pk=id).update(**row)
         cursor.execute(
-            "UPDATE crawl_jobs SET outcomes = jsonb_build_object(%s::text, 3),"
-            " downloaded_images = 0, valid_images = 0, progress = 0",
-            [outcome],
+            "UPDATE crawl_jobs SET outcomes = %s::jsonb, downloaded_images = 0, valid_images = 0,"
+            " progress = 0",
+            [json.dumps(counted)],
         )
-    assert lifecycle.retry_job(job_id=job.pk) == JobChunk.objects.count()
+    call_command("crawl_job", job.pk, "status")
+    hint = f"{len(ended)} addresses failed for reasons that may have passed; try them again with: "
+    assert f"{hint}manage.py crawl_job {job.pk} retry" in capsys.readouterr().out
+
+    again(job)
     run(job)
+
     job.refresh_from_db()
-    assert job.outcomes == {"stored": 3}
+    assert job.outcomes == {"stored": len(ended), **Counter(outcome for outcome, _ in final)}
+    call_command("crawl_job", job.pk, "status")
+    assert "may have passed" not in capsys.readouterr().out
     assert not [finding for finding in check(all_kinds()) if finding.rows]
