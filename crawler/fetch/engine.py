@@ -30,7 +30,7 @@ from crawler.fetch.tasks import EngineFailed, NotSent, Refused, Task, Trouble, r
 from crawler.robots import Robots, opted_out
 from crawler.urls import server_of
 from pixsim.core.net import Client, FetchError, Reason, Response
-from pixsim.core.net.client import parse_url
+from pixsim.core.net.client import parse_url, redirected
 
 MAX_FETCHES = 128
 MAX_HOSTS = 10_000
@@ -332,7 +332,7 @@ class Engine:
         def on_headers(at: str, status: int, headers: Mapping[str, str]) -> None:
             nonlocal is_announced
             if status in REDIRECTS and headers.get("Location"):
-                raise _Moved(str(parse_url(headers["Location"], at)))
+                raise _Moved(str(redirected(at, headers["Location"])))
             if not 200 <= status < 300:
                 return
             if honour and (signal := opted_out(headers, self._robots.token)):

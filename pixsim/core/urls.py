@@ -49,9 +49,8 @@ def sendable(url: str, base: str = "", encoding: str = "utf-8") -> str:
     It is absolute and ASCII: white space around it, line breaks, user info and fragment are gone,
     scheme and host in lower case, the host's IDNA name, no default port; dot segments are resolved,
     and characters that no request may contain are escaped. Everything else stays as written: escapes
-    and their case, the query with empty parts. Undecodable bytes (surrogateescape) are sent as bytes.
-    `encoding` is the document's: browsers send queries in it, and all else in UTF-8.
-    Idempotent. Raise BadUrl, and nothing else.
+    and their case, the query with empty parts. Idempotent. `encoding` is the document's: browsers send
+    queries in it, and all else in UTF-8. Raise BadUrl, and nothing else.
     """
     url = _tidy(url)
     _refuse_long(url)
@@ -139,7 +138,7 @@ def _host(raw: str) -> str:
 
 
 def _escaped(text: str, escape: Sub[bytes], encoding: str = "utf-8") -> str:
-    errors = "surrogateescape" if encoding == "utf-8" else REFERENCE
+    errors = "strict" if encoding == "utf-8" else REFERENCE
     try:
         return escape(_escape, text.encode(encoding, errors)).decode("ascii")
     except UnicodeEncodeError:

@@ -28,6 +28,8 @@ FOLLOWED: list[tuple[bytes, str]] = [
     (b"/a//b///c", "/a//b///c"),
     (b"?q=1", "/r/dir/from?q=1"),
     (b"/a?", "/a?"),
+    (b"?", "/r/dir/from?"),
+    (b"/a?&&utm_x=1&=", "/a?&&utm_x=1&="),
     (b"/a#b?c", "/a"),
     (b"//HOST/p.jpg", "/p.jpg"),
     (b"\\\\HOST\\p.jpg", "/p.jpg"),

@@ -44,7 +44,6 @@ def test_what_a_request_may_contain_is_sent_as_written(target: str) -> None:
         ('http://h.example/"<>^`{}?"<>\'', "http://h.example/%22%3C%3E%5E%60%7B%7D?%22%3C%3E%27"),
         ("http://h.example/%2e/a/%2E%2e/.%2e/b/..", "http://h.example/"),
         ("http://h.example/a//../b/.", "http://h.example/a/b/"),
-        ("http://h.example/\udce9\udcc3\udca9", "http://h.example/%E9%C3%A9"),
         ("http://b%C3%BCcher.example/", "http://xn--bcher-kva.example/"),
     ],
 )

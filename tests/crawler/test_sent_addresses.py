@@ -24,7 +24,7 @@ SPELLINGS = {
     "empty.jpg?": "",
     "d//e.jpg;v=1": "",
     "100%.jpg": "",
-    "i.jpg?q=[]{}|^`\\": "",
+    "i.jpg?q=[]}|^`\\": "",
     "with space%2f.jpg": "with%20space%2f.jpg",
     "é%c3%a9.jpg?é%c3%a9": "%C3%A9%c3%a9.jpg?%C3%A9%c3%a9",
     "f/./g/../h.jpg?x=../y": "f/h.jpg?x=../y",

@@ -89,6 +89,7 @@ def test_every_spelling_has_the_key_of_the_one_that_is_meant(written: str, meant
         ("http://example.com/a\x00b", "U+0000"),
         ("http://example.com/\ud800", "surrogate"),
         ("http://\udfff.com/", "international"),
+        ("http://example.com/?a=\udce9", "surrogate"),
         ("http://example.com/" + "a" * 8000, "at most 8000"),
     ],
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -30,6 +31,7 @@ DNS_CACHE_SECONDS = 300
 DNS_CACHE_HOSTS = 10_000
 LONGEST_RETRY_AFTER = 24 * 3600.0
 LONGEST_HTTP_DATE = 64
+ASCII = bytes(range(0x80)).decode()
 
 # No system call reports it, and both aiohappyeyeballs and aiohttp keep it while they wrap errors.
 BLOCKED_ERRNO = -7001
@@ -199,6 +201,14 @@ def parse_url(url: str, base: str = "") -> URL:
     )
 
 
+def redirected(url: str, location: str) -> URL:
+    """Return where a Location header of `url` leads. Raise FetchError(bad_url).
+
+    Its bytes beyond ASCII are escaped one by one, whatever encoding they are in, as by browsers.
+    """
+    return parse_url(quote(location.encode("utf-8", "surrogateescape"), safe=ASCII), url)
+
+
 def address_refusal(url: str, *, policy: AddressPolicy | None = None) -> str | None:
     """Return why `url` will never be fetched, as far as its text tells, or None. Ask no name server.
 
@@ -284,7 +294,7 @@ def _redirect_target(answer: aiohttp.ClientResponse, target: URL) -> URL:
     location = answer.headers.get("Location", "").strip()
     if not location:
         raise _bad_answer("a redirect without Location", answer)
-    return parse_url(location, str(target))
+    return redirected(str(target), location)
 
 
 def _bad_answer(detail: str, answer: aiohttp.ClientResponse) -> FetchError:
