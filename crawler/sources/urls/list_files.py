@@ -27,6 +27,7 @@ PART_BYTES = 16 * 1024**2
 MAX_UNDIVIDED_BYTES = 128 * 1024**2
 KEPT_SECONDS = 3 * 24 * 3600
 BLOCK_BYTES = 1024**2
+MAX_LINE_BYTES = 1024**2
 
 Progress = Callable[[], None]
 
@@ -61,23 +62,54 @@ def download(url: str, *, progress: Progress) -> tuple[Path, str]:
         return _keep(file, digest.hexdigest()), digest.hexdigest()
 
 
-def plain(file: IO[bytes], blocks: Iterable[bytes], *, encoding: str, progress: Progress) -> Path:
+def plain(
+    file: IO[bytes], blocks: Iterable[bytes], *, encoding: str, progress: Progress
+) -> tuple[Path, str]:
     """Return a file with the text of the list in `file`, which `blocks` yield unless it is kept.
 
-    `encoding` is what it was read with.
+    `encoding` is what it was read with. Where the blocks break off the text ends, with its last whole
+    line, and the reason is returned, too; else an empty one. Raise SourceRefused if they break off at once.
     """
     stat = os.fstat(file.fileno())
     file_id = f"{stat.st_dev} {stat.st_ino} {stat.st_ctime_ns}"
     origin = f"{file_id} {stat.st_size} {stat.st_mtime_ns} {encoding}"
     key = sha256(origin.encode()).hexdigest()
-    known = kept(key)
+    known, reason = kept(key), kept(f"{key}.broken")
     if known is not None:
-        return known
+        return known, reason.read_text() if reason else ""
+    coming, broken = iter(blocks), ""
     with _new_file() as unpacked:
-        for block in blocks:
+        while block := _next(coming):
+            if isinstance(block, SourceRefused):
+                _end_with_a_line(unpacked, block)
+                broken = block.message
+                break
             _write(unpacked, block)
             progress()
-        return _keep(unpacked, key)
+        if broken:  # before the text is kept: it must not be taken for whole
+            with _new_file() as told:
+                told.write(broken.encode())
+                _keep(told, f"{key}.broken")
+        return _keep(unpacked, key), broken
+
+
+def _next(blocks: Iterator[bytes]) -> bytes | SourceRefused:
+    """Return the next block, nothing at the end, or why there is none."""
+    try:
+        return next(blocks, b"")
+    except SourceRefused as error:
+        return error
+
+
+def _end_with_a_line(file: IO[bytes], broken: SourceRefused) -> None:
+    """Take the last line away unless it is whole. Raise `broken` if no line is left."""
+    end = file.tell()
+    file.seek(max(0, end - MAX_LINE_BYTES))
+    begin = file.tell()
+    whole = file.read().rfind(b"\n") + 1
+    if not whole:
+        raise broken
+    file.truncate(begin + whole)
 
 
 async def _download(url: str, file: IO[bytes], progress: Progress) -> None:

@@ -99,9 +99,14 @@ class UrlsSource(Source):
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
         self._check_options()
         with self._fetched(cursor) as (path, contents):
-            opened, columns = self._opened(path)
+            opened, columns, broken = self._opened(path)
         with opened:
-            yield from self._pages(opened, columns, cursor, contents)
+            for page in self._pages(opened, columns, cursor, contents):
+                cursor = page.cursor
+                yield page
+        if broken:
+            rows = cursor["row"] - 1 if cursor else 0
+            raise SourceRefused("location", f"{broken}; its rows up to {rows:,} were read")
 
     def _pages(
         self, opened: ConfinedList, columns: Sequence[str], cursor: Cursor | None, contents: str
@@ -213,15 +218,15 @@ class UrlsSource(Source):
         else:
             yield list_files.download(web_location(self.location), progress=self.progress)
 
-    def _opened(self, path: Path) -> tuple[ConfinedList, Sequence[str]]:
-        """Return the list in a state in which its rows can be read, and its columns."""
+    def _opened(self, path: Path) -> tuple[ConfinedList, Sequence[str], str]:
+        """Return the list in a state in which its rows can be read, its columns, and why it breaks off."""
         opened = self._list(path)
         try:
             look = opened.look()
             if look.is_plain:
-                return opened, look.columns
+                return opened, look.columns, ""
             self._wanted(look.columns)  # before all is unpacked
-            plain = list_files.plain(
+            plain, broken = list_files.plain(
                 opened.file,
                 opened.blocks(),
                 encoding=self._named_encoding(),
@@ -229,7 +234,7 @@ class UrlsSource(Source):
             )
             opened.close()
             opened = self._list(plain, unpacked=look)
-            return opened, opened.look().columns
+            return opened, opened.look().columns, broken
         except BaseException:
             opened.close()
             raise

@@ -220,13 +220,14 @@ def check_text(sample: bytes, encoding: str) -> None:
     """Raise SourceRefused if the first bytes of a list are no text, or not in this encoding."""
     if not sample.strip():
         raise SourceRefused("location", "the list is empty")
-    if b"\0" in sample:
+    lines = sample.split(b"\n")[:-1] or [sample]
+    zeros = sum(b"\0" in line for line in lines)
+    if zeros * 10 > len(lines) and (zeros > 1 or len(lines) == 1):
         raise SourceRefused(
             "location",
             f"binary data (a zero at byte {sample.index(0)}), not a list of addresses; "
             "if it is UTF-16 or UTF-32, say so in the option encoding",
         )
-    lines = sample.split(b"\n")[:-1] or [sample]
     wrong = [n for n, line in enumerate(lines, 1) if not _decodes(line, encoding)]
     if len(wrong) > 1 and len(wrong) * 10 > len(lines):
         raise wrong_encoding(

@@ -21,12 +21,16 @@ def is_packed(raw: IO[bytes]) -> bool:
 
 
 def sample(raw: IO[bytes]) -> bytes:
-    """Return the first bytes of a list, unpacked. Raise SourceRefused for damaged data."""
+    """Return the first bytes of a list, unpacked. Raise SourceRefused if its first line is damaged."""
     found = bytearray()
-    for block in unpacked(raw):
-        found += block
-        if len(found) >= SAMPLE_BYTES:
-            break
+    try:
+        for block in unpacked(raw):
+            found += block
+            if len(found) >= SAMPLE_BYTES:
+                break
+    except SourceRefused:
+        if b"\n" not in found and b"\r" not in found:
+            raise
     return bytes(found[:SAMPLE_BYTES])
 
 
@@ -40,14 +44,18 @@ def unpacked(raw: IO[bytes]) -> Iterator[bytes]:
 
 
 def recoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield blocks in UTF-8 with \\n. Raise SourceRefused for what is not in this encoding."""
+    """Yield blocks in UTF-8 with \\n. Raise SourceRefused where they are not in this encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     done = 0
     for block in blocks:
+        before = decoder.getstate()
         try:
             yield newlines.decode(decoder.decode(block)).encode()
         except UnicodeDecodeError as error:
+            decoder.setstate(before)
+            sound = len(block) - (len(error.object) - error.start)
+            yield newlines.decode(decoder.decode(block[: max(sound, 0)])).encode()
             raise SourceRefused(
                 "options.encoding", f"not valid {encoding} near byte {done + error.start}"
             ) from None
