@@ -83,8 +83,14 @@ def origin_of(url: str) -> str:
 
 def has_picture_suffix(url: str) -> bool:
     """Return whether the path ends like a picture's name; a hint, since servers may answer anything."""
-    path = _respelled(url.partition("?")[0][-3 * _PICTURE_NAME_END :], _respell_path)
-    return _match_picture_name(path[-_PICTURE_NAME_END:]) is not None
+    return is_picture_name(
+        _respelled(url.partition("?")[0][-3 * _PICTURE_NAME_END :], _respell_path)
+    )
+
+
+def is_picture_name(name: str) -> bool:
+    """Return whether a file's name, which is no address, ends like a picture's."""
+    return _match_picture_name(name[-_PICTURE_NAME_END:]) is not None
 
 
 def file_url(path: Path) -> str:

@@ -17,6 +17,7 @@ from crawler.export.files import slug_of, written_aside
 from crawler.models import CrawlJob
 from pixsim.core.plugins import plugin_classes
 from pixsim.core.private import make_folder
+from pixsim.core.text import path_text
 
 DEFAULT_FORMAT = "class-folders"
 
@@ -90,6 +91,6 @@ def export_job(
     except OSError as error:
         reason = "no space is left there" if error.errno == errno.ENOSPC else error.strerror
         raise ExportFailed(
-            f"Crawl job {job_id} was not exported to {folder}: {reason or error}."
+            f"Crawl job {job_id} was not exported to {path_text(folder)}: {reason or error}."
         ) from error
     return Export(path, sum(dataset.classes.values()), dict(dataset.classes), size)

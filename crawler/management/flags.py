@@ -3,11 +3,13 @@
 import os
 from argparse import ArgumentError, ArgumentParser, BooleanOptionalAction
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from crawler.export import DEFAULT_FORMAT, all_formats
 from crawler.sources import all_sources
 from crawler.sources.base import Option
+from crawler.sources.roots import location_of
 
 PREFIX = "source."
 
@@ -80,7 +82,7 @@ def absolute_location(kind: str, location: str) -> str:
     """Return a path as the workers can find it, which is absolute; an address as it is."""
     if "://" in location or not location.strip() or not all_sources()[kind].takes_path:
         return location
-    return os.path.abspath(os.path.expanduser(location))
+    return location_of(Path(os.path.abspath(os.path.expanduser(location))))
 
 
 def _options_by_name() -> dict[str, dict[str, Option]]:

@@ -16,6 +16,7 @@ from crawler.models import CrawlJob, CrawlSource, Project
 from crawler.services.limits import check_job, check_new_job, check_options
 from crawler.services.planning import default_chunk_size, plan_job
 from crawler.services.projects import project_named
+from crawler.sources.roots import storable_location
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
 
@@ -31,6 +32,9 @@ class SourceSpec:
     location: str
     label: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "location", storable_location(self.location))
 
 
 def create_crawl_job(

@@ -19,7 +19,7 @@ MAX_TEXT = 500
 MAX_LABEL_READ = 10_000
 MAX_CAPTION = 100_000
 MAX_REJECTED_TEXT = 200
-ADDRESSES = ("landing_page", "licence_url")
+WHOLE = ("landing_page", "licence_url", "source_id")
 # A page with captions ends at so many characters: a thousand of the longest would fill the memory.
 MAX_PAGE_CAPTIONS = 4_000_000
 # A page of a slow source ends after this long, so that what was found is stored soon.
@@ -235,11 +235,11 @@ def provenance(*, caption: str = "", **values: object) -> dict[str, str]:
     """Return the named values that are not empty, as one line of text each.
 
     A caption, of at most MAX_CAPTION characters, is kept whole, with its lines. What has no title gets
-    the beginning of its caption as one. An address is kept whole: cut it would lead nowhere.
+    the beginning of its caption as one. An address or a path is kept whole: cut it would lead nowhere.
     """
     values["title"] = values.get("title") or caption
     texts = {
-        name: clean(value, MAX_LENGTH if name in ADDRESSES else MAX_TEXT)
+        name: clean(value, MAX_LENGTH if name in WHOLE else MAX_TEXT)
         for name, value in values.items()
         if value is not None
     }

@@ -7,8 +7,9 @@ from pathlib import Path
 from django.conf import settings
 
 from crawler.errors import SourceRefused
-from crawler.urls import path_of
+from crawler.urls import file_url, path_of
 from pixsim.core.beneath import open_beneath
+from pixsim.core.text import path_text
 from pixsim.core.urls import BadUrl
 
 
@@ -18,6 +19,18 @@ def inside_roots(path: Path) -> bool:
     return any(
         resolved.is_relative_to(Path(root).resolve()) for root in settings.CRAWL_FOLDER_ROOTS
     )
+
+
+def storable_location(location: str) -> str:
+    """Return a location as a column of texts holds it: a path of other bytes is its file:/// address."""
+    is_text = not any("\ud800" <= each <= "\udfff" for each in location)
+    return location if is_text else file_url(Path(location))
+
+
+def location_of(path: Path) -> str:
+    """Return an absolute path as a location: its file:/// address if text would not keep its name."""
+    text = str(path)
+    return text if text.isprintable() and text == text.strip() else file_url(path)
 
 
 def local_path(location: str) -> Path:
@@ -33,10 +46,10 @@ def local_path(location: str) -> Path:
     if "\0" in location or not path.is_absolute():
         raise SourceRefused("location", f"{location!r:.200} is not an absolute path")
     if not inside_roots(path):
-        roots = ", ".join(map(str, settings.CRAWL_FOLDER_ROOTS))
+        roots = ", ".join(map(path_text, settings.CRAWL_FOLDER_ROOTS))
         raise SourceRefused(
             "location",
-            f"{path} is outside the folders that may be read ({roots}); an operator can add its "
+            f"{path_text(path)} is outside the folders that may be read ({roots}); an operator can add its "
             "folder to CRAWL_FOLDER_ROOTS"
             if roots
             else "no local folders may be read here; an operator can name some in "
@@ -55,7 +68,7 @@ def local_file(location: str) -> Iterator[Path]:
     try:
         file = open_beneath(path, settings.CRAWL_FOLDER_ROOTS)
     except OSError as error:
-        why = f"there is no file {path} on this machine ({error.strerror})"
+        why = f"there is no file {path_text(path)} on this machine ({error.strerror})"
         raise SourceRefused("location", why) from error
     with file:
         yield Path(f"/dev/fd/{file.fileno()}")

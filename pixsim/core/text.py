@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from encodings.aliases import aliases
 from typing import Any
+from unicodedata import category
 
 LONGEST_ESCAPE = 6
 """Characters that one may become: half a surrogate pair is written as \\udXXX."""
@@ -13,6 +15,7 @@ DEEPEST_JSON = 100
 MOST_JSON = 200_000
 """Values of one document."""
 LEFT_OUT = "…"
+CONTROLS = ("Cc", "Zl", "Zp")
 
 ENCODINGS = (
     "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be",
@@ -24,6 +27,15 @@ ENCODINGS = (
 """The only ones in which untrusted text is decoded: all take linear time, none is a compression."""
 
 
+def path_text(path: str | bytes | os.PathLike[str]) -> str:
+    r"""Return a path for people and columns of texts: bytes that are no UTF-8 and controls as \xe9, \n."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(
+        each.encode("unicode_escape").decode() if category(each) in CONTROLS else each
+        for each in text
+    )
+
+
 def unfit(text: str, longest: int) -> str:
     """Return why a column of so many characters does not hold a text; empty if it does.
 
@@ -31,6 +43,8 @@ def unfit(text: str, longest: int) -> str:
     """
     if len(text) > longest:
         return f"may have at most {longest:,} characters, not {len(text):,}"
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        return "has a byte in it that is no UTF-8, or half of a surrogate pair"
     return "has a NUL character (U+0000) in it" if "\0" in text else ""
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -162,6 +163,54 @@ def test_a_crawl_that_finds_too_little_ends_with_3_and_says_what_it_found(pictur
         ["1", "truncated"],
     ]
     assert Image.objects.count() == 6
+
+
+@committing
+def test_folders_and_files_of_any_bytes_are_crawled_exported_and_shown(tmp_path, admin_client):
+    top = os.fsencode(tmp_path) + b"/caf\xe9 \n%41#?"
+    names = [b"\xe9", b"line\nbreak", b"-x", "é".encode()]
+    for number, name in enumerate(names):
+        os.makedirs(os.path.join(top, name))
+        with open(os.path.join(top, name, name + b".jpg"), "wb") as file:
+            file.write(jpeg(160, 120, seed=number))
+    printed = io.BytesIO()
+    with working(), io.TextIOWrapper(printed, "utf-8", errors="strict") as out:
+        with pytest.raises(SystemExit) as ending:
+            call_command(
+                *("crawl", "--source", "folder", "--from", os.fsdecode(top), "--max-images", "4"),
+                *("--labels", "folder", "--export", os.fsdecode(top + b"/out\xe9")),
+                stdout=out,
+            )
+        out.flush()
+        told = printed.getvalue().decode()
+    assert ending.value.code == 0
+    assert r"/out\xe9/folder-caf" in told
+    job = CrawlJob.objects.get()
+    assert (job.name, job.valid_images) == (r"folder caf\xe9 \n%41#?", 4)
+    labels = {r"\xe9", r"line\nbreak", "-x", "é"}
+    assert {*Image.objects.values_list("label", flat=True)} == labels
+    [archive] = Path(os.fsdecode(top + b"/out\xe9")).iterdir()
+    with zipfile.ZipFile(archive) as opened:
+        rows = [json.loads(line) for line in opened.read("metadata.jsonl").splitlines()]
+        assert opened.testzip() is None
+    assert {row["label"] for row in rows} == labels
+    assert {Path(os.fsdecode(unquote_to_bytes(row["url"][7:]))).is_file() for row in rows} == {True}
+    image = Image.objects.first()
+    for place in ("", f"/{image.pk}/change", f"/{image.pk}/picture/small"):
+        assert admin_client.get(f"/admin/crawler/image{place}/").status_code == 200
+    for place in ("candidate", f"crawljob/{job.pk}/change"):
+        assert admin_client.get(f"/admin/crawler/{place}/").status_code == 200
+    status = io.StringIO()
+    call_command("crawl_job", str(job.pk), stdout=status)
+    assert "caf%E9%20%0A%2541%23%3F: completed" in status.getvalue()
+
+
+@pytest.mark.parametrize("flag", ["label", "name", "project"])
+def test_names_of_bytes_that_are_no_text_are_refused_by_their_flag(pictures, flag):
+    code, _, err = crawl_folder(pictures, 1, f"--{flag}", os.fsdecode(b"caf\xe9"))
+    assert (code, CrawlJob.objects.count()) == (2, 0)
+    assert flag in err
+    assert "no UTF-8" in err
 
 
 @committing

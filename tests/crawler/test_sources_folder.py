@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import SourceRefused
+from crawler.export.files import class_folder
+from crawler.fetch import checker
 from crawler.models import CrawlJob, CrawlSource
 from crawler.services.accepting import SourceSpec, create_crawl_job
 from crawler.sources import build
 from crawler.sources.base import Found
+from crawler.sources.roots import location_of
 from crawler.urls import path_of
 from tests.crawler.in_process import wait_until, working
 from tests.crawler.pictures import encode, jpeg, photograph
@@ -141,13 +144,96 @@ def test_links_do_not_lead_out_of_the_folder_nor_in_circles(root: Path, tmp_path
     ]
 
 
-def test_names_that_are_no_utf8_are_read_and_resumed(root: Path) -> None:
-    for name in (b"\xff.jpg", b"\xfe\n.jpg", "é %2e.jpg".encode()):
-        Path(os.fsdecode(os.fsencode(root) + b"/" + name)).write_bytes(b"picture")
-    found, _ = read_all(lambda: build("folder", str(root), {}, ""), limit=1)
-    assert len(found) == 3
-    assert all(path_of(f.url).read_bytes() == b"picture" for f in found)
-    assert all(str(f.provenance).encode() for f in found)
+JPEG = b"\xff\xd8\xff\xe0"
+ODD_NAMES = [
+    b"caf\xe9.jpg", b"\xff\xfe.jpg", b"\xed\xb3\xa9.jpg", b"line\nbreak.jpg", b"tab\t\x01\x7f.jpg",
+    b"100%.jpg", b"%2e%2e%2f.jpg", b"%E9.jpg", b"what?.jpg", b"a?b=c.jpg", b"#1.jpg", b"a#b.jpg", b"a;b.jpg",
+    b"x" * 251 + b".jpg",
+    b"-rf.jpg", b" edges .jpg", b"back\\slash.jpg", b"a:b|c*.jpg", b"quote\"'.jpg", b"http:",
+    "e\u0301.jpg".encode(), "\u00e9.jpg".encode(), "\u202egpj.jpg".encode(), "🐈.jpg".encode(),
+]  # fmt: skip
+
+
+def put_raw(folder: bytes, *names: bytes) -> None:
+    os.makedirs(folder, exist_ok=True)
+    for name in names:
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(JPEG + name)
+
+
+@pytest.mark.parametrize("folder", [b"plain", b"caf\xe9 ", b" \n#?%41", b"-\xff" + b"x" * 250])
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_names_of_any_bytes_are_read_resumed_and_found_again(
+    root: Path, folder: bytes, limit: int
+) -> None:
+    inside = os.path.join(os.fsencode(root), folder)
+    put_raw(inside, *ODD_NAMES)
+    location = location_of(Path(os.fsdecode(inside)))
+    assert location.isprintable()
+    build("folder", location, {}, "").check()
+    found, rejected = read_all(lambda: build("folder", location, {}, ""), limit=limit)
+    assert rejected == []
+    paths = [os.fsencode(path_of(f.url)) for f in found]
+    assert paths == sorted(os.path.join(inside, name) for name in ODD_NAMES)
+    for each, path in zip(found, paths, strict=True):
+        assert each.url.isascii()
+        assert Path(os.fsdecode(path)).read_bytes() == JPEG + os.path.basename(path)
+        assert each.provenance["source_id"].encode().decode() == each.provenance["source_id"]
+        assert checker._path_of(each.url) == path
+    assert len({each.provenance["source_id"] for each in found}) == len(ODD_NAMES)
+
+
+def test_every_folder_is_a_class_of_its_own_whatever_its_bytes(root: Path) -> None:
+    names = [
+        b"caf\xe9",
+        b"caf\xe8",
+        "caf\u00e9".encode(),
+        "cafe\u0301".encode(),
+        b"a\nb",
+        b"a b",
+        b"%C3%A9",
+    ]
+    for name in names:
+        put_raw(os.path.join(os.fsencode(root), name), b"1.jpg")
+    found, _ = read_all(build("folder", str(root), {"labels": "folder"}, ""))
+    labels = [f.label for f in found]
+    assert {"caf\\xe9", "caf\\xe8", "caf\u00e9", "cafe\u0301", "a\\nb", "a b", "%C3%A9"} == {
+        *labels
+    }
+    assert len({*map(class_folder, labels)}) == len(names)
+
+
+def test_a_folder_of_other_bytes_is_refused_by_a_message_that_can_be_printed(
+    root: Path, settings
+) -> None:
+    outside = os.fsdecode(b"/nowhere/caf\xe9")
+    settings.CRAWL_FOLDER_ROOTS = [str(root), os.fsdecode(b"/srv/\xff")]
+    for place in (outside, f"{root}/{outside}", location_of(Path(outside))):
+        with pytest.raises(SourceRefused) as refused:
+            build("folder", place, {}, "").check()
+        assert "caf\\xe9" in refused.value.message.encode().decode()
+
+
+def test_a_link_of_other_bytes_does_not_lead_out(root: Path, tmp_path: Path) -> None:
+    put_raw(os.fsencode(tmp_path) + b"/secret\xe9", b"1.jpg")
+    os.symlink(os.fsencode(tmp_path) + b"/secret\xe9", os.fsencode(root) + b"/folder\xe9")
+    os.symlink(os.fsencode(tmp_path) + b"/secret\xe9/1.jpg", os.fsencode(root) + b"/caf\xe9.jpg")
+    found, rejected = read_all(build("folder", str(root), {}, ""))
+    assert found == []
+    assert rejected == [("caf\\xe9.jpg", "a link that leaves the folder")]
+    with pytest.raises(SourceRefused, match="outside"):
+        build("folder", f"file://{root}/folder%E9", {}, "").check()
+
+
+def test_a_list_of_other_bytes_is_read(root: Path) -> None:
+    path = os.fsencode(root) + b"/li\xe9?ste#\n.csv"
+    with open(path, "wb") as file:
+        file.write(b"url\nhttps://example.com/a.jpg\n" + f"file://{root}/caf%E9.jpg\n".encode())
+    found, _ = read_all(build("urls", location_of(Path(os.fsdecode(path))), {}, ""))
+    assert [f.url for f in found] == [
+        "https://example.com/a.jpg",
+        f"file://{root}/caf%E9.jpg",
+    ]
 
 
 def test_a_closed_sub_folder_is_named_and_the_rest_is_read(root: Path, monkeypatch) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from django.db import DatabaseError, OperationalError, transaction
 
@@ -34,6 +35,7 @@ from pixsim.core import cli
 from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
 from pixsim.core.private import make_folder
+from pixsim.core.text import path_text
 
 # What a refusal calls a field, and the flag to correct.
 FLAGS = {
@@ -116,7 +118,7 @@ class Command(cli.Command):
             reports.sentence(job),
             reports.outcome_table(job),
             goes_on if job.is_open else "",
-            f"Exported to {export}" if export else "",
+            f"Exported to {path_text(export)}" if export else "",
             export=export,
         )
         if failure:
@@ -158,7 +160,8 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
                 tiers.require_feature(owner, "export")
             return accepting.create_crawl_job(
                 owner=owner,
-                name=options["name"] or (label or f"{kind} {Path(location).name}")[:MAX_NAME],
+                name=options["name"]
+                or (path_text(label) or f"{kind} {_last_part(location)}")[:MAX_NAME],
                 max_images=options["max_images"],
                 source_specs=[accepting.SourceSpec(kind, location, label, source_options)],
                 keywords=[label] if label else [],
@@ -175,6 +178,12 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
         raise cli.UsageError(f"{_flag(error.field)}: {error.message}") from error
     except AccountsError as error:
         raise cli.UsageError(f"{_flag(error.subject)}: {error}") from error
+
+
+def _last_part(location: str) -> str:
+    if not location.startswith("file:"):
+        return Path(location).name
+    return path_text(unquote_to_bytes(location.rstrip("/").rpartition("/")[2]))
 
 
 def _flag(field: str) -> str:

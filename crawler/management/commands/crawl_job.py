@@ -16,6 +16,7 @@ from crawler.models import CrawlJob, JobStatus
 from crawler.services import lifecycle
 from pixsim.core import cli
 from pixsim.core.priority import PRIORITY_HELP
+from pixsim.core.text import path_text
 
 LIST = "list"
 MAX_COUNT = 1_000_000_000
@@ -128,7 +129,7 @@ class Command(cli.Command):
         elif options["json"]:
             self.print_json(reports.report(job, export=export))
         elif export:
-            self.stdout.write(f"Exported to {export}")
+            self.stdout.write(f"Exported to {path_text(export)}")
         elif action == "repeat":
             self.stdout.write(reports.accepted(job))
         else:

@@ -21,8 +21,9 @@ from crawler.sources.base import (
 )
 from crawler.sources.roots import local_path
 from crawler.sources.web import is_web
-from crawler.urls import file_url, has_picture_suffix
+from crawler.urls import file_url, is_picture_name
 from pixsim.core.beneath import open_beneath, open_parts, parts_below
+from pixsim.core.text import path_text
 
 HEAD_BYTES = 16
 BEGINNINGS = (
@@ -56,9 +57,10 @@ class FolderSource(Source):
     def check(self) -> None:
         root = local_path(self.location)
         if not root.is_dir():
-            raise SourceRefused("location", f"{root} is not a folder on this machine")
+            raise SourceRefused("location", f"{path_text(root)} is not a folder on this machine")
         if not os.access(root, os.R_OK | os.X_OK):
-            raise SourceRefused("location", f"{root} may not be read by the user of this process")
+            why = f"{path_text(root)} may not be read by the user of this process"
+            raise SourceRefused("location", why)
 
     def walk(self, cursor: Cursor | None) -> Iterator[Page]:
         self.check()
@@ -70,11 +72,11 @@ class FolderSource(Source):
                 step = Page({"after": quote_from_bytes(relative)})
                 try:
                     if problem:
-                        step.rejected.append(rejection(relative, problem))
+                        step.rejected.append(rejection(path_text(relative), problem))
                     else:
                         step.found.append(self._found(folder.path, parts))
                 except LabelTooLong as error:
-                    step.rejected.append(rejection(relative, error))
+                    step.rejected.append(rejection(path_text(relative), error))
                 yield step
         except OSError as error:
             raise SourceUnavailable(f"{self.location} cannot be listed: {error}") from error
@@ -83,8 +85,8 @@ class FolderSource(Source):
         by_folder = self.options["labels"] and len(parts) > 1
         return Found(
             url=file_url(Path(os.fsdecode(os.path.join(root, *parts)))),
-            label=label_of(parts[0]) if by_folder else self.label,
-            provenance=provenance(source=self.kind, source_id=b"/".join(parts)),
+            label=label_of(path_text(parts[0])) if by_folder else self.label,
+            provenance=provenance(source=self.kind, source_id=path_text(b"/".join(parts))),
         )
 
 
@@ -117,7 +119,7 @@ class _Folder:
                 except OSError as error:
                     if here != after:
                         yield here, f"a folder that cannot be listed: {error.strerror}"
-            elif not is_above and has_picture_suffix(os.fsdecode(name)):
+            elif not is_above and is_picture_name(os.fsdecode(name)):
                 yield here, self._problem(here)
             elif not (is_above or _has_extension(name) or self._is_folder(here)):
                 yield here, self._problem(here) or self._problem_of_bytes(here)
