@@ -128,7 +128,7 @@ class Checker(threading.Thread):
         except NotAFile:
             return Refused(task, "not_an_image", "not a regular file")
         except (OSError, ValueError) as error:
-            return Refused(task, "http_4xx", f"cannot read the file: {error}")
+            return Refused(task, "unreadable_file", str(error))
         if len(item.body) > most:
             return Refused(task, "too_large", f"more than {most} bytes")
         if not item.body:

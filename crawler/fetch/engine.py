@@ -42,8 +42,6 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HOST_FAILURES = frozenset({Reason.DNS, Reason.CONNECT, Reason.TLS, Reason.TIMEOUT})
 # Then robots.txt is not to blame: the host fails, and is asked for its robots.txt again.
 OUT_OF_REACH = HOST_FAILURES | {Reason.THROTTLED, Reason.BLOCKED_ADDRESS}
-# An address that no redirect may lead to (a scheme of its own, no host) is one we do not go to.
-OUTCOMES = {Reason.BAD_URL: "blocked_address"}
 
 
 class Engine:
@@ -407,7 +405,7 @@ class Engine:
         retry_after = None
         if error.retryable:
             retry_after = _spread(self._retry_seconds * 3**task.tries)
-        outcome = OUTCOMES.get(error.reason, error.reason.value)
+        outcome = error.reason.value
         return Refused(task, outcome, error.detail, retry_after, is_silent and asked is host)
 
 

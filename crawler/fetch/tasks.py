@@ -99,7 +99,9 @@ def refused_by(error: Exception, task: Task) -> Refused:
     It is the trouble of that candidate alone: whatever a server can answer must not end a session.
     """
     logger.error("Candidate %s (%s) is refused", task.id, task.url[:200], exc_info=error)
-    return Refused(task, "corrupt", f"unexpected {type(error).__name__}: {first_line(error)}")
+    return Refused(
+        task, "internal_error", f"unexpected {type(error).__name__}: {first_line(error)}"
+    )
 
 
 class EngineFailed(Exception):

@@ -43,9 +43,9 @@ WHERE crawl_jobs.status IN ('completed', 'failed', 'cancelled')
 
 PASSING = (
     "http_5xx", "throttled", "dns", "connect", "bad_answer", "tls", "timeout", "too_slow",
-    "host_refused", "host_down",
+    "host_refused", "host_down", "unreadable_file", "internal_error",
 )  # fmt: skip
-"""Outcomes that a retry of the job takes back: the server may be well again."""
+"""Outcomes that a retry of the job takes back: the server, file or program may be well again."""
 
 IS_PASSING = """job_id = %(job)s AND (outcome = ANY(%(passing)s)
         OR outcome = 'robots' AND starts_with(detail, %(unanswered)s))"""

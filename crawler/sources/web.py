@@ -124,6 +124,6 @@ def source_error(error: "FetchError", url: str) -> SourceRefused | SourceUnavail
     """Return what a failed fetch of a source's own document means for the source."""
     if error.retryable:
         return SourceUnavailable(
-            f"{url} does not answer: {error.detail}", retry_after=error.retry_after
+            f"{url} cannot be read now: {error.detail}", retry_after=error.retry_after
         )
     return SourceRefused("location", f"{url} cannot be read: {error.detail}")

@@ -209,7 +209,8 @@ def test_every_refusal_has_its_own_outcome(engine, site):
         "/private/a.jpg": (ok(jpeg()), Outcome.ROBOTS),
         "/round": ((302, {"Location": "/round"}, b""), Outcome.TOO_MANY_REDIRECTS),
         "/inward": ((302, {"Location": "http://169.254.169.254/"}, b""), Outcome.BLOCKED_ADDRESS),
-        "/local": ((302, {"Location": "file:///etc/passwd"}, b""), Outcome.BLOCKED_ADDRESS),
+        "/local": ((302, {"Location": "file:///etc/passwd"}, b""), Outcome.BAD_URL),
+        "/nowhere": ((302, {"Location": "http://a b/"}, b""), Outcome.BAD_URL),
         "/around": ((302, {"Location": "/private/a.jpg"}, b""), Outcome.ROBOTS),
         "/stalls.jpg": (stalls, Outcome.TIMEOUT),
         "/breaks.jpg": (breaks_off, Outcome.BAD_ANSWER),
@@ -517,11 +518,11 @@ def test_files_are_read_only_inside_the_folders_allowed(engine, tmp_path):
         (beside / "b.jpg").as_uri(): "blocked_address",
         f"file://other-machine{folder}/a%20cat.jpg": "blocked_address",
         Path("/etc/passwd").as_uri(): "blocked_address",
-        (folder / "gone.jpg").as_uri(): "http_4xx",
+        (folder / "gone.jpg").as_uri(): "unreadable_file",
         (folder / "empty.jpg").as_uri(): "not_an_image",
         (folder / "pipe.jpg").as_uri(): "not_an_image",
         folder.as_uri(): "not_an_image",
-        f"{folder.as_uri()}/a%00b.jpg": "http_4xx",
+        f"{folder.as_uri()}/a%00b.jpg": "unreadable_file",
     }
     results = fetch(
         engine, [task(id, url, host="") for id, url in enumerate(urls)], max_bytes=500_000

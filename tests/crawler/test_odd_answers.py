@@ -126,7 +126,7 @@ def test_a_list_whose_server_asks_for_an_endless_pause_is_named_in_the_failure(
     job = crawl(f"{sites[0].url}/list.txt")
     source = CrawlSource.objects.get()
     assert (job.status, source.status) == ("failed", "failed")
-    assert "does not answer: HTTP 503" in source.error_message
+    assert "cannot be read now: HTTP 503" in source.error_message
 
 
 @pytest.mark.parametrize("named", ["bytes 0-1/" + "9" * 400, "bytes 0-" + "9" * 5000 + "/9"])
@@ -201,7 +201,7 @@ def test_an_error_that_nobody_foresaw_refuses_the_one_candidate(
         assert "cannot be stored" in source.rejection
         return
     refused = Candidate.objects.get(url__endswith="/odd.jpg")
-    assert refused.outcome == "corrupt"
+    assert refused.outcome == "internal_error"
     assert "unexpected" in refused.detail
 
 

@@ -109,6 +109,7 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "crawler.0009_addresses_as_found",
         "crawler.0010_hosts",
         "crawler.0011_upright_images",
+        "crawler.0012_outcomes_by_name",
         "jobs.0006_attempts",
         "jobs.0007_rollups",
         "jobs.0008_undecoded_assets",

@@ -227,7 +227,7 @@ def a_failing_source(hour: Hour) -> None:
     address = f"{hour.site.url}/sitemap.xml"
     job = hour.world.crawl("--source", "sitemap", "--from", address, "--max-images", "4")
     [(source,)] = hour.world.sql("SELECT id FROM crawl_sources WHERE job_id = %s", job)
-    reason = f"{address} does not answer: HTTP 500 Internal Server Error"
+    reason = f"{address} cannot be read now: HTTP 500 Internal Server Error"
     again = re.compile(
         rf"discovery {source}: It is tried again at .* UTC \(in .*\) after attempt \d: {reason}"
     )
