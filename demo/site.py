@@ -1,6 +1,6 @@
 """The demo's web site on loopback: pages, sitemaps, a robots.txt, and servers in trouble.
 
-    python -m demo.site CACHE_FOLDER
+    python -m demo.site CACHE_FOLDER [--port PORT]
 
 Prints one line of JSON when it can be asked: see `announcement`. Ends with SIGTERM.
 """
@@ -82,15 +82,17 @@ def fill(tables: Mapping[str, Routes], items: Sequence[Item], bases: Mapping[str
             site[f"/{label}/{number}"] = answers.file(page, "html")
 
 
-async def serve(cache: Path) -> None:
-    """Serve until told to end."""
+async def serve(cache: Path, port: int = 0) -> None:
+    """Serve until told to end; the pages at `port`, or at one that is free."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     items = catalogue.items(catalogue.drawn_pictures(cache))
     tables: dict[str, Routes] = {host: {} for host in HOSTS}
-    runners = {host: await _start(table) for host, table in tables.items()}
+    runners = {
+        host: await _start(table, port if host == "site" else 0) for host, table in tables.items()
+    }
     bases = {host: f"http://127.0.0.1:{one.addresses[0][1]}" for host, one in runners.items()}
     fill(tables, items, bases)
     print(json.dumps(announcement(items, bases["site"])), flush=True)  # noqa: T201
@@ -99,8 +101,8 @@ async def serve(cache: Path) -> None:
         await runner.cleanup()
 
 
-async def _start(table: Routes) -> web.AppRunner:
-    """A server on a free port of its own, answering by `table`."""
+async def _start(table: Routes, port: int) -> web.AppRunner:
+    """A server on this port, or with 0 on a free one, answering by `table`."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         found = table.get(request.path_qs)
@@ -110,7 +112,7 @@ async def _start(table: Routes) -> web.AppRunner:
     application.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner
 
 
@@ -181,4 +183,8 @@ def _title(label: str, place: int) -> str:
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m demo.site", description="Serve the demo's web site.")
     parser.add_argument("cache", type=Path, metavar="CACHE_FOLDER", help="of its drawn pictures")
-    asyncio.run(serve(parser.parse_args().cache))
+    parser.add_argument(
+        "--port", type=int, default=0, help="of its pages; without, one that is free"
+    )
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.cache, arguments.port))

@@ -17,6 +17,7 @@ from crawler.fetch.rules import Checks
 from crawler.sources.base import Found
 from demo import catalogue
 from tests.crawler.pictures import distance
+from tests.pixsim.support import free_port
 from tests.world import PROJECT
 
 pytestmark = pytest.mark.long
@@ -38,7 +39,7 @@ def files(cache: Path) -> catalogue.Files:
 
 @pytest.fixture
 def process(cache: Path, files: catalogue.Files) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "demo.site", str(cache)]
+    command = [sys.executable, "-m", "demo.site", str(cache), "--port", str(free_port())]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as running:
         yield running
         running.terminate()
@@ -48,6 +49,13 @@ def process(cache: Path, files: catalogue.Files) -> Iterator[subprocess.Popen[st
 def site(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     return json.loads(process.stdout.readline())
+
+
+def test_its_pages_are_at_the_port_that_was_asked_for(
+    process: subprocess.Popen[str], site: dict[str, Any]
+) -> None:
+    assert isinstance(process.args, list)
+    assert site["url"] == f"http://127.0.0.1:{process.args[-1]}"
 
 
 @pytest.fixture

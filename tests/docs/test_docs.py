@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -93,6 +94,19 @@ def test_commands_that_are_shown_can_be_given_so(page: Path) -> None:
             words = words[: words.index(">")] if ">" in words else words
             command, *arguments = words[words.index("manage.py") + 1 :]
             parser_of(command).parse_args(arguments)  # exits, and so fails, if it cannot
+
+
+@each_page
+def test_files_that_commands_read_were_made_by_commands_before(page: Path) -> None:
+    made: set[str] = set()
+    for line in shown_commands(page):
+        words = shlex.split(line, comments=True)
+        if words[:3] == ["python", "-m", "demo.samples"]:
+            made.add(words[3])
+        for flag, value in pairwise(words):
+            path = value.partition("=")[2] if flag == "--file" else value
+            if flag in ("--from", "--file") and "://" not in path:
+                assert path.split("/")[0] in made, f"{page.name}: {line}"
 
 
 @each_page

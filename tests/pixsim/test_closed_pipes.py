@@ -133,5 +133,5 @@ def test_the_demos_site_explains_itself_and_starts_nothing(words: list[str]) -> 
         [*DEMO, *words], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert "usage: python -m demo.site [-h] CACHE_FOLDER" in done.stdout + done.stderr
+    assert "usage: python -m demo.site [-h] [--port PORT] CACHE_FOLDER" in done.stdout + done.stderr
     assert done.returncode == (0 if words else 2)
