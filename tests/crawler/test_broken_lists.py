@@ -5,7 +5,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from crawler.errors import SourceRefused
 from crawler.sources import build
@@ -92,6 +94,35 @@ def test_what_breaks_off_is_kept_up_to_its_last_whole_row(
     # Another worker, which finds the unpacked list, knows it too.
     with pytest.raises(SourceRefused, match=why):
         build("urls", str(source.location), {}, "").read(cursor)
+
+
+def test_a_text_of_parquet_that_is_none_costs_its_row(write: Callable[[str, bytes], Path]) -> None:
+    good = b"https://e.com/1.jpg"
+    texts = pa.array([good, b"https://e.com/\xff\xfe", good])
+    wrong = pa.StringArray.from_buffers(3, *texts.buffers()[1:])
+    times = pa.array([0, 1, 2**62], pa.timestamp("us"))
+    path = write("l.parquet", b"")
+    parquet.write_table(pa.table({"url": wrong, "title": times, "creator": ["a", "b", "c"]}), path)
+    page = build("urls", str(path), {}, "").read(None)
+    assert [one.url for one in page.found] == [good.decode()]
+    assert [(entry, why[:21]) for entry, why in page.rejected] == [
+        ("row 2:", "a cell that is no val"), ("row 3:", "a cell that is no val"),
+    ]  # fmt: skip
+
+
+def test_a_damaged_row_group_is_named_and_those_before_it_are_kept(
+    write: Callable[[str, bytes], Path],
+) -> None:
+    path = write("l.parquet", b"")
+    table = pa.table({"url": [f"https://e.com/{n}.jpg" for n in range(3000)]})
+    parquet.write_table(table, path, row_group_size=1000)
+    place = parquet.read_metadata(path).row_group(2).column(0).data_page_offset
+    path.write_bytes(changed(path.read_bytes(), place, bytes(500)))
+    source = build("urls", str(path), {}, "")
+    page = source.read(None, limit=5000)
+    assert len(page.found) == 2000
+    with pytest.raises(SourceRefused, match="damaged in row group 2, after row 2,000: "):
+        source.read(page.cursor)
 
 
 def test_what_follows_packed_data_is_not_read(write: Callable[[str, bytes], Path]) -> None:

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 from crawler.errors import SourceRefused
 from crawler.sources.base import MAX_CAPTION, Cursor
 from crawler.sources.urls.rows import Row
+from pixsim.core.formats import first_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -62,9 +63,15 @@ class ParquetList:
         metadata = self._file.metadata
         before = sum(metadata.row_group(g).num_rows for g in range(begin_group))
         for group in range(begin_group, metadata.num_row_groups):
-            for row, values, problem in self._group(group, begin_row, wanted):
-                after = {"group": group, "row": row + 1}
-                yield Row(before + row + 1, after, None if problem else values, problem)
+            number = before + begin_row
+            try:
+                for row, values, problem in self._group(group, begin_row, wanted):
+                    number = before + row + 1
+                    after = {"group": group, "row": row + 1}
+                    yield Row(number, after, None if problem else values, problem)
+            except self._damaged as error:
+                why = f"damaged in row group {group}, after row {number:,}: {first_line(error)}"
+                raise SourceRefused("location", why) from None
             before += metadata.row_group(group).num_rows
             begin_row = 0
 
@@ -83,7 +90,7 @@ class ParquetList:
                         for number, cells in enumerate(
                             _rows(batch.slice(at, SLICE_ROWS)), row + at
                         ):
-                            problem = _TOO_LONG if any(one is _LONG for one in cells) else ""
+                            problem = next((str(one) for one in cells if type(one) is _Problem), "")
                             # Of two columns of one name the first counts, as in texts.
                             pairs = zip(batch.schema.names[::-1], cells[::-1], strict=True)
                             yield number, dict(pairs), problem
@@ -92,12 +99,16 @@ class ParquetList:
             raise SourceRefused(
                 "location", f"rows of row group {group} are too large: a cell has a cap"
             ) from None
-        except self._damaged as error:
-            raise SourceRefused("location", f"damaged in row group {group}: {error}") from None
 
 
-_LONG = object()
-_TOO_LONG = f"a cell of more than {MAX_CELL_BYTES // 1000} kB"
+class _Problem(str):
+    """Stands for a value, and says why it is none."""
+
+
+_LONG = _Problem(f"a cell of more than {MAX_CELL_BYTES // 1000} kB")
+_UNREADABLE = _Problem(
+    "a cell that is no value of its type, such as a text that is not valid utf-8"
+)
 
 
 def _rows(batch: "pyarrow.RecordBatch") -> list[list[object]]:
@@ -118,10 +129,25 @@ def _cells(column: "pyarrow.Array") -> list[object]:
         return [None if text is None else float(text) for text in texts]
     is_long = _is_long(column)
     if is_long is None or not compute.any(is_long).as_py():
-        return list(column.to_pylist())
-    shown = compute.if_else(is_long, None, column).to_pylist()
+        return _values(column)
+    shown = _values(compute.if_else(is_long, None, column))
     longs = is_long.to_pylist()
     return [_LONG if long else cell for cell, long in zip(shown, longs, strict=True)]
+
+
+def _values(column: "pyarrow.Array") -> list[object]:
+    """Return a column's values; _UNREADABLE for those that are none of their type."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        return [_value(cell) for cell in column]
+
+
+def _value(cell: "pyarrow.Scalar") -> object:
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):
+        return _UNREADABLE
 
 
 def _is_long(column: "pyarrow.Array") -> "pyarrow.Array | None":
