@@ -1,12 +1,15 @@
 """Adoption as a plug-in of the schema tool."""
 
-from contextlib import closing
-
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.adoption.changes import CHANGES, HELD_JOBS
 from pixsim.adoption.quarantine import QUARANTINE
-from pixsim.adoption.recognising import RECORD, VERSIONS, made_by_alembic
+from pixsim.adoption.recognising import (
+    RECORD,
+    alembic_revisions,
+    is_known,
+    made_by_older_system,
+)
 from pixsim.adoption.systems import REVISIONS
 from pixsim.schema.plugins import ForeignHistory, Plugin
 from pixsim.schema.target_parsing import listed
@@ -21,20 +24,12 @@ class AdoptionPlugin(Plugin):
     tables = (RECORD, CHANGES, HELD_JOBS, f"{QUARANTINE}.*")
 
     def foreign_history(self, connection: BaseDatabaseWrapper) -> ForeignHistory | None:
-        if not made_by_alembic(connection):
-            return None
-        revisions = _revisions(connection)
+        revisions = alembic_revisions(connection)
         at = f"revision {listed(revisions)}" if revisions else "no revision"
-        return ForeignHistory(
-            f"Alembic made this database (it is at {at})", "manage.py db adopt", tuple(revisions)
-        )
-
-
-def _revisions(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the revisions that `alembic_version` names; none without the table."""
-    with closing(connection.cursor()) as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [VERSIONS])
-        if not cursor.fetchone()[0]:
-            return []
-        cursor.execute(f"SELECT version_num FROM {VERSIONS} ORDER BY 1")
-        return [revision for (revision,) in cursor.fetchall()]
+        if made_by_older_system(connection) or any(map(is_known, revisions)):
+            statement = f"Alembic made this database (it is at {at})"
+            return ForeignHistory(statement, "manage.py db adopt", tuple(revisions))
+        if not revisions:
+            return None
+        statement = f"Another program's Alembic keeps its history in this database (at {at})"
+        return ForeignHistory(statement, revisions=tuple(revisions))

@@ -41,19 +41,38 @@ class Likeness:
         return f"{self.point.text} but for {count} difference{'s' * (count > 1)} ({shown})"
 
 
-def made_by_alembic(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether an older system made this database, and it is not ours yet. Read the catalogue
-    only."""
-    with closing(connection.cursor()) as cursor:
-        cursor.execute("SELECT relname FROM pg_class WHERE pg_table_is_visible(oid)")
-        names = {name for (name,) in cursor.fetchall()}
-        if "django_migrations" in names:
+def made_by_older_system(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the tables are those of a system that we know, and not ours yet. Read the
+    catalogue only."""
+    names = _visible(connection)
+    if "django_migrations" in names:
+        with closing(connection.cursor()) as cursor:
             cursor.execute("SELECT DISTINCT app FROM django_migrations")
             if _apps() & {app for (app,) in cursor.fetchall()}:
                 return False
-    # A database that Django was in is ours, with its history lost.
-    was_django = "django_content_type" in names
-    return VERSIONS in names or (not was_django and any(_has(system, names) for system in SYSTEMS))
+    # A database that Django was in is ours, with its history lost, unless Alembic was there as well.
+    was_django = "django_content_type" in names and VERSIONS not in names
+    return not was_django and any(_has(system, names) for system in SYSTEMS)
+
+
+def alembic_revisions(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return what any Alembic says of the database; nothing without its table."""
+    if VERSIONS not in _visible(connection):
+        return []
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"SELECT version_num FROM {VERSIONS} ORDER BY 1")
+        return [revision for (revision,) in cursor.fetchall()]
+
+
+def is_known(revision: str) -> bool:
+    """Return whether a system that we know has this revision."""
+    return any(point.revision == revision for point in points())
+
+
+def _visible(connection: BaseDatabaseWrapper) -> set[str]:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE pg_table_is_visible(oid)")
+        return {name for (name,) in cursor.fetchall()}
 
 
 def recognise(

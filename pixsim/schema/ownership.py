@@ -1,5 +1,7 @@
 """Whether a database is the project's own, or another system's that must be taken over first."""
 
+from argparse import ArgumentParser
+
 from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
@@ -31,10 +33,27 @@ def foreign_history(
     return next((each for each in found if each), None)
 
 
-def refuse_foreign(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
-    """Raise NotOurs if another system made the database and it was not taken over yet."""
-    if found := foreign_history(connection, loader):
+def add_foreign_argument(parser: ArgumentParser) -> None:
+    """Add the option of verbs that may work beside another program's tables."""
+    parser.add_argument(
+        "--ignore-alembic",
+        action="store_true",
+        help="go on beside the tables of another program that uses Alembic",
+    )
+
+
+def refuse_foreign(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, *, ignore: bool = False
+) -> None:
+    """Raise NotOurs if another system made the database and it was not taken over yet.
+
+    With `ignore` only if it can be taken over.
+    """
+    found = foreign_history(connection, loader)
+    if found and found.command:
         raise NotOurs(
             f"{found.statement}, and its tables are not ours yet. Nothing was changed. See what "
             f"would happen with `{found.command}`, then take it over with `{found.command} --apply`."
         )
+    if found and not ignore:
+        raise NotOurs(f"{found.statement}. Nothing was changed. {plugins.WAYS_BESIDE}")

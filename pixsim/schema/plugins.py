@@ -22,17 +22,26 @@ from pixsim.schema.target_parsing import Key, Revisions
 
 @dataclass(frozen=True)
 class ForeignHistory:
-    """Tables that another system made, and that must be taken over before any migration runs."""
+    """What another system made of the database, before any migration of the project ran."""
 
     statement: str
     """What was recognised, as the beginning of a sentence."""
-    command: str
-    """The command that takes the database over, as `manage.py db adopt`."""
+    command: str = ""
+    """The command that takes the database over, as `manage.py db adopt`; empty if none does."""
     revisions: tuple[str, ...] = ()
     """Where the other system says that the database stands."""
 
     def __str__(self) -> str:
-        return f"{self.statement}: take it over with `{self.command}`."
+        if self.command:
+            return f"{self.statement}: take it over with `{self.command}`."
+        return f"{self.statement}. {WAYS_BESIDE}"
+
+
+WAYS_BESIDE = (
+    "Use another database, or a schema of its own (DATABASE_URL with "
+    "?options=-csearch_path%3DNAME); or go on in this one, beside what is there, with "
+    "--ignore-alembic."
+)
 
 
 class Plugin:

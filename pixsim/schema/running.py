@@ -63,6 +63,7 @@ def run(
     *,
     policy: LockPolicy | None = None,
     listener: Listener | None = None,
+    ignore_foreign: bool = False,
 ) -> list[Done]:
     """Apply the steps, or take them back, with the signals that Django's `migrate` sends.
 
@@ -74,7 +75,7 @@ def run(
             import_module(".management", app.name)
     done: list[Done] = []
     executor = Executor(connection, policy=policy, listener=listener, done=done)
-    refuse_foreign(connection, executor.loader)
+    refuse_foreign(connection, executor.loader, ignore=ignore_foreign)
     nodes = executor.loader.graph.nodes
     plan = [(nodes[step.key], step.backwards) for step in steps]
     about: dict[str, Any] = {

@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.adoption.conversions import SUSPICIOUS, conversion, mended
-from pixsim.adoption.recognising import Unrecognised, made_by_alembic, recognise
+from pixsim.adoption.recognising import Unrecognised, made_by_older_system, recognise
 from pixsim.core.crypto import cipher
 from pixsim.schema.catalog import Column, read_schema
 from pixsim.schema.errors import UsageError
@@ -48,7 +48,7 @@ def look(sql):
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_every_state_is_recognised_and_nothing_else_is_taken_for_it(database, sql, state):
     state.build(sql)
-    assert made_by_alembic(connections[ALIAS])
+    assert made_by_older_system(connections[ALIAS])
     found = point()
     assert (
         found
@@ -93,7 +93,7 @@ def test_what_cannot_be_trusted_is_refused_with_what_the_tables_look_like(databa
 
 
 def test_what_is_no_older_systems_is_left_alone(database, sql):
-    assert not made_by_alembic(connections[ALIAS])
+    assert not made_by_older_system(connections[ALIAS])
     with pytest.raises(Unrecognised, match=r"This database is empty.*`manage.py migrate`"):
         point()
     sql("CREATE TABLE songs (id integer)")

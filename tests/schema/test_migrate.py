@@ -1,13 +1,14 @@
 """Plain `manage.py migrate`: Django's, with the guarantees of `db upgrade`."""
 
 import io
+import threading
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 
 from pixsim.schema import files
-from pixsim.schema.locking import schema_lock
+from pixsim.schema.locking import KEY, schema_lock
 from tests.schema.packages import Packages, adds, creates, migration
 from tests.schema.test_upgrade import session
 
@@ -121,6 +122,41 @@ def test_a_database_that_alembic_made_is_stopped_before_the_first_statement(shop
     assert sql(tables) == [("alembic_version",)]
 
 
+def test_an_empty_table_of_alembic_stops_nothing(shop, migrate, sql):
+    sql("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+    migrate()
+    assert recorded(sql) == ["0001_initial", "0002_pages"]
+
+
+def test_beside_another_program_that_uses_alembic_one_says_so(shop, migrate, db, sql):
+    sql("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+    sql("INSERT INTO alembic_version VALUES ('5b0e1cafe000')")
+    sql("CREATE TABLE theirs (id int)")
+    with pytest.raises(CommandError) as refused:
+        migrate()
+    said = str(refused.value)
+    assert "Another program's Alembic keeps its history in this database" in said
+    assert "5b0e1cafe000" in said
+    assert "--ignore-alembic" in said
+    assert "adopt" not in said
+    ran = db("upgrade", "--plan")
+    assert ran.code == 1
+    assert "--ignore-alembic" in ran.err
+
+    assert db("upgrade", "shop", "0001", "--ignore-alembic").code == 0
+    migrate()  # from the first migration on the database is ours, too
+
+    assert recorded(sql) == ["0001_initial", "0002_pages"]
+    assert sql("SELECT * FROM alembic_version") == [("5b0e1cafe000",)]
+
+
+def test_one_that_can_be_adopted_is_never_worked_beside(shop, migrate, sql):
+    sql("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+    sql("INSERT INTO alembic_version VALUES ('daa977a0bfa9')")
+    with pytest.raises(CommandError, match=r"manage\.py db adopt"):
+        migrate(ignore_alembic=True)
+
+
 def test_one_that_was_adopted_or_only_has_such_a_table_goes_on(shop, migrate, sql):
     migrate("shop", "0001")
     sql("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
@@ -137,6 +173,17 @@ def test_a_second_run_is_refused_and_a_plan_is_not(shop, migrate, sql):
             migrate()
     own.close()
     assert recorded(sql) == ["0001_initial"]
+
+
+def test_a_second_run_waits_if_it_is_told_to(shop, migrate, sql):
+    own = connections["scratch"].copy()
+    with own.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({KEY})")
+    ending = threading.Timer(1.0, own.connection.close)  # Django's is of one thread
+    ending.start()
+    assert "is changing this database; waiting until it has ended." in migrate(wait=True)
+    ending.join()
+    assert recorded(sql) == ["0001_initial", "0002_pages"]
 
 
 def test_in_a_transaction_of_a_test_it_works_and_is_undone_with_it(shop, migrate, sql):

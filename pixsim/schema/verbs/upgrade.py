@@ -9,7 +9,7 @@ from pixsim.schema.console import Console
 from pixsim.schema.destructive_changes import Rows
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
-from pixsim.schema.ownership import refuse_foreign
+from pixsim.schema.ownership import add_foreign_argument, refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
     add_lock_arguments,
@@ -49,13 +49,14 @@ class Upgrade(Verb):
             help="a table with more rows is large (%(default)s)",
         )
         add_lock_arguments(parser)
+        add_foreign_argument(parser)
 
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
         if options.sql:
             return write_script(context, options.target)
         loader = load_migrations(connection)
-        refuse_foreign(connection, loader)
+        refuse_foreign(connection, loader, ignore=options.ignore_alembic)
         history = read_history(connection, loader=loader)
         plan = plan_for(loader, history.keys, options.target, revisions=plugins.revisions())
         unsafe = too_large(connection, loader, plan, threshold=options.threshold)
@@ -77,7 +78,13 @@ class Upgrade(Verb):
             console.say("Going back may lose what is written from now on: `manage.py db backup`.")
         with console.progress("Applying") as bar:
             reporter = Reporter(console, len(plan.steps), bar)
-            done = run(connection, plan.steps, policy=lock_policy_from(options), listener=reporter)
+            done = run(
+                connection,
+                plan.steps,
+                policy=lock_policy_from(options),
+                listener=reporter,
+                ignore_foreign=options.ignore_alembic,
+            )
         reporter.conclude(plan, done)
         return FINE
 

@@ -25,7 +25,7 @@ from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.lock_retry import Wait
 from pixsim.schema.locking import schema_lock
-from pixsim.schema.ownership import refuse_foreign
+from pixsim.schema.ownership import add_foreign_argument, refuse_foreign
 from pixsim.schema.reporting import add_lock_arguments, describe_wait, lock_policy_from
 from pixsim.schema.running import Executor, Listener
 
@@ -44,6 +44,7 @@ class Command(QuietOnClosedPipe, migrate.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_lock_arguments(parser)
+        add_foreign_argument(parser)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         connection = connections[options["database"]]
@@ -66,7 +67,8 @@ class Command(QuietOnClosedPipe, migrate.Command):
         # Inside a transaction, as in a test, no lock is needed.
         alone = nullcontext() if reads_only or connection.in_atomic_block else None
         with alone or schema_lock(connection, wait=wait):
-            refuse_foreign(connection, load_migrations(connection))
+            loader = load_migrations(connection)
+            refuse_foreign(connection, loader, ignore=options["ignore_alembic"])
             executor = partial(
                 Executor, policy=lock_policy_from(Namespace(**options)), listener=_Waits(self)
             )
