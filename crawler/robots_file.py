@@ -106,9 +106,10 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _text(body: bytes) -> str:
-    """Return a file's text. It should be UTF-8."""
-    is_utf_16 = body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return body.decode("utf-16" if is_utf_16 else "utf-8-sig", "replace")
+    """Return a file's text. It should be UTF-8; other bytes are compared as the bytes they are."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", "replace")
+    return body.decode("utf-8-sig", "surrogateescape")
 
 
 class PathRules:
@@ -156,7 +157,7 @@ def _fits(first: str, others: list[str], is_whole: bool, path: str) -> bool:
 
 def normal(path: str) -> str:
     """Return a path as it is compared: escaped only where it must be, in upper case."""
-    return _respell(_spell, path.encode("utf-8", "replace")).decode("ascii")
+    return _respell(_spell, path.encode("utf-8", "surrogateescape")).decode("ascii")
 
 
 def denied_use(preferences: str) -> str | None:

@@ -17,6 +17,7 @@ class Answer(NamedTuple):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # of 5 some connections would wait a second
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A reader that hangs up early is no news."""

@@ -268,6 +268,14 @@ def test_paths_are_matched_as_rfc_9309_says(rules: str, path: str, allowed: bool
         assert PathRules(parse(body.encode(), "pixsim").rules).allow(url) == allowed
 
 
+def test_paths_in_another_encoding_than_utf_8_are_matched_by_their_bytes() -> None:
+    text = "User-agent: *\nDisallow: /caf\xe9/\nDisallow: /\u4f60/\n"
+    assert not allows(text.encode("latin-1", "ignore"), "/caf%e9/a.jpg")
+    assert not allows(text.replace("\xe9", "").encode("gb18030"), "/%C4%E3/a.jpg")
+    assert allows(text.encode("latin-1", "ignore"), "/caf%EF%BF%BD/a.jpg")
+    assert not allows(text, "/caf%c3%a9/a.jpg")
+
+
 @pytest.mark.parametrize(
     ("text", "allowed"),
     [
