@@ -251,7 +251,9 @@ def _note_hosts(cursor: CursorWrapper, job_id: int, batch: _Batch) -> None:
         may_pass = trouble.may_pass and seconds <= PATIENCE_SECONDS
         params = {"job": job_id, "host": host, "scheme": scheme, "seconds": seconds}
         params |= {"patience": PATIENCE_SECONDS, "may_pass": may_pass, "outcome": trouble.outcome}
-        detail = f"not asked, since its host rests for {seconds:.0f} s: {trouble.detail}"
+        is_down = trouble.outcome == Outcome.HOST_DOWN
+        why = "did not answer" if is_down else f"asked for a pause of {seconds:.0f} s"
+        detail = f"not asked, since its host {why}: {trouble.detail}"
         params["detail"] = storable(detail, longest=MAX_DETAIL_LENGTH)
         given_up = sum(is_over for (is_over,) in _fetch(REST, params))
         if given_up:

@@ -267,8 +267,9 @@ def test_a_host_that_stays_down_is_given_up_and_a_retry_asks_it_again(
         wait_until(lambda: has_ended(job), seconds=30)
     assert set(job.outcomes) <= {"connect", "host_down"}
     given_up = job.candidates.filter(outcome="host_down")
+    assert f"{given_up.count()} not sent, since their host did not answer" in job.error_message
     assert given_up.filter(tries=0).count() >= 10
-    assert all("not asked, since its host rests" in one.detail for one in given_up)
+    assert all("not asked, since its host did not answer: " in one.detail for one in given_up)
     assert_counts_hold()
 
     with closing(Site({f"/{number}.jpg": sound(number) for number in range(20)}, port)), working():
