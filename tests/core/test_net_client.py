@@ -484,6 +484,18 @@ def test_an_error_status_says_whether_and_when_to_come_back(
     assert (error.retry_after, error.retryable) == (retry_after, retryable)
 
 
+def test_of_a_long_reason_phrase_the_beginning_is_told() -> None:
+    answer = b"HTTP/1.1 404 " + b"Sorry, " * 20_000 + b"\r\nContent-Length: 0\r\n\r\n"
+
+    async def scenario() -> FetchError:
+        async with serving({"/": answer}) as site, client_for(site) as client:
+            return await failure(client, site.url())
+
+    error = asyncio.run(scenario())
+    assert error.detail.startswith("HTTP 404 Sorry, Sorry")
+    assert len(error.detail) < 300
+
+
 def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     now = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
     for value, seconds in {

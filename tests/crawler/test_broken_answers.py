@@ -70,6 +70,20 @@ KINDS: dict[str, tuple[Page, str]] = {
     "headers break off": (OK + b"Content-Le", "bad_answer"),
     "one byte": (b"H", "bad_answer"),
     "too many headers": (OK + b"X-Filler: %s\r\n" % (b"x" * 400_000) + b"\r\n", "bad_answer"),
+    "300 KiB of headers": (
+        OK + b"X: %s\r\n" % (b"x" * 10_000) * 31 + LENGTH + b"\r\n" + PICTURE,
+        "bad_answer",
+    ),
+    "20,000 headers": (OK + b"X: y\r\n" * 20_000 + LENGTH + b"\r\n" + PICTURE, "bad_answer"),
+    "endless trailers": (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: %s\r\n" % (b"x" * 9000) * 90,
+        "bad_answer",
+    ),
+    "damaged gzip": (
+        OK + b"Content-Encoding: gzip\r\n" + LENGTH + b"\r\n\x1f\x8b" + PICTURE[2:],
+        "bad_answer",
+    ),
+    "br": (OK + b"Content-Encoding: br\r\n" + LENGTH + b"\r\n" + PICTURE, "bad_answer"),
     "header without a name": (OK + b": value\r\n" + LENGTH + b"\r\n" + PICTURE, "bad_answer"),
     "NUL in a header": (OK + b"X: a\0b\r\n" + LENGTH + b"\r\n" + PICTURE, "bad_answer"),
     "not modified": (b"HTTP/1.1 304 Not Modified\r\n\r\n" + PICTURE, "bad_answer"),

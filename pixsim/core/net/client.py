@@ -31,6 +31,7 @@ DNS_CACHE_SECONDS = 300
 DNS_CACHE_HOSTS = 10_000
 LONGEST_RETRY_AFTER = 24 * 3600.0
 LONGEST_HTTP_DATE = 64
+LONGEST_PHRASE = 200
 ASCII = bytes(range(0x80)).decode()
 
 # No system call reports it, and both aiohappyeyeballs and aiohttp keep it while they wrap errors.
@@ -304,7 +305,7 @@ def _bad_answer(detail: str, answer: aiohttp.ClientResponse) -> FetchError:
 
 def _status_error(answer: aiohttp.ClientResponse) -> FetchError:
     status = answer.status
-    detail = f"HTTP {status} {answer.reason or ''}".rstrip()
+    detail = f"HTTP {status} {(answer.reason or '')[:LONGEST_PHRASE]}".rstrip()
     if status in (429, 503):
         wait = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC))
         return FetchError(Reason.THROTTLED, detail, status, wait)
