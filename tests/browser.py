@@ -48,6 +48,10 @@ class Browser:
             assert time.monotonic() < deadline, f"no {selector} within {SECONDS} s"
             time.sleep(0.05)
 
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Return what the script gives to its last argument, a function."""
+        return self._send("POST", "execute/async", {"script": script, "args": arguments})
+
     def close(self) -> None:
         self._send("DELETE", "")
 

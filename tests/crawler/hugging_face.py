@@ -25,6 +25,8 @@ for arguments, options in json.load(sys.stdin):
                       for column, feature in split.features.items()},
             "labels": {label: split["label"][:].count(label) for label in {*split["label"]}},
             "sides": sorted({picture.size for picture in split[:50]["image"]}),
+            "sizes": [[*picture.size, width, height] for picture, width, height
+                      in zip(*(split[:50][name] for name in ("image", "width", "height")))],
         }
         for name, split in splits.items()
     }), flush=True)

@@ -314,6 +314,22 @@ def _damaged_blocks() -> Iterator[Case]:
         yield Case(f"jpeg, {name}", "jpeg", jpeg(app1(damaged)), pillow, chromium)
 
 
+def read_by_chromium_alone() -> list[Case]:
+    """What no format allows, and Pillow passes over."""
+    six = entry(6)
+    far = (MAKER, ASCII, 10, b"\xff" * 4)  # its value is behind the end
+    nested = struct.pack("<HHHIHHI", 1, TAG, SHORT, 1, 6, 0, 0)
+    pointer = (SUBDIRECTORY, LONG, 1, struct.pack("<I", len(exif(NO_ORIENTATION))))
+    return [
+        Case(f"jpeg, {name}", "jpeg", jpeg(segment), 1, 6)
+        for name, segment in [
+            ("EXIF of another name", app1(exif(six), b"Exif\0\xff")),
+            ("a damaged entry before it", app1(exif(far, six))),
+            ("in a subdirectory", app1(exif(pointer) + nested)),
+        ]
+    ]
+
+
 def _png_places() -> Iterator[Case]:
     block = exif(entry(6))
     whole, one = chunk(b"eXIf", block), chunk(b"eXIf", exif(entry(1)))

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from crawler.export import export_job
+from crawler.fetch.examine import examine
+from crawler.fetch.rules import Checks
 from crawler.models import CrawlJob, Image, Project
 from pixsim.core import blobs
 from tests.crawler.hugging_face import load_datasets
+from tests.crawler.oriented import cases
 from tests.crawler.pictures import encode, photograph
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -117,3 +120,23 @@ def test_every_picture_is_loaded_whatever_its_class_is_called(tmp_path: Path):
     assert [[*splits] for splits in loaded] == [["train"]] * len(calls)
     found = [(splits["train"]["rows"], splits["train"]["labels"]) for splits in loaded]
     assert found == expected
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_every_picture_is_loaded_as_large_as_its_row_says(tmp_path: Path):
+    shown = [one for one in cases() if one.format in ("jpeg", "png", "webp") and one.pillow > 4]
+    rows = []
+    for one in shown[:: len(shown) // 40]:
+        verdict = examine(one.data, Checks(10_000, 1, 10.0))
+        key = blobs.put(one.data, suffix=f".{one.format}")
+        rows.append({"storage_url": key, "width": verdict.width, "height": verdict.height})
+    job = job_with([{}])
+    Image.objects.all().delete()
+    for number, row in enumerate(rows):
+        Image.objects.create(
+            crawl_job=job, image_index=number, original_url="https://a.example", **row
+        )
+    for keeps in (False, True):
+        path = export_job(job_id=job.pk, folder=tmp_path, keep_metadata=keeps).path
+        [splits] = load_datasets(tmp_path / "cache", (["imagefolder"], {"data_files": str(path)}))
+        assert splits["train"]["sizes"] == [[32, 64, 32, 64]] * len(rows)

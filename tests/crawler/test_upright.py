@@ -1,17 +1,41 @@
-"""Pictures that say how they must be turned: width, height and hash are those of the upright one."""
+"""Pictures that say how they must be turned: width, height and hash are those of the upright one.
+
+And no program shows a file without its metadata turned in another way than the file.
+"""
+
+import base64
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from crawler.fetch.decoder_client import Decoder
 from crawler.fetch.examine import GOOD
+from crawler.fetch.metadata import STRIPPED_FORMATS, strip_metadata
+from crawler.fetch.orientation import minimal_exif
 from crawler.fetch.rules import Checks
 from pixsim.core import media
-from tests.crawler.oriented import TAG, cases, opened, orientation_shown
+from tests.browser import a_browser
+from tests.crawler.oriented import (
+    FORMATS,
+    NAME,
+    SIX,
+    TAG,
+    cases,
+    entry,
+    exif,
+    opened,
+    orientation_seen,
+    orientation_shown,
+    read_by_chromium_alone,
+    xmp,
+)
 from tests.crawler.pictures import distance, encode, photograph
 
 CHECKS = Checks(max_pixels=4_000_000, min_side=1, max_aspect=20.0)
 CASES = cases()
+ALONE = read_by_chromium_alone()
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
@@ -54,9 +78,8 @@ def test_so_is_the_size_of_what_was_generated_or_given():
 def test_the_hash_is_that_of_the_upright_picture(decoder, kind):
     pictures = []
     for orientation in range(1, 9):
-        exif = Image.Exif()
-        exif[TAG] = orientation
-        turned = encode(photograph(197, 131), kind, exif=exif.tobytes())
+        block = NAME + exif(entry(orientation))
+        turned = encode(photograph(197, 131), kind, exif=block)
         upright = ImageOps.exif_transpose(opened(turned))
         upright.info.clear()
         pictures += [turned, encode(upright, "PNG")]
@@ -64,3 +87,88 @@ def test_the_hash_is_that_of_the_upright_picture(decoder, kind):
     distances = [distance(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=True)]
     assert max(distances) <= (2 if kind == "JPEG" else 0), distances
     assert len(set(hashes[1::2])) == 8
+
+
+def test_without_metadata_pillow_turns_them_in_the_same_way_and_nothing_else_is_left():
+    for one in CASES + ALONE:
+        stripped = strip_metadata(one.data)
+        before, after = (ImageOps.exif_transpose(opened(data)) for data in (one.data, stripped))
+        assert (after.size, after.tobytes()) == (before.size, before.tobytes()), one.name
+        if one.format in STRIPPED_FORMATS:
+            left = {} if one.pillow == 1 else {TAG: one.pillow}
+            assert dict(opened(stripped).getexif()) == left, one.name
+            assert not {"xmp", "XML:com.adobe.xmp"} & set(after.info), one.name
+        assert strip_metadata(stripped) == stripped, one.name
+
+
+SHOWN = """
+const done = arguments[arguments.length - 1];
+Promise.all(arguments[0].map(async (address) => {
+    const image = new Image();
+    image.src = address;
+    await image.decode();
+    const [width, height] = [image.naturalWidth, image.naturalHeight];
+    const canvas = new OffscreenCanvas(width, height).getContext("2d");
+    canvas.drawImage(image, 0, 0, width, height);
+    const pixel = (x, y) =>
+        Array.from(canvas.getImageData(x * width >> 2, y * height >> 2, 1, 1).data).slice(0, 3);
+    return [pixel(1, 1), pixel(3, 1), pixel(1, 3), pixel(3, 3)];
+})).then(done);
+"""
+
+
+def test_nor_does_chromium_show_them_in_another_way():
+    shown = [one for one in CASES if one.chromium is not None] + ALONE
+    files = [data for one in shown for data in (one.data, strip_metadata(one.data))]
+    kinds = [one.format for one in shown for _ in range(2)]
+    addresses = [
+        f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        for kind, data in zip(kinds, files, strict=True)
+    ]
+    with a_browser() as browser:
+        browser.open("about:blank")
+        seen = [orientation_seen(pixels) for pixels in browser.run(SHOWN, addresses)]
+    found = dict(
+        zip([one.name for one in shown], zip(seen[::2], seen[1::2], strict=True), strict=True)
+    )
+    expected = {one.name: (one.chromium, one.chromium) for one in shown}
+    # One file cannot be shown in two ways without what is wrong in it: Pillow's is kept.
+    assert found == expected | {one.name: (one.chromium, one.pillow) for one in ALONE}
+
+
+@st.composite
+def blocks(draw) -> bytes:
+    """EXIF blocks with some entries, of which any byte may be wrong."""
+    order = draw(st.sampled_from("<>"))
+    kinds = st.sampled_from(sorted(FORMATS))
+    values = st.sampled_from([1, 3, 6, 9])
+    counts = st.sampled_from([0, 1, 1, 1, 2, 500])
+    entries = []
+    for _ in range(draw(st.integers(0, 4))):
+        kind = draw(kinds)
+        tag = draw(st.sampled_from([TAG, TAG, TAG - 2, TAG + 9]))
+        value = SIX.get(kind) or (draw(values),)
+        entries.append(entry(*value, kind=kind, order=order, tag=tag, count=draw(counts)))
+    block = bytearray(exif(*entries, order=order, at=draw(st.sampled_from([8, 9, 20]))))
+    for place, byte in draw(
+        st.lists(st.tuples(st.integers(0, 99), st.integers(0, 255)), max_size=2)
+    ):
+        block[place % len(block)] = byte
+    return bytes(block[: draw(st.integers(0, 200))])
+
+
+def orientation_read(**info: bytes) -> int:
+    image = Image.new("RGB", (1, 1))
+    image.info.update(info)
+    try:
+        value = image.getexif().get(TAG, 1)
+    except Exception:
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+@given(block=blocks(), packet=st.sampled_from([None, xmp(3), xmp(0)]))
+def test_a_block_is_read_as_pillow_reads_it(block, packet):
+    kept = minimal_exif(block, packet)
+    whole = {"exif": NAME + block} | ({"xmp": packet} if packet else {})
+    assert (orientation_read(exif=NAME + kept) if kept else 1) == orientation_read(**whole)
