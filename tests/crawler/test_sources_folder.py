@@ -236,6 +236,20 @@ def test_a_list_of_other_bytes_is_read(root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_a_list_of_paths_may_name_files_of_any_bytes(root: Path, limit: int) -> None:
+    """As `find` prints them. What is no path must be in the list's encoding as ever."""
+    paths = [os.fsencode(root) + b"/caf\xe9%20.jpg", os.fsencode(root) + "/é.jpg".encode()] * 20
+    lines = [*paths, b"/etc/caf\xe9.jpg", b"https://example.com/\xe9.jpg"]
+    (root / "list.txt").write_bytes(b"\n".join(lines))
+    found, rejected = read_all(lambda: build("urls", f"{root}/list.txt", {}, ""), limit=limit)
+    assert [os.fsencode(path_of(f.url)) for f in found] == paths
+    assert [why.partition(" at ")[0] for _, why in rejected] == [
+        "the file is outside CRAWL_FOLDER_ROOTS",
+        "not valid utf-8",
+    ]
+
+
 def test_a_closed_sub_folder_is_named_and_the_rest_is_read(root: Path, monkeypatch) -> None:
     put(root, "a/1.jpg", "b/1.jpg", "c/1.jpg")
     real = os.scandir

@@ -180,6 +180,7 @@ WRITERS: dict[str, Callable[[list[dict[str, object]]], str | bytes]] = {
     "l.csv": as_csv,
     "quoted.csv": lambda rows: as_csv(rows, quoting=csv.QUOTE_ALL),
     "quoted.tsv": lambda rows: as_csv(rows, "\t", quoting=csv.QUOTE_ALL),
+    "l.tsv": lambda rows: as_csv(rows, "\t"),
     "l.jsonl": lambda rows: "\n".join(map(json.dumps, rows)),
     "l.parquet": as_parquet,
 }

@@ -176,7 +176,7 @@ class _Text:
         encoding, recode_from = encoding_of(head, self._named), None
         if must_be_recoded(head, encoding):
             head, encoding, recode_from = unpacking.recode(head, encoding), "utf-8", encoding
-        check_text(head, encoding)
+        check_text(head, encoding, has_paths=self._format == "txt")
         return head, encoding, recode_from
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -13,7 +14,7 @@ from pixsim.core.text import read_json
 MAX_LINE_BYTES = 1024**2
 MAX_COLUMNS = 1000
 MAX_LOOKED_AT = 256 * 1024
-"""Bytes of JSON lines in which its columns are looked for."""
+"""Bytes at the beginning by which the columns of JSON lines, and the quotes of TSV, are judged."""
 # A list has another encoding if more than a tenth of its rows, and at least so many, do not decode.
 MIN_UNDECODABLE = 10
 
@@ -55,7 +56,7 @@ class TextList:
         """Yield rows as RowReader does. Raise SourceRefused if too many do not decode."""
         begin = cursor or self._begin
         bad = begin["bad"]
-        lines = Lines(self.file, begin["byte"], self.encoding)
+        lines = Lines(self.file, begin["byte"], self.encoding, has_paths=self.format == "txt")
         records = {"txt": self._txt, "jsonl": self._jsonl}.get(self.format, self._separated)
         for number, (values, problem) in enumerate(records(lines, wanted), begin["row"]):
             if lines.undecodable:
@@ -76,7 +77,7 @@ class TextList:
             return _json_columns(lines)
         header = self._header(lines)
         self._has_spaces = any(name[:1] == " " for name in header[1:])
-        self._has_quotes |= all(name[:1] == name[-1:] == '"' for name in header)
+        self._has_quotes = self._has_quotes or self._begins_with_sound_quotes(len(header))
         lines = Lines(self.file, self._begin["byte"], self.encoding)
         header = self._header(lines)
         if lines.undecodable:
@@ -90,9 +91,32 @@ class TextList:
         self._begin = {"byte": lines.end, "row": 2, "bad": 0}
         return header
 
+    def _begins_with_sound_quotes(self, width: int) -> bool:
+        """Return whether some cells are quoted, and no row is wrong by that; pandas writes TSV so."""
+        is_quoted = False
+
+        def noted(lines: Lines) -> Iterator[str]:
+            nonlocal is_quoted
+            for line in lines:
+                is_quoted = is_quoted or line[:1] == '"' or f'{self.delimiter}"' in line
+                yield line
+
+        lines = Lines(self.file, self._begin["byte"], self.encoding)
+        try:
+            for cells in csv.reader(noted(lines), delimiter=self.delimiter, strict=True):
+                if cells and len(cells) != width:
+                    return False
+                if lines.end - self._begin["byte"] > MAX_LOOKED_AT:
+                    break
+                lines.begin_record()
+        except (csv.Error, LineTooLong):
+            return False
+        return is_quoted
+
     def _header(self, lines: "Lines") -> list[str]:
         try:
-            return next(self._reader(lines), [])
+            names = next(self._reader(lines), [])
+            return [name[1:-1] if name[:1] == name[-1:] == '"' else name for name in names]
         except (csv.Error, LineTooLong) as error:
             raise SourceRefused("location", f"its first row cannot be read: {error}") from None
 
@@ -127,8 +151,6 @@ class TextList:
             if not cells:
                 yield None, ""
                 continue
-            if not self._has_quotes:
-                cells = list(map(_unquoted, cells))
             yield {name: cells[place] for name, place in places if place < len(cells)}, ""
 
     def _txt(self, lines: "Lines", wanted: Sequence[str]) -> "Records":
@@ -163,13 +185,17 @@ class Lines:
 
     `end` is the byte after the last line. Of the current record, `first` is the first line and
     `undecodable` the position of a byte that is wrong in the encoding. `ended` is set at the end.
+    With `has_paths` a line that is a path of this machine may have any bytes.
     """
 
-    def __init__(self, file: IO[bytes], offset: int, encoding: str) -> None:
+    def __init__(
+        self, file: IO[bytes], offset: int, encoding: str, *, has_paths: bool = False
+    ) -> None:
         self.file = file
         self.encoding = encoding
         self.end = offset
         self.ended = False
+        self._has_paths = has_paths
         file.seek(offset)
         self.begin_record()
 
@@ -206,6 +232,8 @@ class Lines:
         try:
             return raw.decode(self.encoding)
         except UnicodeDecodeError as error:
+            if self._has_paths and raw.startswith(b"/"):
+                return os.fsdecode(raw)
             self.undecodable = f"{begin + error.start} (0x{raw[error.start]:02X})"
             return raw.decode(self.encoding, "replace")
 
@@ -216,8 +244,11 @@ class Lines:
                 return
 
 
-def check_text(sample: bytes, encoding: str) -> None:
-    """Raise SourceRefused if the first bytes of a list are no text, or not in this encoding."""
+def check_text(sample: bytes, encoding: str, *, has_paths: bool = False) -> None:
+    """Raise SourceRefused if the first bytes of a list are no text, or not in this encoding.
+
+    With `has_paths` lines that are paths of this machine may have any bytes.
+    """
     if not sample.strip():
         raise SourceRefused("location", "the list is empty")
     lines = sample.split(b"\n")[:-1] or [sample]
@@ -228,7 +259,11 @@ def check_text(sample: bytes, encoding: str) -> None:
             f"binary data (a zero at byte {sample.index(0)}), not a list of addresses; "
             "if it is UTF-16 or UTF-32, say so in the option encoding",
         )
-    wrong = [n for n, line in enumerate(lines, 1) if not _decodes(line, encoding)]
+    wrong = [
+        n
+        for n, line in enumerate(lines, 1)
+        if not (_decodes(line, encoding) or (has_paths and line.startswith(b"/")))
+    ]
     if len(wrong) > 1 and len(wrong) * 10 > len(lines):
         raise wrong_encoding(
             f"row {wrong[0]} is not valid {encoding}, like {len(wrong)} of the first "
@@ -278,14 +313,6 @@ def _json_columns(lines: Lines) -> list[str]:
         if lines.end > MAX_LOOKED_AT or len(columns) > MAX_COLUMNS:
             break
     return list(columns) or ["url"]
-
-
-def _unquoted(cell: str) -> str:
-    """Return what some programs write in quotes although it is tab-separated: quotes are double there."""
-    inner = cell[1:-1]
-    if cell[:1] == cell[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
-        return inner.replace('""', '"')
-    return cell
 
 
 def _json(line: str) -> object:
