@@ -16,7 +16,7 @@ from django.db.backends.utils import CursorWrapper
 
 from crawler import counters, missing_source, result_writer, sources
 from crawler.errors import CrawlError, SourceRefused, SourceUnavailable
-from crawler.models import CrawlJob, CrawlSource, Outcome
+from crawler.models import LAST_REJECTION, CrawlJob, CrawlSource, Outcome
 from crawler.sources.base import Cursor, Found, Page, Rejected, Source, rejection
 from crawler.urls import server_of, url_key
 from jobs.queue import api
@@ -53,14 +53,12 @@ SELECT %(job)s, found.* FROM unnest(
 ON CONFLICT (job_id, url_key) DO NOTHING
 """
 
-LAST = "; the last one: "
-
 ADVANCE = f"""
 UPDATE crawl_sources SET
     cursor = %(cursor)s::jsonb, found = found + %(found)s, rejected = rejected + %(rejected)s,
     rejection = CASE WHEN rejection IS NULL OR %(last)s::text IS NULL
         THEN coalesce(rejection, %(rejection)s)
-        ELSE split_part(rejection, '{LAST}', 1) || '{LAST}' || %(last)s END,
+        ELSE split_part(rejection, '{LAST_REJECTION}', 1) || '{LAST_REJECTION}' || %(last)s END,
     updated_at = now()
 WHERE id = %(id)s
 """
@@ -181,7 +179,7 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
                 "cursor": None if page.cursor is None else json.dumps(page.cursor),
                 "found": inserted,
                 "rejected": len(rejected),
-                "rejection": (LAST.join([first_ones, *texts[3:][-1:]])) or None,
+                "rejection": (LAST_REJECTION.join([first_ones, *texts[3:][-1:]])) or None,
                 "last": texts[-1] if texts else None,
             },
         )
@@ -197,11 +195,6 @@ def _write(work: Work, source: CrawlSource, page: Page) -> None:
     work.count(found=inserted, rejected=len(rejected))
     if inserted:
         api.resume_waiting(kind_named("chunk"), parent=source.job_id)
-
-
-def last_rejection(rejection: str) -> str:
-    """Return the last rejected entry: where a document breaks off, if it does."""
-    return rejection.rpartition(LAST)[2]
 
 
 def _insert_storable(

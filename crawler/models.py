@@ -157,6 +157,10 @@ class CrawlJob(models.Model):
         return not self.is_open and self.valid_images < self.max_images
 
 
+LAST_REJECTION = "; the last one: "
+"""In `CrawlSource.rejection`, between the first rejected entries and the last one."""
+
+
 class CrawlSource(WorkItem):
     """One source of a job. Discovery is work of its own: this row is claimed like a chunk.
 
@@ -195,6 +199,13 @@ class CrawlSource(WorkItem):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.location}"
+
+    # Properties
+
+    @property
+    def last_rejection(self) -> str:
+        """Return the last rejected entry and why: where a document breaks off, if it does."""
+        return (self.rejection or "").rpartition(LAST_REJECTION)[2]
 
 
 class JobChunkQuerySet(WorkItemQuerySet):

@@ -100,7 +100,7 @@ class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
         lambda source: f"{source.found:,}, {source.rejected:,}" if source.pk else "",
     )
     problem = column(
-        "problem", lambda source: shortened(source.error_message or source.rejection, 200)
+        "problem", lambda source: shortened(source.error_message or source.last_rejection, 200)
     )
 
     def get_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[Any]:

@@ -126,7 +126,7 @@ def _sources(job: CrawlJob) -> list[dict[str, Any]]:
             "state": badge("paused" if source.held and job.status == "paused" else source.status),
             "found": f"{source.found:,} found"
             + (f", {source.rejected:,} rejected" if source.rejected else ""),
-            "problem": shortened(source.error_message or source.rejection, 200),
+            "problem": shortened(source.error_message or source.last_rejection, 200),
         }
         for source in job.sources.order_by("id")[:SOURCES]
     ]

@@ -6,7 +6,6 @@ show that.
 
 from django.db.models import Count, Q, Sum
 
-from crawler.discovery import last_rejection
 from crawler.models import CrawlJob, JobStatus, Outcome
 from jobs.queue.items import Status
 
@@ -82,11 +81,9 @@ def _failures(job: CrawlJob) -> list[str]:
         whose = f"{job.failed_chunks:,} of {_number(job.total_chunks, 'chunk')}"
         found.append(f"{whose} failed ({detail})")
     if counted["rejected"] and job.ended_short:
-        rejection = sources.exclude(rejection=None).values_list("rejection", flat=True)[0]
+        rejection = sources.exclude(rejection=None)[0].last_rejection
         entries = "1 entry" if counted["rejected"] == 1 else f"{counted['rejected']:,} entries"
-        found.append(
-            f"{entries} of its sources could not be read ({_detail(last_rejection(rejection))})"
-        )
+        found.append(f"{entries} of its sources could not be read ({_detail(rejection)})")
     return found
 
 

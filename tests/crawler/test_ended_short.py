@@ -9,8 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from crawler.admin.overview import overview
-from crawler.discovery import LAST
-from crawler.models import CrawlJob, CrawlSource, JobChunk, Outcome
+from crawler.models import LAST_REJECTION, CrawlJob, CrawlSource, JobChunk, Outcome
 from crawler.services import accepting, lifecycle
 from crawler.services.accepting import SourceSpec
 from crawler.services.why_short import WORDS, why_short
@@ -148,7 +147,7 @@ def test_what_failed_and_what_was_not_tried_is_counted(tmp_path: Path) -> None:
             status="completed",
             error_message=None,
             rejected=2,
-            rejection=f"a: b{LAST}x.xml: it is cut",
+            rejection=f"a: b{LAST_REJECTION}x.xml: it is cut",
         )
     assert of_outcomes(job) is None
     assert of_outcomes(job, valid_images=0, total_images=1, outcomes={"dns": 1}) == (
@@ -184,7 +183,7 @@ def test_the_last_rejected_entry_is_kept_beside_the_first_ones(site: Site) -> No
     source, job = CrawlSource.objects.get(), CrawlJob.objects.get()
     assert source.rejected == 1501
     assert source.rejection.startswith("http://0:x/: ")
-    assert source.rejection.count(LAST) == 1
-    assert "it is cut short" in source.rejection.rpartition(LAST)[2]
+    assert source.rejection.count(LAST_REJECTION) == 1
+    assert "it is cut short" in source.last_rejection
     assert "1,501 entries of its sources could not be read" in job.error_message
     assert "it is cut short: it ends without </url>, after 1,500 entries" in job.error_message

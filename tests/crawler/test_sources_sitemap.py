@@ -353,7 +353,7 @@ def test_entries_are_told_apart_by_their_tags(inside: str, found: list[str]) -> 
 
 TEN = "<urlset>" + "".join(f"<url><loc>/{n}.jpg</loc></url>" for n in range(10))
 _packing = zlib.compressobj(wbits=31)
-DAMAGED = _packing.compress(TEN.encode() * 9999) + _packing.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 99
+DAMAGED = _packing.compress(TEN.encode() * 999) + _packing.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 99
 
 
 @pytest.mark.parametrize(
@@ -361,13 +361,14 @@ DAMAGED = _packing.compress(TEN.encode() * 9999) + _packing.flush(zlib.Z_FULL_FL
     [
         (TEN.encode(), 10, "it is cut short: it ends without </urlset>, after 10 entries (near byte"),
         (TEN[:-10].encode(), 9, "it is cut short: it ends without </url>, after 9 entries"),
+        (f"{TEN}<url><loc>/a</loc><image:image><image:loc>/b".encode(), 11, "without </url>"),
         (TEN[:-6].encode(), 10, "it is cut short: it ends without </url>, after 10 entries"),
         ((TEN + "<!-- ").encode() + b"x" * 10**6, 10, "it ends without </urlset>"),
         ((TEN + "<url a='").encode() + b"x" * 10**6, 10, "longer than 64 KiB, after 10 entries"),
         ((TEN + "<?p ").encode() + b"x" * 10**6, 10, "longer than 64 KiB, after 10 entries"),
         (gzip.compress(TEN.encode(), mtime=0)[:-9], 10, "its gzip data breaks off, after 10 entries"),
         (gzip.compress(f"{TEN}</urlset>".encode(), mtime=0)[:-8] + bytes(8), 10, "gzip data is damaged"),
-        (DAMAGED, 99_990, "gzip data is damaged"),
+        (DAMAGED, 9_990, "gzip data is damaged"),
         (("http://e.com/1\n" * 9).encode() + b"http://e.com/2", 10, ""),
     ],
 )  # fmt: skip
@@ -392,7 +393,7 @@ def test_depth_and_what_is_not_read_cost_nothing() -> None:
      b"<image><loc>x</loc>", b"</", b"x", b">", b"\n", gzip.compress(b"x", mtime=0)],
 )  # fmt: skip
 def test_a_sitemap_takes_time_in_proportion_to_its_length(part: bytes) -> None:
-    whole = (part * 2**18)[: 2**18] if part[0] == 0x1F else b"<urlset>" + (part * 2**18)[: 2**18]
+    whole = (part * 2**17)[: 2**17] if part[0] == 0x1F else b"<urlset>" + (part * 2**17)[: 2**17]
 
     def seconds(body: bytes) -> float:
         began = time.thread_time()

@@ -194,6 +194,8 @@ class _Reader:
     def rest(self) -> Iterator[Entry]:
         """Yield the entry that the document's end cuts, without a text that is cut."""
         self._cut = self._kind or (self._root if self._is_open else "")
+        if self._entry.images and "image" not in self._entry.images[-1]:
+            self._entry.images.pop()
         if self._entry.page or self._entry.sitemap or self._entry.images:
             self._push()
         yield from self._taken()
