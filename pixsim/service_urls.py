@@ -30,6 +30,9 @@ BROKERS = {
 }
 
 
+NOTHING = urlsplit("")
+
+
 def without_secrets(url: str) -> str:
     """Return scheme, host and path of a URL, without user, password and query."""
     parts = urlsplit(url)
@@ -38,7 +41,7 @@ def without_secrets(url: str) -> str:
 
 def database_from_url(url: str) -> dict[str, Any]:
     """Return the settings of the PostgreSQL database that `url` names. Raise ImproperlyConfigured."""
-    parts = _split("DATABASE_URL", url)
+    parts = _split(url)
     if parts.scheme.startswith(("postgres+", "postgresql+")):
         raise ImproperlyConfigured(
             "DATABASE_URL begins with postgresql:// alone, without the name of a driver."
@@ -64,7 +67,7 @@ def broker_from_url(url: str, *, timeout: float) -> tuple[str, dict[str, Any]]:
     Sending to a broker that does not answer within `timeout` seconds fails without a retry, so that
     a notification never delays a request. Workers reconnect by themselves, without an end.
     """
-    parts = [_split("CELERY_BROKER_URL", each) for each in url.split(";")]
+    parts = [_split(each) for each in url.split(";")]
     scheme = parts[0].scheme
     if scheme == "unix":
         raise ImproperlyConfigured(
@@ -114,17 +117,15 @@ def _folders(folder: Path) -> dict[str, Any]:
     }
 
 
-def _split(name: str, url: str) -> SplitResult:
-    parts = None
+def _split(url: str) -> SplitResult:
+    """Return the parts; empty ones if the URL cannot be what was meant."""
     try:
         parts = urlsplit(url)
         # The port of several hosts is that of each: none of them is read here.
         if "," not in parts.netloc:
             parts.port  # noqa: B018  raises if it is no number
     except ValueError:
-        parts = None
+        return NOTHING
     # What stands before the @ was cut at a / or ?.
-    cut = parts is not None and "@" not in parts.netloc and "@" in parts.path + parts.query
-    if parts is None or parts.fragment or not parts.scheme or cut:
-        raise ImproperlyConfigured(f"{name} cannot be read as a URL. {ESCAPED}")
-    return parts
+    is_cut = "@" not in parts.netloc and "@" in parts.path + parts.query
+    return NOTHING if parts.fragment or is_cut else parts

@@ -109,6 +109,9 @@ if "postgres" in EMBEDDED_SERVICES:
     DATABASE_URL_ORIGIN = "the embedded PostgreSQL of PIXSIM_HOME, since DATABASE_URL is not set"
 CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
 
+# What libpq asks for as a connection begins, whatever ALTER DATABASE … SET datestyle says: dates are
+# read from text.
+os.environ["PGDATESTYLE"] = "ISO, MDY"
 _database = database_from_url(DATABASE_URL)
 if "postgres" in EMBEDDED_SERVICES:
     _database["ENGINE"] = "pixsim.embedded.backend"

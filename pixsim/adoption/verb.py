@@ -46,10 +46,10 @@ class Adopt(Verb):
 
     def run(self, context: Context) -> int:
         if context.options.undo:
-            with schema_lock(context.connection):
+            with schema_lock(context.connection, say=context.console.say):
                 return self._undo(context)
         if context.options.apply:
-            with schema_lock(context.connection):
+            with schema_lock(context.connection, say=context.console.say):
                 return self._apply(context)
         seen = survey(context.connection, assume=context.options.assume)
         report(context, seen)

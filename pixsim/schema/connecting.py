@@ -47,10 +47,12 @@ class ErrorKind:
     """
 
     message: str
-    """May contain {place}, {name}, {user}, {said} and {detail}."""
+    """May contain {place}, {name}, {user}, {said} and {object}."""
     codes: Sequence[str] = ()
     """SQLSTATEs, or their beginnings."""
     sentences: Sequence[str] = ()
+    only_with: str = ""
+    """What an error with one of the codes must also say."""
 
 
 ERROR_KINDS = (
@@ -114,6 +116,12 @@ ERROR_KINDS = (
         codes=["25006"],
     ),
     ErrorKind(
+        "{user!r} may not do this in {place}: {said}. What was not committed was undone. Have the "
+        'owner of the database say: GRANT USAGE, CREATE ON SCHEMA {object} TO "{user}";',
+        codes=["42501"],
+        only_with="permission denied for schema ",
+    ),
+    ErrorKind(
         "{user!r} may not do this in {place}: {said}. What was not committed was undone. Connect "
         "as the owner of the tables, or have the owner GRANT it.",
         codes=["42501"],
@@ -134,9 +142,21 @@ ERROR_KINDS = (
         codes=["55P03", "40P01"],
     ),
     ErrorKind(
+        "A statement was stopped ({place}): {said}. What was not committed was undone. If nobody "
+        "cancelled it, a time limit did: look with SHOW statement_timeout, lift it with ALTER ROLE "
+        '"{user}" SET statement_timeout = 0, then run it again.',
+        codes=["57014"],
+    ),
+    ErrorKind(
+        "The server ended the session for a time limit ({place}): {said}. What was not committed "
+        'was undone. Lift it with ALTER ROLE "{user}" SET idle_in_transaction_session_timeout = 0 '
+        "(or transaction_timeout, idle_session_timeout), then run it again.",
+        codes=["25P03", "25P04", "57P05"],
+    ),
+    ErrorKind(
         "The connection was lost ({place}): {said}. What was not committed was undone; look with "
         "`manage.py db status`.",
-        codes=["08", "57P01", "57P02", "25P03"],
+        codes=["08", "57P01", "57P02"],
         sentences=["server closed the connection", "connection is closed", "connection is lost"],
     ),
     ErrorKind(
@@ -145,7 +165,7 @@ ERROR_KINDS = (
         codes=["42701", "42P07", "42710"],
     ),
     ErrorKind(
-        "Rows in {place} do not fit: {said}{detail}. Mend or remove them, then run it again.",
+        "Rows in {place} do not fit: {said}. Mend or remove them, then run it again.",
         codes=["23"],
     ),
     ErrorKind(
@@ -254,16 +274,19 @@ def explain(error: Error, connection: BaseDatabaseWrapper) -> str:
     """Return one message for a database error: what happened, and what to do next."""
     if isinstance(error, CommandError):
         return str(error)
+    sentence = _sentence(error)
     words = {
         "place": place(connection),
         "name": connection.settings_dict["NAME"],
         "user": connection.settings_dict["USER"],
-        "said": _said(error),
-        "detail": _detail(error),
+        "said": f"{sentence}{_more(error)}",
+        "object": sentence.rpartition(" ")[2],
     }
     code = getattr(error.__cause__, "sqlstate", None) or ""
     for trouble in ERROR_KINDS:
         sentences = [sentence.format(**words) for sentence in trouble.sentences]
+        if trouble.only_with not in sentence:
+            continue
         if code.startswith(tuple(trouble.codes)) if code else _in(sentences, str(error)):
             return trouble.message.format(**words)
     return "Database {place}: {said}.".format(**words)
@@ -273,7 +296,7 @@ def _in(sentences: Sequence[str], text: str) -> bool:
     return any(sentence in text for sentence in sentences)
 
 
-def _said(error: Error) -> str:
+def _sentence(error: Error) -> str:
     """Return the server's own sentence, without the text that the client library adds."""
     said = str(error).strip().partition("\n")[0]
     if said.startswith(("connection failed", "connection is bad")):
@@ -281,7 +304,9 @@ def _said(error: Error) -> str:
     return said.removeprefix("FATAL:").strip().rstrip(".:")
 
 
-def _detail(error: Error) -> str:
-    """Return the server's detail, such as the duplicate key; it may be empty."""
-    detail = getattr(getattr(error.__cause__, "diag", None), "message_detail", None)
-    return f" ({detail.rstrip('.')})" if detail else ""
+def _more(error: Error) -> str:
+    """Return the server's detail, such as the duplicate key, and its hint; it may be empty."""
+    report = getattr(error.__cause__, "diag", None)
+    more = [getattr(report, f"message_{name}", None) for name in ("detail", "hint")]
+    said = " ".join(" ".join(text.split()).rstrip(".") + "." for text in more if text)
+    return f" ({said.removesuffix('.')})" if said else ""

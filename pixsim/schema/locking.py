@@ -1,4 +1,6 @@
-"""One advisory lock around everything that changes the schema or takes a database over."""
+"""One advisory lock around everything that changes the schema or takes a database over, and no time
+limits of the session meanwhile: a large index takes as long as it takes.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,18 +23,31 @@ WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
 """
 
 
+LIMITS = """
+SELECT name, current_setting(name), source FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
+    'transaction_timeout') AND setting <> '0'
+"""
+OURS = "client"
+"""Where a limit comes from that the connection itself asked for; it is lifted without a word."""
+
+
 class AnotherRunWrites(SchemaError):
     """Another run holds the lock."""
 
 
 @contextmanager
 def schema_lock(
-    connection: BaseDatabaseWrapper, *, wait: Callable[[str], object] | None = None
+    connection: BaseDatabaseWrapper,
+    *,
+    wait: Callable[[str], object] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> Iterator[None]:
-    """Hold the lock for the block, on the connection's own session.
+    """Hold the lock for the block, on the connection's own session, and lift its time limits.
 
     The lock ends with the session, so a killed run leaves none. If another session holds it, call
-    `wait` with who that is and wait; without `wait`, raise AnotherRunWrites at once.
+    `wait` with who that is and wait; without `wait`, raise AnotherRunWrites at once. `say` is told
+    which limits of the role, the database or the server are lifted.
     """
     with closing(connection.cursor()) as cursor:
         announced = ""
@@ -48,10 +63,11 @@ def schema_lock(
                 wait(f"{who} is changing this database; waiting until it has ended.")
                 announced = who
             time.sleep(PAUSE_SECONDS)
+        limits = _lift_limits(cursor, say)
     try:
         yield
     finally:
-        _unlock(connection)
+        _unlock(connection, limits)
 
 
 def _take(cursor: CursorWrapper) -> bool:
@@ -61,8 +77,19 @@ def _take(cursor: CursorWrapper) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _unlock(connection: BaseDatabaseWrapper) -> None:
-    """Release the lock, unless the session and its lock are gone."""
+def _lift_limits(cursor: CursorWrapper, say: Callable[[str], object] | None) -> list[str]:
+    """Return the names of the limits that held for the session, and hold no more."""
+    cursor.execute(LIMITS)
+    limits = cursor.fetchall()
+    for name, _, _ in limits:
+        cursor.execute("SELECT set_config(%s, '0', false)", [name])
+    if say and (told := [f"{name} = {value}" for name, value, source in limits if source != OURS]):
+        say(f"Lifted for this run: {', '.join(told)}.")
+    return [name for name, _, _ in limits]
+
+
+def _unlock(connection: BaseDatabaseWrapper, limits: list[str]) -> None:
+    """Release the lock and set the limits again, unless the session, and both with it, are gone."""
     if connection.connection is None or connection.connection.closed:
         return
     if connection.in_atomic_block or not connection.is_usable():
@@ -70,6 +97,8 @@ def _unlock(connection: BaseDatabaseWrapper) -> None:
         return
     with closing(connection.cursor()) as cursor:
         cursor.execute(f"SELECT pg_advisory_unlock({KEY})")
+        for name in limits:
+            cursor.execute(f"RESET {name}")
 
 
 def _who(holder: tuple[int, str, str, object] | None) -> str:

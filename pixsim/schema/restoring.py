@@ -190,4 +190,6 @@ def _some(texts: list[str]) -> str:
 def _advice(why: str) -> str:
     if why.startswith('role "'):
         return " Make that role, or leave owners and grants out with --no-owner."
+    if why.startswith(("must be member of role", "must be able to SET ROLE")):
+        return " Connect as its member, or leave owners and grants out with --no-owner."
     return ""

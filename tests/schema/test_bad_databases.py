@@ -280,6 +280,12 @@ def test_a_server_that_is_too_old(shop, db, monkeypatch) -> None:
         (psycopg.errors.DuplicateTable, ProgrammingError, "has already what was to be made: so"),
         (psycopg.errors.DuplicateColumn, ProgrammingError, "`manage.py db stamp` writes it."),
         (psycopg.errors.SyntaxError, ProgrammingError, "Database 'pixsim_scratch_"),
+        (psycopg.errors.QueryCanceled, OperationalError, "SET statement_timeout = 0"),
+        (
+            psycopg.errors.IdleInTransactionSessionTimeout,
+            OperationalError,
+            "SET idle_in_transaction_session_timeout = 0",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -294,6 +300,65 @@ def test_what_the_server_says_later_is_explained(
     assert message in said
     assert "so it was" in said or kind is OperationalError
     assert "\n" not in said
+
+
+def test_detail_and_hint_of_the_server_are_shown(database, sql) -> None:
+    sql("CREATE TABLE base (id int PRIMARY KEY)")
+    sql("CREATE VIEW above AS SELECT id FROM base")
+    with pytest.raises(DatabaseError) as caught:
+        sql("DROP TABLE base")
+
+    said = explain(caught.value, connections[database])
+
+    assert "view above depends on table base" in said
+    assert "Use DROP ... CASCADE to drop the dependent objects too" in said
+
+
+def test_who_may_make_nothing_in_the_schema_is_told_the_grant(role, sql, db) -> None:
+    sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    connections["scratch"].close()
+    connections["scratch"].settings_dict["USER"] = role
+    sql("SET ROLE NONE")
+    with pytest.raises(DatabaseError) as caught:
+        sql("CREATE TABLE own (id int)")
+
+    said = explain(caught.value, connections["scratch"])
+
+    assert f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}";' in said
+
+
+@pytest.mark.parametrize("style", ["German", "SQL, DMY", "Postgres"])
+def test_dates_are_read_in_any_style_of_the_database(shop, sql, db, style) -> None:
+    before = db("history")
+    sql(f"ALTER DATABASE {connections['scratch'].settings_dict['NAME']} SET datestyle = {style!r}")
+    connections["scratch"].close()
+
+    ran = db("history")
+
+    assert (ran.code, ran.out) == (before.code, before.out)
+    assert sql("SHOW datestyle") == [("ISO, MDY",)]
+
+
+def test_time_limits_of_the_role_are_lifted_and_told(shop, sql, db) -> None:
+    shop.remove("shop", "0001_initial")
+    shop.add("slow", {"0001_initial": SLOW})
+    name = connections["scratch"].settings_dict["NAME"]
+    sql(f"ALTER DATABASE {name} SET statement_timeout = '150ms'")
+    sql(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '200ms'")
+    connections["scratch"].close()
+
+    ran = db("upgrade", "slow")
+
+    assert ran.code == 0, ran.err
+    assert "Lifted for this run: " in ran.out
+    assert "statement_timeout = 150ms" in ran.out
+    assert sql("SHOW statement_timeout") == [("150ms",)]
+
+
+SLOW = migration(
+    """migrations.RunSQL("SELECT pg_sleep(0.4)", "SELECT 1"),
+    migrations.RunPython(lambda apps, editor: __import__("time").sleep(0.5), lambda *_: None),"""
+)
 
 
 def test_a_connection_that_is_cut_is_explained(database, sql) -> None:

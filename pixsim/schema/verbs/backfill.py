@@ -106,7 +106,7 @@ def _pause(context: Context) -> int:
 def _run(context: Context) -> int:
     options, console = context.options, context.console
     backfill = backfills.named(options.name)
-    with schema_lock(context.connection), console.progress(backfill.name) as show:
+    with schema_lock(context.connection, say=console.say), console.progress(backfill.name) as show:
         now = backfills.run(
             context.connection,
             backfill,

@@ -62,9 +62,10 @@ class Command(QuietOnClosedPipe, BaseCommand):
             if context.database not in connections:
                 known = ", ".join(connections)
                 raise UsageError(f"There is no database {context.database!r}; there is: {known}.")
-            wait = context.console.say if getattr(context.options, "wait", False) else None
+            say = context.console.say
+            wait = say if getattr(context.options, "wait", False) else None
             locks = verb.writes and not getattr(context.options, "sql", False)
-            with schema_lock(context.connection, wait=wait) if locks else nullcontext():
+            with schema_lock(context.connection, wait=wait, say=say) if locks else nullcontext():
                 return verb.run(context)
         except SchemaError as error:
             message, code = str(error), error.exit_code

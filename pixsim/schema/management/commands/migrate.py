@@ -66,7 +66,7 @@ class Command(QuietOnClosedPipe, migrate.Command):
         reads_only = options["plan"] or options["check_unapplied"]
         # Inside a transaction, as in a test, no lock is needed.
         alone = nullcontext() if reads_only or connection.in_atomic_block else None
-        with alone or schema_lock(connection, wait=wait):
+        with alone or schema_lock(connection, wait=wait, say=self.stdout.write):
             loader = load_migrations(connection)
             refuse_foreign(connection, loader, ignore=options["ignore_alembic"])
             executor = partial(
