@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 # Directives of robots meta tags and X-Robots-Tag that exclude a picture from a dataset.
 EXCLUDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-# So begins the reason when a site's robots.txt does not answer, which may pass.
+# So begins the reason when a site's robots.txt cannot be had, which may pass.
 ROBOTS_UNANSWERED = "robots.txt does not answer"
+ROBOTS_UNREADABLE = "robots.txt cannot be read"
 _AGENT_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_*-")
 _DIRECTIVES_WITH_VALUE = frozenset(
     {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 
-from crawler.directives import EXCLUDING, ROBOTS_UNANSWERED, product_token, robots_directives
+from crawler.directives import (
+    EXCLUDING,
+    ROBOTS_UNANSWERED,
+    ROBOTS_UNREADABLE,
+    product_token,
+    robots_directives,
+)
 from crawler.errors import SourceUnavailable
 from crawler.parsing.documents import Documents
 from crawler.parsing.parser import Unreadable
@@ -34,6 +40,7 @@ MAX_BYTES = 5 * 1024**2
 MAX_ORIGINS = 10_000
 # Then the picture's own fetch must fail too, with a clearer reason than this one.
 FAILS_THE_FETCH_TOO = frozenset({"blocked_address", "dns", "tls", "bad_url"})
+UNREADABLE = frozenset({"bad_answer", "too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class Rules:
         if self.unreachable:
             return False, f"{ROBOTS_UNANSWERED}: {self.unreachable}"
         if self.unreadable:
-            return False, f"robots.txt cannot be read: {self.unreadable}"
+            return False, f"{ROBOTS_UNREADABLE}: {self.unreadable}"
         if self.rules is not None and not self.rules.allow(url):
             return False, f"robots.txt disallows {token}"
         if self.signals is not None and not self.signals.allow(url):
@@ -159,7 +166,10 @@ class Robots:
             is_absent = 400 <= (error.status or 0) < 500 and error.status != 429
             if is_absent or error.reason == "too_many_redirects":
                 return Rules(expires=now + KEPT_SECONDS)
-            if error.reason in FAILS_THE_FETCH_TOO and not error.retryable:
+            if error.reason in UNREADABLE and not error.retryable:
+                return Rules(expires=now + UNREACHABLE_KEPT_SECONDS, unreadable=error.detail[:200])
+            # Where it was redirected to is not where the picture is.
+            if error.reason in FAILS_THE_FETCH_TOO and not (error.retryable or error.answered):
                 return Rules(expires=now + UNREACHABLE_KEPT_SECONDS)
             kept = min(max(error.retry_after or 0.0, UNREACHABLE_KEPT_SECONDS), KEPT_SECONDS)
             return Rules(expires=now + kept, unreachable=str(error)[:200])

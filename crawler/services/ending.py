@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from crawler import counters
-from crawler.directives import ROBOTS_UNANSWERED
+from crawler.directives import ROBOTS_UNANSWERED, ROBOTS_UNREADABLE
 from crawler.errors import WrongState
 from crawler.models import OPEN_STATUSES, CrawlJob, JobStatus, Outcome
 from crawler.services.why_short import why_short
@@ -48,7 +48,7 @@ PASSING = (
 """Outcomes that a retry of the job takes back: the server, file or program may be well again."""
 
 IS_PASSING = """job_id = %(job)s AND (outcome = ANY(%(passing)s)
-        OR outcome = 'robots' AND starts_with(detail, %(unanswered)s))"""
+        OR outcome = 'robots' AND detail ^@ ANY(%(closed)s))"""
 
 COUNT_PASSING = f"SELECT count(*) FROM candidates WHERE {IS_PASSING}"
 
@@ -136,7 +136,11 @@ def reopen_passing(cursor: CursorWrapper, job_id: int) -> None:
 
 
 def _passing(job_id: int) -> dict[str, object]:
-    return {"job": job_id, "passing": list(PASSING), "unanswered": ROBOTS_UNANSWERED}
+    return {
+        "job": job_id,
+        "passing": list(PASSING),
+        "closed": [ROBOTS_UNANSWERED, ROBOTS_UNREADABLE],
+    }
 
 
 def close_ended_job(cursor: CursorWrapper, job_id: int) -> None:

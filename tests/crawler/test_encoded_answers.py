@@ -91,7 +91,8 @@ def test_an_encoded_robots_file_is_obeyed(site: Site, encoded) -> None:
 def test_a_robots_file_that_cannot_be_decoded_closes_its_site(site: Site, answer) -> None:
     site.routes = {"/robots.txt": answer, "/a.jpg": jpeg()}
     [refused] = fetched(site, "/a.jpg")
-    assert refused.outcome == "robots"
+    assert (refused.outcome, refused.retry_after) == ("robots", None)
+    assert refused.detail.startswith("robots.txt cannot be read: ")
     assert site.asked == ["/robots.txt"]
 
 

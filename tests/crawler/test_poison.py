@@ -140,7 +140,10 @@ def test_a_retry_opens_what_failed_for_a_reason_that_may_have_passed(
 ):
     _, good = sites
     ended = [(outcome, "x") for outcome in ending.PASSING]
-    ended += [("robots", "robots.txt does not answer: http_5xx: HTTP 502")]
+    ended += [
+        ("robots", "robots.txt does not answer: http_5xx: HTTP 502"),
+        ("robots", "robots.txt cannot be read: its body cannot be decoded"),
+    ]
     final = [("robots", "robots.txt disallows pixsim"), ("http_4xx", "HTTP 404"), ("corrupt", "x")]
     job = crawl(tmp_path, [f"{good}/{number}.jpg" for number in range(len(ended + final))])
     counted = Counter(outcome for outcome, _ in ended + final)

@@ -129,6 +129,14 @@ def test_a_forbidden_address_is_left_to_the_fetch_which_names_it(settings) -> No
     assert ask(Robots(user_agent=AGENT), "http://127.0.0.1:1/a.jpg") == [(True, "")]
 
 
+@pytest.mark.parametrize("location", ["ftp://e.com/", "http://[::1", "http://10.0.0.1/robots.txt"])
+def test_a_robots_txt_that_is_redirected_to_nowhere_disallows_for_now(site: Site, location) -> None:
+    site.routes["/robots.txt"] = Answer(status=301, headers={"Location": location})
+    [(allowed, why)] = ask(Robots(user_agent=AGENT), f"{site.url}/a.jpg")
+    assert not allowed
+    assert why.startswith("robots.txt does not answer: b")
+
+
 def test_only_the_first_500_kib_count_and_an_endless_file_disallows(site: Site) -> None:
     site.routes["/robots.txt"] = "User-agent: *\n" + "# x\n" * 200_000 + "Disallow: /\n"
     assert ask(Robots(user_agent=AGENT), f"{site.url}/a") == [(True, "")]
