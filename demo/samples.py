@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from demo import pictures
+from pixsim.core.cli.pipes import quiet_on_closed_pipe
 
 PER_STYLE = 10
 COLUMNS = ("picture", "style", "title", "creator")
@@ -32,4 +33,8 @@ if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m demo.samples", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="made if it is not there")
     folder = parser.parse_args().folder
-    print(f"{draw(folder)} pictures are in {folder}, and a list of them in {folder / 'list.csv'}.")  # noqa: T201
+    with quiet_on_closed_pipe():
+        said = (
+            f"{draw(folder)} pictures are in {folder}, and a list of them in {folder / 'list.csv'}."
+        )
+        print(said)  # noqa: T201

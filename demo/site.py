@@ -22,6 +22,7 @@ from aiohttp import web
 from demo import answers, catalogue
 from demo.answers import Answer
 from demo.catalogue import HOSTS, Item
+from pixsim.core.cli.pipes import quiet_on_closed_pipe
 
 ROBOTS = "User-agent: *\nDisallow: /private/\n\nSitemap: {base}/sitemap.xml\n"
 ITEMS_PER_PAGE = 24
@@ -187,4 +188,5 @@ if __name__ == "__main__":
         "--port", type=int, default=0, help="of its pages; without, one that is free"
     )
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.cache, arguments.port))
+    with quiet_on_closed_pipe():
+        asyncio.run(serve(arguments.cache, arguments.port))

@@ -127,6 +127,27 @@ def test_another_pipe_that_breaks_is_an_error_as_ever() -> None:
         raise BrokenPipeError("of a server")
 
 
+def test_the_sample_pictures_are_drawn_without_a_reader_too(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "from demo import pictures; pictures.STYLES.clear(); import runpy; "
+    code += "runpy.run_module('demo.samples', run_name='__main__')"
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(
+        words,
+        cwd=PROJECT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
+    assert (tmp_path / "list.csv").is_file()
+
+
 @pytest.mark.parametrize("words", [["--help"], ["/tmp/site", "--help"], []])
 def test_the_demos_site_explains_itself_and_starts_nothing(words: list[str]) -> None:
     done = subprocess.run(
