@@ -74,6 +74,18 @@ def test_so_is_the_size_of_what_was_generated_or_given():
     assert found == {name: (size, size[0] > size[1]) for name, size in expected.items()}
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_a_damaged_block_says_nothing_and_is_no_damage_of_the_picture(decoder, kind, mode):
+    data = encode(photograph(96, 64).convert(mode), kind, exif=NAME + b"no EXIF at all")
+    [verdict] = decoder.examine([(data, CHECKS)])
+    assert (verdict.outcome, verdict.width, verdict.height) == (GOOD, 96, 64)
+    medium = media.examine(data, side=16)
+    assert (medium.width, medium.height) == (96, 64)
+    stripped = strip_metadata(data)
+    assert ImageOps.exif_transpose(opened(stripped)).size == (96, 64)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_the_hash_is_that_of_the_upright_picture(decoder, kind):
     pictures = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pixsim.core.confined.sandbox import allow_cpu
 from pixsim.core.media.animation import duration_sec
-from pixsim.core.media.upright import TAG, orientation, upright_size
+from pixsim.core.media.upright import TAG, orientation, turn_upright, upright_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -129,13 +129,13 @@ def _measure_picture(data: bytes, request: Request) -> Answer:
 
 def _small(picture: "Image", request: Request) -> "Image":
     """Return the loaded picture upright, without transparency, at most `side` pixels wide and high."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     side = request.side
     mode = "RGBA" if picture.has_transparency_data else "RGB"
     small = picture if picture.mode == mode else picture.convert(mode)
     small.thumbnail((side, side))
-    ImageOps.exif_transpose(small, in_place=True)
+    turn_upright(small)
     if small.mode == "RGB":
         return small
     page = Image.new("RGB", small.size, request.background)
