@@ -109,25 +109,21 @@ GROUP BY host HAVING count(*) >= %(crashes)s
 # What a host that rests keeps waiting: all open candidates of the job that are not sent meanwhile.
 # They are closed when they have waited too long without an answer in between.
 REST = """
-WITH resting AS (
-    SELECT id, waiting_since FROM candidates
+UPDATE candidates SET
+    not_before = now() + make_interval(secs => %(seconds)s),
+    waiting_since = coalesce(waiting_since, now()),
+    outcome = CASE WHEN {is_over} THEN %(outcome)s::text END,
+    detail = CASE WHEN {is_over} THEN %(detail)s::text END
+WHERE id = ANY(ARRAY(
+    SELECT id FROM candidates
     WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND host = %(host)s AND url ILIKE %(scheme)s || ':%%'
       AND (not_before IS NULL OR not_before < now() + make_interval(secs => %(seconds)s))
-    ORDER BY id FOR UPDATE SKIP LOCKED
-), judged AS (
-    SELECT id, waiting_since,
-        waiting_since < now() - make_interval(secs => %(patience)s) OR NOT %(may_pass)s AS is_over
-    FROM resting
+    ORDER BY job_id, id FOR UPDATE SKIP LOCKED))
+RETURNING outcome IS NOT NULL
+""".format(
+    is_over="waiting_since < now() - make_interval(secs => %(patience)s) OR NOT %(may_pass)s"
 )
-UPDATE candidates SET
-    not_before = now() + make_interval(secs => %(seconds)s),
-    waiting_since = coalesce(judged.waiting_since, now()),
-    outcome = CASE WHEN is_over THEN %(outcome)s::text END,
-    detail = CASE WHEN is_over THEN %(detail)s::text END
-FROM judged WHERE candidates.id = judged.id
-RETURNING coalesce(is_over, false)
-"""
 
 # The host has answered: what waited for it may be sent.
 WAKE = """
@@ -137,7 +133,7 @@ WHERE id = ANY(ARRAY(
     SELECT id FROM candidates
     WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND host = %(host)s AND url ILIKE %(scheme)s || ':%%' AND waiting_since IS NOT NULL
-    ORDER BY id FOR UPDATE SKIP LOCKED))
+    ORDER BY job_id, id FOR UPDATE SKIP LOCKED))
 """
 
 REFUSE_HOST = """

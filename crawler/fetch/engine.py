@@ -303,7 +303,6 @@ class Engine:
                 return refusal
             response = await self._fetch(item, host)
         except _Excluded as excluded:
-            host.succeeded()
             return Refused(item.task, *excluded.args)
         except _Failed as failed:
             return self._refusal(item.task, host, failed)

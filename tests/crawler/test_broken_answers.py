@@ -15,7 +15,7 @@ from crawler import result_writer
 from crawler.fetch import hosts
 from crawler.fetch.engine import Engine
 from crawler.fetch.rules import Rules
-from crawler.fetch.tasks import Picture, Refused, Task
+from crawler.fetch.tasks import NotSent, Picture, Refused, Task
 from crawler.models import Candidate, CrawlJob
 from crawler.services import accepting, lifecycle
 from crawler.services.accepting import SourceSpec
@@ -202,6 +202,29 @@ def test_a_broken_answer_is_its_addresss_own_trouble() -> None:
     assert counted == {
         kind: {"stored": 12, (outcome, False): 6} for kind, (_, outcome) in KINDS.items()
     }
+
+
+def test_a_robots_txt_that_is_remembered_does_not_prove_that_its_host_is_up() -> None:
+    robots = b"User-agent: *\nDisallow: /private\n"
+    answer = OK + b"Content-Length: %d\r\n\r\n%s" % (len(robots), robots)
+    site = Site({"/robots.txt": answer, "/a.jpg": SOUND})
+    with closing(Engine()) as engine:
+
+        def fetch(path: str) -> Picture | Refused | NotSent:
+            session = engine.session(Rules.from_options({}))
+            session.submit([Task(1, site.url(path), f"127.0.0.1:{site.port}", "", None, 0)])
+            while not (results := session.collect(timeout=10)):
+                pass
+            return results[0]
+
+        assert isinstance(fetch("/a.jpg"), Picture)
+        site.close()
+        outcomes = [fetch("/a.jpg").outcome for _ in range(3)]
+        assert outcomes == ["connect"] * 3
+        time.sleep(0.3)  # the rest of 0.2 s
+        assert fetch("/private/a.jpg").outcome == "robots"
+        assert fetch("/a.jpg").outcome == "connect"
+        assert isinstance(fetch("/a.jpg"), NotSent)
 
 
 def crawl(tmp_path, urls: list[str]) -> CrawlJob:

@@ -51,12 +51,16 @@ def chunk():
         chunk_worker.OPEN_HOSTS,
         chunk_worker.NEXT_CANDIDATE,
         CLOSE_SURPLUS,
+        result_writer.REST,
+        result_writer.WAKE,
     ],
-    ids=["CLAIM_CANDIDATES", "OPEN_HOSTS", "NEXT_CANDIDATE", "CLOSE_SURPLUS"],
+    ids=["CLAIM_CANDIDATES", "OPEN_HOSTS", "NEXT_CANDIDATE", "CLOSE_SURPLUS", "REST", "WAKE"],
 )
 def test_only_the_candidates_that_are_open_are_read(chunk, statement):
     params = {"job": chunk.job_id, "chunk": chunk.pk, "limit": 50, "caps": "{}", "cap": 1000}
     params["paused"] = []
+    params |= {"host": "a.example", "scheme": "http", "seconds": 5, "patience": 600}
+    params |= {"may_pass": True, "outcome": "host_down", "detail": "refused"}
     assert rows_read(statement, params) < 4 * (OPEN + IN_FLIGHT)
 
 
