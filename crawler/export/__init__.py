@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from accounts import tiers
 from crawler.errors import WrongState
-from crawler.export.dataset import Dataset, ExportFailed, Progress
+from crawler.export.dataset import Dataset, ExportFailed, LeftOut, Progress, named
 from crawler.export.files import slug_of, written_aside
 from crawler.models import CrawlJob
 from pixsim.core.plugins import plugin_classes
@@ -39,12 +39,23 @@ class Exporter(ABC):
 
 @dataclass(frozen=True)
 class Export:
-    """A published file: how many images are in it, how many per class, and its size in bytes."""
+    """A published file: how many images are in it, how many per class, and its size in bytes.
+
+    `left_out` names the images whose files could not be used.
+    """
 
     path: Path
     images: int
     classes: dict[str, int]
     size: int
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __str__(self) -> str:
+        """Return where it is, and what is not in it."""
+        text = f"Exported to {path_text(self.path)}"
+        if self.left_out:
+            text += f"\nLeft out, {len(self.left_out):,} of its images: {named(self.left_out)}."
+        return text
 
 
 @cache
@@ -67,11 +78,12 @@ def export_job(
     Near duplicates are left out; JPEG, PNG and WebP files lose what was written about them (EXIF,
     comments) unless `keep_metadata`. Images are read in pages, with no lock and no long
     transaction, so a job that still runs can be exported: what it stores meanwhile may or may not
-    be in it.
+    be in it. An image whose file is missing, damaged or such that its metadata cannot be taken out
+    is left out and named, here and in the file.
 
     Raise WrongState if there is no such job, FeatureRefused if its owner's tier does not export,
     and ExportFailed if there is no such format, if the
-    job has no images, if any stored file is missing or damaged, or if the file cannot be written.
+    job has no images or none that can be used, or if the file cannot be written.
     Nothing is published then.
     """
     job = CrawlJob.objects.select_related("project__owner").filter(pk=job_id).first()
@@ -93,4 +105,5 @@ def export_job(
         raise ExportFailed(
             f"Crawl job {job_id} was not exported to {path_text(folder)}: {reason or error}."
         ) from error
-    return Export(path, sum(dataset.classes.values()), dict(dataset.classes), size)
+    images = sum(dataset.classes.values())
+    return Export(path, images, dict(dataset.classes), size, tuple(dataset.left_out))

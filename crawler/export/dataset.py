@@ -1,7 +1,7 @@
 """A crawl job's dataset as formats read it: the images in order, checked, each with its class."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crawler.errors import CrawlError
@@ -26,6 +26,19 @@ class _Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image whose file cannot go into the dataset, and why."""
+
+    id: int
+    index: int | None
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"image {self.id}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """An image of the dataset: its row, its class, the bytes to export, the sha256 of the stored file."""
 
@@ -38,7 +51,8 @@ class Picture:
 class Dataset:
     """The images of one job, without near duplicates. Read them once, with `pictures`.
 
-    `classes` counts the pictures of each class so far.
+    `classes` counts the pictures of each class so far, `left_out` names the images without a usable
+    file: one of them never keeps the others back.
     """
 
     def __init__(
@@ -47,35 +61,34 @@ class Dataset:
         self.job = job
         self.keep_metadata = keep_metadata
         self.classes: dict[str, int] = {}
+        self.left_out: list[LeftOut] = []
         self._on_progress = on_progress
 
     def pictures(self) -> Iterator[Picture]:
         """Yield the images by index, then those without one, stripped of metadata unless kept.
 
-        Raise ExportFailed if there are none and, after all are checked, if any cannot be used.
+        Raise ExportFailed if there are none, or if none of them can be used.
         """
         total = Image.objects.filter(crawl_job=self.job).in_dataset().count()
         if not total:
             raise ExportFailed(f"Crawl job {self.job.pk} has no images to export.")
         only_label = default_label(self.job)
-        problems: list[str] = []
         for done, image in enumerate(dataset_images(self.job.pk), start=1):
             try:
                 data, sha256 = self._file_of(image)
             except _Unusable as problem:
-                problems.append(f"image {image.pk}: {problem}")
-            if not problems:  # otherwise nothing will be published, and the rest is only checked
+                url = image.original_url
+                self.left_out.append(LeftOut(image.pk, image.image_index, url, str(problem)))
+            else:
                 label = image.label or only_label
                 self.classes[label] = self.classes.get(label, 0) + 1
                 yield Picture(image, label, data, sha256)
             if self._on_progress:
                 self._on_progress(done, max(done, total))
-        if problems:
-            more = len(problems) - SHOWN_PROBLEMS
+        if not self.classes:
             raise ExportFailed(
-                f"Crawl job {self.job.pk} was not exported: {len(problems)} of its images cannot be "
-                f"used. {'; '.join(problems[:SHOWN_PROBLEMS])}"
-                f"{f'; and {more} more' if more > 0 else ''}."
+                f"Crawl job {self.job.pk} was not exported: none of its images can be used. "
+                f"{named(self.left_out)}."
             )
 
     def _file_of(self, image: Image) -> tuple[bytes, str]:
@@ -92,15 +105,24 @@ class Dataset:
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 != (image.sha256 or sha256):
             raise _Unusable(f"its file {key} is damaged")
+        if not data:
+            raise _Unusable(f"its file {key} is empty")
         if self.keep_metadata:
             return data, sha256
         try:
             return strip_metadata(data), sha256
         except Malformed as error:
+            reason = f"its metadata cannot be taken out of {key}: {error}"
             raise _Unusable(
-                f"its metadata cannot be taken out ({error}); exporting with metadata leaves "
-                "files as they are"
+                f"{reason} (exporting with metadata leaves files as they are)"
             ) from error
+
+
+def named(left_out: Sequence[LeftOut]) -> str:
+    """Return the first of them with their reasons, and how many more there are."""
+    more = len(left_out) - SHOWN_PROBLEMS
+    shown = "; ".join(map(str, left_out[:SHOWN_PROBLEMS]))
+    return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
 def dataset_images(job_id: int) -> Iterator[Image]:

@@ -30,7 +30,8 @@ STRIPPED_FORMATS = ("jpeg", "png", "webp")
 _JPEG_BEGINS = b"\xff\xd8\xff"
 _JPEG_APP, _JPEG_APP1, _JPEG_COMMENT = range(0xE0, 0xF0), 0xE1, 0xFE
 _JPEG_XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
-_JPEG_PROFILE, _JPEG_COLOURS = (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
+_PROFILE_NAME = b"ICC_PROFILE\0"
+_JPEG_PROFILE, _JPEG_COLOURS = (0xE2, _PROFILE_NAME), (0xEE, b"Adobe")
 """Application segments that change the look, and what they begin with."""
 _JFIF_NAME, _JFIF_LENGTH = b"JFIF\0", 14
 _ADOBE_LENGTH, _ADOBE_TRANSFORM = 12, 11
@@ -82,6 +83,7 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
         raise Malformed("there is no picture in it")
     frame = next((one for one in segments if one.marker in JPEG_FRAMES), None)
     components = data[frame.body + 5] if frame and frame.body + 5 < frame.end else 0
+    has_profile = _has_whole_profile(data, segments)
     is_sequential = frame is not None and frame.marker in _SEQUENTIAL
     exif = _jpeg_exif(data, segments)
     yield data[:2]
@@ -91,7 +93,8 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
             yield exif
             exif = b""
         elif one.marker in _JPEG_APP:
-            yield _jpeg_app(one.marker, body, components)
+            if has_profile or (one.marker, body[: len(_PROFILE_NAME)]) != _JPEG_PROFILE:
+                yield _jpeg_app(one.marker, body, components)
         elif one.marker == JPEG_SCAN and is_sequential:
             yield _jpeg_scan(data, one)
         elif one.marker != _JPEG_COMMENT:
@@ -111,6 +114,18 @@ def _jpeg_exif(data: bytes, segments: Sequence[Segment]) -> bytes:
     is_in_first = len(parts) < 2 or minimal_exif(parts[0]) == minimal_exif(block)
     exif = minimal_exif(block, xmp, is_plain=is_in_first)
     return _jpeg_segment(_JPEG_APP1, EXIF_NAME + exif) if exif else b""
+
+
+def _has_whole_profile(data: bytes, segments: Sequence[Segment]) -> bool:
+    """Return whether each part of a colour profile is there once. Decoders use no other profile."""
+    parts = [
+        data[one.body + len(_PROFILE_NAME) : one.end]
+        for one in segments
+        if one.marker == _JPEG_PROFILE[0] and data.startswith(_PROFILE_NAME, one.body)
+    ]
+    heads = sorted(part[:2] for part in parts)
+    expected = [bytes((number, len(parts) & 0xFF)) for number in range(1, min(len(parts), 255) + 1)]
+    return heads == expected and any(len(part) > 2 for part in parts)
 
 
 def _jpeg_app(marker: int, body: bytes, components: int) -> bytes:

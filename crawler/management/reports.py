@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Q
@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from crawler import missing_source
 from crawler.errors import WrongState
+from crawler.export import Export
 from crawler.models import CrawlJob, CrawlSource, JobChunk, JobStatus
 from crawler.services.ending import failed_for_now
 from jobs.queue.items import Status
@@ -28,7 +29,7 @@ NO_WORKER = (
 )
 
 
-def report(job: CrawlJob, *, export: Path | None = None) -> dict[str, Any]:
+def report(job: CrawlJob, *, export: Export | None = None) -> dict[str, Any]:
     return {
         "job": job.pk,
         "status": job.status,
@@ -36,7 +37,8 @@ def report(job: CrawlJob, *, export: Path | None = None) -> dict[str, Any]:
         "stored": job.valid_images,
         "outcomes": dict(_outcomes(job)),
         "seconds": round(seconds_of(job), 1),
-        "export": None if export is None else str(export),
+        "export": None if export is None else str(export.path),
+        **({"left_out": list(map(asdict, export.left_out))} if export and export.left_out else {}),
         **({"reason": job.error_message} if job.error_message else {}),
         **({"waits": reason} if (reason := missing_source.reason(job)) else {}),
     }

@@ -195,7 +195,7 @@ def test_the_bytes_of_a_dataset_are_those_of_every_earlier_release(tmp_path):
     archive = export_job(job_id=901, folder=tmp_path).path.read_bytes()
     assert (
         hashlib.sha256(archive).hexdigest()
-        == "049b986641fb019264a15f90e88b05688b7c2b31b62bf68ae2f54b868846af90"
+        == "b7b54d6f210721876f9f5a10c27767ec1bd1ed361fdd3374ac7f6f1a6260d149"
     )
 
 
@@ -214,9 +214,9 @@ def test_a_new_file_is_a_format_chosen_by_name(tmp_path, monkeypatch):
         export = export_job(job_id=job.pk, folder=tmp_path, format="names")
         assert (export.images, export.classes) == (2, {"cats": 2})
         Image.objects.filter(image_index=1).update(storage_url=None)
-        with pytest.raises(ExportFailed, match="1 of its images cannot be used"):
-            export_job(job_id=job.pk, folder=tmp_path, format="names")
-        assert (tmp_path / f"zoo-{job.pk}.txt").stat().st_size == export.size
+        export = export_job(job_id=job.pk, folder=tmp_path, format="names")
+        assert (export.images, len(export.left_out)) == (1, 1)
+        assert export.path.read_text() == "cats 0 of Zoo\n"
     finally:
         monkeypatch.undo()
         sys.modules.pop("crawler.export.formats.names", None)
@@ -399,23 +399,76 @@ def test_spreadsheets_read_the_attribution_file_and_programs_the_others(tmp_path
         assert not archive.read(name).startswith(b"\xef\xbb\xbf"), name
 
 
-def test_missing_and_damaged_files_are_counted_and_nothing_is_published(tmp_path, blob_folder):
+def test_an_image_without_a_usable_file_is_left_out_and_named_and_the_others_are_exported(
+    tmp_path, blob_folder, capsys
+):
     job = make_job()
     images = [add_image(job, number) for number in range(8)]
-    before = export_job(job_id=job.pk, folder=tmp_path / "out").path.read_bytes()
     (blob_folder / images[1].storage_url).unlink()
     (blob_folder / images[2].storage_url).write_bytes(b"other bytes")
-    Image.objects.filter(pk=images[3].pk).update(storage_url="../../../etc/passwd")
-    Image.objects.filter(pk=images[4].pk).update(storage_url=None)
-    mangled = b"\xff\xd8\xff\xe1\xff\xff"
-    add_image(job, 8, mangled)
-    with pytest.raises(ExportFailed) as refusal:
+    (blob_folder / images[3].storage_url).unlink()
+    (blob_folder / images[3].storage_url).mkdir()
+    Image.objects.filter(pk=images[4].pk).update(storage_url="../../../etc/passwd")
+    Image.objects.filter(pk=images[5].pk).update(storage_url=None)
+    (blob_folder / images[6].storage_url).write_bytes(b"")
+    Image.objects.filter(pk=images[6].pk).update(sha256=None)
+    countless = add_image(job, 8, b"\xff\xd8\xff" + b"\xff\xe0\0\2" * 100_001)
+
+    export = export_job(job_id=job.pk, folder=tmp_path / "out")
+
+    reasons = {one.id: one.reason for one in export.left_out}
+    expected = ("missing", "damaged", "cannot be read", "never stored", "never stored", "empty")
+    assert list(reasons) == [image.pk for image in (*images[1:7], countless)]
+    for image, why in zip(images[1:7], expected, strict=True):
+        assert why in reasons[image.pk]
+    assert "metadata cannot be taken out" in reasons[countless.pk]
+    archive = zipfile.ZipFile(export.path)
+    assert [row["index"] for row in metadata(archive)] == [0, 7]
+    manifest = json.loads(archive.read("manifest.json"))
+    assert (manifest["images"], export.images, len(manifest["left_out"])) == (2, 2, 7)
+    assert manifest["left_out"][0] == {
+        "id": images[1].pk,
+        "index": 1,
+        "url": images[1].original_url,
+        "reason": reasons[images[1].pk],
+    }
+    words = ["crawl_job", str(job.pk), "export", "--to", str(tmp_path / "out")]
+    call_command(*words)
+    said = capsys.readouterr().out
+    assert f"Left out, 7 of its images: image {images[1].pk}: its file " in said
+    assert "; and 2 more." in said
+    call_command(*words, "--json")
+    assert len(json.loads(capsys.readouterr().out)["left_out"]) == 7
+    with_metadata = export_job(job_id=job.pk, folder=tmp_path / "out", keep_metadata=True)
+    assert (with_metadata.images, len(with_metadata.left_out)) == (3, 6)
+
+
+def test_a_picture_with_a_comment_of_length_0_is_exported_without_it(tmp_path):
+    job = make_job()
+    data = jpeg(64, 48)
+    odd = data[:20] + b"\xff\xfe\0\0who was there" + data[20:]
+    add_image(job, 0, odd)
+    archive = exported(job, tmp_path)
+    (name,) = names(archive)
+    assert b"who was there" not in archive.read(name)
+    assert (
+        Pillow.open(io.BytesIO(archive.read(name))).convert("RGB").tobytes()
+        == Pillow.open(io.BytesIO(data)).convert("RGB").tobytes()
+    )
+
+
+def test_where_no_image_is_usable_nothing_is_published(tmp_path, blob_folder):
+    job = make_job()
+    images = [add_image(job, number) for number in range(7)]
+    before = export_job(job_id=job.pk, folder=tmp_path / "out").path.read_bytes()
+    for image in images:
+        (blob_folder / image.storage_url).unlink()
+    with pytest.raises(ExportFailed, match="none of its images can be used") as refusal:
         export_job(job_id=job.pk, folder=tmp_path / "out")
-    message = str(refusal.value)
-    assert "5 of its images cannot be used" in message
-    for image, why in zip(images[1:5], ("missing", "damaged", "never", "never"), strict=True):
-        assert f"image {image.pk}: its file" in message
-        assert why in message
+    assert f"image {images[0].pk}: its file {images[0].storage_url} is missing" in str(
+        refusal.value
+    )
+    assert "and 2 more" in str(refusal.value)
     (kept,) = (tmp_path / "out").iterdir()
     assert kept.read_bytes() == before
 

@@ -113,6 +113,14 @@ HARMLESS = {
     "half a Photoshop segment": inserted(
         JPEG, IN_HEADER, segment(0xED, b"Photoshop 3.0\0008BIM\4\4")
     ),
+    "a profile of which half is missing": inserted(
+        JPEG, IN_HEADER, segment(0xE2, b"ICC_PROFILE\0\1\2half")
+    ),
+    "a profile that is there twice": inserted(
+        JPEG, IN_HEADER, segment(0xE2, b"ICC_PROFILE\0\1\1all") * 2
+    ),
+    "a profile without a number": inserted(JPEG, IN_HEADER, segment(0xE2, b"ICC_PROFILE\0")),
+    "an empty profile": inserted(JPEG, IN_HEADER, segment(0xE2, b"ICC_PROFILE\0\1\1")),
     "one zero behind a scan": inserted(JPEG, -2, b"\0"),
     "zeros behind a scan": inserted(JPEG, -2, bytes(5000)),
     "zeros behind each scan": padded_scans(PROGRESSIVE, bytes(40)),

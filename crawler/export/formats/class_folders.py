@@ -7,6 +7,7 @@ name, `manifest.json` what was asked for, what was stored, what was refused and 
 """
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -109,6 +110,7 @@ def _manifest(dataset: Dataset, folders: dict[str, str]) -> dict[str, Any]:
             {"label": label, "folder": folders[label], "images": images}
             for label, images in sorted(dataset.classes.items())
         ],
+        "left_out": [asdict(one) for one in dataset.left_out],
         "metadata_removed_from": [] if dataset.keep_metadata else list(STRIPPED_FORMATS),
     }
 

@@ -16,7 +16,7 @@ from accounts import tiers
 from accounts.errors import AccountsError, FeatureRefused
 from accounts.management.lookup import find_owner
 from crawler.errors import CrawlError, JobRefused, SourceRefused
-from crawler.export import export_job
+from crawler.export import Export, export_job
 from crawler.fetch.rules import Rules
 from crawler.labels import MAX_NAME
 from crawler.management import reports
@@ -104,9 +104,7 @@ class Command(cli.Command):
             with display_on(self.stderr, line_seconds=LINE_SECONDS, quiet=quiet) as display:
                 job = wait_for_job(job.pk, display=display, timeout=options["timeout"])
             if folder is not None and not job.is_open:
-                export = export_job(
-                    job_id=job.pk, folder=folder, format=options["export_format"]
-                ).path
+                export = export_job(job_id=job.pk, folder=folder, format=options["export_format"])
         except KeyboardInterrupt:
             self._interrupted(job, options)
         except (CrawlError, FeatureRefused, OperationalError) as error:
@@ -118,7 +116,7 @@ class Command(cli.Command):
             reports.sentence(job),
             reports.outcome_table(job),
             goes_on if job.is_open else "",
-            f"Exported to {path_text(export)}" if export else "",
+            str(export) if export else "",
             export=export,
         )
         if failure:
@@ -126,7 +124,7 @@ class Command(cli.Command):
         sys.exit(cli.ExitCode.NOT_COMPLETE if failure else reports.exit_code(job))
 
     def _print(
-        self, job: CrawlJob, options: dict[str, Any], *lines: str, export: Path | None = None
+        self, job: CrawlJob, options: dict[str, Any], *lines: str, export: Export | None = None
     ) -> None:
         if options["json"]:
             self.print_json(reports.report(job, export=export))

@@ -16,7 +16,6 @@ from crawler.models import CrawlJob, JobStatus
 from crawler.services import lifecycle
 from pixsim.core import cli
 from pixsim.core.priority import PRIORITY_HELP
-from pixsim.core.text import path_text
 
 LIST = "list"
 MAX_COUNT = 1_000_000_000
@@ -103,7 +102,7 @@ class Command(cli.Command):
                     folder=options["to"],
                     format=options["export_format"],
                     keep_metadata=options["keep_metadata"],
-                ).path
+                )
             elif value is not None:
                 lifecycle.change_priority(job_id=id, priority=value)
             elif action == "repeat":
@@ -129,7 +128,7 @@ class Command(cli.Command):
         elif options["json"]:
             self.print_json(reports.report(job, export=export))
         elif export:
-            self.stdout.write(f"Exported to {path_text(export)}")
+            self.stdout.write(str(export))
         elif action == "repeat":
             self.stdout.write(reports.accepted(job))
         else:
