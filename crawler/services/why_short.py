@@ -60,7 +60,7 @@ def why_short(job: CrawlJob) -> str | None:
     failures = _failures(job)
     if not job.ended_short:
         return f"It is complete, but {' and '.join(failures)}." if failures else None
-    causes = [*failures, *_named(job)]
+    causes = [*failures, *_named(job)] if job.total_images or not failures else failures
     return f"It ended short because {', and '.join(causes)}."
 
 
@@ -74,7 +74,8 @@ def _failures(job: CrawlJob) -> list[str]:
     if failed := sources.filter(status=Status.FAILED).first():
         whose = f"{counted['failed']:,} of its {_number(counted['all'], 'source')}"
         whose = "its source" if counted["all"] == 1 else whose
-        found.append(f"{whose} could not be read to the end ({_detail(failed.error_message)})")
+        how = "to the end " if failed.found else ""
+        found.append(f"{whose} could not be read {how}({_detail(failed.error_message)})")
     if job.failed_chunks and (job.total_images or not failed):
         chunk = job.chunks.filter(status=Status.FAILED).order_by("id").first()
         detail = _detail(chunk.error_message if chunk else None)
@@ -107,9 +108,12 @@ def _named(job: CrawlJob) -> list[str]:
         f"{count:,} {WORDS[Outcome(name)]}" + ("" if name == Outcome.STORED else f" ({name})")
         for name, count in known
     ]
-    only = "" if untried > 0 else "only "
     addresses = "1 address" if job.total_images == 1 else f"{job.total_images:,} addresses"
-    return [f"{whose} named {only}{addresses}: {', '.join(parts)}"]
+    if untried <= 0 and job.total_images >= job.max_images:
+        named = f"of the {addresses} that {whose} named too few became images"
+    else:
+        named = f"{whose} named {'' if untried > 0 else 'only '}{addresses}"
+    return [f"{named}: {', '.join(parts)}"]
 
 
 def _number(count: int, of: str) -> str:

@@ -99,8 +99,8 @@ def test_each_way_to_end_short_is_told_with_its_counts(site: Site, tmp_path: Pat
             asked("page", f"{at}/page", options={"formats": ["png"]}),
         "4 without an allowed licence (licence)":
             asked("page", f"{at}/page", options={"licences": ["cc0"]}),
-        "its source could not be read to the end (location: ": asked("sitemap", f"{at}/rss.xml"),
-        "1 of its 2 sources could not be read to the end (location: ":
+        "its source could not be read (location: ": asked("sitemap", f"{at}/rss.xml"),
+        "1 of its 2 sources could not be read (location: ":
             asked("sitemap", f"{at}/none.xml", f"{at}/closed.xml"),
         "1 entry of its sources could not be read (row 3: ": asked("urls", f"{tmp_path}/list.jsonl"),
     }  # fmt: skip
@@ -115,7 +115,7 @@ def test_each_way_to_end_short_is_told_with_its_counts(site: Site, tmp_path: Pat
         assert job.error_message in told(job)
         assert overview(job, may_act=True, may_add=True)["problem"] == job.error_message
     assert {job.valid_images for job in reasons.values()} == {0, 1, 2, 4}
-    assert reasons["its source could not be read to the end (location: "].status == "failed"
+    assert reasons["its source could not be read (location: "].status == "failed"
 
 
 def of_outcomes(job: CrawlJob, **values: Any) -> str | None:
@@ -140,7 +140,7 @@ def test_what_failed_and_what_was_not_tried_is_counted(tmp_path: Path) -> None:
     with edits_by_hand():
         CrawlSource.objects.update(status="failed", error_message="location: no.")
     assert of_outcomes(job, valid_images=5, failed_chunks=0) == (
-        "It is complete, but its source could not be read to the end (location: no)."
+        "It is complete, but its source could not be read (location: no)."
     )
     with edits_by_hand():
         CrawlSource.objects.update(
@@ -153,6 +153,19 @@ def test_what_failed_and_what_was_not_tried_is_counted(tmp_path: Path) -> None:
     assert of_outcomes(job, valid_images=0, total_images=1, outcomes={"dns": 1}) == (
         "It ended short because 2 entries of its sources could not be read (x.xml: it is cut), and "
         "its source named only 1 address: 1 at an unknown host (dns)."
+    )
+    assert of_outcomes(job, total_images=6, outcomes={"corrupt": 6}) == (
+        "It ended short because 2 entries of its sources could not be read (x.xml: it is cut), and "
+        "of the 6 addresses that its source named too few became images: 6 damaged (corrupt)."
+    )
+    with edits_by_hand():
+        CrawlSource.objects.update(status="failed", error_message="no", rejected=0, found=6)
+    assert of_outcomes(job, outcomes={"stored": 1, "corrupt": 5}) == (
+        "It ended short because its source could not be read to the end (no), and of the 6 addresses "
+        "that its source named too few became images: 5 damaged (corrupt), 1 stored."
+    )
+    assert of_outcomes(job, total_images=0, outcomes={}) == (
+        "It ended short because its source could not be read to the end (no)."
     )
     CrawlSource.objects.all().delete()
     assert of_outcomes(job) == "It ended short because it has no source."
