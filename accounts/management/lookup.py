@@ -2,6 +2,7 @@
 
 from accounts.models import Profile
 from pixsim.core.cli import UsageError
+from pixsim.core.text import unfit
 
 
 def find_owner(email: str | None) -> Profile | None:
@@ -11,6 +12,7 @@ def find_owner(email: str | None) -> Profile | None:
 
 def find_profile(email: str, *, field: str) -> Profile:
     """Return the profile with this e-mail. Raise UsageError, naming `field`, if there is none."""
-    if profile := Profile.objects.filter(email=email).first():
+    known = Profile.objects.filter(email=email)
+    if not unfit(email, len(email)) and (profile := known.first()):
         return profile
     raise UsageError(f"{field}: nobody has the e-mail {email!r} here; people are in the admin")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from crawler.errors import FieldRefused
 from pixsim.core.media.format_names import canonical_format
+from pixsim.core.text import unfit
 
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
 OF_OPERATOR = (
@@ -18,6 +19,8 @@ OF_OPERATOR = (
     "near_duplicate_distance",
 )
 """The rules that settings have too, as CRAWL_<NAME>."""
+MAX_TEXT = 1000
+"""Characters of one format or licence."""
 MAX_DISTANCE = 11
 """Bits. Beyond it other pictures resemble each other, and each costs hundreds of look-ups per band."""
 NO_DISTANCE = (0, None, False, "", "none", "off")
@@ -87,6 +90,8 @@ class Rules:
             texts = rules[name]
             are_texts = isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts)
             _require(are_texts, name, f"must be a list of texts, not {texts!r}")
+            for text in texts:
+                _require(not (why := unfit(text, MAX_TEXT)), name, f"a text {why}")
         _require(bool(rules["formats"]), "formats", "must name at least one format")
         for name in rules["formats"]:
             message = f"{name!r} is unknown; there are {', '.join(FORMATS)}"

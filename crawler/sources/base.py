@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.labels import LabelTooLong, check_label
 from pixsim.core.formats import first_line
-from pixsim.core.text import LONGEST_ESCAPE, storable
+from pixsim.core.text import LONGEST_ESCAPE, storable, unfit
 from pixsim.core.urls import MAX_LENGTH
 
 logger = logging.getLogger(__name__)
 
 MAX_TEXT = 500
+MAX_OPTION = 1000
 MAX_LABEL_READ = 10_000
 MAX_CAPTION = 100_000
 MAX_REJECTED_TEXT = 200
@@ -74,6 +75,8 @@ class Option:
         field = f"options.{self.name}"
         if type(value) is not self.type:
             raise SourceRefused(field, f"must be {TYPE_NAMES[self.type]}, not {value!r:.50}")
+        if isinstance(value, str) and (why := unfit(value, MAX_OPTION)):
+            raise SourceRefused(field, why)
         if self.choices:
             plain = str(value).strip().lower().lstrip("*.")
             value = self.aliases.get(plain, plain)

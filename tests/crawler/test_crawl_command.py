@@ -205,6 +205,31 @@ def test_folders_and_files_of_any_bytes_are_crawled_exported_and_shown(tmp_path,
     assert "caf%E9%20%0A%2541%23%3F: completed" in status.getvalue()
 
 
+NO_TEXT = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "why"),
+    [
+        (["--url-column", NO_TEXT], "url-column", "no UTF-8"),
+        (["--label-column", "a\0b"], "label-column", "NUL"),
+        (["--option", f"licences={NO_TEXT}"], "option licences", "no UTF-8"),
+        (["--owner", NO_TEXT], "owner", "nobody has the e-mail"),
+        (["--source", "page", "--from", f"http://93.184.216.34.{NO_TEXT}/"], "from", ""),
+        (["--source", "sitemap", "--from", NO_TEXT], "from", ""),
+        (["--from", f"/tmp/{NO_TEXT}.csv"], "from", r"no file /tmp/caf\xe9.csv"),
+        (["--source", "folder", "--from", "file:///tmp/%00"], "from", "U+0000"),
+        (["--source", "folder", "--from", "/tmp/" + "x" * 5000], "from", "name too long"),
+    ],
+)
+def test_what_no_column_holds_is_refused_by_its_flag(words, field, why):
+    place = ["--source", "urls", "--from", "http://93.184.216.34/x.csv", "--max-images", 1]
+    code, _, err = crawl(*place, *words)
+    assert (code, CrawlJob.objects.count()) == (2, 0)
+    assert err.encode().decode().startswith(f"{field}: ".removesuffix(": " if " " in field else ""))
+    assert why in err
+
+
 @pytest.mark.parametrize("flag", ["label", "name", "project"])
 def test_names_of_bytes_that_are_no_text_are_refused_by_their_flag(pictures, flag):
     code, _, err = crawl_folder(pictures, 1, f"--{flag}", os.fsdecode(b"caf\xe9"))

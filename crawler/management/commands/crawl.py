@@ -180,7 +180,7 @@ def _accept(options: dict[str, Any]) -> CrawlJob:
 
 def _last_part(location: str) -> str:
     if not location.startswith("file:"):
-        return Path(location).name
+        return path_text(Path(location).name)
     return path_text(unquote_to_bytes(location.rstrip("/").rpartition("/")[2]))
 
 

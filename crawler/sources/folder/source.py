@@ -56,7 +56,11 @@ class FolderSource(Source):
 
     def check(self) -> None:
         root = local_path(self.location)
-        if not root.is_dir():
+        try:
+            is_folder = root.is_dir()
+        except OSError as error:
+            raise SourceRefused("location", f"{path_text(root)}: {error.strerror}") from error
+        if not is_folder:
             raise SourceRefused("location", f"{path_text(root)} is not a folder on this machine")
         if not os.access(root, os.R_OK | os.X_OK):
             why = f"{path_text(root)} may not be read by the user of this process"
