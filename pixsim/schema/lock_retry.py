@@ -30,13 +30,10 @@ WANTED = """
 SELECT string_agg(DISTINCT relation::regclass::text, ', ')
 FROM pg_locks WHERE pid = %s AND NOT granted
 """
-INVALID_INDEX = """
-SELECT FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-WHERE c.relname = %s AND pg_table_is_visible(c.oid) AND NOT i.indisvalid
+INVALID_INDEXES = """
+SELECT c.relname, i.indexrelid::regclass::text, pg_table_is_visible(c.oid)
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE NOT i.indisvalid
 """
-BUILDS_INDEX = re.compile(
-    r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"?(\w+)"?', re.I
-)
 IS_CONCURRENT = re.compile(r"\b(INDEX|PARTITION|TABLE|VIEW)\s+(\S+\s+)?CONCURRENTLY\b", re.I)
 MAKES, REMOVES = re.compile(r"\b(CREATE|ADD)\b", re.I), re.compile(r"\b(DROP|RENAME)\b", re.I)
 REMINDER_SECONDS = 10.0
@@ -197,7 +194,9 @@ class LockRetry:
                     stack.enter_context(lock_timeout(self._connection, 0))
                     self._drop_invalid(text)
                 try:
-                    return self.attempt(lambda: execute(sql, params, many, context))
+                    done = self.attempt(lambda: execute(sql, params, many, context))
+                    self._refuse_invalid(text)
+                    return done
                 except Error as error:
                     if not (self._is_replaying and _is_done(text, error)):
                         raise
@@ -206,14 +205,33 @@ class LockRetry:
     def _drop_invalid(self, text: str) -> None:
         """Drop the invalid index that an interrupted build left under the same name, since IF NOT
         EXISTS would accept it."""
-        name = BUILDS_INDEX.match(text)
-        if not name:
+        for index in self._invalid_indexes(text):
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
+
+    def _refuse_invalid(self, text: str) -> None:
+        if not IS_CONCURRENT.search(text):
             return
+        for index in self._invalid_indexes(text):
+            raise SchemaError(
+                f"The index {index} is invalid: its build was interrupted. Run it again; the rest of "
+                "the index is removed first."
+            )
+
+    def _invalid_indexes(self, text: str) -> list[str]:
+        """Return the invalid indexes that a statement which makes an index names, quoted."""
+        if not (MAKES.search(text) and "INDEX" in text.upper()):
+            return []
         with self._connection.cursor() as cursor:
-            cursor.execute(INVALID_INDEX, [name[1]])
-            if cursor.fetchone() is not None:
-                quoted = self._connection.ops.quote_name(name[1])
-                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted}")
+            cursor.execute(INVALID_INDEXES)
+            return [row[1] for row in cursor.fetchall() if _names(text, *row)]
+
+
+def _names(text: str, name: str, full: str, is_visible: bool) -> bool:
+    """Return whether SQL names an index; `full` is its name with schema and quotes where needed."""
+    if not is_visible or full != name:
+        return full in text
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text, re.IGNORECASE) is not None
 
 
 def is_lock_failure(error: Error) -> bool:

@@ -337,6 +337,52 @@ def test_an_interrupted_migration_whose_file_was_changed_is_not_guessed_at(shop,
 INDEX = "AddIndexConcurrently('Book', models.Index(fields=['pages'], name='ix_book_pages'))"
 
 
+@pytest.mark.parametrize(
+    ("made", "elsewhere"),
+    [
+        ("ix_plain", False),
+        ('"ix_plain"', False),
+        ("IX_Plain", False),
+        ('"ix-foo"', False),
+        ('"ix foo"', False),
+        ('"IxFoo"', False),
+        ('"ix""foo"', False),
+        ('"ix_plain"', True),
+    ],
+)
+def test_an_invalid_index_is_built_anew_whatever_its_name(shop, db, sql, made, elsewhere):
+    shop.add(
+        "more",
+        {
+            "0001_initial": creates("Note"),
+            "0002_index": migration(
+                f"migrations.RunSQL({BUILD.format(made)!r}, 'SELECT 1')",
+                depends=[("more", "0001_initial")],
+                more="atomic = False",
+            ),
+        },
+    )
+    assert db("upgrade", "more", "0001").code == 0
+    sql(f"CREATE INDEX {made} ON more_note (name)")
+    sql("CREATE SCHEMA other")
+    sql("CREATE TABLE other.t (id int)")
+    sql("CREATE INDEX ix_plain ON other.t (id)")
+    of_table = "indrelid = %s::regclass AND NOT indisprimary"
+    sql(
+        f"UPDATE pg_index SET indisvalid = false WHERE {of_table}",
+        "other.t" if elsewhere else "more_note",
+    )
+    valid = f"SELECT bool_and(indisvalid) FROM pg_index WHERE {of_table}"
+
+    assert db("upgrade", "more").code == 0
+
+    assert sql(valid, "more_note") == [(True,)]
+    assert sql(valid, "other.t") == [(not elsewhere,)]  # not ours to mend
+
+
+BUILD = "CREATE INDEX CONCURRENTLY IF NOT EXISTS {} ON more_note (name)"
+
+
 def test_what_an_interrupted_index_build_left_is_built_anew(shop, db, sql):
     db("upgrade")
     text = migration(INDEX, depends=[("shop", "0002_pages")], more="atomic = False")
