@@ -72,6 +72,7 @@ def test_stored_bytes_come_back_under_their_hash(folder: Path) -> None:
     assert (folder / key).read_bytes() == data
     with blobs.open_blob(key) as blob:
         assert blob.read() == data
+    assert blobs.read(key) == data
     assert blobs.exists(key)
     assert blobs.size(key) == len(data)
     blobs.delete(key)
@@ -79,8 +80,12 @@ def test_stored_bytes_come_back_under_their_hash(folder: Path) -> None:
     assert not blobs.exists(key)
     with pytest.raises(FileNotFoundError):
         blobs.open_blob(key)
-    with pytest.raises(FileNotFoundError):
-        blobs.size(key)
+    for use in (blobs.size, blobs.read):
+        with pytest.raises(FileNotFoundError):
+            use(key)
+    (folder / key).mkdir()
+    with pytest.raises(blobs.BlobStorageError, match=rf"{key} cannot be read"):
+        blobs.read(key)
 
 
 def test_bytes_that_are_there_are_not_written_again_unless_their_size_is_wrong(
@@ -346,6 +351,7 @@ def test_the_same_functions_work_on_a_bucket(bucket: Bucket) -> None:
     assert bucket.objects == {f"pix/sim/{key}": data}
     with blobs.open_blob(key) as blob:
         assert blob.read() == data
+    assert blobs.read(key) == data
     assert blobs.exists(key)
     assert blobs.size(key) == len(data)
     assert blobs.local_path(key) is None
@@ -355,7 +361,7 @@ def test_the_same_functions_work_on_a_bucket(bucket: Bucket) -> None:
     assert list(blobs.iter_keys()) == [(key, modified_at)]
     blobs.delete(key)
     assert not blobs.exists(key)
-    for use in (blobs.open_blob, blobs.size):
+    for use in (blobs.open_blob, blobs.size, blobs.read):
         with pytest.raises(FileNotFoundError):
             use(key)
 
@@ -367,3 +373,5 @@ def test_a_full_or_absent_bucket_is_said_clearly(settings, bucket: Bucket) -> No
     use_bucket(settings, "http://127.0.0.1:1")
     with pytest.raises(blobs.BlobStorageError, match="bucket pictures"):
         blobs.put(b"picture", suffix=".jpg")
+    with pytest.raises(blobs.BlobStorageError, match="cannot be read"):
+        blobs.read(blobs.key_for(sha256(b"picture"), ".jpg"))
