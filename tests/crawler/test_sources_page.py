@@ -128,6 +128,11 @@ BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAA
         '<IMG SRC=blank.gif DATA-SRC=real.jpg>',
         '<amp-img src=real.jpg></amp-img>',
         f'<img src="{BLANK}" data-src="real.jpg"><noscript><img src="real.jpg"></noscript>',
+        # What cannot be fetched, or is no picture that we read, beside what is.
+        '<img src=real.jpg data-src="https://">', '<img src=real.jpg data-src="http://[x/a.jpg">',
+        '<img src=real.jpg srcset="ftp://e.com/a.jpg 9w, mailto:a@b 8w, file:///a.jpg 7w">',
+        '<img src=real.jpg data-src="/">', '<img src=real.jpg srcset="%7B%7Burl%7D%7D 2w">',
+        '<img src=real.jpg srcset="/placeholder.svg 9w">', '<img src=real.jpg data-src="/a.svg?1">',
         # Renderings.
         '<img src=a.jpg srcset="a.jpg 300w, real.jpg 600w, c.jpg 2x">',
         '<img src=a.jpg srcset="a.jpg 300w,real.jpg 600w">',

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crawler.fetch.rules import FORMATS
-from crawler.urls import has_picture_suffix
+from crawler.urls import has_picture_suffix, join
 from pixsim.core.media.format_names import canonical_format
 from pixsim.core.patterns import pattern
 from pixsim.core.text import read_json
+from pixsim.core.urls import BadUrl
 
 # Where pages put the address of a picture that is loaded when it scrolls into view.
 LAZY_SRCSETS = (
@@ -27,7 +28,7 @@ BACKGROUNDS = (
 MAX_SRCSET_CHARACTERS = 16 * 1024
 _NO_ADDRESS = ("data:", "blob:", "about:", "javascript:", "#")
 _WORDS = frozenset(["true", "false", "lazy", "auto", "none", "null", "undefined", "nan"])
-_TEMPLATES = ("${", "<%", "{%", "[[")
+_TEMPLATES = ("%7B%7B", "%7b%7b", "${", "<%", "{%", "[[")
 _ABSOLUTE = ("/", "./", "../", "http://", "https://")
 
 _match_srcset_url = pattern(r"[\s,]*+(\S++)", longest=MAX_SRCSET_CHARACTERS, method="match")
@@ -73,7 +74,12 @@ class Choices:
 
     def best(self) -> str:
         """Return the address that is taken: of the largest rendering, the first of equal ones."""
-        return max(self.lazy or self.plain, key=lambda choice: choice[1:], default=("",))[0]
+        choices = self.lazy + self.plain
+        if len(choices) > 1:
+            lazy = [choice for choice in self.lazy if _may_be_fetched(choice[0])]
+            plain = [choice for choice in self.plain if _may_be_fetched(choice[0])]
+            choices = lazy or plain or choices
+        return max(choices, key=lambda choice: choice[1:], default=("",))[0]
 
 
 def srcset(value: str) -> list[Choice]:
@@ -119,6 +125,14 @@ def is_address(value: str) -> bool:
     )
 
 
+def _may_be_fetched(address: str) -> bool:
+    """Return whether it is an address of the web, and not of an SVG, which is a placeholder beside others."""
+    try:
+        return not join("http://e.com/", address).partition("?")[0].lower().endswith(".svg")
+    except BadUrl:
+        return False
+
+
 def background(attributes: Mapping[str, str]) -> str:
     """Return the address of a background that is loaded by a script, or nothing."""
     if renderings := srcset(attributes.get("data-bgset", "").replace("|", ",")):
@@ -133,7 +147,7 @@ def _lazy_addresses(attributes: Mapping[str, str], names: tuple[str, ...]) -> It
 
 def _is_surely_address(text: str) -> bool:
     """Return whether the value of an attribute that may mean anything is the address of a picture."""
-    if not is_address(text):
+    if not is_address(text) or not text.strip("./"):
         return False
     if has_picture_suffix(text) or text.lower().startswith(_ABSOLUTE):
         return True
