@@ -159,12 +159,16 @@ def _jpeg_segment(marker: int, body: bytes) -> bytes:
 
 def _png(data: bytes) -> Iterator[bytes]:
     yield PNG_START
-    has_pixels, colours = False, 0
+    has_pixels, has_profile, colours = False, False, 0
     chunks = list(png_chunks(data))
     place, exif = _png_exif(chunks)
     for number, chunk in enumerate(chunks):
         name, body = chunk.name, chunk.body
         has_pixels |= name == b"IDAT"
+        if name == b"iCCP":
+            if has_profile:
+                continue  # browsers use the first one; unpacking thousands would take long
+            has_profile = True
         if name == b"IHDR":
             colours = body[9] if len(body) > 9 else 0
         if exif and number == place:

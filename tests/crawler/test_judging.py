@@ -271,3 +271,8 @@ def test_what_loses_pixels_or_no_program_reads_is_refused_by_its_name(decoder, n
     [verdict] = decoder.examine([(data, CHECKS)])
     assert verdict.outcome == outcome, verdict.detail
     assert verdict.detail
+
+
+def test_only_the_first_profile_of_a_png_is_unpacked_and_kept():
+    profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(10**5)))
+    assert strip_metadata(in_png(profile * 3)) == strip_metadata(in_png(profile)) == in_png(profile)
