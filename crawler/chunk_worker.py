@@ -46,7 +46,8 @@ IS_PAUSED = """(%(paused)s::text[] <> '{}' AND %(paused)s::text[] && ARRAY[host,
     host || CASE WHEN url ILIKE 'https:%%' THEN ':443' ELSE ':80' END]::text[])"""
 
 # The open candidates that were found first, in turns over their hosts. All workers together hold
-# no more of a host than may be in flight: `caps` by name, or `cap`.
+# no more of a host than may be in flight: `caps` by name, or `cap`. Of a host those that were tried
+# less come first: some that are never answered must not be all that a silent host is asked for.
 # BETWEEN, here and below: only the index of the open candidates is sorted by job and id. With "="
 # the planner may read the primary key, past all candidates that have ended, until it has enough.
 CLAIM_CANDIDATES = f"""
@@ -54,7 +55,7 @@ WITH busy AS MATERIALIZED (
     SELECT host, count(*) AS held FROM candidates
     WHERE outcome IS NULL AND chunk_id IS NOT NULL GROUP BY host
 ), window_ AS MATERIALIZED (
-    SELECT id, host FROM candidates
+    SELECT id, host, tries FROM candidates
     WHERE job_id BETWEEN %(job)s AND %(job)s AND outcome IS NULL AND chunk_id IS NULL
       AND (not_before IS NULL OR not_before <= now())
       AND NOT {IS_PAUSED}
@@ -62,7 +63,7 @@ WITH busy AS MATERIALIZED (
           SELECT host FROM busy WHERE held >= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)))
     ORDER BY job_id, id LIMIT %(limit)s * 4 FOR UPDATE SKIP LOCKED
 ), ranked AS (
-    SELECT id, host, row_number() OVER (PARTITION BY host ORDER BY id) AS turn FROM window_
+    SELECT id, host, row_number() OVER (PARTITION BY host ORDER BY tries, id) AS turn FROM window_
 ), picked AS (
     SELECT ranked.id FROM ranked LEFT JOIN busy USING (host)
     WHERE turn + coalesce(held, 0) <= coalesce((%(caps)s::jsonb ->> host)::int, %(cap)s)

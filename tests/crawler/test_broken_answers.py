@@ -294,6 +294,21 @@ def test_what_was_never_sent_to_a_host_that_is_down_is_untouched_and_comes_with_
 
 
 @pytest.mark.django_db(transaction=True)
+def test_addresses_that_are_never_answered_keep_no_other_of_their_host_from_being_asked(
+    tmp_path, settings, monkeypatch
+) -> None:
+    settings.CRAWL_READ_TIMEOUT = 0.1
+    monkeypatch.setattr(result_writer, "PATIENCE_SECONDS", 3.0)
+    pages: dict[str, Page] = {f"/silent/{number}": hangs_after(b"") for number in range(6)}
+    pages |= {f"/{number}.jpg": sound(number) for number in range(12)}
+    with closing(Site(pages)) as site:
+        job = crawl(tmp_path, [site.url(path) for path in pages])
+        with working():
+            wait_until(lambda: job.candidates.filter(outcome="stored").count() == 12)
+    assert not job.candidates.filter(outcome="host_down").exists()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_host_that_stays_down_is_given_up_and_a_retry_asks_it_again(
     tmp_path, monkeypatch
 ) -> None:
