@@ -27,6 +27,7 @@ from crawler.sources.urls.rows import (
     URL_COLUMNS,
     Row,
     named_column,
+    plain_name,
     required_column,
 )
 from crawler.sources.urls.text import looks_like_an_address
@@ -46,6 +47,7 @@ SUFFIXES = {
     ".parquet": "parquet",
 }
 FORMATS = ("txt", "csv", "tsv", "jsonl", "parquet")
+OTHER_DELIMITERS = ";\t|,"
 # A list that has changed each time it is looked at is read again from the start so often.
 MAX_RESTARTS = 3
 
@@ -177,6 +179,7 @@ class UrlsSource(Source):
     def _url_column(self, columns: Sequence[str]) -> str:
         named = self.options["url_column"]
         if named is None and len(columns) == 1:
+            _refuse_joined(columns[0])
             return columns[0]
         try:
             if named is None:
@@ -247,6 +250,15 @@ class UrlsSource(Source):
             delimiter=self.options["delimiter"],
             is_plain=unpacked is not None,
         )
+
+
+def _refuse_joined(column: str) -> None:
+    """Raise SourceRefused if the only column is several ones, separated by another mark."""
+    for mark in OTHER_DELIMITERS:
+        first, *others = map(plain_name, column.split(mark))
+        if others and not {first, *others}.isdisjoint(("sep=", *URL_COLUMNS)):
+            why = "say what separates its columns (if tabs do, the format tsv)"
+            raise SourceRefused("options.delimiter", f"its only column is {column!r:.60}; {why}")
 
 
 def _suffix(location: str) -> str:
