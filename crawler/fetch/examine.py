@@ -249,30 +249,21 @@ def _strictly_decoded(data: bytes) -> NDArray[np.uint8]:
 
 
 def _grey_other(file: File, checks: Checks, most: int | None) -> Look:
+    # No library reads a WebP file whose container had to be mended.
+    data = file.data if file.kind == "webp" else file.stripped
     try:
-        try:
-            return _grey_by_pillow(file, file.data, checks, most)
-        except (MemoryError, Refusal):
-            raise
-        except Exception:
-            if file.kind == "webp":  # no library reads one whose container had to be mended
-                raise
-            return _grey_by_pillow(file, file.stripped, checks, most)
+        image = _opener(file.kind)(io.BytesIO(data))
+        _check_size(image.width, image.height, checks)
+        _check_cost(data, file.kind, image.width * image.height, most)
+        check_container(file.data, file.kind, is_decoded=True)
+        image.load()
+        turn_upright(image)
+        return image.size, _grey(image), UPRIGHT
     except (MemoryError, Refusal):
         raise
     except Exception as error:
         check_container(file.data, file.kind, is_decoded=False)
         raise _broken(error) from error
-
-
-def _grey_by_pillow(file: File, data: bytes, checks: Checks, most: int | None) -> Look:
-    image = _opener(file.kind)(io.BytesIO(data))
-    _check_size(image.width, image.height, checks)
-    _check_cost(data, file.kind, image.width * image.height, most)
-    check_container(file.data, file.kind, is_decoded=True)
-    image.load()
-    turn_upright(image)
-    return image.size, _grey(image), UPRIGHT
 
 
 def _opener(kind: str) -> Callable[[BinaryIO], Any]:
