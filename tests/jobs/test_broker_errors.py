@@ -121,6 +121,7 @@ def test_a_worker_goes_on_while_its_broker_answers_with_errors(world, server, st
     assert "Traceback" not in world.log()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_starts_while_its_broker_answers_with_errors(world, server, start, fault):
     fault(server)
@@ -150,6 +151,7 @@ def other_world(world):
     world.broker = "redis"
 
 
+@pytest.mark.long
 def test_a_worker_goes_on_when_its_folder_of_messages_is_removed(other_world, start):
     other_world.broker = "filesystem"
     worker = start()

@@ -29,7 +29,9 @@ def port() -> Iterator[int]:
     with short_home() as home:
         # No service is needed: what is asked for here needs no database.
         env = environment(
-            home, DATABASE_URL="postgres://nobody@127.0.0.1:1/x", CELERY_BROKER_URL="memory://"
+            home,
+            DATABASE_URL="postgres://nobody@127.0.0.1:1/x",
+            CELERY_BROKER_URL="redis://127.0.0.1:1/0",
         )
         with (Path(home) / "web.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
