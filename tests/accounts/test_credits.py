@@ -374,6 +374,7 @@ def test_the_command_grants_once_and_names_what_is_wrong(ada: Profile) -> None:
         call_command("credits", "grant", "ada@x.org", "0", "--reference", "r")
 
 
+@pytest.mark.long
 def test_going_back_is_refused_while_holds_would_be_lost(migrate: Migrate) -> None:
     ada = Profile.objects.create(email="ada@x.org")
     grant(ada, 10)

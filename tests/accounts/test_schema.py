@@ -42,6 +42,7 @@ def test_migration_0001_has_no_tiers(migrate: Migrate) -> None:
     assert set(profiles.indexes) == {"profiles_email_key", "profiles_pkey"}
 
 
+@pytest.mark.long
 def test_every_migration_goes_forward_and_back(migrate: Migrate) -> None:
     def everything() -> dict[str, Any]:
         return {name: describe_table(connection, name) for name in TABLES}

@@ -44,6 +44,7 @@ def head(sql, db):
     return go
 
 
+@pytest.mark.long
 def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, head, models):
     state = older("pixcrawler-002")
     proof.remember(sql, state, but="notification_preferences")
@@ -126,6 +127,7 @@ def test_a_pixcrawler_that_was_altered_by_hand_and_breaks_our_rules(older, sql, 
     assert sql("SELECT count(*) FROM auth_user WHERE lower(email) = 'dup@example.org'") == [(1,)]
 
 
+@pytest.mark.long
 def test_a_pixsim7_that_was_altered_by_hand_and_breaks_our_rules(older, sql, head, models):
     state = older("pixsim7-1105simplifylineage-migrated")
     proof.remember(sql, state)

@@ -42,6 +42,7 @@ def copies(image: Image.Image) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.long
 def test_most_copies_are_within_distance_three_and_all_within_eight():
     distances = [
         distance(hash_of(encode(image)), hash_of(copy))

@@ -73,6 +73,7 @@ def test_the_undo_empties_exactly_what_was_filled(made: Any) -> None:
     assert params(filled) == ({}, None)
 
 
+@pytest.mark.long
 def test_going_back_drops_the_mark_and_keeps_the_params(made: Any, migrate: Migrate) -> None:
     job = made({"prompt": "sent"})
     PARAMS_FROM_PAYLOADS.run(connection)

@@ -35,6 +35,7 @@ def test_file_sizes_survive_the_way_back_and_a_large_one_stops_it(
     assert Asset.objects.get().pk == small.pk
 
 
+@pytest.mark.long
 def test_jobs_that_exist_get_empty_params(migrate: Migrate, user: User) -> None:
     migrate("jobs", "0001_jobs")
     execute(

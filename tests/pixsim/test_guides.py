@@ -120,6 +120,7 @@ def test_the_history_is_recreated_and_the_rows_stay(migrated, one_head, typed, d
     assert sql("SELECT email FROM profiles") == [("ada@site",)]
 
 
+@pytest.mark.long
 def test_everything_is_begun_with_nothing(migrated, typed, sql, settings) -> None:
     settings.DEBUG = True
     sql("INSERT INTO profiles (id, email, role) VALUES (gen_random_uuid(), 'ada@site', 'user')")

@@ -97,6 +97,7 @@ def test_a_database_at_the_older_head_goes_on_with_its_rows(
     assert db("prune", "--yes").out == "No row to forget.\n"
 
 
+@pytest.mark.long
 def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str, db: Any) -> None:
     status = db("status", "--json").json
     new = [

@@ -222,6 +222,7 @@ def test_deleting_an_account_with_history_is_refused_before_the_database_is_aske
     assert ProviderAccount.objects.exists()
 
 
+@pytest.mark.long
 def test_both_apps_go_to_zero_and_back_to_the_same_tables_with_rows_in_them(
     migrate: Migrate, submission: ProviderSubmission
 ) -> None:

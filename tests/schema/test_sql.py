@@ -78,6 +78,7 @@ def test_the_whole_history_makes_the_database_that_migrate_makes(database, one_h
     assert "Some of this is applied here already." in errors
 
 
+@pytest.mark.long
 def test_and_backwards_nothing_is_left_of_it(migrated, db, sql, psql):
     script = db("sql", "--backwards", "zero")
     code, errors = psql(script.out)
