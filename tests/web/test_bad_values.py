@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from tests.admin_forms import sent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 BAD = [
     "abc", "", "-1", "9" * 30, "9" * 5000, "1e9999", "'", "\x00", "1\x00", "\ud7ff", "²", "%00",
     "[" * 2000, "../../etc/passwd", "id__", "a" * 3000, "before:" + "9" * 30, "\r\nX: y", "_5F00",
