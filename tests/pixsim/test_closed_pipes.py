@@ -112,6 +112,8 @@ def test_ctrl_c_ends_any_command_with_a_sentence_and_130(tmp_path: Path) -> None
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout is not None
     while running.stdout.readline().strip() != "1":
