@@ -34,6 +34,10 @@ INVALID_INDEXES = """
 SELECT c.relname, i.indexrelid::regclass::text, pg_table_is_visible(c.oid)
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE NOT i.indisvalid
 """
+BUILDS_INDEX = re.compile(
+    r'\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s(?P<name>(?:"(?:[^"]|"")*"|[^"])*?)\sON\s', re.IGNORECASE
+)
+"""What stands before ON names the index; what follows may have the same words for other things."""
 IS_CONCURRENT = re.compile(r"\b(INDEX|PARTITION|TABLE|VIEW)\s+(\S+\s+)?CONCURRENTLY\b", re.I)
 MAKES, REMOVES = re.compile(r"\b(CREATE|ADD)\b", re.I), re.compile(r"\b(DROP|RENAME)\b", re.I)
 REMINDER_SECONDS = 10.0
@@ -220,11 +224,12 @@ class LockRetry:
 
     def _invalid_indexes(self, text: str) -> list[str]:
         """Return the invalid indexes that a statement which makes an index names, quoted."""
-        if not (MAKES.search(text) and "INDEX" in text.upper()):
+        build = BUILDS_INDEX.match(text)
+        if build is None:
             return []
         with self._connection.cursor() as cursor:
             cursor.execute(INVALID_INDEXES)
-            return [row[1] for row in cursor.fetchall() if _names(text, *row)]
+            return [row[1] for row in cursor.fetchall() if _names(build["name"], *row)]
 
 
 def _names(text: str, name: str, full: str, is_visible: bool) -> bool:

@@ -380,6 +380,26 @@ def test_an_invalid_index_is_built_anew_whatever_its_name(shop, db, sql, made, e
     assert sql(valid, "other.t") == [(not elsewhere,)]  # not ours to mend
 
 
+def test_an_invalid_index_called_like_a_column_is_left_alone(shop, db, sql):
+    db("upgrade")
+    build = "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_new ON shop_book (pages)"
+    shop.write(
+        "shop",
+        "0003_index",
+        migration(
+            f"migrations.RunSQL({build!r}, 'SELECT 1')",
+            depends=[("shop", "0002_pages")],
+            more="atomic = False",
+        ),
+    )
+    sql("CREATE INDEX pages ON shop_book (name)")
+    sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'pages'::regclass")
+
+    assert db("upgrade").code == 0
+
+    assert sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'pages'::regclass") == [(False,)]
+
+
 BUILD = "CREATE INDEX CONCURRENTLY IF NOT EXISTS {} ON more_note (name)"
 
 
