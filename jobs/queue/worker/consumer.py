@@ -81,6 +81,8 @@ class Consumer(consumer.Consumer):
         if self._steady is not None:
             self._steady.cancel()
             self._steady = None
+        if not self._failures and not isinstance(error, self._errors_of_broker):
+            logger.error("The consumer of messages failed, and begins anew.", exc_info=error)
         notify.note_broker(shared_state.READING, error)
         pause = FIRST_PAUSE_SECONDS * 2 ** min(self._failures, DOUBLINGS)
         ends = time.monotonic() + pause
