@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as project_settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
+from xdist.scheduler import LoadFileScheduling
 
 from jobs.queue.worker import notify, shared_state
 from tests import databases, queue_guard
@@ -27,7 +28,8 @@ from tests.scratch import (  # noqa: F401  fixtures that several folders use
 LONGEST = {
     "accounts/test_schema.py", "crawler/test_bad_days.py", "crawler/test_chaos.py",
     "crawler/test_stale_worker.py", "demo/test_run.py", "jobs/test_brokers.py",
-    "jobs/test_priority_on_a_broker.py", "jobs/test_schema.py", "jobs/test_stopping.py",
+    "jobs/test_interleavings.py", "jobs/test_priority_on_a_broker.py", "jobs/test_schema.py",
+    "jobs/test_stopping.py",
     "jobs/generation/test_crashes.py", "jobs/generation/test_life.py",
     "pixsim/test_embedded.py", "pixsim/test_migrations.py", "pixsim/test_plain_path.py",
     "pixsim/test_up.py", "providers/test_account_backfill.py", "providers/test_schema.py",
@@ -36,6 +38,21 @@ LONGEST = {
     "adoption/test_pixsim7.py", "adoption/test_stopping.py",
     "adoption/test_work.py",
 }  # fmt: skip
+
+
+class ByFile(LoadFileScheduling):
+    """Give the tests of a file to one process, as they share what they started.
+
+    Each of the long series of schedules goes to the next free process: together they take longer
+    than all else.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "two_thousand_schedules" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items):
