@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from pixsim.core.net import FetchError, Limits, Reason
-from tests.core.test_net_client import QUICK, client_for, serving
+from tests.core.test_net_client import PATIENT, client_for, serving
 
 PLAIN = b"User-agent: *\nDisallow: /\n" + bytes(range(256)) * 40
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF" + PLAIN
@@ -26,7 +26,7 @@ def answered(body: bytes, *encodings: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def fetch(answer: bytes, limits: Limits = QUICK, **options) -> bytes:
+def fetch(answer: bytes, limits: Limits = PATIENT, **options) -> bytes:
     async def scenario() -> bytes:
         async with serving({"/": answer}) as site, client_for(site, limits=limits) as client:
             return (await client.fetch(site.url(), **options)).body
@@ -34,7 +34,7 @@ def fetch(answer: bytes, limits: Limits = QUICK, **options) -> bytes:
     return asyncio.run(scenario())
 
 
-def refusal(answer: bytes, limits: Limits = QUICK) -> FetchError:
+def refusal(answer: bytes, limits: Limits = PATIENT) -> FetchError:
     with pytest.raises(FetchError) as caught:
         fetch(answer, limits)
     return caught.value
@@ -137,7 +137,7 @@ def test_a_bomb_is_cut_at_the_limit(body: bytes, encoding: str) -> None:
 
 
 def test_the_limit_holds_before_and_after_decoding() -> None:
-    body = bytes(QUICK.max_bytes)
+    body = bytes(PATIENT.max_bytes)
     assert fetch(answered(packed(body), "gzip")) == body
     assert refusal(answered(packed(body + b"x"), "gzip")).reason == Reason.TOO_LARGE
     assert refusal(answered(packed(b"x") + body, "gzip")).reason == Reason.TOO_LARGE
