@@ -21,6 +21,21 @@ JOB_IS_OPEN = """EXISTS (
     SELECT 1 FROM crawl_jobs job
     WHERE job.id = item.job_id AND job.status IN ('pending', 'running'))"""
 
+_JOB_HAS_ENDED = """EXISTS (
+    SELECT 1 FROM crawl_jobs job
+    WHERE job.id = item.job_id AND job.status IN ('completed', 'failed', 'cancelled'))"""
+
+# The job's counter has the chunks that are still processed, too.
+_CHUNKS_OF_ENDED_JOBS = f"""
+SELECT coalesce(sum(active_chunks), 0)
+    - (SELECT count(*) FROM job_chunks item WHERE status = 'processing' AND {_JOB_HAS_ENDED})
+FROM crawl_jobs
+WHERE active_chunks > 0 AND status IN ('completed', 'failed', 'cancelled')"""
+
+_SOURCES_OF_ENDED_JOBS = (
+    f"SELECT count(*) FROM crawl_sources item WHERE status = 'pending' AND {_JOB_HAS_ENDED}"
+)
+
 _OWNER_OF_JOB = """SELECT project.user_id FROM crawl_jobs job
     JOIN projects project ON project.id = job.project_id WHERE job.id = item.job_id"""
 
@@ -37,6 +52,8 @@ class DiscoveryKind(Kind):
     model = CrawlSource
     parent_sql = "job_id"
     runnable_sql = JOB_IS_OPEN
+    dropped_sql = _JOB_HAS_ENDED
+    dropped_count_sql = _SOURCES_OF_ENDED_JOBS
     owner_sql = _OWNER_OF_JOB
 
     def perform(self, work: Work) -> Ending:
@@ -61,6 +78,8 @@ class ChunkKind(Kind):
     parent_sql = "job_id"
     runnable_sql = f"{JOB_IS_OPEN} AND {missing_source.HAS_SOURCE}"
     reason_sql = missing_source.REASON
+    dropped_sql = _JOB_HAS_ENDED
+    dropped_count_sql = _CHUNKS_OF_ENDED_JOBS
     owner_sql = _OWNER_OF_JOB
 
     def load(self) -> None:

@@ -44,6 +44,7 @@ STATES = {
     "held": ("warn", "held by its job"),
     "processing": ("good", "being processed"),
     "failed": ("bad", "failed"),
+    "cancelled": ("off", "cancelled"),
 }
 
 
@@ -56,6 +57,7 @@ STATE_FILTERS = {
     "held": "state=stopped",
     "processing": "status__exact=processing",
     "failed": "status__exact=failed",
+    "cancelled": "state=cancelled",
 }
 
 

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from accounts.admin import actor_of, owner_and_tier
 from crawler.admin.forms import REFUSALS, ChunkForm
-from crawler.models import JobChunk
+from crawler.models import OPEN_STATUSES, JobChunk
 from crawler.services import chunks
 from jobs.admin.attempts import last_attempts
 from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
@@ -28,6 +28,8 @@ from pixsim.core.admin.paging import KeysetAdmin
 
 MAX_SELECTED = 10_000
 """The most chunks that one action may change."""
+CANCELLED = ~Q(job__status__in=OPEN_STATUSES)
+"""Of pending chunks: those that their job has ended without."""
 EDITABLE = ["status", "priority", "owner", "held"]
 FIXED = ["job", "chunk_index", "image_range"]
 SHOWN = ["see_also", "attempts"]
@@ -36,9 +38,17 @@ BY_THE_QUEUE = [
 ]
 
 
+def _of_open_jobs(condition: Q) -> Q:
+    return condition & ~(Q(status=Status.PENDING) & CANCELLED)
+
+
 class ChunkStateFilter(QueueStateFilter):
     conditions = {
-        **QueueStateFilter.conditions,
+        **{
+            name: (words, _of_open_jobs(condition))
+            for name, (words, condition) in QueueStateFilter.conditions.items()
+        },
+        "cancelled": ("cancelled with its job", Q(status=Status.PENDING) & CANCELLED),
         "stuck": (
             "stuck: its lease has expired",
             Q(status=Status.PROCESSING)
@@ -74,6 +84,8 @@ def _see_also(chunk: JobChunk) -> SafeString:
 def _state(chunk: JobChunk) -> SafeString:
     if chunk.status != Status.PENDING:
         state = badge(chunk.status)
+    elif not chunk.job.is_open:
+        state = badge("cancelled")
     elif chunk.held:
         state = badge("due later" if chunk.available_at else "held", "warn")
     else:

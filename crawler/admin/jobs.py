@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from accounts.admin import actor_of, owner_and_tier
 from accounts.models import Profile, TierName
 from crawler.admin.forms import REFUSALS, CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
-from crawler.admin.overview import overview, progress_bar
+from crawler.admin.overview import is_live, overview, progress_bar
 from crawler.models import CrawlJob, CrawlSource, Project
 from crawler.services import accepting, lifecycle, projects
 from pixsim.core.admin.actions import (
@@ -259,7 +259,7 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         )
 
     def is_live(self, obj: CrawlJob) -> bool:
-        return obj.is_open
+        return is_live(obj)
 
     # Actions
 

@@ -41,6 +41,12 @@ ALLOWED_ACTIONS = {
 }
 
 
+def is_live(job: CrawlJob) -> bool:
+    """Return whether the page will change: workers give back what they have of an ended job."""
+    busy = [rows.filter(status=Status.PROCESSING) for rows in (job.chunks, job.sources)]
+    return job.is_open or any(rows.exists() for rows in busy)
+
+
 def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
     """Return the context of the template `admin/crawler/crawljob/overview.html`."""
     return {
@@ -119,11 +125,14 @@ def _outcomes(job: CrawlJob) -> SafeString | str:
 
 
 def _sources(job: CrawlJob) -> list[dict[str, Any]]:
+    is_paused = job.status == JobStatus.PAUSED
     return [
         {
             "name": shortened(source.location, 60),
             "kind": title_of(source.kind),
-            "state": badge("paused" if source.held and job.status == "paused" else source.status),
+            "state": badge(
+                _state(job, source.status, "paused" if source.held and is_paused else source.status)
+            ),
             "found": f"{source.found:,} found"
             + (f", {source.rejected:,} rejected" if source.rejected else ""),
             "problem": shortened(source.error_message or source.last_rejection, 200),
@@ -132,11 +141,20 @@ def _sources(job: CrawlJob) -> list[dict[str, Any]]:
     ]
 
 
+def _state(job: CrawlJob, status: str, held_words: str) -> str:
+    """Return how a chunk or source stands: `held_words` are for a pending one of an open job."""
+    if status != Status.PENDING:
+        return status
+    if job.is_open:
+        return held_words
+    return "cancelled" if job.status == JobStatus.CANCELLED else "not needed"
+
+
 def _chunks(job: CrawlJob) -> dict[str, Any]:
     counts: dict[str, int] = {
         "completed": job.completed_chunks,
         "failed": job.failed_chunks,
-        "unfinished": max(job.active_chunks, 0),
+        "unfinished" if job.is_open else "cancelled": max(job.active_chunks, 0),
     }
     rows = list(
         job.chunks.order_by("chunk_index").values_list(
@@ -150,7 +168,7 @@ def _chunks(job: CrawlJob) -> dict[str, Any]:
     cells = [
         {
             "id": pk,
-            "state": (state := "held" if held and status == Status.PENDING else status),
+            "state": (state := _state(job, status, "held" if held else status)),
             "tone": tone_of(state),
             "title": f"chunk {index}: {state}" + (f", retry {retries}" if retries else ""),
         }
@@ -158,6 +176,6 @@ def _chunks(job: CrawlJob) -> dict[str, Any]:
     ]
     by_state = {
         state: sum(cell["state"] == state for cell in cells)
-        for state in ("completed", "processing", "pending", "held", "failed")
+        for state in ("completed", "processing", "pending", "held", "failed", "cancelled")
     }
     return {"counts": {state: n for state, n in by_state.items() if n}, "cells": cells}

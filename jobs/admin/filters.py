@@ -29,6 +29,7 @@ class QueueStateFilter(ConditionFilter):
             "held by its job, or for want of what it needs",
             PENDING & Q(held=True, available_at__isnull=True),
         ),
+        "cancelled": ("cancelled", Q(status="cancelled")),
     }
 
 

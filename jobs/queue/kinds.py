@@ -115,6 +115,12 @@ class Kind:
     reason_sql: ClassVar[str] = "NULL::text"
     """Why an item that is not runnable is held, for people; NULL: its error message stays."""
 
+    dropped_sql: ClassVar[str] = "FALSE"
+    """True for a pending item whose parent has ended without it: it is no backlog, but cancelled."""
+
+    dropped_count_sql: ClassVar[str] = "SELECT 0"
+    """How many such items there are, from what is cheap to read."""
+
     rescuable_sql: ClassVar[str] = "TRUE"
     """False for processing items that need no lease."""
 
@@ -254,6 +260,8 @@ def _render(kind: Kind, statement: str) -> str:
         parent=kind.parent_sql,
         owner=kind.owner_sql,
         runnable=kind.runnable_sql,
+        dropped=kind.dropped_sql,
+        dropped_count=kind.dropped_count_sql,
         rescuable=kind.rescuable_sql,
         reason=kind.reason_sql,
         claimable=kind.claimable_sql,

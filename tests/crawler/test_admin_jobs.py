@@ -17,6 +17,8 @@ from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Pr
 from crawler.services import accepting, lifecycle
 from crawler.services.projects import DEFAULT_PROJECT
 from crawler.sources import guess_kind
+from jobs.queue import api
+from jobs.queue.kinds import kind_named
 from jobs.queue.worker import loop
 from tests.admin_forms import sent
 from tests.crawler.in_process import wait_until
@@ -454,6 +456,35 @@ def test_a_cancelled_job_is_taken_up_again_or_repeated_by_its_buttons(admin_clie
     assert "is being tried again" in press("retry")
     job.refresh_from_db()
     assert (job.status, new.status) == ("running", "pending")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_chunks_of_a_cancelled_job_are_shown_as_cancelled_until_it_is_retried(
+    admin_client, job
+):
+    live = reverse("admin:crawler_crawljob_live", args=[job.pk])
+    chunks = reverse("admin:crawler_jobchunk_changelist")
+    [work] = api.claim(kind_named("chunk"), limit=1, task_id="t")
+    lifecycle.cancel_job(job_id=job.pk)
+
+    shown = admin_client.get(live).json()
+    assert shown["live"]  # a worker still has one of them
+    assert "1 processing" in shown["html"]
+    assert "2 cancelled" in shown["html"]
+    api.wait(work, seconds=None, reason="The job is cancelled.")
+    shown = admin_client.get(live).json()
+    assert not shown["live"]
+    assert ("3 cancelled" in shown["html"], "held" in shown["html"]) == (True, False)
+
+    def listed(state):
+        return admin_client.get(chunks, {"state": state}).context["cl"].result_count
+
+    assert [listed(state) for state in ("open", "held", "stopped", "cancelled")] == [0, 0, 0, 3]
+    page = admin_client.get(chunks).content.decode()
+    assert page.count(">cancelled</span>") == 3
+    lifecycle.retry_job(job_id=job.pk)
+    assert " cancelled</span>" not in admin_client.get(live).json()["html"]
+    assert listed("open") == 3
 
 
 def test_repeating_needs_the_permission_to_add_jobs(client, job):

@@ -6,11 +6,14 @@ import pytest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 
-from crawler.models import JobChunk
+from crawler.models import CrawlSource, JobChunk
+from crawler.services import lifecycle
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from jobs.queue.ops import status
 from jobs.queue.ops.status import Count, snapshot
+from jobs.queue.worker.fallback import FallbackWorkers
+from jobs.queue.worker.sweeper import Sweeper
 from pixsim.core.db.sql import one_moment
 from pixsim.core.priority import PRIORITIES
 from tests.queue_guard import edits_by_hand
@@ -86,6 +89,39 @@ def test_items_are_counted_by_state_and_tier(make_owner, make_job, make_chunks):
     assert numbers(found.tiers) == {"FREE": 5, "PRO": 2, "system": 5}
     assert found.waiting_owners == 1
     assert found.retrying == {1: 2}
+
+
+@pytest.mark.parametrize("counted_up_to", [status.EXACT_UP_TO, 2])
+def test_what_was_cancelled_is_no_backlog(
+    make_owner, make_job, make_chunks, monkeypatch, counted_up_to
+):
+    monkeypatch.setattr(status, "EXACT_UP_TO", counted_up_to)
+    chunks, discovery = kind_named("chunk"), kind_named("discovery")
+    ada = make_owner("FREE", "ada")
+    job = make_job(ada, max_images=30)
+    make_chunks(job, 3, owner=ada)
+    CrawlSource.objects.create(job=job, kind="folder", location="/", owner=ada)
+    api.admit_owners(chunks, [ada.pk])
+    [work] = api.claim(chunks, limit=1, task_id="t")
+    lifecycle.cancel_job(job_id=job.pk, actor=ada)
+
+    assert numbers(snapshot(chunks).counts) == {"processing": 1, "cancelled": 2}
+    api.wait(work, seconds=None, reason="The job is cancelled.")
+    Sweeper(FallbackWorkers(0)).sweep()
+
+    for kind, count in ((chunks, 3), (discovery, 1)):
+        found, cheap = snapshot(kind), status.depth(kind)
+        assert numbers(found.counts) == numbers(cheap.counts) == {"cancelled": count}
+        assert (found.open.number, found.backlog.items.number, numbers(found.tiers)) == (0, 0, {})
+    assert lifecycle.retry_job(job_id=job.pk) == 3
+    assert "cancelled" not in numbers(snapshot(chunks).counts)
+
+
+def test_a_source_that_a_complete_job_did_not_need_is_no_backlog(make_job):
+    job = make_job(status="completed")
+    CrawlSource.objects.create(job=job, kind="folder", location="/", held=True)
+    found = snapshot(kind_named("discovery"))
+    assert (numbers(found.counts), found.open) == ({"cancelled": 1}, Count(0))
 
 
 def test_ages_are_those_of_the_oldest(make_owner, make_job, make_chunks):

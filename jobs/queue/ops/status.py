@@ -26,7 +26,10 @@ MAX_OWNERS = 200
 MAX_STUCK = 20
 MAX_STATEMENTS = 15
 
-STATES = ("ready", "waiting", "held", "scheduled", "processing", "completed", "failed")
+STATES = (
+    "ready", "waiting", "held", "scheduled", "processing", "completed", "failed", "cancelled"
+)  # fmt: skip
+OPEN_STATES = STATES[:5]
 
 READY = "status = 'pending' AND ready_at IS NOT NULL"
 WAITING = "status = 'pending' AND ready_at IS NULL AND NOT held"
@@ -113,7 +116,7 @@ GROUP BY retry_count ORDER BY retry_count
 TIERS = """
 SELECT coalesce(profiles.user_tier, 'system'), count(*)
 FROM {table} item [sample] LEFT JOIN profiles ON profiles.id = item.owner_id
-WHERE item.status IN ('pending', 'processing')
+WHERE item.status = 'processing' OR item.status = 'pending' AND NOT ({dropped})
 GROUP BY 1 ORDER BY 1
 """
 
@@ -287,7 +290,8 @@ class KindStatus:
     taken_at: datetime
     counts: dict[str, Count]
     """For each of STATES. `waiting` waits for its owner's window; `scheduled` for its time; `held`
-    for its job to be resumed, or to have what it needs."""
+    for its job to be resumed, or to have what it needs. `cancelled` is what has the status, and what
+    is pending for ever, since its job has ended without it."""
     ages: Ages
     waiting_owners: int
     """Owners with waiting items; MAX_OWNERS stands for that many or more."""
@@ -310,8 +314,7 @@ class KindStatus:
     @property
     def open(self) -> Count:
         """Items not yet finished."""
-        counts = [self.counts[state] for state in STATES[:5]]
-        return Count.sum(counts)
+        return Count.sum(self.counts[state] for state in OPEN_STATES)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON."""
@@ -382,8 +385,14 @@ def _counts(cursor: CursorWrapper, kind: Kind) -> dict[str, Count]:
     pending = _count(cursor, kind, OF_STATUS.format(status="pending"))
     for status in ("processing", "completed", "failed"):
         counts[status] = _count(cursor, kind, OF_STATUS.format(status=status))
+    if "cancelled" in kind.ended:
+        counts["cancelled"] = _count(cursor, kind, OF_STATUS.format(status="cancelled"))
+        dropped = Count(0)
+    else:
+        [[number]] = _rows(cursor, kind, "{dropped_count}")
+        counts["cancelled"] = dropped = Count(max(0, int(number)))
     # No index tells the held from the other pending items.
-    others = [counts[state] for state in ("ready", "waiting", "scheduled")]
+    others = [*(counts[state] for state in ("ready", "waiting", "scheduled")), dropped]
     counts["held"] = Count(
         max(0, pending.number - sum(count.number for count in others)),
         pending.exact and all(count.exact for count in others),
@@ -463,9 +472,9 @@ def _failed_note(kind: Kind, failed: Count) -> Iterator[str]:
 
 def _tiers(cursor: CursorWrapper, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Count]:
     """Exact when all open items were counted, else from a sample of the table's pages."""
-    open_counts = [counts[state] for state in STATES[:5]]
-    total = sum(count.number for count in open_counts)
-    if all(count.exact for count in open_counts):
+    open_count = Count.sum(counts[state] for state in OPEN_STATES)
+    total = open_count.number
+    if open_count.exact and counts["cancelled"].number <= EXACT_UP_TO:
         rows = _rows(cursor, kind, TIERS.replace("[sample]", ""))
         return {tier: Count(number) for tier, number in rows}
     [[table_rows]] = _rows(cursor, kind, ESTIMATED_ROWS, name=kind.table)

@@ -97,7 +97,10 @@ def _held(kind: Kind, item: WorkItem) -> str:
         return f"It is tried again at {_time(item.available_at)} ({when}){tries}{why}"
     [(runnable, reason)] = fetch(kind.sql(RUNNABLE), {"id": item.pk})
     if not runnable:
-        return str(reason or "Its job is paused or has ended: it goes on when the job is resumed.")
+        return str(
+            reason
+            or "Its job is paused or has ended: it goes on when the job is resumed or retried."
+        )
     reason = item.error_message or "Somebody holds it."
     return f"{reason} It goes on when it is requeued or resumed."
 
