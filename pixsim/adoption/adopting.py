@@ -22,9 +22,9 @@ from pixsim.adoption.recognising import ORIGINALS, RECORD, VERSIONS
 from pixsim.adoption.surveying import SETTINGS, Survey
 from pixsim.adoption.undoing import HISTORY, contents, described
 from pixsim.adoption.users import USERS
-from pixsim.schema import files
+from pixsim.schema import accepting, files
 from pixsim.schema.catalog import Column, Schema, quoted, read_schema
-from pixsim.schema.drift import NOTHING, between
+from pixsim.schema.drift import NOTHING, Difference, between
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
@@ -78,6 +78,7 @@ class _Adoption:
         self.site = survey.found.name
         self.done = Adopted()
         self.renamed: dict[str, str] = {}
+        self.own: list[Difference] = []
 
     def run(self) -> Adopted:
         using = self.connection.alias
@@ -269,6 +270,7 @@ class _Adoption:
         recorder.ensure_schema()
         loader = load_migrations(self.connection)
         files.make_table(self.connection)
+        accepting.accept(self.connection, self.own, why="carried over by `db adopt`")
         for app, name in self.survey.made:
             recorder.record_applied(app, name)
             files.record(self.connection, loader.disk_migrations[app, name])
@@ -305,15 +307,16 @@ class _Adoption:
         expected = Reference(
             replace(self.survey.target, name=self.site), self.connection, self.survey.made
         )
-        drift = [each for each in between(expected, found) if not self._is_own(each)]
-        if drift:
+        differences = between(expected, found)
+        self.own = [each for each in differences if self._is_own(each)]
+        if drift := [each for each in differences if each not in self.own]:
             raise NotAdopted(
                 "The tables are not as the migrations make them: "
                 f"{'; '.join(map(str, drift[:5]))}. Everything was undone, the database is as "
                 "before. Please report this."
             )
 
-    def _is_own(self, difference: Any) -> bool:
+    def _is_own(self, difference: Difference) -> bool:
         """Return whether the site made it."""
         return difference.expected == NOTHING or difference.table not in self.survey.target.tables
 

@@ -18,7 +18,7 @@ from pixsim.adoption.copies import Copy
 from pixsim.adoption.quarantine import QUARANTINE
 from pixsim.adoption.recognising import ORIGINALS, RECORD
 from pixsim.adoption.surveying import SETTINGS
-from pixsim.schema import files
+from pixsim.schema import accepted, files
 from pixsim.schema.catalog import Schema, quoted, read_schema
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
@@ -159,7 +159,7 @@ def _drop_ours(cursor: CursorWrapper, found: Schema, about: dict[str, Any]) -> N
     for table, name, _ in about["foreign_keys"]:
         table = quoted(about["renamed"].get(table, table))
         cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {quoted(name)}")
-    ours = [*about["tables"], RECORD, CHANGES, HELD_JOBS, HISTORY, files.TABLE]
+    ours = [*about["tables"], RECORD, CHANGES, HELD_JOBS, HISTORY, files.TABLE, accepted.TABLE]
     ours += [QUARANTINE + name for name in about["quarantined"]]
     tables = ", ".join(quoted(name) for name in ours if name in found.tables or name == HISTORY)
     try:

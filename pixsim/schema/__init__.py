@@ -36,6 +36,7 @@ It needs Django, psycopg 3, django-pg-migration-tools, sqlparse and rich, and of
     catalog.py      a schema read from `pg_catalog`
     reference.py    the schema as the migrations make it, in a scratch schema
     drift.py        the difference of two schemas; expression_equivalence.py compares expressions
+    accepting.py    which differences were accepted; accepted.py is the table of them
     invariants.py   the invariants of foreign keys
     checking.py     what continuous integration asks before a deployment
     schema_sql.py   a schema as SQL; diagram.py as Mermaid

@@ -12,7 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
 from django.db.migrations.state import ProjectState
 
-from pixsim.schema import drift, files, unsafe
+from pixsim.schema import accepting, drift, files, unsafe
 from pixsim.schema.catalog import Schema, read_schema
 from pixsim.schema.connecting import explain, look
 from pixsim.schema.destructive_changes import walk
@@ -171,7 +171,12 @@ def _beside_the_files(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         yield Problem("files", broken)
     yield from _unsafe(connection, loader)
     if history.applied:
-        yield from (Problem("drift", str(each)) for each in drift.differences(connection))
+        found = accepting.judge(
+            connection,
+            drift.differences(connection),
+            tables=read_schema(connection).tables,
+        )
+        yield from (Problem("drift", str(each)) for each in found.open)
 
 
 def _unsafe(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> Iterator[Problem]:

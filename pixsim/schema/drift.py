@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema import plugins
+from pixsim.schema.accepted import TABLE as ACCEPTED
 from pixsim.schema.backfills import TABLE as BACKFILLS
 from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
 from pixsim.schema.catalog import Sequence as Counter
@@ -23,7 +24,7 @@ from pixsim.schema.reference import Reference, reference
 from pixsim.schema.target_parsing import Key
 
 NOTHING = "nothing"
-BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES, BACKFILLS)
+BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES, BACKFILLS, ACCEPTED)
 """Tables that say what was done. They are made where they are missing, by no migration."""
 Named = TypeVar("Named", Constraint, Index, Trigger)
 

@@ -27,6 +27,7 @@ VERBS = {
     **dict.fromkeys(("reset", "drop", "flush"), "`wipe`"),
     **dict.fromkeys(("dump", "export"), "`backup`"),
     **dict.fromkeys(("mark", "fake"), "`stamp`"),
+    **dict.fromkeys(("allow", "approve", "acknowledge", "ignore"), "`accept`"),
     "preview": "`upgrade --plan`",
     "lint": "`check`",
     "help": "`--help`",

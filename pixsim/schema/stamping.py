@@ -8,7 +8,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 from django.db.transaction import atomic
 
-from pixsim.schema import drift, files
+from pixsim.schema import accepting, drift, files
 from pixsim.schema.catalog import Schema, read_schema
 from pixsim.schema.drift import Difference
 from pixsim.schema.history import load_migrations
@@ -42,6 +42,7 @@ def look(connection: BaseDatabaseWrapper, applied: Sequence[Key], plan: Plan) ->
     with reference(connection, at=after) as expected:
         found = read_schema(connection)
         differences = drift.between(expected, found)
+    differences = accepting.judge(connection, differences, tables=found.tables).open
     differences += _left_over(found, owners_before.keys() - owners_after.keys())
     owners = owners_before | owners_after
     changed = {step.app for step in plan.steps}

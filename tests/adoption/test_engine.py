@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -296,6 +297,35 @@ def test_a_messy_database_is_adopted_and_given_back_exactly(database, db, sql, l
     assert look() == rows
     again = read_schema(connections[ALIAS])
     assert (again.tables, again.types) == (schema.tables, schema.types)
+
+
+def test_what_the_site_made_of_its_own_is_known_to_verify_and_still_watched(database, db, sql):
+    CRAWLER.build(sql)
+    CRAWLER.fill(sql, jobs=5)
+    sql(
+        "ALTER TABLE images ADD site_tag varchar(20) NOT NULL DEFAULT 'x';"
+        " CREATE INDEX site_tags ON images (site_tag)"
+    )
+    assert db("adopt", "--apply", "--yes").code == 0
+
+    def names(key: str) -> list[str]:
+        return [f"{one['kind']} {one['name']}" for one in db("verify", "--json").json[key]]
+
+    own = ["column site_tag", "index site_tags"]
+    assert (db("verify").code, names("accepted")) == (0, own)
+    for row in db("accept", "--list", "--json").json["accepted"]:
+        assert row["why"] == "carried over by `db adopt`"
+    call_command("migrate", database=ALIAS, verbosity=0)
+    verified = db("verify")
+    assert (verified.code, names("accepted")) == (0, own), verified.out
+    assert "Known: column images.site_tag: expected nothing, found character" in verified.out
+
+    sql("ALTER TABLE images ALTER site_tag TYPE text; ALTER TABLE images ADD other text")
+    verified = db("verify")
+    assert verified.code == 1
+    assert names("differences") == ["column other", "column site_tag"]
+    assert db("accept", "--revoke", "site_tags").code == 0
+    assert names("differences")[-1] == "index site_tags"
 
 
 def test_undoing_loses_nothing_that_was_written_since(database, db, sql, look):

@@ -4,7 +4,8 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 
 from pixsim.core.invariants import examine
-from pixsim.schema import drift, invariants, plugins
+from pixsim.schema import accepting, drift, invariants, plugins
+from pixsim.schema.accepting import Judged
 from pixsim.schema.catalog import read_schema
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import History, load_migrations, read_history, row_names
@@ -32,6 +33,7 @@ class Verify(Verb):
         with reference(connection) as expected:
             found = read_schema(connection)
             differences = drift.between(expected, found)
+        judged = accepting.judge(connection, differences, tables=found.tables)
         wanted = [*invariants.references(expected.schema), *plugins.invariants(expected.made)]
         if context.options.no_rows:
             wanted = []
@@ -41,7 +43,7 @@ class Verify(Verb):
         unknown = drift.unknown_tables(expected.schema, found)
         if not history.applied:
             console.say(_nothing_applied(foreign_history(connection, loader)))
-        for line in (*_standing(history), *differences, *broken):
+        for line in (*_standing(history), *judged.open, *_accepted(judged), *broken):
             console.say(str(line))
         if unknown:
             console.say(f"Not of any migration, and left alone: {', '.join(unknown)}.")
@@ -50,7 +52,7 @@ class Verify(Verb):
             console.say(f"Not proved, since their columns are not there: {names}.")
         # What a file did that is gone cannot be looked for; other projects' rows are their own.
         unproved = [row for row in history.unknown if row.is_installed]
-        is_clean = bool(history.applied) and not (differences or broken or unproved)
+        is_clean = bool(history.applied) and not (judged.open or broken or unproved)
         if is_clean:
             console.say(f"Clean: {len(expected.made)} migrations compared.")
         console.result(
@@ -59,7 +61,13 @@ class Verify(Verb):
                 "migrations": [".".join(key) for key in expected.made],
                 "pending": [".".join(key) for key in history.pending],
                 "unknown": [".".join(row.key) for row in history.unknown],
-                "differences": [asdict(each) for each in differences],
+                "differences": [asdict(each) for each in judged.open],
+                "accepted": [
+                    {**asdict(each.difference), "by": each.row.by, "at": each.row.at}
+                    for each in judged.known
+                ],
+                "changed_since_accepted": list(judged.changed),
+                "accepted_and_gone": [accepting.named(row) for row in judged.gone],
                 "invariants": [
                     {
                         "name": each.name,
@@ -80,6 +88,22 @@ def _nothing_applied(foreign: ForeignHistory | None) -> str:
     if foreign:
         return str(foreign)
     return "Nothing is recorded as applied, so there is nothing to compare with."
+
+
+def _accepted(judged: Judged) -> list[str]:
+    """Return what was accepted: as it is, as it was, and what is no difference any more."""
+    return [
+        *map(str, judged.known),
+        *(
+            f"It was accepted {accepting.told(row)}, as another: {what}: {row.definition}"
+            for what, row in judged.changed.items()
+        ),
+        *(
+            f"Accepted, and no difference any more: {accepting.named(row)}. Forget it with "
+            f"`manage.py db accept --revoke`."
+            for row in judged.gone
+        ),
+    ]
 
 
 def _standing(history: History) -> list[str]:
