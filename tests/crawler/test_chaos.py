@@ -1,4 +1,4 @@
-"""A crawl under fire: workers killed with -9, Redis flushed and restarted, PostgreSQL restarted.
+"""A crawl under fire: workers killed with -9, Redis in every bad state, PostgreSQL restarted.
 
 Nothing may be lost, stored twice or left in processing, and every counter must be true.
 """
@@ -6,10 +6,15 @@ Nothing may be lost, stored twice or left in processing, and every counter must 
 import contextlib
 import random
 import time
+from collections.abc import Callable
+from subprocess import Popen
 
 import psutil
 import pytest
 
+from pixsim.embedded.postgres import Postgres
+from pixsim.embedded.redis import Redis
+from tests import broker_faults
 from tests.crawler.pictures import jpeg
 from tests.site import Site
 from tests.world import World, has_redis
@@ -83,7 +88,30 @@ def assert_all_is_accounted_for(world: World, job: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+KILLS = 60
+
+# What happens, beside the kills, after so many of them.
+EVENTS: dict[int, Callable[[World], None]] = {
+    4: World.flush_redis,
+    6: lambda world: broker_faults.replica(broker_faults.connect(world)),
+    14: lambda world: broker_faults.heal(broker_faults.connect(world)),
+    18: lambda world: broker_faults.full(broker_faults.connect(world)),
+    26: lambda world: broker_faults.heal(broker_faults.connect(world)),
+    30: lambda world: restart(world.redis),
+    36: lambda world: restart(world.postgres),
+    42: lambda world: broker_faults.replica(broker_faults.connect(world)),
+    46: World.flush_redis,
+    50: lambda world: restart(world.redis),
+}
+
+
+def restart(server: Postgres | Redis) -> None:
+    server.stop()
+    server.start()
+
+
 def test_nothing_is_lost_or_done_twice_whatever_is_killed(url_list):
+    """The broker fails over, is full, restarts and forgets meanwhile; PostgreSQL restarts."""
     dice = random.Random(7)
     with Site(answer) as site, World() as world:
         listed = url_list(site, 2400)
@@ -91,49 +119,43 @@ def test_nothing_is_lost_or_done_twice_whatever_is_killed(url_list):
             "--source", "urls", "--from", listed, "--max-images", str(IMAGES),
             "--chunk-size", str(CHUNK_SIZE), "--label", "things",
         )  # fmt: skip
-        workers = [world.start_worker(concurrency=2)]
-        kills = 0
-        deadline = time.monotonic() + 60
+        worker = world.start_worker(concurrency=2)
 
-        def supervise():
-            """Celery gives up when a child dies while it starts; a supervisor starts it again."""
-            if workers[0].poll() is not None:
-                workers[0] = world.start_worker(concurrency=2)
+        def value(column):
+            return world.sql(f"SELECT {column} FROM crawl_jobs WHERE id = %s", job)[0][0]
 
-        def filled():
-            return world.sql("SELECT valid_images FROM crawl_jobs WHERE id = %s", job)[0][0]
-
-        world.wait_until(lambda: filled() > 50, seconds=60, what="the first images")
-        while time.monotonic() < deadline and kills < 14:
+        world.wait_until(lambda: value("valid_images") > 50, seconds=60, what="the first images")
+        for number in range(KILLS):
             time.sleep(dice.uniform(0.2, 0.7))
-            supervise()
-            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-                if kills % 4 == 3:
-                    world.kill(workers[0])
-                    workers[0] = world.start_worker(concurrency=2)
-                else:
-                    dice.choice(world.family(workers[0])[1:]).kill()
-            kills += 1
-            if kills == 4:
-                world.flush_redis()
-            if kills == 6:
-                world.redis.stop()
-                world.redis.start()
-            if kills == 9:
-                world.postgres.stop()
-                world.postgres.start()
-        assert kills >= 8
+            worker = kill_one(world, worker, dice)
+            if event := EVENTS.get(number):
+                event(world)
+        assert value("status") == "running", "the kills came too late"
 
-        world.wait_until(
-            lambda: (
-                supervise()
-                or world.sql("SELECT status FROM crawl_jobs WHERE id = %s", job)[0][0]
-                in ("completed", "failed")
-            ),
-            seconds=150,
-            what="the end of the job",
-        )
+        def ended():
+            nonlocal worker
+            worker = supervise(world, worker)
+            return value("status") in ("completed", "failed")
+
+        world.wait_until(ended, seconds=150, what="the end of the job")
         assert_all_is_accounted_for(world, job)
+
+
+def kill_one(world: World, worker: Popen[bytes], dice: random.Random) -> Popen[bytes]:
+    """Kill a process of the worker, or all of it; return the worker that runs afterwards."""
+    worker = supervise(world, worker)
+    children = world.family(worker)[1:]
+    if not children or dice.random() < 0.25:
+        world.kill(worker)
+        return world.start_worker(concurrency=2)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        dice.choice(children).kill()
+    return worker
+
+
+def supervise(world: World, worker: Popen[bytes]) -> Popen[bytes]:
+    """Celery gives up when a child dies while it starts; a supervisor starts it again."""
+    return worker if worker.poll() is None else world.start_worker(concurrency=2)
 
 
 def test_with_the_broker_gone_for_good_the_work_still_ends(url_list):

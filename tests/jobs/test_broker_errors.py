@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 import amqp
 import pytest
-import redis
 
-from pixsim.embedded.redis import SOCKET_NAME
+from tests.broker_faults import connect, forbidden, full, heal, replica, without_replicas
 from tests.crawler.pictures import jpeg
 from tests.jobs.test_brokers import RABBITMQ, RabbitBroker
 from tests.site import Site
@@ -39,32 +38,9 @@ def world():
 
 @pytest.fixture
 def server(world):
-    client = redis.Redis(unix_socket_path=str(world.paths.sockets / SOCKET_NAME))
+    client = connect(world)
     yield client
     heal(client)
-
-
-def heal(server):
-    server.execute_command("REPLICAOF", "NO", "ONE")
-    server.config_set("maxmemory", 0)
-    server.config_set("min-replicas-to-write", 0)
-    server.acl_setuser("default", enabled=True, nopass=True, categories=["+@all"])
-
-
-def replica(server):
-    server.execute_command("REPLICAOF", "127.0.0.1", "1")
-
-
-def full(server):
-    server.config_set("maxmemory", 1)
-
-
-def without_replicas(server):
-    server.config_set("min-replicas-to-write", 1)
-
-
-def forbidden(server):
-    server.acl_setuser("default", enabled=True, nopass=True, commands=["-brpop", "-lpush", "-sadd"])
 
 
 FAULTS = [
