@@ -2,11 +2,16 @@
 
 from django.contrib import admin
 from django.urls import path
+from django.views.generic import RedirectView
 
 from jobs import webhooks
 from pixsim import looking, metrics, views
 
+admin.site.site_title = admin.site.site_header = "PixSim"
+admin.site.site_url = None  # "View site" would lead back to the admin
+
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("admin/status/", admin.site.admin_view(views.status_page), name="status"),
     path(
         "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"

@@ -25,7 +25,7 @@ from pixsim.core.admin.actions import (
     chosen_priority,
 )
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
-from pixsim.core.admin.display import age, badge, shortened
+from pixsim.core.admin.display import age, badge
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
@@ -92,20 +92,8 @@ class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
     formset = SourceFormSet
     verbose_name = "source"
     verbose_name_plural = "sources"
-    readonly_fields = ["state", "read", "problem"]
-
-    state = column("state", lambda source: badge(source.status) if source.pk else "")
-    read = column(
-        "found, rejected",
-        lambda source: f"{source.found:,}, {source.rejected:,}" if source.pk else "",
-    )
-    problem = column(
-        "problem", lambda source: shortened(source.error_message or source.last_rejection, 200)
-    )
-
-    def get_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[Any]:
-        asked = ["location", "kind", "label", "options"]
-        return [*asked, *self.readonly_fields] if obj else asked
+    # Their states stand in the live part of the page, where they are renewed.
+    fields = ["location", "kind", "label", "options"]
 
     def get_extra(self, request: HttpRequest, obj: CrawlJob | None = None, **kwargs: Any) -> int:
         return 0 if obj else 1
@@ -260,6 +248,9 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
 
     def is_live(self, obj: CrawlJob) -> bool:
         return is_live(obj)
+
+    def tab_title(self, obj: CrawlJob) -> str:
+        return f"Crawl job {obj.pk} {obj.status}, {obj.progress} %: {obj.name}"
 
     # Actions
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import Case, When
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -20,7 +21,7 @@ from pixsim.core.formats import format_duration
 STRIP_LIMIT = 1000
 """A job of more chunks is shown with a bar of their counts instead of a cell for each chunk."""
 THUMBNAILS = 24
-SOURCES = 20
+SOURCES = 100
 
 # All others are failures. Surplus: the job had enough images already.
 OUTCOME_TONES = {
@@ -61,6 +62,7 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "outcomes": _outcomes(job),
         "chunks": _chunks(job),
         "sources": _sources(job),
+        "more_sources": job.sources.count() - SOURCES,
         "images": list(job.images.order_by("-id")[:THUMBNAILS]),
         "near_duplicates": job.outcomes.get(Outcome.NEAR_DUPLICATE, 0),
         "buttons": buttons(job, may_add=may_add) if may_act else (),
@@ -125,6 +127,7 @@ def _outcomes(job: CrawlJob) -> SafeString | str:
 
 
 def _sources(job: CrawlJob) -> list[dict[str, Any]]:
+    is_failed = Case(When(status=Status.FAILED, then=0), default=1)
     is_paused = job.status == JobStatus.PAUSED
     return [
         {
@@ -137,7 +140,7 @@ def _sources(job: CrawlJob) -> list[dict[str, Any]]:
             + (f", {source.rejected:,} rejected" if source.rejected else ""),
             "problem": shortened(source.error_message or source.last_rejection, 200),
         }
-        for source in job.sources.order_by("id")[:SOURCES]
+        for source in job.sources.order_by(is_failed, "id")[:SOURCES]
     ]
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from accounts.admin import RecordAdmin, actor_of, owner_and_tier
 from accounts.errors import AccountsError
@@ -18,7 +19,7 @@ from jobs import pricing, services
 from jobs.admin import adding
 from jobs.admin.assets import thumbnail
 from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
-from jobs.admin.timeline import context_of, is_live, state_of, took, url_of
+from jobs.admin.timeline import context_of, is_held, is_live, state_of, took, url_of
 from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import OPEN, Job, JobStatus
 from jobs.queue.items import RETRY_COUNT_HELP
@@ -95,6 +96,7 @@ def _action(title: str, act: Callable[..., None], done: str) -> Any:
 class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
     owner_path = "user__profile"
     change_list_template = "admin/jobs/job/change_list.html"
+    change_form_template = "admin/jobs/job/change_form.html"
     live_template = "admin/jobs/job/timeline.html"
     action_form = PriorityActionForm
     buttons = (
@@ -212,6 +214,10 @@ class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
 
     def is_live(self, obj: Job) -> bool:
         return is_live(obj)
+
+    def tab_title(self, obj: Job) -> str:
+        name = obj.name or capfirst(obj.get_operation_type_display())
+        return f"Job {obj.pk} {'held' if is_held(obj) else obj.status}: {name}"
 
     # Actions
 

@@ -54,10 +54,13 @@ def is_live(job: Job) -> bool:
 
 
 def state_of(job: Job) -> SafeString:
-    """Return the status as a badge; a job that waits for its time or its parent is held."""
-    if job.status == JobStatus.PENDING and job.held:
-        return badge("held", "warn")
-    return badge(job.status)
+    """Return the status as a badge."""
+    return badge("held", "warn") if is_held(job) else badge(job.status)
+
+
+def is_held(job: Job) -> bool:
+    """Return whether the job waits for its time or its parent."""
+    return job.status == JobStatus.PENDING and job.held
 
 
 def took(job: Job) -> str:

@@ -153,6 +153,7 @@ class ProviderAccountAdmin(LivePageAdmin):
     inlines = [CreditInline]
     actions = list(BUTTONS)
     buttons = tuple(BUTTONS)
+    live_seconds = 5
     live_template = "admin/providers/provideraccount/overview.html"
 
     account = column("account", _named, ordering="email")

@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from pixsim.core.admin.charts import Column, Row, bars, columns
+from pixsim.core.db.sql import one_moment
 from pixsim.core.formats import format_duration
 from providers.adapters.errors import ErrorClass
 from providers.admin.figures import MINUTES, TIME_BOUNDS, ProviderFigures, figures
@@ -60,11 +61,13 @@ def figures_only(owner: ModelAdmin[Any], request: HttpRequest) -> JsonResponse:
 def _checked(owner: ModelAdmin[Any], request: HttpRequest) -> dict[str, Any]:
     if not owner.has_view_permission(request):
         raise PermissionDenied
+    with one_moment():
+        found = figures()
     return {
         # The busiest first.
         "providers": [
             _provider(one)
-            for one in sorted(figures(), key=lambda one: (-one.ended, -one.used, one.provider_id))
+            for one in sorted(found, key=lambda one: (-one.ended, -one.used, one.provider_id))
         ],
         "endings": [(tone, words) for tone, _name, words in ENDINGS],
         "taken_at": timezone.now(),

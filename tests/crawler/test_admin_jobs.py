@@ -565,6 +565,39 @@ def test_deleting_what_a_worker_works_on_waits_for_it(admin_client, job, what):
 # Looking
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("page", ["change", "live"])
+def test_all_figures_of_a_page_are_those_of_one_moment(admin_client, job, page):
+    url = reverse(f"admin:crawler_crawljob_{page}", args=[job.pk])
+    found = []
+
+    def commit_in_between(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if 'FROM "crawl_jobs"' in sql and not found:
+            found.append(sql)
+            with psycopg.connect(**connection.get_connection_params()) as worker:
+                worker.execute("UPDATE crawl_sources SET found = 5")
+                worker.execute("UPDATE crawl_jobs SET total_images = 5, priority = 9")
+        return result
+
+    def shown():
+        html = admin_client.get(url).content.decode().replace("\\n", "")
+        return "0 addresses" in html, ">0 found<" in html, "priority 9" in html
+
+    with connection.execute_wrapper(commit_in_between):
+        assert shown() == (True, True, False)
+    assert found
+    assert shown() == (False, False, True)
+
+
+def test_the_tab_names_the_job_and_its_state(admin_client, job):
+    page = admin_client.get(reverse("admin:crawler_crawljob_change", args=[job.pk]))
+    title = f"Crawl job {job.pk} pending, 0 %: {job.name} | PixSim"
+    assert f"<title>{title}</title>" in page.content.decode()
+    live = admin_client.get(reverse("admin:crawler_crawljob_live", args=[job.pk]))
+    assert live.json()["title"] == title
+
+
 def test_untrusted_names_and_addresses_are_shown_as_text(admin_client, job):
     attack = "<script>alert(1)</script>"
     CrawlJob.objects.update(

@@ -60,6 +60,15 @@ class Browser:
     def run(self, script: str) -> Any:
         return self._call("/execute/sync", script=script, args=[])
 
+    def press(self, key: str) -> None:
+        """Press and release a key where the focus is."""
+        keys = [{"type": each, "value": key} for each in ("keyDown", "keyUp")]
+        self._call("/actions", actions=[{"type": "key", "id": "keyboard", "actions": keys}])
+
+    def set_offline(self, is_offline: bool) -> None:
+        conditions = {"offline": is_offline, "latency": 0, "throughput": -1}
+        self._call("/chromium/network_conditions", network_conditions=conditions)
+
     def said(self) -> list[str]:
         """Return what the console has said since the last call."""
         return [entry["message"] for entry in self._call("/se/log", type="browser")]

@@ -5,20 +5,25 @@ from typing import Any, ClassVar
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from pixsim.core.admin.base import ModelAdmin
+from pixsim.core.db.sql import one_moment
 
 
 class LivePageAdmin(ModelAdmin):
     """A model admin whose change page shows `live_context` and renews it (`pixsim/live.js`).
 
-    The pages are named `<app>_<model>_live` and `<app>_<model>_act`.
+    The pages are named `<app>_<model>_live` and `<app>_<model>_act`. All figures of one answer are
+    those of one moment, so no two of them disagree.
     """
 
+    change_form_template = "admin/live_change_form.html"
     live_template: ClassVar[str]
+    live_seconds: ClassVar[int] = 2
     buttons: ClassVar[tuple[str, ...]] = ()
     """The actions of the list that the page offers too."""
 
@@ -29,6 +34,10 @@ class LivePageAdmin(ModelAdmin):
     def is_live(self, obj: Any) -> bool:
         """Return whether the page of `obj` will change any more."""
         return True
+
+    def tab_title(self, obj: Any) -> str:
+        """Return what the browser shows as the name of the page: the object and its state."""
+        return f"{obj}: {obj.status}"
 
     def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether this user may press the buttons."""
@@ -50,23 +59,39 @@ class LivePageAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        obj = self.get_object(request, object_id)
-        extra: dict[str, Any] = {}
-        if obj and self.has_view_permission(request, obj):
-            extra = {**self.live_context(request, obj), "is_live": self.is_live(obj)}
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+        if request.method != "GET":
+            extra = {**self._live_part(request, object_id), **(extra_context or {})}
+            return super().change_view(request, object_id, form_url, extra)
+        with one_moment():
+            extra = {**self._live_part(request, object_id), **(extra_context or {})}
+            response = super().change_view(request, object_id, form_url, extra)
+            return response.render() if isinstance(response, TemplateResponse) else response
 
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the HTML of the live part, and whether it will change any more."""
-        obj = self.get_object(request, str(pk))
-        if obj is None:
-            return HttpResponse(status=404)
-        if not self.has_view_permission(request, obj):
-            raise PermissionDenied
-        # First, so that what ends in between is shown by the next answer.
-        is_live = self.is_live(obj)
-        html = render_to_string(self.live_template, self.live_context(request, obj), request)
-        return JsonResponse({"html": html, "live": is_live})
+        """Return the HTML of the live part, the page's title, and whether it will change any more."""
+        with one_moment():
+            obj = self.get_object(request, str(pk))
+            if obj is None:
+                return HttpResponse(status=404)
+            if not self.has_view_permission(request, obj):
+                raise PermissionDenied
+            html = render_to_string(self.live_template, self.live_context(request, obj), request)
+            title = f"{self.tab_title(obj)} | {self.admin_site.site_title}"
+            return JsonResponse({"html": html, "title": title, "live": self.is_live(obj)})
+
+    def _live_part(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        obj = self.get_object(request, object_id)
+        if obj is None or not self.has_view_permission(request, obj):
+            return {}
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_live"
+        return {
+            **self.live_context(request, obj),
+            "is_live": self.is_live(obj),
+            "live_seconds": self.live_seconds,
+            "live_template": self.live_template,
+            "live_url": reverse(name, args=[obj.pk]),
+            "tab_title": self.tab_title(obj),
+        }
 
     @method_decorator(require_POST)
     def act(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
