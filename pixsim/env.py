@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pixsim.core.redaction import declare
 
 N = TypeVar("N", int, float)
+F = TypeVar("F", bool, None)
 
 WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1", "y", "t"), True),
@@ -49,7 +50,7 @@ class Env:
         declare(name)
         return self.items(name)
 
-    def flag(self, name: str, default: bool) -> bool:
+    def flag(self, name: str, default: F) -> bool | F:
         value = self._get(name)
         if value.lower() not in {"", *WORDS}:
             raise _wrong(name, "be true or false", value)

@@ -31,6 +31,8 @@ def load_env_file(path: Path) -> tuple[str, str]:
     ours, theirs = os.environ.get("DATABASE_URL"), given.get("DATABASE_URL")
     if not (ours or theirs):
         _refuse_parts_of_url(path, given)
+    if ours and ours != theirs:
+        given.pop("DATABASE_DIRECT_URL", None)  # the way to another database than this one
     for name, value in given.items():
         if not os.environ.get(name):
             os.environ[name] = value

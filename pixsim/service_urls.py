@@ -39,26 +39,28 @@ def without_secrets(url: str) -> str:
     return f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def database_from_url(url: str) -> dict[str, Any]:
-    """Return the settings of the PostgreSQL database that `url` names. Raise ImproperlyConfigured."""
+def database_from_url(url: str, *, setting: str = "DATABASE_URL") -> dict[str, Any]:
+    """Return the settings of the PostgreSQL database that `url` names. Raise ImproperlyConfigured,
+    which names the `setting`.
+    """
     parts = _split(url)
     if parts.scheme.startswith(("postgres+", "postgresql+")):
         raise ImproperlyConfigured(
-            "DATABASE_URL begins with postgresql:// alone, without the name of a driver."
+            f"{setting} begins with postgresql:// alone, without the name of a driver."
         )
     if parts.scheme not in ("postgres", "postgresql"):
         raise ImproperlyConfigured(
-            "DATABASE_URL must name a PostgreSQL database: "
+            f"{setting} must name a PostgreSQL database: "
             f"postgres://user:password@host:5432/name. {ESCAPED}"
         )
     for name in parse_qs(parts.query, keep_blank_values=True):
         if name in FOREIGN_OPTIONS:
-            raise ImproperlyConfigured(f"In DATABASE_URL {FOREIGN_OPTIONS[name]}.")
+            raise ImproperlyConfigured(f"In {setting} {FOREIGN_OPTIONS[name]}.")
     database: dict[str, Any] = environ.Env.db_url_config(url)
-    options = database.setdefault("OPTIONS", {})
+    options = {"application_name": "pixsim", "connect_timeout": 10, **database.get("OPTIONS", {})}
     # A socket's folder: postgres://user@/name?host=/folder or postgres://user@%2Ffolder/name.
     database["HOST"] = options.pop("host", "") or unquote(database["HOST"])
-    return database
+    return {**database, "OPTIONS": options}
 
 
 def broker_from_url(url: str, *, timeout: float) -> tuple[str, dict[str, Any]]:

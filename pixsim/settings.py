@@ -109,9 +109,20 @@ if "postgres" in EMBEDDED_SERVICES:
     DATABASE_URL_ORIGIN = "the embedded PostgreSQL of PIXSIM_HOME, since DATABASE_URL is not set"
 CELERY_BROKER_URL = CELERY_BROKER_URL or "redis://127.0.0.1:6379/0"
 
-# What libpq asks for as a connection begins, whatever ALTER DATABASE … SET datestyle says: dates are
-# read from text.
+# The same database past a connection pooler: for `migrate` and `db`, heartbeats and sweepers.
+DATABASE_DIRECT_URL = env.text("DATABASE_DIRECT_URL")
+if DATABASE_DIRECT_URL and "postgres" in EMBEDDED_SERVICES:
+    raise ImproperlyConfigured("DATABASE_DIRECT_URL is set, and DATABASE_URL is not.")
+DATABASE_DIRECT = (
+    database_from_url(DATABASE_DIRECT_URL, setting="DATABASE_DIRECT_URL")
+    if DATABASE_DIRECT_URL
+    else None
+)
+
+# What libpq asks for as a connection begins, whatever ALTER DATABASE … SET says: dates are read from
+# text, and Django would set the time zone with a statement of its own.
 os.environ["PGDATESTYLE"] = "ISO, MDY"
+os.environ["PGTZ"] = "UTC"
 _database = database_from_url(DATABASE_URL)
 if "postgres" in EMBEDDED_SERVICES:
     _database["ENGINE"] = "pixsim.embedded.backend"
@@ -120,15 +131,9 @@ DATABASES = {
         # Persistent connections do not fit ASGI, where each request may run in another thread.
         "CONN_MAX_AGE": env.integer("DATABASE_CONN_MAX_AGE", 0),
         "CONN_HEALTH_CHECKS": True,
+        # Such a cursor outlives its transaction, and a pooler's session does not.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
         **_database,
-        "OPTIONS": {
-            "application_name": "pixsim",
-            "connect_timeout": 10,
-            # Locks of a process that is frozen or cut off are freed after this time.
-            "options": "-c idle_in_transaction_session_timeout=120s -c tcp_keepalives_idle=30"
-            " -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
-            **_database["OPTIONS"],
-        },
     }
 }
 # `manage.py migrate` and `db upgrade`: how long and how often a statement waits for a lock, and how
@@ -285,8 +290,8 @@ LOCAL_PROVIDER = env.mapping("LOCAL_PROVIDER")
 
 QUEUE_LEASE_SECONDS = env.integer("QUEUE_LEASE_SECONDS", 30, least=1)
 QUEUE_STALL_SECONDS = env.integer("QUEUE_STALL_SECONDS", 120, least=1)
-# Turn it off behind a connection pooler that cannot keep prepared statements.
-QUEUE_PREPARE = env.flag("QUEUE_PREPARE", True)
+# True: also through a pooler, which carries prepared statements. None: on connections of our own.
+QUEUE_PREPARE = env.flag("QUEUE_PREPARE", None)
 QUEUE_SLICE_SECONDS = env.integer("QUEUE_SLICE_SECONDS", 30, least=1)
 QUEUE_ORDER = env.text("QUEUE_ORDER", "fair", choices=("fair", "fifo"))
 # A failed item is tried again after about this time, and after twice as long each further time.

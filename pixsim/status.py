@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from jobs.queue.kinds import Kind
 from jobs.queue.ops.status import SAMPLE_SIZE
-from jobs.queue.worker import sweeper
+from jobs.queue.worker.registry import ACTIVE_SECONDS
 from pixsim.core.db.sql import fetch
 from providers.models import IS_LIVE, ProviderAccount, ProviderSubmission
 
@@ -45,9 +45,7 @@ GROUP BY 1
 
 SWEEPER_RUNS = """
 SELECT EXISTS (
-    SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-    WHERE locktype = 'advisory' AND classid = 0 AND objid = %(key)s AND granted
-      AND datname = current_database())
+    SELECT FROM workers WHERE last_seen_at > now() - make_interval(secs => %(seconds)s))
 """
 
 
@@ -57,7 +55,7 @@ Ended = tuple[int, int]
 
 def worker_runs() -> bool:
     """Return whether the sweeper of some worker runs on this database."""
-    return bool(fetch(SWEEPER_RUNS, {"key": sweeper.LOCK_KEY})[0][0])
+    return bool(fetch(SWEEPER_RUNS, {"seconds": ACTIVE_SECONDS})[0][0])
 
 
 def course(kind: Kind) -> tuple[list[Ended], list[Ended]]:

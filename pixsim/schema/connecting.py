@@ -8,9 +8,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import CommandError
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from pixsim.core.db.sessions import goes_past_the_pooler, is_pooled
 from pixsim.schema.errors import SchemaError
 
 OLDEST = 14
@@ -21,6 +22,17 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
        pg_database_size(current_database()), pg_is_in_recovery(),
        current_setting('default_transaction_read_only') = 'on'
 """
+
+
+IDENTITY = """
+SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
+FROM pg_control_system()
+"""
+"""Which database of which server, however it is reached."""
+
+
+class NoSession(SchemaError):
+    """The connection has no session of its own; nothing was asked of the one it has."""
 
 
 class ServerTooOld(SchemaError):
@@ -104,6 +116,11 @@ ERROR_KINDS = (
             "No route to host",
             "Network is unreachable",
         ],
+    ),
+    ErrorKind(
+        "A connection pooler refuses what the connection asks for as it begins ({place}): {said}. Take "
+        "it out of DATABASE_URL; ALTER ROLE … SET does the same for every session.",
+        sentences=["unsupported startup parameter"],
     ),
     ErrorKind(
         "The server is too old ({place}): {said}. Nothing was changed. Upgrade it (pg_upgrade, or "
@@ -250,6 +267,46 @@ def refuse_old(number: int) -> None:
         )
 
 
+def require_own_session(connection: BaseDatabaseWrapper) -> None:
+    """Raise NoSession if a pooler lends the session for a transaction at a time, or if
+    DATABASE_DIRECT_URL leads to another database than DATABASE_URL.
+
+    Called before anything that would stay in the session: a lock, a setting.
+    """
+    is_direct = connection.alias == DEFAULT_DB_ALIAS and goes_past_the_pooler()
+    if is_pooled(connection):
+        raise NoSession(
+            f"{place(connection)} is a connection pooler, and this needs a session of its own. Nothing "
+            f"was changed. {_remedy(connection.alias, is_direct)}"
+        )
+    if is_direct and (why := _why_another_database(connection)):
+        raise NoSession(f"{why} Nothing was changed. Both must name the same database.")
+
+
+def _remedy(alias: str, is_direct: bool) -> str:
+    if is_direct:
+        return "Let DATABASE_DIRECT_URL name PostgreSQL itself."
+    if alias == DEFAULT_DB_ALIAS:
+        return "Set DATABASE_DIRECT_URL to the address of PostgreSQL itself; DATABASE_URL may stay."
+    return f"Name PostgreSQL itself in settings.DATABASES[{alias!r}]."
+
+
+def _why_another_database(direct: BaseDatabaseWrapper) -> str:
+    """Return why the direct connection's database may not be that of DATABASE_URL, if it may not."""
+    with closing(connections.create_connection(direct.alias)) as usual:
+        try:
+            with usual.cursor() as cursor:
+                cursor.execute(IDENTITY)
+                expected = cursor.fetchone()
+        except DatabaseError as error:
+            return f"What DATABASE_DIRECT_URL names cannot be compared. {explain(error, usual)}"
+        with direct.cursor() as cursor:
+            cursor.execute(IDENTITY)
+            if cursor.fetchone() == expected:
+                return ""
+        return f"DATABASE_DIRECT_URL names {place(direct)}, another database than {place(usual)}."
+
+
 def place(connection: BaseDatabaseWrapper) -> str:
     """Return a description of the database for people, without the password."""
     where = connection.settings_dict
@@ -260,6 +317,8 @@ def place(connection: BaseDatabaseWrapper) -> str:
 
 def origin(alias: str) -> str:
     """Return the setting that the URL of the database came from."""
+    if alias == DEFAULT_DB_ALIAS and goes_past_the_pooler():
+        return "DATABASE_DIRECT_URL"
     if alias == DEFAULT_DB_ALIAS:
         return str(getattr(settings, "DATABASE_URL_ORIGIN", "settings.DATABASES"))
     return f"settings.DATABASES[{alias!r}]"

@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
-from pixsim.schema.connecting import look
+from pixsim.schema.connecting import look, require_own_session
 from pixsim.schema.contents import count_rows, tables
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.programs import Program, environment, find_program, first_error, server_major
@@ -130,6 +130,7 @@ def backup(
     Read only. `report` gets the number of bytes. Raise NoBackup or ProgramMissing, and leave no
     file of the name, if anything fails or `target` exists already.
     """
+    require_own_session(connection)
     server = look(connection)
     pg_dump = find_program("pg_dump", at_least=server_major(connection))
     pg_restore = find_program("pg_restore", at_least=pg_dump.major)

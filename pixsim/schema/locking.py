@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from pixsim.schema.connecting import require_own_session
 from pixsim.schema.errors import SchemaError
 
 PAUSE_SECONDS = 0.5
@@ -28,7 +29,7 @@ SELECT name, current_setting(name), source FROM pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
     'transaction_timeout') AND setting <> '0'
 """
-OURS = "client"
+OURS = ("client", "session")
 """Where a limit comes from that the connection itself asked for; it is lifted without a word."""
 
 
@@ -47,8 +48,9 @@ def schema_lock(
 
     The lock ends with the session, so a killed run leaves none. If another session holds it, call
     `wait` with who that is and wait; without `wait`, raise AnotherRunWrites at once. `say` is told
-    which limits of the role, the database or the server are lifted.
+    which limits of the role, the database or the server are lifted. Raise NoSession through a pooler.
     """
+    require_own_session(connection)
     with closing(connection.cursor()) as cursor:
         announced = ""
         while not _take(cursor):
@@ -77,18 +79,20 @@ def _take(cursor: CursorWrapper) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _lift_limits(cursor: CursorWrapper, say: Callable[[str], object] | None) -> list[str]:
-    """Return the names of the limits that held for the session, and hold no more."""
+def _lift_limits(cursor: CursorWrapper, say: Callable[[str], object] | None) -> dict[str, str]:
+    """Return the limits that held for the session, and hold no more."""
     cursor.execute(LIMITS)
     limits = cursor.fetchall()
     for name, _, _ in limits:
         cursor.execute("SELECT set_config(%s, '0', false)", [name])
-    if say and (told := [f"{name} = {value}" for name, value, source in limits if source != OURS]):
+    if say and (
+        told := [f"{name} = {value}" for name, value, source in limits if source not in OURS]
+    ):
         say(f"Lifted for this run: {', '.join(told)}.")
-    return [name for name, _, _ in limits]
+    return {name: value for name, value, _ in limits}
 
 
-def _unlock(connection: BaseDatabaseWrapper, limits: list[str]) -> None:
+def _unlock(connection: BaseDatabaseWrapper, limits: dict[str, str]) -> None:
     """Release the lock and set the limits again, unless the session, and both with it, are gone."""
     if connection.connection is None or connection.connection.closed:
         return
@@ -97,8 +101,8 @@ def _unlock(connection: BaseDatabaseWrapper, limits: list[str]) -> None:
         return
     with closing(connection.cursor()) as cursor:
         cursor.execute(f"SELECT pg_advisory_unlock({KEY})")
-        for name in limits:
-            cursor.execute(f"RESET {name}")
+        for limit in limits.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", limit)
 
 
 def _who(holder: tuple[int, str, str, object] | None) -> str:

@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.catalog import Schema, quoted, read_schema
-from pixsim.schema.connecting import only_database, place, session_beside
+from pixsim.schema.connecting import only_database, place, require_own_session, session_beside
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.target_parsing import Key
@@ -76,6 +76,7 @@ def continue_to(built: Reference, at: Sequence[Key]) -> Schema:
 @contextmanager
 def _scratch(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """Open a session beside `connection` with a new schema as its only search path."""
+    require_own_session(connection)
     with session_beside(connection, ALIAS) as scratch:
         with closing(scratch.cursor()) as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::bigint")

@@ -359,6 +359,15 @@ def test_a_worker_that_was_started_anew_under_the_same_name_and_number_does_not_
     assert Worker.objects.get().started_at > long_ago
 
 
+def test_the_sweeper_of_the_first_worker_that_is_alive_is_the_active_one():
+    first = Worker.objects.create(name="celery@first", host="first", pid=1, processes=1, version="")
+    assert not registry.say_alive(is_new=True)
+    Worker.objects.filter(pk=first.pk).update(last_seen_at=timezone.now() - timedelta(seconds=6))
+    assert registry.say_alive()
+    Worker.objects.filter(pk=first.pk).update(last_seen_at=timezone.now())
+    assert not registry.say_alive()
+
+
 def test_a_workers_name_that_somebody_wrote_by_hand_is_shown_as_it_is(work):
     work(lambda work: Completed())
     with edits_by_hand():

@@ -20,6 +20,7 @@ import json
 from django.conf import settings as s
 print(json.dumps({
     "debug": s.DEBUG, "database": s.DATABASES["default"], "secret_key": s.SECRET_KEY,
+    "direct": s.DATABASE_DIRECT,
     "credentials_keys": s.CREDENTIALS_KEYS, "storage": s.STORAGES["blobs"], "broker":
     s.CELERY_BROKER_URL, "embedded": s.EMBEDDED_SERVICES,
 }))
@@ -216,6 +217,31 @@ def test_an_env_file_that_says_the_same_is_no_reason_to_warn(tmp_path: Path) -> 
     )
 
     assert done.stderr == ""
+
+
+def test_the_way_past_a_pooler_is_not_that_to_another_database(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text(
+        "DATABASE_URL=postgres://u@pooler.example:6432/shop\n"
+        "DATABASE_DIRECT_URL=postgres://u@db.example/shop\n"
+    )
+    file = {"PIXSIM_ENV_FILE": str(tmp_path / "env")}
+
+    assert settings_of(tmp_path, **file)["direct"]["HOST"] == "db.example"
+    elsewhere = settings_of(tmp_path, **file, DATABASE_URL="postgres://u@127.0.0.1/copy")
+    assert elsewhere["direct"] is None
+
+
+def test_a_direct_url_alone_and_one_that_is_wrong_are_refused_by_name(tmp_path: Path) -> None:
+    direct = {"DATABASE_DIRECT_URL": "postgres://u:hidden@db.example/shop"}
+    done = manage("check", env=environment(tmp_path, **direct))
+    assert "DATABASE_DIRECT_URL is set, and DATABASE_URL is not." in done.stderr
+    wrong = {
+        "DATABASE_URL": "postgres://u@h/shop",
+        "DATABASE_DIRECT_URL": "mysql://u:hidden@h/shop",
+    }
+    done = manage("check", env=environment(tmp_path, **wrong))
+    assert "DATABASE_DIRECT_URL must name a PostgreSQL database" in done.stderr
+    assert "hidden" not in done.stderr
 
 
 def test_a_database_that_is_not_postgresql_is_refused(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from crawler.models import CrawlJob, Image, JobChunk, Project
 from jobs.models import WorkRollup
 from jobs.queue.kinds import kind_named
-from jobs.queue.worker.sweeper import LOCK_KEY
+from jobs.queue.worker import registry
 from pixsim import status
 from pixsim.core.admin.charts import Column, Row, bars, columns, nice_ceiling
 from providers.models import ProviderAccount
@@ -195,10 +194,9 @@ def test_trends_are_drawn_by_the_hour_the_day_and_the_week(admin_client, job, by
 @pytest.mark.django_db(transaction=True)
 def test_a_sweeping_worker_is_noticed():
     assert not status.worker_runs()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
-        assert status.worker_runs()
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK_KEY])
+    assert registry.say_alive(is_new=True)
+    assert status.worker_runs()
+    registry.leave()
     assert not status.worker_runs()
 
 

@@ -1,20 +1,20 @@
 """The regular work that keeps the queue fast: statistics, dead rows, and what nobody needs."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import OperationalError, connection
-from django.db.backends.utils import CursorWrapper
-from psycopg.errors import LockNotAvailable
+from django.db import connection
+from psycopg.errors import Diagnostic, LockNotAvailable
 
 from jobs.models import KEEP_DAYS, KEEP_PER_ITEM
 from jobs.queue.kinds import Chore, Kind, Options, Result, Tick
 from jobs.queue.ops import trends
 from jobs.queue.ops.status import MAX_STUCK, STUCK
 
-LOCK_SECONDS = 5
+LOCK_SECONDS, PAUSE_SECONDS = 5, 0.2
 
 READ_TABLES = ("profiles",)
 """Tables that the queue's statements join but hardly change: statistics are enough."""
@@ -64,7 +64,7 @@ class _Analyze:
     def __call__(self, options: Options, tick: Tick) -> Result:
         if options.dry_run:
             return Result(1, "statistics would be renewed")
-        return _run_alone("ANALYZE", self.table, Result(1, "statistics renewed"))
+        return _run_alone("ANALYZE (SKIP_LOCKED)", self.table, Result(1, "statistics renewed"))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class _Vacuum:
         if options.dry_run:
             return Result(dead, f"about {dead:,} dead rows would be removed")
         done = Result(dead, f"about {dead:,} dead rows removed, statistics renewed")
-        return _run_alone("VACUUM (ANALYZE)", self.table, done)
+        return _run_alone("VACUUM (ANALYZE, SKIP_LOCKED)", self.table, done)
 
 
 def _roll_up(options: Options, tick: Tick) -> Result:
@@ -127,24 +127,35 @@ class _Leases:
 
 
 def _run_alone(command: str, table: str, done: Result) -> Result:
-    """Run a maintenance command on a table, unless somebody keeps it locked."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
-        try:
-            cursor.execute(f"{command} {connection.ops.quote_name(table)}")
-        except OperationalError as error:
-            if not isinstance(error.__cause__, LockNotAvailable):
-                raise
+    """Run a maintenance command on a table, unless somebody keeps it locked for LOCK_SECONDS.
+
+    It asks again and again, since a lock timeout would stay in the session of a pooler.
+    """
+    ends = time.monotonic() + LOCK_SECONDS
+    while _is_skipped(f"{command} {connection.ops.quote_name(table)}"):
+        if time.monotonic() > ends:
             return Result(
                 0,
                 "left",
                 problem=f"Another session keeps {table} locked, perhaps a vacuum: try again later.",
             )
-        finally:
-            _reset_lock_timeout(cursor)
+        time.sleep(PAUSE_SECONDS)
     return done
 
 
-def _reset_lock_timeout(cursor: CursorWrapper) -> None:
-    if connection.is_usable():
-        cursor.execute("RESET lock_timeout")
+def _is_skipped(statement: str) -> bool:
+    """Run a statement with SKIP_LOCKED; return whether it left the table for its lock."""
+    notices: list[str | None] = []
+    connection.ensure_connection()
+    raw = connection.connection
+
+    def hear(notice: Diagnostic) -> None:
+        notices.append(notice.sqlstate)
+
+    raw.add_notice_handler(hear)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        raw.remove_notice_handler(hear)
+    return LockNotAvailable.sqlstate in notices

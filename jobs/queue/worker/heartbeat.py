@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from jobs.queue.api import renew
 from jobs.queue.errors import in_one_line
 from jobs.queue.kinds import Kind, Work
+from pixsim.core.db.sessions import past_the_pooler
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +59,12 @@ class Heartbeat:
             self._held.difference_update(works)
 
     def _run(self) -> None:
-        try:
-            while not self._stop.wait(settings.QUEUE_LEASE_SECONDS / 3):
-                self._beat()
-        finally:
-            connection.close()
+        with past_the_pooler():  # where no other client's transaction keeps it waiting
+            try:
+                while not self._stop.wait(settings.QUEUE_LEASE_SECONDS / 3):
+                    self._beat()
+            finally:
+                connection.close()
 
     def _beat(self) -> None:
         try:

@@ -1,6 +1,6 @@
 """The sweeper: every second it resumes what is due, rescues what was lost, and repairs windows.
 
-Every worker's parent process runs one in a thread; an advisory lock makes one of all active.
+Every worker's parent process runs one in a thread; one of all is active (see `registry.say_alive`).
 Because of it, losing every message costs a second, and edits by hand have their effect. The thread
 also keeps the worker's row in the list of workers fresh.
 """
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from operator import methodcaller
 from uuid import UUID
 
-from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 
@@ -23,11 +22,11 @@ from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.ops import trends
 from jobs.queue.worker import notify, registry, shared_state
 from jobs.queue.worker.fallback import FallbackWorkers
+from pixsim.core.db.sessions import past_the_pooler
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
-LOCK_KEY = 0x7078_7371  # "pxsq", the sweeper's among this database's advisory locks
 OWNERS = 2000
 OWNERS_SECONDS = 0.3
 """How many owners one sweep looks at, and how long it admits; the next goes on from there."""
@@ -81,20 +80,20 @@ class Sweeper:
                     logger.exception("Sweeping %s items failed", kind.name)
 
     def _run(self) -> None:
-        try:
-            while not self._stop.wait(PERIOD_SECONDS):
-                self._round()
-            registry.leave()
-        except DatabaseError as error:
-            logger.warning("The worker is listed until its lease ends: %s", in_one_line(error))
-        finally:
-            connection.close()
+        with past_the_pooler():
+            try:
+                while not self._stop.wait(PERIOD_SECONDS):
+                    self._round()
+                registry.leave()
+            except DatabaseError as error:
+                logger.warning("The worker is listed until its lease ends: %s", in_one_line(error))
+            finally:
+                connection.close()
 
     def _round(self) -> None:
         self._fallback.forget_ended()
         try:
-            self._follow_the_registry()
-            if self._is_the_active_one():
+            if self._follow_the_registry():
                 self.sweep()
                 registry.forget_old()
                 self._start_counting()
@@ -105,25 +104,9 @@ class Sweeper:
         except Exception:
             logger.exception("The sweep failed")
 
-    def _is_the_active_one(self) -> bool:
-        """Take or keep the lock; it belongs to this thread's connection and ends with it.
-
-        If a sweeper is frozen or cut off, its connection would keep the lock and no other could
-        sweep: so the server ends a connection that is idle for as long as a lease.
-        """
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('idle_session_timeout', %(patience)s, FALSE),"
-                " set_config('idle_in_transaction_session_timeout', %(patience)s, FALSE),"
-                " EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
-                " AND objid = %(key)s AND classid = 0 AND pid = pg_backend_pid() AND granted)"
-                " OR pg_try_advisory_lock(%(key)s)",
-                {"key": LOCK_KEY, "patience": f"{settings.QUEUE_LEASE_SECONDS}s"},
-            )
-            return bool(cursor.fetchone()[2])
-
-    def _follow_the_registry(self) -> None:
-        registry.say_alive(is_new=not self._is_registered)
+    def _follow_the_registry(self) -> bool:
+        """Say that this worker is alive, drain or go on; return whether it is the active one."""
+        is_active = registry.say_alive(is_new=not self._is_registered)
         self._is_registered = True
         draining = shared_state.is_draining()
         if draining != self._was_draining:
@@ -133,6 +116,7 @@ class Sweeper:
                 self._fallback.stop()
             if self._on_draining:
                 self._on_draining(draining)
+        return is_active
 
     def _repair_windows(self, kind: Kind) -> None:
         ends = time.monotonic() + OWNERS_SECONDS
@@ -156,13 +140,14 @@ class Sweeper:
 
     def _count(self) -> None:
         begun = time.monotonic()
-        try:
-            while trends.roll_up() and not self._stop.is_set():
-                pass
-        except Exception as error:
-            logger.warning("Trends could not be counted, trying again: %s", in_one_line(error))
-        finally:
-            connection.close()
+        with past_the_pooler():
+            try:
+                while trends.roll_up() and not self._stop.is_set():
+                    pass
+            except Exception as error:
+                logger.warning("Trends could not be counted, trying again: %s", in_one_line(error))
+            finally:
+                connection.close()
         now = time.monotonic()
         self._next_count = now + max(COUNT_SECONDS, COUNT_PAUSES * (now - begun))
 

@@ -1,4 +1,4 @@
-"""Running our own statements as prepared ones.
+"""Running our own statements as prepared ones, where `sessions.begin` allows it.
 
 Django binds parameters on the client, so the server plans every statement anew; planning costs
 more than running most of these. On a cursor of psycopg's own they are planned once per connection.
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.db import (
     DEFAULT_DB_ALIAS,
     DataError,
@@ -19,10 +18,6 @@ from django.db import (
     transaction,
 )
 from django.db.backends.utils import CursorWrapper
-
-PREPARE_AFTER = 2
-"""Executions of a statement on a connection after which it is prepared."""
-
 
 UNSTORABLE = (DataError, IntegrityError, ValueError, OverflowError)
 """What a statement raises for values that the database cannot hold; all else is its own trouble."""
@@ -36,13 +31,10 @@ def fetch(
     `plan_anew` is for tables that grow within seconds: a plan that was made while they were empty
     would scan them for as long as the connection lasts.
 
-    Raises Django's database errors. Behind a pooler that cannot keep prepared statements, set
-    QUEUE_PREPARE to false.
+    Raises Django's database errors.
     """
     connection.ensure_connection()
-    raw = connection.connection
-    raw.prepare_threshold = PREPARE_AFTER if settings.QUEUE_PREPARE else None
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(statement.encode(), params, prepare=False if plan_anew else None)
         return cursor.fetchall() if cursor.description else []
 

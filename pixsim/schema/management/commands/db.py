@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from pixsim.core.cli.pipes import QuietOnClosedPipe, output_is_closed
+from pixsim.core.db.sessions import past_the_pooler
 from pixsim.schema.connecting import explain
 from pixsim.schema.console import Console
 from pixsim.schema.errors import SchemaError, UsageError
@@ -53,7 +54,8 @@ class Command(QuietOnClosedPipe, BaseCommand):
             yes=options["yes"],
         )
         context = Context(database=database, options=Namespace(**options), console=console)
-        code = self._run(verb, context)
+        with past_the_pooler():
+            code = self._run(verb, context)
         if code:
             sys.exit(code)
 

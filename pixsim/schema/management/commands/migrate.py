@@ -20,6 +20,7 @@ from django.db.migrations.exceptions import (
 )
 
 from pixsim.core.cli.pipes import QuietOnClosedPipe
+from pixsim.core.db.sessions import past_the_pooler
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
@@ -47,6 +48,10 @@ class Command(QuietOnClosedPipe, migrate.Command):
         add_foreign_argument(parser)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        with past_the_pooler():
+            return self._execute(*args, **options)
+
+    def _execute(self, *args: Any, **options: Any) -> str | None:
         connection = connections[options["database"]]
         try:
             return super().execute(*args, **options)
