@@ -128,8 +128,8 @@ class ProfileAdmin(OwnedAdmin):
     """Profiles follow their log-in; only tier and picture are edited here."""
 
     owner_path = "pk"
-
-    list_display = ["email", "full_name", "user_tier", "window", "limits", "user", "created_at"]
+    change_list_template = "admin/wide_change_list.html"
+    list_display = ["email", "name", "user_tier", "window", "user", "created_at"]
     list_filter = ["user_tier"]
     list_select_related = ["user"]
     search_fields = ["email", "full_name"]
@@ -149,6 +149,9 @@ class ProfileAdmin(OwnedAdmin):
         "updated_at",
     ]
     readonly_fields = [name for name in fields if name not in ("user_tier", "avatar_url")]
+    name = column(
+        "full name", lambda profile: shortened(profile.full_name, 40), ordering="full_name"
+    )
     window = column("window", lambda profile: tier_of(profile).window)
     limits = column("may do", _limits)
     preferences = column("notifications", _preferences)

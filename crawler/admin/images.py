@@ -39,9 +39,10 @@ class NearDuplicateFilter(ConditionFilter):
 
 def picture_tag(image: Image, size: str = "small") -> SafeString:
     return format_html(
-        '<img class="px-thumb px-thumb-{}" src="{}" alt="" loading="lazy">',
+        '<img class="px-thumb px-thumb-{}" src="{}" alt="picture {}" loading="lazy">',
         size,
         reverse("admin:crawler_image_picture", args=[image.pk, size]),
+        image.pk,
     )
 
 

@@ -27,6 +27,7 @@ from pixsim.core.admin.actions import (
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
+from pixsim.core.admin.inlines import TabularInline
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.owned import OwnedAdmin
@@ -84,7 +85,7 @@ class ProjectAdmin(OwnedAdmin, ServiceAdmin, DatabaseCascadeAdmin):
             copy_row(projects.create_project(**form.cleaned_data, actor=actor), obj)
 
 
-class SourceInline(admin.TabularInline):  # type: ignore[type-arg]
+class SourceInline(TabularInline):
     """The sources of a job. They are added, never changed: discovery may have read a part."""
 
     model = CrawlSource

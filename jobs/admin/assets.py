@@ -43,8 +43,9 @@ def thumbnail(asset: Asset) -> SafeString | str:
     if not asset.thumbnail_url or not blobs.is_key(asset.thumbnail_url):
         return asset.media_type
     return format_html(
-        '<img class="px-thumb px-thumb-small" src="{}" alt="" loading="lazy">',
+        '<img class="px-thumb px-thumb-small" src="{}" alt="asset {}" loading="lazy">',
         file_url(asset, "thumbnail"),
+        asset.pk,
     )
 
 

@@ -40,7 +40,10 @@ def _did(attempt: WorkAttempt) -> str:
 
 @admin.register(WorkAttempt)
 class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
-    list_display = ["id", "item", "number", "result", "ended", "took", "did", "error", "worker"]
+    list_display = [
+        "id", "item", "number", "result", "ended", "took", "did", "error",
+        "at_worker",
+    ]  # fmt: skip
     list_filter = ["kind", "outcome", "error_class"]
     actions = ["retry"]
     list_select_related = []
@@ -55,6 +58,7 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
     took = column("took", lambda attempt: format_duration(attempt.seconds))
     did = column("did", _did)
     error = column("error", lambda attempt: shortened(attempt.error_message, 60))
+    at_worker = column("worker", lambda attempt: shortened(attempt.worker, 40))
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         user: Any = request.user

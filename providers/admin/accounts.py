@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.admin import actor_of
 from pixsim.core.admin.display import age, badge, shortened, tone_of
+from pixsim.core.admin.inlines import TabularInline
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.formats import format_duration
@@ -47,7 +48,7 @@ RECORD: Any = [
 ]  # fmt: skip
 
 
-class CreditInline(admin.TabularInline):  # type: ignore[type-arg]
+class CreditInline(TabularInline):
     model = ProviderCredit
     extra = 0
 

@@ -36,13 +36,12 @@ def test_tables_that_no_code_uses_yet_are_not_in_the_admin(admin_client: Client)
     assert admin_client.get("/admin/accounts/apikey/").status_code == 404
 
 
-def test_the_list_of_profiles_shows_tier_window_and_limits_without_a_query_per_row(
+def test_the_list_of_profiles_shows_tier_and_window_without_a_query_per_row(
     admin_client: Client, people: list[Profile], django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(6):
         page = admin_client.get(PROFILES, {"q": "p1", "user_tier__exact": "FREE"}).content.decode()
     assert page.count('class="field-window"') == 10
-    assert "images each" in page
 
 
 def test_a_higher_layer_can_add_a_column_filled_by_one_query_per_page(

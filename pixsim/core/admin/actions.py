@@ -27,6 +27,7 @@ class PriorityActionForm(ActionForm):
         empty_value=None,
         required=False,
         label="",
+        widget=forms.Select({"aria-label": "priority to set"}),
     )
 
 
