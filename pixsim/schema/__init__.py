@@ -16,7 +16,8 @@ It needs Django, psycopg 3, django-pg-migration-tools, sqlparse and rich, and of
     plugins.py      what a project adds
     console.py      output for people (tables) and for machines (one JSON object)
     errors.py       refusals: one message each, with an exit code
-    connecting.py   the server, and a message for each kind of database error
+    connecting.py   the server, and a message for each kind of database error; refusals.py has the
+                    code of a refused connection
     locking.py      one advisory lock around everything that writes
     ownership.py    whether the database is the project's, or another system's
     history.py      what was applied, in its order; heads; rows without a file

@@ -1,11 +1,13 @@
 """The server of a database, sessions beside a connection, and a message for each kind of error."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.core.management import CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, Error, connections
@@ -13,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.core.db.sessions import goes_past_the_pooler, is_pooled
 from pixsim.schema.errors import SchemaError
+from pixsim.schema.refusals import refusal_code
 
 OLDEST = 14
 """The oldest PostgreSQL that is supported."""
@@ -23,7 +26,14 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
        current_setting('default_transaction_read_only') = 'on'
 """
 
-
+REFUSING_SCHEMAS = """
+SELECT nspname, quote_ident(nspname) FROM pg_namespace
+WHERE NOT (has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE'))
+ORDER BY length(nspname) DESC
+"""
+NOT_LET_IN, INSUFFICIENT_PRIVILEGE, UNDEFINED_OBJECT = "28000", "42501", "42704"
+SEVERITY = re.compile(r"^[^:]{1,20}:\s\s")
+"""What the server's sentence begins with, like FATAL, in its language."""
 IDENTITY = """
 SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
 FROM pg_control_system()
@@ -55,16 +65,17 @@ class Server:
 class ErrorKind:
     """A kind of database error: how to recognise it, and the message.
 
-    A server that refuses a connection sends no SQLSTATE, only its sentence.
+    Of a refused connection the client library keeps no SQLSTATE, only a sentence: its own, or the
+    server's, which may be in any language.
     """
 
     message: str
-    """May contain {place}, {name}, {user}, {said} and {object}."""
+    """May contain {place}, {name}, {user}, {said} and {object}, a schema that refuses the user."""
     codes: Sequence[str] = ()
     """SQLSTATEs, or their beginnings."""
     sentences: Sequence[str] = ()
-    only_with: str = ""
-    """What an error with one of the codes must also say."""
+    needs_object: bool = False
+    """Whether it is only this kind if {object} is known."""
 
 
 ERROR_KINDS = (
@@ -83,7 +94,7 @@ ERROR_KINDS = (
     ErrorKind(
         "{user!r} may not connect ({place}): {said}. Name another user in DATABASE_URL, or have "
         "the server's owner let this one in (CREATE ROLE, pg_hba.conf, GRANT CONNECT).",
-        codes=["28000"],
+        codes=[NOT_LET_IN],
         sentences=[
             'role "{user}" does not exist',
             "no pg_hba.conf entry",
@@ -136,7 +147,7 @@ ERROR_KINDS = (
         "{user!r} may not do this in {place}: {said}. What was not committed was undone. Have the "
         'owner of the database say: GRANT USAGE, CREATE ON SCHEMA {object} TO "{user}";',
         codes=["42501"],
-        only_with="permission denied for schema ",
+        needs_object=True,
     ),
     ErrorKind(
         "{user!r} may not do this in {place}: {said}. What was not committed was undone. Connect "
@@ -333,39 +344,70 @@ def explain(error: Error, connection: BaseDatabaseWrapper) -> str:
     """Return one message for a database error: what happened, and what to do next."""
     if isinstance(error, CommandError):
         return str(error)
-    sentence = _sentence(error)
+    report = _report(error)
+    code = getattr(report, "sqlstate", None) or ""
+    sentence = _sentence(report or error)
     words = {
         "place": place(connection),
         "name": connection.settings_dict["NAME"],
         "user": connection.settings_dict["USER"],
-        "said": f"{sentence}{_more(error)}",
-        "object": sentence.rpartition(" ")[2],
+        "said": f"{sentence}{_more(report)}",
+        "object": _refusing_schema(sentence, connection) if code == INSUFFICIENT_PRIVILEGE else "",
     }
-    code = getattr(error.__cause__, "sqlstate", None) or ""
-    for trouble in ERROR_KINDS:
-        sentences = [sentence.format(**words) for sentence in trouble.sentences]
-        if trouble.only_with not in sentence:
+    kind = _kind(code, str(error), words)
+    if not kind and not code and connection.connection is None:
+        refused = refusal_code(connection)
+        # A right that is missing here is that to connect.
+        kind = _kind(NOT_LET_IN if refused == INSUFFICIENT_PRIVILEGE else refused, "", words)
+    return (kind.message if kind else "Database {place}: {said}.").format(**words)
+
+
+def _kind(code: str, text: str, words: dict[str, str]) -> ErrorKind | None:
+    for kind in ERROR_KINDS:
+        sentences = [sentence.format(**words) for sentence in kind.sentences]
+        if kind.needs_object and not words["object"]:
             continue
-        if code.startswith(tuple(trouble.codes)) if code else _in(sentences, str(error)):
-            return trouble.message.format(**words)
-    return "Database {place}: {said}.".format(**words)
+        if code.startswith(tuple(kind.codes)) if code else any(each in text for each in sentences):
+            return kind
+    return None
 
 
-def _in(sentences: Sequence[str], text: str) -> bool:
-    return any(sentence in text for sentence in sentences)
+def _refusing_schema(sentence: str, connection: BaseDatabaseWrapper) -> str:
+    """Return the schema, quoted, that the sentence names and in which the user may make nothing; empty
+    if there is none, or the session cannot be asked."""
+    if connection.in_atomic_block or not connection.is_usable():
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute(REFUSING_SCHEMAS)
+        for name, full in cursor.fetchall():
+            # Some languages write no space before or after a name.
+            if re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", sentence):
+                return str(full)
+    return ""
 
 
-def _sentence(error: Error) -> str:
+def _report(error: BaseException) -> psycopg.Error | None:
+    """Return what the client library raised, of which Django made the error. Some errors of Django's
+    own were made of one of Django's."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+        if isinstance(error, psycopg.Error):
+            return error
+    return None
+
+
+def _sentence(error: Exception) -> str:
     """Return the server's own sentence, without the text that the client library adds."""
     said = str(error).strip().partition("\n")[0]
     if said.startswith(("connection failed", "connection is bad")):
         said = said.rpartition(" failed: ")[2]
-    return said.removeprefix("FATAL:").strip().rstrip(".:")
+    return SEVERITY.sub("", said).strip().rstrip(".:")
 
 
-def _more(error: Error) -> str:
+def _more(report: psycopg.Error | None) -> str:
     """Return the server's detail, such as the duplicate key, and its hint; it may be empty."""
-    report = getattr(error.__cause__, "diag", None)
-    more = [getattr(report, f"message_{name}", None) for name in ("detail", "hint")]
+    if report is None:
+        return ""
+    more = [report.diag.message_detail, report.diag.message_hint]
     said = " ".join(" ".join(text.split()).rstrip(".") + "." for text in more if text)
     return f" ({said.removesuffix('.')})" if said else ""

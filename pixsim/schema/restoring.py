@@ -11,7 +11,7 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema import dumps, loading
-from pixsim.schema.connecting import place
+from pixsim.schema.connecting import INSUFFICIENT_PRIVILEGE, UNDEFINED_OBJECT, place
 from pixsim.schema.contents import DatabaseObject, count_rows, database_objects, tables
 from pixsim.schema.dumps import MARK, Manifest, Report
 from pixsim.schema.errors import SchemaError
@@ -106,7 +106,7 @@ def _load(
         )
     except NotLoaded as error:
         _remove_mark(connection)
-        raise NotRestored(f"{error} Nothing was restored.{_advice(error.why)}") from error
+        raise NotRestored(f"{error} Nothing was restored.{_advice(error)}") from error
 
 
 def _compare(connection: BaseDatabaseWrapper, manifest: Manifest) -> None:
@@ -187,9 +187,9 @@ def _some(texts: list[str]) -> str:
     return ", ".join(texts[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _advice(why: str) -> str:
-    if why.startswith('role "'):
+def _advice(error: NotLoaded) -> str:
+    if error.about_owners and error.code == UNDEFINED_OBJECT:
         return " Make that role, or leave owners and grants out with --no-owner."
-    if why.startswith(("must be member of role", "must be able to SET ROLE")):
+    if error.about_owners and error.code == INSUFFICIENT_PRIVILEGE:
         return " Connect as its member, or leave owners and grants out with --no-owner."
     return ""

@@ -14,8 +14,10 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, ProgrammingError, connections
+from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema.connecting import ServerTooOld, explain, refuse_old
+from pixsim.schema.refusals import refusal_code
 from tests.schema.packages import Packages, creates, migration
 
 
@@ -96,6 +98,18 @@ def test_a_host_that_nobody_knows(settings_of, db) -> None:
     settings_of(HOST="nowhere.invalid")
 
     one_message(db("history"), "No PostgreSQL answers at", "failed to resolve host")
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [({"NAME": "pixsim_nowhere"}, "3D000"), ({"USER": "pixsim_stranger"}, "28000"), ({}, "")],
+)
+def test_the_code_of_a_refused_connection_is_known_in_any_language(
+    settings_of, changed, code
+) -> None:
+    settings_of(**changed)
+
+    assert refusal_code(connections["scratch"]) == code
 
 
 def test_a_role_that_does_not_exist(settings_of, db) -> None:
@@ -315,7 +329,7 @@ def test_detail_and_hint_of_the_server_are_shown(database, sql) -> None:
 
 
 def test_who_may_make_nothing_in_the_schema_is_told_the_grant(role, sql, db) -> None:
-    sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC; DROP TABLE django_migrations")
     connections["scratch"].close()
     connections["scratch"].settings_dict["USER"] = role
     sql("SET ROLE NONE")
@@ -324,6 +338,11 @@ def test_who_may_make_nothing_in_the_schema_is_told_the_grant(role, sql, db) -> 
 
     said = explain(caught.value, connections["scratch"])
 
+    assert f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}";' in said
+    # What Django itself says of its table is not the server's sentence.
+    with pytest.raises(DatabaseError) as caught:
+        MigrationRecorder(connections["scratch"]).ensure_schema()
+    said = explain(caught.value, connections["scratch"])
     assert f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}";' in said
 
 

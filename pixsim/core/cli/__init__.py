@@ -9,9 +9,14 @@ from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.db.models import Model
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import (
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedTable,
+)
 
 from pixsim.core.cli.pipes import QuietOnClosedPipe
 from pixsim.core.formats import first_line
@@ -61,7 +66,7 @@ class Command(QuietOnClosedPipe, BaseCommand):
 
 @contextmanager
 def database_errors(outcome: str = "", *, exit_code: int = ExitCode.FAILED) -> Iterator[None]:
-    """Raise CommandError for a database that does not answer or lacks our tables.
+    """Raise CommandError for a database that does not answer, lacks our tables or refuses the user.
 
     `outcome` is a sentence that says what was not done.
     """
@@ -76,7 +81,21 @@ def database_errors(outcome: str = "", *, exit_code: int = ExitCode.FAILED) -> I
             "PostgreSQL runs, then try again."
         )
         raise CommandError(f"{said}{message}", returncode=exit_code) from error
+    except InternalError as error:
+        if not isinstance(error.__cause__, ReadOnlySqlTransaction):
+            raise
+        raise CommandError(
+            f"{said}The database is read-only: {first_line(error)}. It is a replica, or "
+            "default_transaction_read_only is on: name the primary in DATABASE_URL.",
+            returncode=exit_code,
+        ) from error
     except ProgrammingError as error:
+        if isinstance(error.__cause__, InsufficientPrivilege):
+            raise CommandError(
+                f"{said}The user of DATABASE_URL may not do this: {first_line(error)}. Name the owner "
+                "of the tables there, or have the owner GRANT it.",
+                returncode=exit_code,
+            ) from error
         if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
             raise
         raise CommandError(
