@@ -40,6 +40,7 @@ def create_job(
     provider: str,
     operation: str,
     params: Mapping[str, Any],
+    files: Mapping[str, str] = {},
     model: str | None = None,
     priority: int | None = None,
     scheduled_at: datetime | None = None,
@@ -50,13 +51,14 @@ def create_job(
 ) -> Job:
     """Create a job within the owner's limits, hold its credits, and notify workers.
 
+    `files` are inputs by the names of their parameters, such as `asset:ID`.
     Return the job that the owner created before with this `idempotency_key`, if there is one.
     `owner` None is the system, which has no limits and pays nothing.
 
     Raise GenerationRefused, naming each field, FeatureRefused, LimitExceeded,
     InsufficientCredits or MonthlyLimitReached; nothing is created then.
     """
-    adapter, model, checked = _validate(provider, operation, model, params)
+    adapter, model, checked = _validate(provider, operation, model, params, files)
     _check_texts(model=model, name=name, idempotency_key=idempotency_key)
     _check_time(scheduled_at)
     if priority is None:
@@ -85,7 +87,7 @@ def create_job(
             provider_id=provider,
             operation_type=operation,
             model=model,
-            params=checked.canonical(),
+            params=checked.given(),
             params_hash=checked.digest(),
             scheduled_at=scheduled_at,
             parent_job=parent,
@@ -160,9 +162,9 @@ def retry_job(*, job: Job, actor: Profile | None = None) -> None:
             job.provider_id, job.operation_type, job.model, job.params
         )
         _check_limits(job.owner, priority=job.priority, scheduled_at=job.scheduled_at)
-        job.model, job.params, job.params_hash = model, checked.canonical(), checked.digest()
+        job.model, job.params, job.params_hash = model, checked.given(), checked.digest()
         job.run, job.error_class, job.cost = job.run + 1, None, None
-        job.estimate = pricing.estimate(job.owner, adapter, job.operation_type, job.params)
+        job.estimate = pricing.estimate(job.owner, adapter, job.operation_type, checked.canonical())
         changed = ("model", "params", "params_hash", "run", "error_class", "cost", "estimate")
         job.save(update_fields=[*changed, "updated_at"])
         api.requeue(_kind(), [job.pk], statuses=(JobStatus.FAILED, JobStatus.CANCELLED))
@@ -229,7 +231,11 @@ def system_user() -> User:
 
 
 def _validate(
-    provider: str, operation: str, model: str | None, params: Mapping[str, Any]
+    provider: str,
+    operation: str,
+    model: str | None,
+    params: Mapping[str, Any],
+    files: Mapping[str, str] = {},
 ) -> tuple[Adapter, str, Params]:
     """Return adapter, model and checked params. Raise GenerationRefused, naming each field."""
     try:
@@ -245,7 +251,8 @@ def _validate(
         known = ", ".join(offered.models)
         raise GenerationRefused({"model": f"there is no {model!r}; there is: {known}."})
     try:
-        return adapter, model, validated(offered.models[model], dict(params))
+        schema = offered.models[model]
+        return adapter, model, validated(schema, inputs.placed(schema, params, files))
     except ParamsRefused as refused:
         errors = {f"params.{name}": text for name, text in refused.errors.items()}
         raise GenerationRefused(errors) from refused

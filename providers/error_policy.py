@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import F
+from django.db.models import F, Q
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from providers.adapters.errors import ErrorClass, ProviderError
@@ -64,11 +65,12 @@ def apply(account_id: int, error: ProviderError) -> ErrorPolicy:
     accounts = ProviderAccount.objects.filter(pk=account_id)
     now = timezone.now()
     changes: dict[str, object] = {"last_error": f"{error.error_class}: {error}"[:1000]}
+    rests = policy.cooldown_seconds is not None or error.error_class is ErrorClass.UNAVAILABLE
     seconds = error.retry_after or policy.cooldown_seconds
     if policy.account_status is not None:
         accounts = accounts.exclude(status=AccountStatus.DISABLED)
         changes["status"] = policy.account_status
-    if policy.cooldown_seconds is not None and seconds:
+    if rests and seconds:
         changes["cooldown_until"] = now + timedelta(seconds=seconds)
     accounts.update(**changes)
     if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.TIMEOUT, ErrorClass.UNKNOWN):
@@ -77,14 +79,18 @@ def apply(account_id: int, error: ProviderError) -> ErrorPolicy:
 
 
 def record_success(account: ProviderAccount) -> None:
-    """Make the account active again after a successful submission. No query if it is already."""
+    """Make the account active again after a successful submission. No query if it is already.
+
+    A rest that the provider asked for goes on: what succeeds may have been sent before it.
+    """
     if account.failure_streak == 0 and account.status == AccountStatus.ACTIVE:
         return
-    ProviderAccount.objects.filter(pk=account.pk).exclude(
-        failure_streak=0, status=AccountStatus.ACTIVE
-    ).exclude(status=AccountStatus.DISABLED).update(
+    accounts = ProviderAccount.objects.filter(pk=account.pk).exclude(status=AccountStatus.DISABLED)
+    asked_to_rest = Q(cooldown_until__gt=timezone.now(), failure_streak__lt=COOLDOWN_STREAK)
+    accounts.exclude(asked_to_rest).update(
         failure_streak=0, status=AccountStatus.ACTIVE, cooldown_until=None
     )
+    accounts.filter(asked_to_rest, failure_streak__gt=0).update(failure_streak=0)
 
 
 def _count_failure(account_id: int) -> None:
@@ -94,4 +100,5 @@ def _count_failure(account_id: int) -> None:
     streak = accounts.values_list("failure_streak", flat=True).get()
     if streak >= COOLDOWN_STREAK:
         seconds = min(MAX_COOLDOWN_SECONDS, 2.0 ** (streak - COOLDOWN_STREAK + 1))
-        accounts.update(cooldown_until=timezone.now() + timedelta(seconds=seconds))
+        until = timezone.now() + timedelta(seconds=seconds)
+        accounts.update(cooldown_until=Greatest("cooldown_until", until))

@@ -41,9 +41,11 @@ class ParamsForm(forms.Form):
         return values
 
     def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of the inputs that are not empty."""
+        """Return the values of the inputs that are not empty, and that differ from the default."""
+        fields = self.schema.model_fields
         given = {name: value for name, value in values.items() if value not in (None, "", [])}
-        return {**dict.fromkeys(self.clearable), **given}
+        changed = {name: value for name, value in given.items() if value != fields[name].default}
+        return {**dict.fromkeys(self.clearable - given.keys()), **changed}
 
 
 @cache

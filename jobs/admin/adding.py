@@ -152,7 +152,7 @@ class JobForms:
                 provider=self.choice.adapter.name,
                 operation=self.choice.operation,
                 model=self.choice.model,
-                params=params.canonical() if params else {},
+                params=params.given() if params else {},
                 **values | {name: values[name] or None for name in ("name", "idempotency_key")},
             )
         except GenerationRefused as refused:

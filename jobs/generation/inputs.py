@@ -5,7 +5,7 @@ so their bytes are sent.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -40,7 +40,7 @@ def media_fields(schema: type[Params]) -> tuple[str, ...]:
 def check(schema: type[Params], values: dict[str, Any], *, user: User, has_parent: bool) -> None:
     """Raise BadInput for an input that the user may not use, that nobody may fetch, or that will
     never exist."""
-    for field, value in [*_references(schema, values), *_in_objects(schema, values)]:
+    for field, value in _references(schema, values):
         if value == PARENT and not has_parent:
             raise BadInput(field, "there is no parent job whose asset could be used.")
         if value.startswith(ASSET):
@@ -49,6 +49,25 @@ def check(schema: type[Params], values: dict[str, Any], *, user: User, has_paren
             continue
         elif refusal := address_refusal(value):
             raise BadInput(field, f"it may not be fetched: {refusal}")
+
+
+def placed(
+    schema: type[Params], params: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the params with each file under its name.
+
+    A name that the schema does not have goes into its object of media, where there is one.
+    """
+    values = dict(params)
+    for name, file in files.items():
+        if name in schema.model_fields or not _object_fields(schema):
+            values[name] = file
+        else:
+            place = _object_fields(schema)[0]
+            given = values.setdefault(place, {})
+            if isinstance(given, dict):  # else the schema refuses it
+                values[place] = {**given, name: file}
+    return values
 
 
 def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[str, Any]:
@@ -62,7 +81,8 @@ def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[
             found[value] = data_uri(parent.asset)
         elif value.startswith(ASSET):
             found[value] = data_uri(_asset(field, value, user_id=job.user_id))
-    return {name: _replaced(values.get(name), found) for name in media_fields(schema)}
+    fields = (*media_fields(schema), *_object_fields(schema))
+    return {name: _replaced(values[name], found) for name in fields if values.get(name)}
 
 
 def data_uri(asset: Asset) -> str:
@@ -85,27 +105,31 @@ def _asset(field: str, value: str, *, user_id: int) -> Asset:
     return asset
 
 
+@cache
+def _object_fields(schema: type[Params]) -> tuple[str, ...]:
+    """Return the names of the parameters that are objects of media, such as `files`."""
+    properties = schema.model_json_schema()["properties"]
+    return tuple(
+        name
+        for name, spec in properties.items()
+        if _is_media(spec.get("additionalProperties") or {})
+    )
+
+
 def _references(schema: type[Params], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each parameter that takes media, with each text given for it."""
-    for name in media_fields(schema):
-        value = values.get(name)
+    """Yield each text that is given for a file, after the place where it stands."""
+    places = [(name, values.get(name)) for name in media_fields(schema)]
+    for name in _object_fields(schema):
+        places += [(f"{name}.{key}", value) for key, value in (values.get(name) or {}).items()]
+    for place, value in places:
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, str):
-                yield name, one
-
-
-def _in_objects(schema: type[Params], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the texts given for media in parameters that are objects of media, by their names."""
-    for name, spec in schema.model_json_schema()["properties"].items():
-        given = values.get(name)
-        if _is_media(spec.get("additionalProperties") or {}) and isinstance(given, dict):
-            for key, value in given.items():
-                for one in value if isinstance(value, list) else [value]:
-                    if isinstance(one, str):
-                        yield f"{name}.{key}", one
+                yield place, one
 
 
 def _replaced(value: Any, found: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(one, found) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [found.get(one, one) for one in value]
     return found.get(value, value) if isinstance(value, str) else value

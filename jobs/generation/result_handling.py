@@ -113,7 +113,7 @@ def handle_checked(attempt: Attempt, outcome: Answered) -> Sequence[Output]:
             # The state is not known now. The submission goes on.
             if error.error_class is not ErrorClass.INVALID_PARAMETER:
                 error_policy.apply(attempt.submission.account_id, error)
-            _poll_later(attempt)
+            _poll_later(attempt, at_least=error.retry_after)
     return ()
 
 
@@ -348,9 +348,11 @@ def _lock_job(attempt: Attempt) -> bool:
     return True
 
 
-def _poll_later(attempt: Attempt, *, progress: float | None = None) -> None:
+def _poll_later(
+    attempt: Attempt, *, progress: float | None = None, at_least: float | None = None
+) -> None:
     submission = attempt.submission
-    seconds = submissions.next_poll_delay(submission)
+    seconds = max(submissions.next_poll_delay(submission), at_least or 0)
     submissions.poll_later(submission.pk, seconds=seconds, progress=progress)
 
 

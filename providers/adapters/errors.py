@@ -2,9 +2,21 @@
 
 from enum import StrEnum
 
+from pixsim.core.patterns import pattern
 from pixsim.core.text import storable
 
 MAX_MESSAGE = 4000
+LONGEST_MESSAGE = 10_000
+"""Characters of an error's text in which its class is looked for."""
+
+names_a_field = pattern(
+    r"(?i)additional propert|(is|are) required|must be|not allowed|not permitted|validation"
+    r"|(unknown|unexpected|invalid|missing|unsupported) (input|field|key|parameter|argument|value)"
+    r"|case[- ]sensitive",
+    longest=LONGEST_MESSAGE,
+    method="search",
+)
+"""A refusal of parameters, which may be called `moderation` or the like, is none of the content."""
 
 
 class ErrorClass(StrEnum):

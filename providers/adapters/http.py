@@ -13,8 +13,6 @@ from pixsim.core.redaction import is_secret
 from pixsim.core.text import read_json
 from providers.adapters.errors import ErrorClass, ProviderError
 
-LONGEST_MESSAGE = 10_000
-"""Characters of an error's text in which its class is looked for."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Large, because a picture may be in the answer as base64."""
 
@@ -23,9 +21,10 @@ STATUS_CLASSES = {
     **dict.fromkeys([401, 403], ErrorClass.AUTH),
     402: ErrorClass.QUOTA,
     429: ErrorClass.RATE_LIMIT,
-    503: ErrorClass.UNAVAILABLE,
+    **dict.fromkeys([408, 425, 503], ErrorClass.UNAVAILABLE),
 }
-"""The class of a status where the body says nothing more exact. Other 5xx are UNKNOWN, since a
+"""The class of a status where the body says nothing more exact. An error that the provider itself
+wrote (in an answer 2xx or 4xx) is a refusal: only other 5xx and redirects are UNKNOWN, since a
 provider may have accepted the call before it failed."""
 
 
@@ -132,8 +131,10 @@ def _checked(url: str, response: aiohttp.ClientResponse, raw: bytes, classify: C
 
 
 def by_status(answer: Answer, message: str | None = None, code: str | None = None) -> ProviderError:
-    """Return the error of an answer by its status alone."""
-    error_class = STATUS_CLASSES.get(answer.status, ErrorClass.UNKNOWN)
+    """Return the error of an answer by its status alone. With 2xx the caller found an error in it."""
+    is_refusal = answer.status // 100 in (2, 4)
+    other = ErrorClass.INVALID_PARAMETER if is_refusal else ErrorClass.UNKNOWN
+    error_class = STATUS_CLASSES.get(answer.status, other)
     retry_after = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC))
     return ProviderError(
         error_class,

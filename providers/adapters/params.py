@@ -25,6 +25,10 @@ class Params(BaseModel):
         """Return all fields, defaults included, as JSON: equal params give equal results."""
         return self.model_dump(mode="json")
 
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were given, as JSON: what is not sent has the provider's default."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
     def digest(self) -> str:
         """Return the sha256 of the canonical form, in hex."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))

@@ -121,7 +121,8 @@ def _accept(options: dict[str, Any]) -> Job:
                     provider=options["provider"],
                     operation=options["operation"],
                     model=options["model"],
-                    params=params | _uploads(options["file"], owner, given=params),
+                    params=params,
+                    files=_uploads(options["file"], owner, given=params),
                     priority=options["priority"],
                     scheduled_at=_time(options["at"]),
                     parent=_parent(options["parent"]),
@@ -165,16 +166,16 @@ def _params(texts: list[str]) -> dict[str, Any]:
 
 
 def _uploads(texts: list[str], owner: Profile | None, *, given: Iterable[str]) -> dict[str, str]:
-    """Store the files as assets of the owner; return the parameters that name them."""
-    params: dict[str, str] = {}
+    """Store the files as assets of the owner; return `asset:ID` by the parameter's name."""
+    assets: dict[str, str] = {}
     for name, path in _pairs("file", texts, form="NAME=PATH", taken=set(given)):
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise UsageError(f"file {name}: {path} cannot be read: {error.strerror}") from error
         asset = services.upload_asset(owner=owner, data=data, name=Path(path).name)
-        params[name] = f"asset:{asset.pk}"
-    return params
+        assets[name] = f"asset:{asset.pk}"
+    return assets
 
 
 def _parent(number: int | None) -> Job | None:

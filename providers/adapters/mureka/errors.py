@@ -3,8 +3,8 @@
 from typing import Any
 
 from pixsim.core.patterns import pattern
-from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
+from providers.adapters.errors import LONGEST_MESSAGE, ErrorClass, ProviderError, names_a_field
+from providers.adapters.http import Answer, by_status
 
 # "429: Rate limit reached for requests" and "429: You exceeded your current quota, please check
 # your plan and billing details" (platform.mureka.ai/docs/en/error-codes.html).
@@ -28,7 +28,7 @@ def classify(answer: Answer) -> ProviderError | None:
         found.error_class = ErrorClass.QUOTA
     elif answer.status == 429 and find_too_many(message):
         found.error_class = ErrorClass.CONCURRENT_LIMIT
-    elif answer.status == 400 and find_filtered(message):
+    elif answer.status == 400 and find_filtered(message) and not names_a_field(message):
         found.error_class = ErrorClass.FILTERED
     return found
 

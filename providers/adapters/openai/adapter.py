@@ -71,7 +71,7 @@ class OpenAI(RestAdapter):
 
 def _question(request: Request) -> tuple[str, dict[str, Any]]:
     """Return path and body of the call that submits a generation."""
-    body = without_empty(request.params.canonical()) | {"model": request.model}
+    body = without_empty(request.params.given()) | {"model": request.model}
     if request.operation == "text_to_image":
         return "images/generations", body
     if request.operation == "image_to_image":
@@ -79,7 +79,8 @@ def _question(request: Request) -> tuple[str, dict[str, Any]]:
         if "mask" in body:
             body["mask"] = {"image_url": body["mask"]}
         return "images/edits", body
-    body["seconds"] = str(body["seconds"])
+    if "seconds" in body:
+        body["seconds"] = str(body["seconds"])
     if image := body.pop("image", None):
         body["input_reference"] = {"image_url": image}
     return "videos", body

@@ -16,7 +16,7 @@ CODES = {
     "account_deactivated": ErrorClass.AUTH,
     "unsupported_country_region_territory": ErrorClass.AUTH,
     "rate_limit_exceeded": ErrorClass.RATE_LIMIT,
-    "slow_down": ErrorClass.UNAVAILABLE,
+    "slow_down": ErrorClass.RATE_LIMIT,
     "server_is_overloaded": ErrorClass.UNAVAILABLE,
 }
 """Class by `code`, else by `type`. Other errors are classified by their status."""

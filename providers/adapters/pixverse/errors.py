@@ -4,8 +4,8 @@ An answer has `ErrCode`, 0 for success, whatever its status; one page spells it 
 """
 
 from pixsim.core.patterns import pattern
-from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
+from providers.adapters.errors import LONGEST_MESSAGE, ErrorClass, ProviderError
+from providers.adapters.http import Answer, by_status
 
 CODES = {
     **dict.fromkeys([400011, 400013, 400017, 400018, 400019, 400032], ErrorClass.INVALID_PARAMETER),
@@ -13,11 +13,12 @@ CODES = {
     **dict.fromkeys([500008, 500042, 500064], ErrorClass.INVALID_PARAMETER),
     **dict.fromkeys([400012, 500020], ErrorClass.AUTH),
     **dict.fromkeys([500041, 500069], ErrorClass.UNAVAILABLE),
+    **dict.fromkeys([99999, 500100], ErrorClass.UNKNOWN),  # "Unknown error", "MySQL error"
     500044: ErrorClass.CONCURRENT_LIMIT,
     **dict.fromkeys([500052, 500054, 500063], ErrorClass.FILTERED),
     500090: ErrorClass.QUOTA,
 }
-"""Other codes, such as 500100 ("MySQL error") and 99999, are classified by the status."""
+"""Any other code is a refusal, whatever the status: nothing was accepted."""
 
 find_bad_key = pattern(
     r"(?i)api-?key|token (is )?(invalid|expired)", longest=LONGEST_MESSAGE, method="search"
@@ -37,4 +38,6 @@ def classify(answer: Answer) -> ProviderError | None:
         found.error_class = CODES[code]
     elif find_bad_key(message):
         found.error_class = ErrorClass.AUTH
+    elif found.may_have_been_accepted:
+        found.error_class = ErrorClass.INVALID_PARAMETER
     return found

@@ -92,9 +92,9 @@ class Replicate(RestAdapter):
         self, http: Http, credentials: Credentials, request: Request
     ) -> dict[str, Any]:
         """Return the model's input; upload files that are too large for a data URL."""
-        values = without_empty(request.params.canonical())
+        values = without_empty(request.params.given())
         if isinstance(request.params, schemas.AnyInput):
-            values = values["input"] | values["files"]
+            values = values.get("input", {}) | values.get("files", {})
         for name, value in values.items():
             if isinstance(value, list):
                 values[name] = [await self._placed(http, credentials, each) for each in value]

@@ -5,8 +5,8 @@ from typing import Any
 
 from pixsim.core.net.client import parse_retry_after
 from pixsim.core.patterns import pattern
-from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.http import LONGEST_MESSAGE, Answer, by_status
+from providers.adapters.errors import LONGEST_MESSAGE, ErrorClass, ProviderError, names_a_field
+from providers.adapters.http import Answer, by_status
 
 find_reset = pattern(
     r"(?:resets in ~|available in )(\d{1,9}) ?s", longest=LONGEST_MESSAGE, method="search"
@@ -39,7 +39,7 @@ def classify(answer: Answer) -> ProviderError | None:
     found = by_status(answer, message, str(body.get("title") or "") or None)
     if answer.status == 429 and found.retry_after is None and (match := find_reset(message)):
         found.retry_after = parse_retry_after(match[1], now=datetime.now(UTC))
-    if find_filtered(message):
+    if find_filtered(message) and not names_a_field(message):
         found.error_class = ErrorClass.FILTERED
     return found
 
@@ -51,10 +51,10 @@ def of_prediction(error: Any) -> ProviderError:
     code = match[1] if match else None
     if code in CODES:
         error_class = CODES[code]
-    elif find_filtered(message):
-        error_class = ErrorClass.FILTERED
     elif find_refused_input(message):
         error_class = ErrorClass.INVALID_PARAMETER
+    elif find_filtered(message):
+        error_class = ErrorClass.FILTERED
     else:
         error_class = ErrorClass.UNKNOWN
     return ProviderError(error_class, message, code=code)

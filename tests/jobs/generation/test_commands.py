@@ -463,3 +463,24 @@ class TestFiles:
         assert code == 2
         assert "param picture" in err
         assert not Asset.objects.exists()
+
+    def test_a_model_without_a_schema_takes_files_by_the_names_of_its_fields(
+        self, blob_folder, ada, tmp_path
+    ) -> None:
+        path = tmp_path / "panda.png"
+        path.write_bytes(picture(64))
+        other = (
+            "generate", "--provider", "replicate", "--operation", "image_to_image",
+            "--model", "somebody/restorer", "--owner", ada.email,
+        )  # fmt: skip
+
+        code, _, err = run(*other, "--param", 'input={"scale": 2}', "--file", f"img={path}")
+        assert (code, err) == (0, "")
+        job, asset = Job.objects.get(), Asset.objects.get()
+        assert job.params == {"input": {"scale": 2}, "files": {"img": f"asset:{asset.pk}"}}
+
+        code, _, err = run(*other, "--param", 'files={"img": "asset:777"}')
+        assert (code, err) == (2, "param files.img: there is no asset:777.")
+        code, _, err = run(*other, "--param", "files=asset:777", "--file", f"img={path}")
+        assert code == 2
+        assert "param files" in err

@@ -657,3 +657,20 @@ def test_a_call_that_breaks_is_looked_up(fake, account, ada, monkeypatch) -> Non
     work(lambda: bool(hurry()) or ended(job)())
     assert Job.objects.get(pk=job.pk).status == "completed"
     assert fake.requests["submit"] == 1
+
+
+def test_an_account_rests_as_long_as_its_provider_asks_whatever_succeeds_meanwhile(
+    fake, account
+) -> None:
+    earlier = ask()
+    work(lambda: bool(fake.generations))
+    for status, code in ((503, "internal"), (429, "slow_down")):
+        ProviderAccount.objects.update(cooldown_until=None)
+        fake.script("submit", refuses(status, error(code), {"Retry-After": "40"}))
+        refused = ask()
+        work(lambda: ProviderAccount.objects.filter(cooldown_until__isnull=False).exists())
+        if status == 503:
+            finish(earlier)
+        rests = ProviderAccount.objects.get().cooldown_until
+        assert timedelta(seconds=20) < rests - timezone.now() < timedelta(seconds=41)
+        services.cancel_job(job=refused)

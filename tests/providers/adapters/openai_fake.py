@@ -370,6 +370,8 @@ CASE = Case(
                 refuses(404, error("invalid_request_error", "model_not_found"))),
         Trouble("country", ErrorClass.AUTH,
                 refuses(403, error("request_forbidden", "unsupported_country_region_territory"))),
+        Trouble("slow down", ErrorClass.RATE_LIMIT,
+                refuses(429, error("rate_limit_error", "slow_down"))),
         Trouble("error inside", ErrorClass.QUOTA,
                 refuses(200, error("insufficient_quota", "insufficient_quota"))),
         Trouble("no pictures inside", ErrorClass.UNKNOWN, answers(200, {"created": 1, "data": []})),

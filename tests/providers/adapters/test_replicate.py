@@ -184,3 +184,16 @@ def test_files_are_found_wherever_they_stand_in_the_output() -> None:
         assert [each.url for each in state.outputs] == ["https://a/v.mp4", "https://a/1.png"]
 
     run(body)
+
+
+def test_what_the_person_did_not_say_is_not_sent() -> None:
+    """The provider's own default holds, whatever we believe of it."""
+
+    async def body(fake: ReplicateFake, http: Http) -> None:
+        for params in ({}, {"resolution": "1080p"}):
+            request = asked("text_to_video", "bytedance/seedance-1-pro", prompt="x", **params)
+            await ADAPTER.submit(http, KEY, request)
+            *_, prediction = fake.generations.values()
+            assert prediction.params["input"] == {"prompt": "x", **params}
+
+    run(body)
