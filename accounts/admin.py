@@ -30,8 +30,9 @@ from accounts.models import (
     TierName,
     UsageMetrics,
 )
-from accounts.services import change_tier
+from accounts.services import change_tier, create_profile_for_user
 from accounts.tiers import tier_of
+from accounts.visibility import OTHERS_WORK, SYSTEM_WORK
 from pixsim.core.admin.base import ModelAdmin
 from pixsim.core.admin.display import shortened
 from pixsim.core.admin.lists import column
@@ -58,6 +59,28 @@ PROFILE_FILTERS: list[type[admin.SimpleListFilter]] = []
 def actor_of(request: HttpRequest) -> Profile | None:
     """Return the profile of the person who sends the request, for the activity log."""
     return getattr(request.user, "profile", None)
+
+
+def owner_of_new_work(request: HttpRequest) -> Profile | None:
+    """Return whose work a form makes that names no owner: the system's, for who may do its work.
+
+    Everybody else's is their own, within the limits of their tier.
+    """
+    if request.user.has_perm(SYSTEM_WORK):
+        return None
+    return create_profile_for_user(user=request.user)  # type: ignore[arg-type]
+
+
+def own_or_systems(request: HttpRequest, field: Any) -> Any:
+    """Return the form's field of an owner; who may not do the system's work must name a person."""
+    if not request.user.has_perm(SYSTEM_WORK):
+        field.required = True
+        field.empty_label = None
+        own: Any = request.user
+        is_profile = field.queryset.model is Profile
+        field.initial = create_profile_for_user(user=own).pk if is_profile else own.pk
+        field.help_text = "Whose limits count."
+    return field
 
 
 def owner_and_tier(owner: Profile | None) -> SafeString:
@@ -178,6 +201,10 @@ class ProfileAdmin(OwnedAdmin):
             change_tier(profile=obj, tier=obj.user_tier, actor=actor_of(request))
         obj.save(update_fields=["avatar_url", "updated_at"])
 
+    def has_change_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
+        """Return False for who may work on their own rows only: limits hold for them, too."""
+        return request.user.has_perm(OTHERS_WORK) and super().has_change_permission(request, obj)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -273,7 +300,8 @@ class CreditAccountAdmin(OwnedAdmin, RecordAdmin):
     )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return admin.ModelAdmin.has_change_permission(self, request, obj)
+        may_change = admin.ModelAdmin.has_change_permission(self, request, obj)
+        return request.user.has_perm(OTHERS_WORK) and may_change
 
     def save_model(self, request: HttpRequest, obj: CreditAccount, form: Any, change: bool) -> None:
         if terms := {name: form.cleaned_data[name] for name in form.changed_data}:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from accounts.visibility import PERMISSIONS, OwnedQuerySet, Row
 from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey, uuid_key
@@ -37,7 +38,9 @@ class Role(models.TextChoices):
     ADMIN = "admin", "admin"
 
 
-class ProfileQuerySet(models.QuerySet["Profile"]):
+class ProfileQuerySet(OwnedQuerySet["Profile"]):
+    owner_path = "pk"
+
     def by_tier(self, tier: str) -> Self:
         """Profiles of one tier; reads the index on `user_tier`."""
         return self.filter(user_tier=tier)
@@ -80,6 +83,7 @@ class Profile(models.Model):
 
     class Meta:
         db_table = "profiles"
+        permissions = PERMISSIONS
         indexes = [
             # Users by tier: the admin's filter and the tier distribution.
             NamedIndex(fields=["user_tier"], name="ix_profiles_user_tier"),
@@ -91,6 +95,10 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return self.email
+
+
+class RecordQuerySet(OwnedQuerySet[Row]):
+    owner_path = "user"
 
 
 class CreditAccount(models.Model):
@@ -112,6 +120,8 @@ class CreditAccount(models.Model):
     monthly_limit = models.IntegerField(db_default=2000)
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+
+    objects: ClassVar[models.Manager["CreditAccount"]] = RecordQuerySet.as_manager()
 
     class Meta:
         db_table = "credit_accounts"
@@ -194,6 +204,8 @@ class CreditTransaction(models.Model):
         help_text="The hold that this entry captures or releases; a hold is closed once.",
     )
 
+    objects: ClassVar[models.Manager["CreditTransaction"]] = RecordQuerySet.as_manager()
+
     class Meta:
         db_table = "credit_transactions"
         # The indexes of the older system, a contract.
@@ -255,6 +267,8 @@ class UsageMetrics(models.Model):
     storage_used_bytes = models.BigIntegerField(null=True, blank=True)
     bandwidth_used_bytes = models.BigIntegerField(null=True, blank=True)
 
+    objects: ClassVar[models.Manager["UsageMetrics"]] = RecordQuerySet.as_manager()
+
     class Meta:
         db_table = "usage_metrics"
         verbose_name_plural = "usage metrics"
@@ -296,6 +310,8 @@ class ActivityLog(models.Model):
     timestamp = models.DateTimeField(db_default=TransactionNow(), editable=False)
     # Ours from here on.
     request_id = models.CharField(max_length=64, null=True)
+
+    objects: ClassVar[models.Manager["ActivityLog"]] = RecordQuerySet.as_manager()
 
     class Meta:
         db_table = "activity_logs"

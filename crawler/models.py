@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
+from accounts.visibility import OwnedQuerySet
 from crawler.labels import MAX_LABEL, MAX_NAME
 from jobs.queue.items import (
     WorkItem,
@@ -29,6 +30,10 @@ RANGE_RULE = (
 MAX_TRIES = 3
 
 
+class ProjectQuerySet(OwnedQuerySet["Project"]):
+    pass
+
+
 class Project(models.Model):
     name = models.CharField(max_length=MAX_NAME)
     description = models.TextField(null=True, blank=True)
@@ -44,6 +49,8 @@ class Project(models.Model):
     status = models.CharField(max_length=20, default="active")
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
+
+    objects = ProjectQuerySet.as_manager()
 
     class Meta:
         db_table = "projects"
@@ -70,7 +77,9 @@ UNPLANNED_STATUSES = (JobStatus.PENDING, JobStatus.RUNNING)
 """A job without chunks is planned in these: older systems had running jobs without chunks."""
 
 
-class CrawlJobQuerySet(models.QuerySet["CrawlJob"]):
+class CrawlJobQuerySet(OwnedQuerySet["CrawlJob"]):
+    owner_path = "project__owner"
+
     def open(self) -> Self:
         return self.filter(status__in=OPEN_STATUSES)
 
@@ -209,6 +218,8 @@ class CrawlSource(WorkItem):
 
 
 class JobChunkQuerySet(WorkItemQuerySet):
+    owner_path = "job__project__owner"  # whoever sees a job sees its chunks
+
     def pending_of_job(self, job_id: int) -> Self:
         """Return the pending chunks of a job by priority, then age."""
         return self.pending().filter(job_id=job_id).order_by("-priority", "created_at")
@@ -307,6 +318,10 @@ class Outcome(models.TextChoices):
     SURPLUS = "surplus"
 
 
+class CandidateQuerySet(OwnedQuerySet["Candidate"]):
+    owner_path = "job__project__owner"
+
+
 class Candidate(models.Model):
     """A candidate is open (no outcome, no chunk), in flight (a chunk holds it) or closed (an outcome)."""
 
@@ -338,6 +353,8 @@ class Candidate(models.Model):
         null=True, help_text="Since when it is not sent because its host rests."
     )
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+
+    objects = CandidateQuerySet.as_manager()
 
     class Meta:
         db_table = "candidates"
@@ -371,7 +388,9 @@ class Candidate(models.Model):
         return self.url
 
 
-class ImageQuerySet(models.QuerySet["Image"]):
+class ImageQuerySet(OwnedQuerySet["Image"]):
+    owner_path = "crawl_job__project__owner"
+
     def in_dataset(self) -> Self:
         """Return the images that an export contains: all but marked near duplicates."""
         return self.filter(near_duplicate_of__isnull=True)

@@ -1,11 +1,21 @@
 """Generations: jobs, the workspaces they are kept in, the assets they make, and attempts at work."""
 
+from typing import Any, ClassVar, Self
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Value
 
-from jobs.queue.items import WorkItem, priority_constraint, queue_constraints, queue_indexes
+from accounts.visibility import OTHERS_WORK, OwnedQuerySet, UserOwned, sees_all
+from jobs.queue.items import (
+    WorkItem,
+    WorkItemQuerySet,
+    priority_constraint,
+    queue_constraints,
+    queue_indexes,
+)
+from jobs.queue.kinds import all_kinds
 from pixsim.core.db.constraints import checks
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
@@ -16,6 +26,10 @@ from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
 KEEP_PER_ITEM = 20
 KEEP_DAYS = 30
 KEEP_ROLLUP_DAYS = 730
+
+
+class WorkspaceQuerySet(UserOwned, OwnedQuerySet["Workspace"]):
+    pass
 
 
 class Workspace(models.Model):
@@ -38,6 +52,8 @@ class Workspace(models.Model):
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=TransactionNow())
     last_activity_at = models.DateTimeField(null=True, blank=True)
+
+    objects = WorkspaceQuerySet.as_manager()
 
     class Meta:
         db_table = "workspaces"
@@ -75,6 +91,10 @@ class ParamsSource(models.TextChoices):
 OPEN = ("pending", "processing")
 ENDED = ("completed", "failed", "cancelled")
 FINISHED = "completed_at"
+
+
+class JobQuerySet(UserOwned, WorkItemQuerySet):
+    pass
 
 
 class Job(WorkItem):
@@ -157,6 +177,8 @@ class Job(WorkItem):
     )
     error_class = models.CharField(max_length=32, null=True, blank=True, editable=False)
 
+    objects: ClassVar[models.Manager["Job"]] = JobQuerySet.as_manager()
+
     class Meta:
         db_table = "jobs"
         indexes = [
@@ -215,6 +237,10 @@ class SyncStatus(models.TextChoices):
     ERROR = "error", "error"
 
 
+class AssetQuerySet(UserOwned, OwnedQuerySet["Asset"]):
+    pass
+
+
 class Asset(models.Model):
     """A media file, its owner, its place and its origin."""
 
@@ -271,6 +297,8 @@ class Asset(models.Model):
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
     downloaded_at = models.DateTimeField(null=True, blank=True)
     last_accessed_at = models.DateTimeField(db_default=TransactionNow())
+
+    objects = AssetQuerySet.as_manager()
 
     class Meta:
         db_table = "assets"
@@ -335,6 +363,20 @@ class AttemptOutcome(models.TextChoices):
     TAKEN = "taken", "taken from the worker by hand"
 
 
+class WorkAttemptQuerySet(models.QuerySet["WorkAttempt"]):
+    def visible_to(self, user: Any) -> Self:
+        """Return the attempts at items that the user may see; of a deleted item, who sees all."""
+        if sees_all(user):
+            return self.all()
+        seen = Q(pk__in=[])
+        for kind in all_kinds():
+            items = kind.model._default_manager.all()
+            if isinstance(items, OwnedQuerySet):
+                keys = items.visible_to(user).order_by().values("pk")
+                seen |= Q(kind=kind.name, item_id__in=keys)
+        return self.filter(seen)
+
+
 class WorkAttempt(models.Model):
     """One attempt at a work item, written by the statement that ends it (see `jobs.queue.sql`).
 
@@ -362,6 +404,8 @@ class WorkAttempt(models.Model):
     details = models.JSONField(
         null=True, blank=True, help_text="What it did, in numbers: pictures stored, bytes …"
     )
+
+    objects = WorkAttemptQuerySet.as_manager()
 
     class Meta:
         db_table = "work_attempts"
@@ -424,6 +468,15 @@ class Worker(models.Model):
         return f"{self.name} ({self.pid})"
 
 
+class QueuePauseQuerySet(models.QuerySet["QueuePause"]):
+    def visible_to(self, user: Any) -> Self:
+        """Return the pauses but those of other people, whose name they tell."""
+        if user.has_perm(OTHERS_WORK):
+            return self.all()
+        profile = getattr(user, "profile", None)
+        return self.filter(~Q(scope="owner") | Q(key=str(profile and profile.pk)))
+
+
 class QueuePause(models.Model):
     """Something that people have paused (see `jobs.queue.pauses`)."""
 
@@ -438,6 +491,8 @@ class QueuePause(models.Model):
     reason = models.CharField(max_length=255, blank=True, db_default="")
     paused_by = models.CharField(max_length=255, blank=True, db_default="")
     created_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+
+    objects = QueuePauseQuerySet.as_manager()
 
     class Meta:
         db_table = "queue_pauses"

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts import credits, tiers
 from accounts.activity import record_change
 from accounts.models import Profile
+from accounts.visibility import SYSTEM_USERNAME
 from jobs import pricing
 from jobs.errors import BadOutput, GenerationRefused, WrongState
 from jobs.generation import files, inputs
@@ -30,7 +31,6 @@ from providers.models import IS_LIVE
 
 logger = logging.getLogger(__name__)
 
-SYSTEM_USERNAME = "system"
 MAX_UPLOAD_BYTES = 256 * 1024**2
 
 

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from accounts import activity
 from accounts.admin import actor_of
 from accounts.models import Profile
+from accounts.visibility import OTHERS_WORK, SYSTEM_WORK
 from pixsim.core.admin.owned import OwnedAdmin
 
 SESSION_KEY = "looks_as"
@@ -65,7 +66,7 @@ def _only_views(request: HttpRequest) -> None:
         f"{model._meta.app_label}.view_{model._meta.model_name}"
         for model, model_admin in admin.site._registry.items()
         if isinstance(model_admin, OwnedAdmin)
-    }
+    } | {SYSTEM_WORK, OTHERS_WORK}
     user: Any = request.user
     has_perm = user.has_perm
     user.has_perm = lambda perm, obj=None: perm in shown and has_perm(perm, obj)
@@ -76,7 +77,7 @@ def look(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Look as the profile from now on. It is written to the activity log."""
     if not request.user.has_perm("accounts.view_profile"):
         raise PermissionDenied
-    owner = get_object_or_404(Profile, pk=pk)
+    owner = get_object_or_404(Profile.objects.visible_to(request.user), pk=pk)
     activity.record_change("profile", owner.pk, "looked_at", actor=actor_of(request))
     request.session[SESSION_KEY] = str(owner.pk)
     return HttpResponseRedirect(reverse("admin:index"))

@@ -11,12 +11,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from accounts.admin import PROFILE_FILTERS
 from accounts.log_in import answer_refusal
+from accounts.visibility import OTHERS_WORK, sees_all
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, all_kinds
 from jobs.queue.ops.status import Count, KindStatus, TableState, snapshot
@@ -24,6 +24,7 @@ from jobs.queue.ops.trends import UNITS, Period, Unit, trend
 from pixsim import status, tiers
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.admin.display import badge, tone_of, until
+from pixsim.core.admin.links import page_url
 from pixsim.core.formats import format_duration, format_size
 from pixsim.status import MINUTES, TIME_BOUNDS, Ended
 
@@ -49,7 +50,7 @@ STATES = {
 
 
 # Kind → its list in the admin; sources have none, they stand on the page of their job.
-LISTS = {"chunk": "admin:crawler_jobchunk_changelist", "generation": "admin:jobs_job_changelist"}
+LISTS = {"chunk": "crawler_jobchunk_changelist", "generation": "jobs_job_changelist"}
 STATE_FILTERS = {
     "ready": "state=ready",
     "waiting": "state=waiting",
@@ -67,20 +68,27 @@ def log_in(request: HttpRequest) -> HttpResponse:
 
 
 def status_page(request: HttpRequest) -> HttpResponse:
-    """Return the page. The URL configuration lets only staff see it."""
+    """Return the page, of everybody's work, to members of staff who may see it."""
+    _require_all(request)
     context = {**admin.site.each_context(request), "title": "Status", **_figures(_unit(request))}
     return render(request, "admin/status.html", context)
 
 
 def status_figures(request: HttpRequest) -> JsonResponse:
     """Return the part of the page that is loaded again while the page is open."""
+    _require_all(request)
     html = render_to_string("admin/status_figures.html", _figures(_unit(request)), request)
     return JsonResponse({"html": html, "live": True})
 
 
+def _require_all(request: HttpRequest) -> None:
+    if not sees_all(request.user):
+        raise PermissionDenied
+
+
 def tiers_page(request: HttpRequest) -> HttpResponse:
     """Return the page of the tiers, for those who may see people."""
-    if not request.user.has_perm("accounts.view_profile"):
+    if not request.user.has_perms(["accounts.view_profile", OTHERS_WORK]):
         raise PermissionDenied
     by: Unit = "day" if request.GET.get("by") == "day" else "week"
     items = []
@@ -100,7 +108,7 @@ def tiers_page(request: HttpRequest) -> HttpResponse:
         "totals": tiers.totals(),
         "uses": [(each, _users(each), _users(each, AT_LIMIT)) for each in tiers.uses()],
         "changes": tiers.changes(),
-        "profiles": reverse("admin:accounts_profile_changelist"),
+        "profiles": page_url("accounts_profile_changelist"),
     }
     return render(request, "admin/tiers.html", context)
 
@@ -129,7 +137,7 @@ PROFILE_FILTERS.append(UseFilter)
 def _users(use: tiers.Use, end: str = "") -> str:
     """Return the list of the people of a tier who use any of a limit, or all of it."""
     query = urlencode({"user_tier__exact": use.tier, "uses": use.what + end})
-    return f"{reverse('admin:accounts_profile_changelist')}?{query}"
+    return page_url("accounts_profile_changelist", query=query)
 
 
 def _unit(request: HttpRequest) -> Unit:
@@ -220,12 +228,12 @@ def _kind(kind: Kind, by: Unit) -> dict[str, Any]:
 
 def _list(kind: str, query: str) -> str:
     """Return the URL of the list of a kind's items with a filter; empty if it has none."""
-    return f"{reverse(LISTS[kind])}?{query}" if kind in LISTS else ""
+    return page_url(LISTS[kind], query=query) if kind in LISTS else ""
 
 
 def _attempts(kind: str, outcome: str = "") -> str:
     query = f"kind={kind}" + (f"&outcome={outcome}" if outcome else "")
-    return f"{reverse('admin:jobs_workattempt_changelist')}?{query}"
+    return page_url("jobs_workattempt_changelist", query=query)
 
 
 def _tiles(one: KindStatus) -> list[tuple[str, str, bool, str]]:

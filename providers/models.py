@@ -1,9 +1,12 @@
 """Outside generators: our accounts there, their credits, our submissions, and webhooks that came."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from accounts.visibility import OwnedQuerySet, UserOwned
 from pixsim.core.crypto import EncryptedJSONField, EncryptedTextField
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
@@ -16,6 +19,13 @@ class AccountStatus(models.TextChoices):
     ERROR = "error", "error"
     DISABLED = "disabled", "disabled"
     RATE_LIMITED = "rate_limited", "rate limited"
+
+
+class ProviderAccountQuerySet(OwnedQuerySet["ProviderAccount"]):
+    owner_path = "user"
+
+    def _is_own(self, user: Any) -> Q:
+        return Q(user=user.pk)
 
 
 class ProviderAccount(models.Model):
@@ -84,6 +94,8 @@ class ProviderAccount(models.Model):
     ema_alpha = models.FloatField(
         default=0.3, db_default=0.3, help_text="Weight of the newest sample in it, 0 to 1."
     )
+
+    objects = ProviderAccountQuerySet.as_manager()
 
     class Meta:
         db_table = "provider_accounts"
@@ -173,6 +185,10 @@ class AccountSource(models.TextChoices):
     ONLY_ACCOUNT = "only_account", "the only account of its provider"
 
 
+class SubmissionQuerySet(UserOwned, OwnedQuerySet["ProviderSubmission"]):
+    owner_path = "job__user"
+
+
 class ProviderSubmission(models.Model):
     """One attempt of a job at a provider, by one account.
 
@@ -236,6 +252,8 @@ class ProviderSubmission(models.Model):
     )
     error_class = models.CharField(max_length=32, null=True, blank=True)
     error_message = models.TextField(null=True, blank=True)
+
+    objects = SubmissionQuerySet.as_manager()
 
     class Meta:
         db_table = "provider_submissions"

@@ -8,11 +8,10 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts.admin import actor_of, owner_and_tier
+from accounts.admin import actor_of, own_or_systems, owner_and_tier
 from crawler.admin.forms import REFUSALS, ChunkForm
 from crawler.models import OPEN_STATUSES, JobChunk
 from crawler.services import chunks
@@ -22,6 +21,7 @@ from jobs.queue.items import MAX_RETRIES, Status
 from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority, counted
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
+from pixsim.core.admin.links import linked, page_url
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
@@ -64,21 +64,21 @@ class ChunkStateFilter(QueueStateFilter):
 def _crawl_job(chunk: JobChunk) -> SafeString:
     span = chunk.image_range if isinstance(chunk.image_range, dict) else {}
     return format_html(
-        '<span class="px-nowrap"><a href="{}">{}</a>'
-        ' <span class="px-quiet-text">{} to {}</span></span>',
-        reverse("admin:crawler_crawljob_change", args=[chunk.job_id]),
-        shortened(chunk.job.name, 32),
+        '<span class="px-nowrap">{} <span class="px-quiet-text">{} to {}</span></span>',
+        linked(shortened(chunk.job.name, 32), page_url("crawler_crawljob_change", chunk.job_id)),
         span.get("start", "?"),
         span.get("end", "?"),
     )
 
 
-def _see_also(chunk: JobChunk) -> SafeString:
+def _see_also(chunk: JobChunk) -> SafeString | str:
     pages = (
-        (f"{reverse(f'admin:crawler_{name}_changelist')}?chunk__id__exact={chunk.pk}", words)
+        (page_url(f"crawler_{name}_changelist", query=f"chunk__id__exact={chunk.pk}"), words)
         for name, words in (("image", "its pictures"), ("candidate", "candidates in hand"))
     )
-    return format_html_join(" · ", '<a href="{}">{}</a>', pages)
+    return (
+        format_html_join(" · ", '<a href="{}">{}</a>', [page for page in pages if page[0]]) or "-"
+    )
 
 
 def _state(chunk: JobChunk) -> SafeString:
@@ -178,7 +178,11 @@ class JobChunkAdmin(OwnedAdmin, ServiceAdmin, KeysetAdmin):
         return [*FIXED, *EDITABLE, *SHOWN, *BY_THE_QUEUE]
 
     def get_readonly_fields(self, request: HttpRequest, obj: JobChunk | None = None) -> list[str]:
-        return [*FIXED, *SHOWN, *BY_THE_QUEUE] if obj else []
+        return [*FIXED, *SHOWN, *BY_THE_QUEUE, *self.unpickable(request)] if obj else []
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        return own_or_systems(request, field) if db_field.name == "owner" else field
 
     def save_model(self, request: HttpRequest, obj: JobChunk, form: Any, change: bool) -> None:
         actor = actor_of(request)

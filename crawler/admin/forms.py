@@ -26,6 +26,10 @@ REFUSALS = (CrawlError, AccountsError)
 MAX_LABELS = 1000
 
 
+OF_ITS_OWNER = "The job belongs to the project's owner, whose limits count."
+DEFAULT_PROJECT = f'project "{projects.DEFAULT_PROJECT}"'
+
+
 class LabelsField(forms.CharField):
     """Class labels separated by commas or lines, as a list."""
 
@@ -93,6 +97,7 @@ class CrawlJobForm(LimitedForm):
     """Values of a crawl job; `services.create_crawl_job` and `services.change_job` check them."""
 
     owner_field = "project"
+    project_help = f"{OF_ITS_OWNER} Empty: to the system, without limits, in {DEFAULT_PROJECT}."
     keywords = LabelsField(
         required=False,
         widget=forms.TextInput(attrs={"size": 80}),
@@ -124,10 +129,7 @@ class CrawlJobForm(LimitedForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is None and "project" in self.fields:
             self.fields["project"].required = False
-            self.fields["project"].help_text = (
-                "The job belongs to the project's owner. Empty: to the system, in project "
-                f'"{projects.DEFAULT_PROJECT}".'
-            )
+            self.fields["project"].help_text = self.project_help
             self.fields["max_images"].initial = 100
             self.fields["max_images"].help_text = "How many distinct images to collect."
         elif "priority" in self.fields:

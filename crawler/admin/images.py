@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -16,6 +16,7 @@ from accounts.admin import RecordAdmin, actor_of
 from crawler.models import Candidate, CrawlJob, Image
 from crawler.thumbnails import SIDES, thumbnail
 from pixsim.core.admin.display import age, badge, shortened
+from pixsim.core.admin.links import linked, page_url
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
@@ -50,8 +51,8 @@ def _resembles(image: Image) -> SafeString | str:
     if image.near_duplicate_of is None:
         return ""
     other = image.near_duplicate_of
-    url = reverse("admin:crawler_image_change", args=[other.pk])
-    return format_html('<a href="{}">{} #{}</a>', url, picture_tag(other), other.pk)
+    words = format_html("{} #{}", picture_tag(other), other.pk)
+    return linked(words, page_url("crawler_image_change", other.pk))
 
 
 def _size(image: Image) -> str:
@@ -59,9 +60,8 @@ def _size(image: Image) -> str:
     return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {size}"
 
 
-def _link(job: CrawlJob) -> SafeString:
-    url = reverse("admin:crawler_crawljob_change", args=[job.pk])
-    return format_html('<a href="{}">{}</a>', url, job)
+def _link(job: CrawlJob) -> SafeString | str:
+    return linked(job, page_url("crawler_crawljob_change", job.pk))
 
 
 @admin.register(Image)
@@ -153,9 +153,15 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         ]
 
     def picture(self, request: HttpRequest, image_id: int, size: str) -> HttpResponse:
-        """Return a stored picture made small. Untrusted bytes are never sent on as they are."""
-        if size not in SIDES or not self.has_view_permission(request):
+        """Return a stored picture made small. Untrusted bytes are never sent on as they are.
+
+        Whoever may see a crawl job sees its pictures.
+        """
+        of_jobs = self.admin_site.get_model_admin(CrawlJob)
+        if not (self.has_view_permission(request) or of_jobs.has_view_permission(request)):
             raise PermissionDenied
+        if size not in SIDES:
+            raise Http404
         image = get_object_or_404(self.get_queryset(request), pk=image_id)
         tag = f'"{image.sha256}-{size}"'
         if request.headers.get("If-None-Match") == tag:

@@ -8,13 +8,21 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.admin import actor_of, owner_and_tier
+from accounts.admin import actor_of, own_or_systems, owner_and_tier, owner_of_new_work
 from accounts.models import Profile, TierName
-from crawler.admin.forms import REFUSALS, CrawlJobForm, ProjectForm, SourceForm, SourceFormSet
+from accounts.visibility import SYSTEM_WORK
+from crawler.admin.forms import (
+    DEFAULT_PROJECT,
+    OF_ITS_OWNER,
+    REFUSALS,
+    CrawlJobForm,
+    ProjectForm,
+    SourceForm,
+    SourceFormSet,
+)
 from crawler.admin.overview import is_live, overview, progress_bar
 from crawler.models import CrawlJob, CrawlSource, Project
 from crawler.services import accepting, lifecycle, projects
@@ -28,6 +36,7 @@ from pixsim.core.admin.deleting import DatabaseCascadeAdmin
 from pixsim.core.admin.display import age, badge
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.inlines import TabularInline
+from pixsim.core.admin.links import linked, page_url
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.owned import OwnedAdmin
@@ -74,6 +83,10 @@ class ProjectAdmin(OwnedAdmin, ServiceAdmin, DatabaseCascadeAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> list[str]:
         # A project keeps its owner: the work in the queue carries the owner too.
         return ["owner"] if obj else []
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        return own_or_systems(request, field) if db_field.name == "owner" else field
 
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
         actor = actor_of(request)
@@ -200,6 +213,14 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         asked = ["name", "project", "keywords", "max_images", "priority", "chunk_size", "options"]
         return [*asked, "created_at"] if obj else asked
 
+    def get_form(
+        self, request: HttpRequest, obj: CrawlJob | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if obj is None and not request.user.has_perm(SYSTEM_WORK):
+            form.project_help = f"{OF_ITS_OWNER} Empty: to you, in {DEFAULT_PROJECT}."
+        return form
+
     def get_readonly_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[str]:
         if obj is None:
             return []
@@ -222,7 +243,7 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         project = form.cleaned_data["project"]
         job = accepting.create_crawl_job(
             **form.cleaned_data,
-            owner=project.owner if project else None,
+            owner=project.owner if project else owner_of_new_work(request),
             source_specs=specs,
             actor=actor,
         )
@@ -234,9 +255,10 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         self, request: HttpRequest, obj: CrawlJob, post_url_continue: str | None = None
     ) -> HttpResponse:
         response = super().response_add(request, obj, post_url_continue)
-        if "_addanother" in request.POST or "_popup" in request.POST:
+        page = page_url("crawler_crawljob_change", obj.pk)
+        if "_addanother" in request.POST or "_popup" in request.POST or not page:
             return response
-        return HttpResponseRedirect(reverse("admin:crawler_crawljob_change", args=[obj.pk]))
+        return HttpResponseRedirect(page)
 
     # The page of a job
 
@@ -271,9 +293,8 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
 
         def repeat(*, job_id: int, actor: Profile | None) -> None:
             job = lifecycle.repeat_job(job_id=job_id, actor=actor)
-            url = reverse("admin:crawler_crawljob_change", args=[job.pk])
-            link = format_html('<a href="{}">Crawl job {}</a> asks for the same.', url, job.pk)
-            messages.info(request, link)
+            name = linked(f"Crawl job {job.pk}", page_url("crawler_crawljob_change", job.pk))
+            messages.info(request, format_html("{} asks for the same.", name))
 
         _each(request, queryset, repeat, "repeated")
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import Case, When
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -16,6 +15,7 @@ from crawler.sources import title_of
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
+from pixsim.core.admin.links import page_url
 from pixsim.core.formats import format_duration
 
 STRIP_LIMIT = 1000
@@ -111,7 +111,6 @@ def _outcomes(job: CrawlJob) -> SafeString | str:
         if isinstance(count, int) and count > 0
     ]
     total = sum(count for _name, count in counts)
-    candidates = reverse("admin:crawler_candidate_changelist")
     rows = [
         Row(
             name,
@@ -119,7 +118,10 @@ def _outcomes(job: CrawlJob) -> SafeString | str:
             f"{count:,}",
             OUTCOME_TONES.get(name, "bad"),
             f"{100 * count / total:.1f} %",
-            f"{candidates}?{urlencode({'q': job.pk, 'outcome__exact': name})}",
+            page_url(
+                "crawler_candidate_changelist",
+                query=urlencode({"q": job.pk, "outcome__exact": name}),
+            ),
         )
         for name, count in sorted(counts, key=lambda item: -item[1])
     ]

@@ -13,18 +13,17 @@ from django.contrib.admin.widgets import (
     AdminSplitDateTime,
     ForeignKeyRawIdWidget,
 )
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
-from django.utils.datastructures import MultiValueDict
 from django.utils.http import urlencode
 
+from accounts.admin import own_or_systems
 from accounts.errors import AccountsError
 from accounts.models import Profile
 from jobs import services
 from jobs.errors import GenerationRefused
 from jobs.generation import inputs
-from jobs.models import Job, OperationType, Workspace
+from jobs.models import Job, JobQuerySet, OperationType, Workspace
 from pixsim.core.admin.base import AutocompleteSelect
 from pixsim.core.priority import PRIORITIES
 from providers.adapters import Adapter, all_adapters
@@ -98,6 +97,22 @@ class JobForm(forms.Form):
         help_text="The same key of the same owner makes one job, however often it is sent.",
     )
 
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        """Offer what the user may see; whose list they may not see, they choose among their own."""
+        super().__init__(*args, **kwargs)
+        for name in ("owner", "parent", "workspace"):
+            field: Any = self.fields[name]
+            model = field.queryset.model
+            may_list = admin.site.get_model_admin(model).has_view_permission(request)
+            rows = field.queryset.all()
+            field.queryset = (
+                rows.visible_to(request.user) if may_list else rows.of_user(request.user)
+            )
+            if not may_list:
+                field.widget = forms.Select()
+                field.widget.choices = field.choices
+        own_or_systems(request, self.fields["owner"])
+
 
 class FileInput(forms.ClearableFileInput):
     allow_multiple_selected = True
@@ -122,15 +137,15 @@ class JobForms:
     def __init__(
         self,
         choice: Choice,
+        request: HttpRequest,
         *,
         data: QueryDict | None = None,
-        files: MultiValueDict[str, UploadedFile[Any]] | None = None,
         like: Job | None = None,
     ) -> None:
         self.choice = choice
         self._data = data.copy() if data is not None else None
-        self.job = JobForm(data, initial=_values_of(like) if like else None)
-        self.uploads = UploadForm(choice.schema, data=data, files=files)
+        self.job = JobForm(data, request=request, initial=_values_of(like) if like else None)
+        self.uploads = UploadForm(choice.schema, data=data, files=request.FILES)
         self.params: ParamsForm = form_of(choice.schema)(
             self._data, prefix="params", initial=dict(like.params) if like else None
         )
@@ -259,9 +274,12 @@ def all_choices() -> list[dict[str, Any]]:
 
 
 def like_of(request: HttpRequest) -> Job | None:
-    """Return the job whose values the form begins with, if the address names one."""
+    """Return the job whose values the form begins with, if the user may see it."""
+    if not admin.site.get_model_admin(Job).has_view_permission(request):
+        return None
+    jobs = JobQuerySet(Job).visible_to(request.user).select_related("owner")
     try:
-        return Job.objects.select_related("owner").filter(pk=request.GET.get("like")).first()
+        return jobs.filter(pk=request.GET.get("like")).first()
     except ValueError:
         return None
 
@@ -281,4 +299,6 @@ def _account_hint(adapter: Adapter) -> str:
 
 def _values_of(like: Job) -> dict[str, Any]:
     values = forms.model_to_dict(like, ["owner", "name", "priority", "workspace"])
+    if like.owner_id is None:
+        del values["owner"]  # the system's, or what the form begins with
     return values | {"parent": like.parent_job_id}

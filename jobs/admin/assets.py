@@ -23,9 +23,10 @@ from django.utils.safestring import SafeString
 
 from accounts.admin import RecordAdmin
 from jobs.generation.files import SIGNATURES
-from jobs.models import Asset, Workspace
+from jobs.models import Asset, Job, Workspace
 from pixsim.core import blobs
 from pixsim.core.admin.display import age
+from pixsim.core.admin.links import linked, page_url
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
@@ -74,10 +75,7 @@ def file_url(asset: Asset, which: str) -> str:
 
 
 def job_link(number: int | None) -> SafeString | str:
-    if number is None:
-        return "-"
-    url = reverse("admin:jobs_job_change", args=[number])
-    return format_html('<a href="{}">job {}</a>', url, number)
+    return "-" if number is None else linked(f"job {number}", page_url("jobs_job_change", number))
 
 
 @admin.register(Workspace)
@@ -134,8 +132,11 @@ class AssetAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
 
     def file(self, request: HttpRequest, asset_id: int, which: str) -> HttpResponseBase:
         """Answer with an asset's `whole` file or its `thumbnail`; a browser runs nothing in it."""
-        if which not in ("whole", "thumbnail") or not self.has_view_permission(request):
+        of_jobs = self.admin_site.get_model_admin(Job)  # whoever may see a job sees what it made
+        if not (self.has_view_permission(request) or of_jobs.has_view_permission(request)):
             raise PermissionDenied
+        if which not in ("whole", "thumbnail"):
+            raise Http404
         asset = get_object_or_404(self.get_queryset(request), pk=asset_id)
         key = asset.local_path if which == "whole" else asset.thumbnail_url
         if not key or not blobs.is_key(key):

@@ -7,8 +7,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
@@ -16,6 +14,7 @@ from accounts.admin import RecordAdmin
 from jobs.models import KEEP_PER_ITEM, AttemptOutcome, WorkAttempt
 from jobs.queue.kinds import kind_named
 from pixsim.core.admin.display import age, badge, shortened
+from pixsim.core.admin.links import linked, page_url
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_duration
@@ -77,14 +76,16 @@ class WorkAttemptAdmin(RecordAdmin, KeysetAdmin):
 
 
 def item_link(kind: str, item_id: int) -> SafeString | str:
-    """Return "chunk 12" as a link to its page, if it has one."""
-    name = f"{kind} {item_id}"
+    """Return "chunk 12" as a link to its page, if it has one that the viewer may open.
+
+    The viewer sees the item.
+    """
     try:
         meta = kind_named(kind).model._meta
-        address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[item_id])
-    except (LookupError, NoReverseMatch):
-        return name
-    return format_html('<a href="{}">{}</a>', address, name)
+    except LookupError:
+        return f"{kind} {item_id}"
+    page = page_url(f"{meta.app_label}_{meta.model_name}_change", item_id)
+    return linked(f"{kind} {item_id}", page)
 
 
 def last_attempts(kind: str, item_id: int) -> SafeString | str:
@@ -106,5 +107,5 @@ def last_attempts(kind: str, item_id: int) -> SafeString | str:
         for attempt in shown
     ]
     query = urlencode([("kind", kind), ("item_id", item_id)])
-    everything = f"{reverse('admin:jobs_workattempt_changelist')}?{query}"
+    everything = page_url("jobs_workattempt_changelist", query=query)
     return render_to_string("admin/jobs/attempts.html", {"rows": rows, "everything": everything})

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -19,12 +20,13 @@ from jobs import pricing, services
 from jobs.admin import adding
 from jobs.admin.assets import thumbnail
 from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
-from jobs.admin.timeline import context_of, is_held, is_live, state_of, took, url_of
+from jobs.admin.timeline import context_of, is_held, is_live, state_of, took
 from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import OPEN, Job, JobStatus
 from jobs.queue.items import RETRY_COUNT_HELP
 from pixsim.core.admin.actions import PriorityActionForm, act_on_each, chosen_priority
 from pixsim.core.admin.display import age, shortened
+from pixsim.core.admin.links import row_url
 from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.owned import OwnedAdmin
@@ -190,20 +192,21 @@ class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
             context["providers"] = adding.all_choices()
             return render(request, "admin/jobs/job/choose.html", context)
         data = request.POST if request.method == "POST" else None
-        forms = adding.JobForms(choice, data=data, files=request.FILES, like=like)
+        forms = adding.JobForms(choice, request, data=data, like=like)
         job = forms.create() if data is not None else None
         if job is None:
             context |= forms.context(self)
             return render(request, "admin/jobs/job/add.html", context)
         self.log_addition(request, job, f"Asked for in the form: {choice.label}.")
-        messages.success(request, f"Job {job.pk} is asked for. Its page follows it.")
-        return HttpResponseRedirect(choice.url if "_addanother" in request.POST else url_of(job))
+        messages.success(request, f"Job {job.pk} is asked for.")
+        is_another = "_addanother" in request.POST
+        page = row_url(job) or reverse("admin:index")
+        return HttpResponseRedirect(choice.url if is_another else page)
 
     def live_context(self, request: HttpRequest, obj: Job) -> dict[str, Any]:
         may_act = self.has_act_permission(request)
-        may_see_assets = request.user.has_perm("jobs.view_asset")
         return {
-            **context_of(obj, may_act=may_act, may_see_assets=may_see_assets),
+            **context_of(obj, may_act=may_act),
             "title": "Generation",
             "subtitle": None,
             "is_open": obj.status in OPEN,

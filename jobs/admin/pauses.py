@@ -1,6 +1,6 @@
 """Pauses in the admin: what is paused, pause something, resume it by deleting its row."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -8,14 +8,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import actor_of
-from accounts.models import Profile
+from accounts.models import Profile, ProfileQuerySet
 from jobs.models import QueuePause
 from jobs.queue import pauses
 from jobs.queue.kinds import all_kinds
 from pixsim.core.admin.base import ModelAdmin
+from pixsim.core.admin.links import visible
 
 
 class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
+    people: ClassVar[ProfileQuerySet]
+    """Whom the user may see."""
+
     key = forms.CharField(
         label="what",
         max_length=255,
@@ -35,7 +39,7 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
         if scope == pauses.KIND and key not in (names := [kind.name for kind in all_kinds()]):
             self.add_error("key", f"There is no such kind of work. There are: {', '.join(names)}.")
         if scope == pauses.OWNER:
-            owner = Profile.objects.filter(email=key).first()
+            owner = self.people.filter(email=key).first()
             if owner is None:
                 self.add_error("key", "Nobody has this e-mail.")
             else:
@@ -57,7 +61,14 @@ class QueuePauseAdmin(ModelAdmin):
         return str(pause.name)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[QueuePause]:
-        return pauses.everything()
+        return visible(pauses.everything(), request.user)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        people = Profile.objects.visible_to(request.user)
+        return type(form.__name__, (form,), {"people": people})
 
     def has_change_permission(self, request: HttpRequest, obj: QueuePause | None = None) -> bool:
         return False

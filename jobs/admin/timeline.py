@@ -4,7 +4,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,6 +14,7 @@ from jobs.admin.assets import job_link, player
 from jobs.generation import wait_reason
 from jobs.models import OPEN, Asset, Job, JobStatus
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
+from pixsim.core.admin.links import linked, row_url
 from pixsim.core.formats import format_duration
 from providers import masking
 from providers.models import LIVE, ProviderSubmission
@@ -25,7 +25,7 @@ SHOWN_ASSETS = 12
 MAX_PARAM = 600
 
 
-def context_of(job: Job, *, may_act: bool, may_see_assets: bool) -> dict[str, Any]:
+def context_of(job: Job, *, may_act: bool) -> dict[str, Any]:
     """Return the context of the template `admin/jobs/job/timeline.html`."""
     attempts = timeline.attempts_of(job)
     shown = attempts[:SHOWN_ATTEMPTS]
@@ -38,9 +38,12 @@ def context_of(job: Job, *, may_act: bool, may_see_assets: bool) -> dict[str, An
         "is_unresolved": job.error_class == pricing.UNRESOLVED,
         "events": [_row(job, event) for event in timeline.events_of(job, shown)],
         "more_attempts": len(attempts) - len(shown),
-        "made": _made(job) if may_see_assets else [],
+        "made": _made(job),
         "params": _params(job),
-        "children": list(job.children.order_by("pk")[:SHOWN_CHILDREN]),
+        "children": [
+            (linked(f"job {child.pk}", row_url(child)), child)
+            for child in job.children.order_by("pk")[:SHOWN_CHILDREN]
+        ],
         "buttons": _buttons(job) if may_act else [],
     }
 
@@ -148,8 +151,8 @@ def _made(job: Job) -> list[dict[str, Any]]:
     return [
         {
             "player": player(asset),
-            "url": url_of(asset),
-            "name": f"asset {asset.pk}",
+            "pk": asset.pk,
+            "link": linked(f"asset {asset.pk}", row_url(asset)),
             "type": asset.mime_type,
             "size": asset.measures or "-",
             "sha256": shortened(asset.sha256, 16),
@@ -163,11 +166,11 @@ def _row(job: Job, event: timeline.Event) -> dict[str, Any]:
     title: SafeString | str = event.title
     detail: SafeString | str = event.detail
     one = event.attempt
-    linked = ("account", one and one.account), ("submission", one), ("asset", event.asset)
-    for label, about in linked:
+    subjects = ("account", one and one.account), ("submission", one), ("asset", event.asset)
+    for label, about in subjects:
         if about is not None:
-            link = '{} <a class="px-more" href="{}">{} {}</a>'
-            title = format_html(link, title, url_of(about), label, about.pk)
+            link = linked(f"{label} {about.pk}", row_url(about), "px-more")
+            title = format_html("{} {}", title, link)
     if event.error_class:
         detail = format_html('<span class="px-tier">{}</span> {}', event.error_class, detail)
     return {
@@ -199,8 +202,3 @@ def _bar(job: Job, one: ProviderSubmission) -> SafeString | str:
         [(tone, max(0.0, part.total_seconds() / whole)) for tone, part in parts],
         label="when in the life of the job the attempt was",
     )
-
-
-def url_of(row: Any) -> str:
-    """Return the address of a row's page."""
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])

@@ -15,6 +15,7 @@ from jobs.models import Worker
 from jobs.queue.kinds import all_kinds
 from jobs.queue.ops import workers
 from pixsim.core.admin.display import age, badge
+from pixsim.core.admin.links import visible
 
 SHOWN_ITEMS = 8
 
@@ -34,6 +35,7 @@ class WorkerAdmin(RecordAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         self._held = workers.in_hand(all_kinds())
+        self._seen = _seen(request, [one for held in self._held.values() for one in held])
         return super().changelist_view(request, extra_context)
 
     @admin.display(description="state")
@@ -49,13 +51,17 @@ class WorkerAdmin(RecordAdmin):
             "",
             "<div>{} attempt {}, {} <span class='px-quiet-text'>in {}</span></div>",
             (
-                (item_link(one.kind, one.id), one.attempt, age(one.started_at), one.pid)
+                (self._item(one), one.attempt, age(one.started_at), one.pid)
                 for one in held[:SHOWN_ITEMS]
             ),
         )
         if len(held) > SHOWN_ITEMS:
             return format_html("{}<div>and {} more</div>", lines, len(held) - SHOWN_ITEMS)
         return lines or "nothing"
+
+    def _item(self, one: workers.InHand) -> SafeString | str:
+        is_seen = (one.kind, one.id) in self._seen
+        return item_link(one.kind, one.id) if is_seen else f"{one.kind} {one.id}"
 
     @admin.display(description="started")
     def up(self, worker: Worker) -> SafeString | str:
@@ -88,3 +94,13 @@ class WorkerAdmin(RecordAdmin):
         for name in sorted(set(queryset.values_list("name", flat=True))):
             change(name, actor=actor_of(request))
             messages.success(request, f"{name} {done}, within a second or two.")
+
+
+def _seen(request: HttpRequest, held: list[workers.InHand]) -> set[tuple[str, int]]:
+    """Return those of the items in hand that the user may see, by kind and key."""
+    found: set[tuple[str, int]] = set()
+    for kind in all_kinds():
+        keys = [one.id for one in held if one.kind == kind.name]
+        rows = visible(kind.model._default_manager.filter(pk__in=keys), request.user)
+        found |= {(kind.name, key) for key in rows.values_list("pk", flat=True)}
+    return found

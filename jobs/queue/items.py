@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from django.db import models
 from django.db.models import F, Q
 
+from accounts.visibility import OwnedQuerySet
 from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
@@ -27,7 +28,7 @@ class Status(models.TextChoices):
     FAILED = "failed", "failed"
 
 
-class WorkItemQuerySet(models.QuerySet[Any]):
+class WorkItemQuerySet(OwnedQuerySet[Any]):
     def pending(self) -> Self:
         return self.filter(status=Status.PENDING)
 

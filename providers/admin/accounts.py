@@ -15,9 +15,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from accounts.admin import actor_of
+from accounts.admin import actor_of, own_or_systems
 from pixsim.core.admin.display import age, badge, shortened, tone_of
 from pixsim.core.admin.inlines import TabularInline
+from pixsim.core.admin.links import linked, row_url
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.formats import format_duration
@@ -200,7 +201,7 @@ class ProviderAccountAdmin(LivePageAdmin):
     def live_context(self, request: HttpRequest, account: ProviderAccount) -> dict[str, Any]:
         standing = slots.standings([account.pk]).get(account.pk, Standing())
         cap = account.max_daily_videos
-        latest = account.submissions.defer("payload", "response", "outputs")
+        latest = account.submissions.defer("payload", "response", "outputs").select_related("job")
         latest = latest.order_by("-submitted_at", "-id")[:LATEST]
         return {
             "account": account,
@@ -216,6 +217,8 @@ class ProviderAccountAdmin(LivePageAdmin):
             ],
             "latest": [
                 {
+                    "link": linked(f"#{one.pk}", row_url(one)),
+                    "job": linked(f"job {one.job_id}", row_url(one.job)),
                     "row": one,
                     "state": badge(one.get_status_display(), tone_of(one.status)),
                     "age": age(one.submitted_at),
@@ -232,6 +235,10 @@ class ProviderAccountAdmin(LivePageAdmin):
                 if is_shown(account) and self.has_act_permission(request, account)
             ],
         }
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        return own_or_systems(request, field) if db_field.name == "user" else field
 
     # Deleting
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
 
 from providers import slots
 from providers.models import ProviderAccount
@@ -33,6 +34,7 @@ WITH recent AS MATERIALIZED (
         WHERE account_id = account.id AND reference IS NOT NULL AND responded_at IS NOT NULL
           AND responded_at > now() - make_interval(mins => %(minutes)s)
         ORDER BY responded_at DESC LIMIT %(limit)s) ended
+    WHERE account.id = ANY(%(accounts)s)
 )
 """
 
@@ -58,6 +60,7 @@ live AS (
     UNION ALL
     SELECT provider_id, submitted_at, now() FROM provider_submissions
     WHERE reference IS NOT NULL AND status IN ('pending', 'accepted', 'unknown')
+      AND account_id = ANY(%(accounts)s)
 ),
 ages AS (
     SELECT provider_id,
@@ -116,18 +119,19 @@ class ProviderFigures:
         return self.ended >= SAMPLE_SIZE
 
 
-def figures() -> list[ProviderFigures]:
-    """Return the figures of every provider that has an account."""
+def figures(rows: QuerySet[ProviderAccount]) -> list[ProviderFigures]:
+    """Return the figures of the providers of these accounts, as these accounts were used."""
     found: dict[str, ProviderFigures] = {}
-    accounts = list(ProviderAccount.objects.order_by("provider_id", "-priority", "id"))
-    standings = slots.standings([account.pk for account in accounts])
+    accounts = list(rows.order_by("provider_id", "-priority", "id"))
+    keys = [account.pk for account in accounts]
+    standings = slots.standings(keys)
     for account in accounts:
         one = found.setdefault(account.provider_id, ProviderFigures(account.provider_id))
         one.accounts.append((account, standings.get(account.pk, Standing())))
     with transaction.atomic(), connection.cursor() as cursor:
         # The planner overestimates the rows, and would compile for half a second.
         cursor.execute("SET LOCAL jit = off")
-        for provider, ago, time, ending, error_class, count in _rows(cursor, ENDED):
+        for provider, ago, time, ending, error_class, count in _rows(cursor, ENDED, keys):
             one = found[provider]
             one.ended += count
             one.minutes[MINUTES - 1 - max(ago, 0)][ending] += count
@@ -135,16 +139,17 @@ def figures() -> list[ProviderFigures]:
                 one.times[time][ending] += count
             if error_class is not None and ending != "succeeded":
                 one.errors[error_class] += count
-        for provider, minute, slots_used in _rows(cursor, SLOTS_BY_MINUTE):
+        for provider, minute, slots_used in _rows(cursor, SLOTS_BY_MINUTE, keys):
             if provider in found:
                 found[provider].slots[MINUTES - 1 - minute] = max(0.0, slots_used)
-        for provider, seconds, accept_seconds in _rows(cursor, LATENCIES):
+        for provider, seconds, accept_seconds in _rows(cursor, LATENCIES, keys):
             found[provider].seconds = seconds
             found[provider].accept_seconds = accept_seconds
     return list(found.values())
 
 
-def _rows(cursor: CursorWrapper, statement: str) -> list[tuple[Any, ...]]:
+def _rows(cursor: CursorWrapper, statement: str, accounts: list[int]) -> list[tuple[Any, ...]]:
     params: dict[str, Any] = {"minutes": MINUTES, "limit": SAMPLE_SIZE, "bounds": list(TIME_BOUNDS)}
+    params["accounts"] = accounts
     cursor.execute(statement, params)
     return list(cursor.fetchall())

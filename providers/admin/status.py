@@ -62,7 +62,7 @@ def _checked(owner: ModelAdmin[Any], request: HttpRequest) -> dict[str, Any]:
     if not owner.has_view_permission(request):
         raise PermissionDenied
     with one_moment():
-        found = figures()
+        found = figures(owner.get_queryset(request))
     return {
         # The busiest first.
         "providers": [
@@ -71,6 +71,7 @@ def _checked(owner: ModelAdmin[Any], request: HttpRequest) -> dict[str, Any]:
         ],
         "endings": [(tone, words) for tone, _name, words in ENDINGS],
         "taken_at": timezone.now(),
+        "may_add": owner.has_add_permission(request),
     }
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin import RecordAdmin
 from pixsim.core.admin.display import age, badge, shortened, tone_of, until
+from pixsim.core.admin.links import linked, page_url, row_url
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
@@ -45,9 +45,18 @@ def _error(row: ProviderSubmission) -> SafeString | str:
     )
 
 
+def _account(row: ProviderSubmission) -> tuple[str, str]:
+    """Return the account in words, and its page: an account of others has none, and no name."""
+    page = row_url(row.account)
+    return str(row.account) if page else f"account {row.account_id}", page
+
+
 def _previous(row: ProviderSubmission) -> SafeString | str:
     before = row.previous_submission_id
-    return _link("providers_providersubmission", before, f"submission {before}")
+    if before is None:
+        return "-"
+    page = page_url("providers_providersubmission_change", before)
+    return linked(f"submission {before}", page)
 
 
 def _next_look(row: ProviderSubmission) -> SafeString | str:
@@ -62,16 +71,6 @@ def _exact(moment: datetime | None) -> str:
     if moment is None:
         return "-"
     return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-
-
-def _link(page: str, key: int | None, text: str) -> SafeString | str:
-    """Return a link to a page of the admin; plain text where there is no such page."""
-    if key is None:
-        return "-"
-    try:
-        return format_html('<a href="{}">{}</a>', reverse(f"admin:{page}_change", args=[key]), text)
-    except NoReverseMatch:
-        return text
 
 
 @admin.register(ProviderSubmission)
@@ -119,11 +118,11 @@ class ProviderSubmissionAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         return super().get_queryset(request).defer("payload", "response", "outputs")
 
     sent = column("sent", lambda row: age(row.submitted_at))
-    job_link = column("job", lambda row: _link("jobs_job", row.job_id, f"job {row.job_id}"))
-    operation = column("operation", _operation)
-    account_link = column(
-        "account", lambda row: _link("providers_provideraccount", row.account_id, str(row.account))
+    job_link = column(
+        "job", lambda row: linked(f"job {row.job_id}", page_url("jobs_job_change", row.job_id))
     )
+    operation = column("operation", _operation)
+    account_link = column("account", lambda row: linked(*_account(row)))
     state = column("status", lambda row: badge(row.get_status_display(), tone_of(row.status)))
     took = column("took", _took)
     error = column("error", _error)

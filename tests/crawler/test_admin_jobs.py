@@ -490,7 +490,7 @@ def test_the_chunks_of_a_cancelled_job_are_shown_as_cancelled_until_it_is_retrie
 def test_repeating_needs_the_permission_to_add_jobs(client, job):
     user = User.objects.create_user("editor", is_staff=True)
     user.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_crawljob", "change_crawljob"])
+        Permission.objects.filter(codename__in=["view_crawljob", "change_crawljob", "system_work"])
     )
     client.force_login(user)
     lifecycle.cancel_job(job_id=job.pk)
@@ -653,6 +653,8 @@ def test_the_pages_need_permission(client, job):
     client.force_login(staff)
     assert [client.get(page).status_code for page in (url, overview, picture)] == [403] * 3
     staff.user_permissions.add(Permission.objects.get(codename="view_crawljob"))
+    assert [client.get(page).status_code for page in (overview, picture)] == [404] * 2
+    staff.user_permissions.add(Permission.objects.get(codename="system_work"))
     assert client.get(url).status_code == 200
     assert json.loads(client.get(overview).content)["live"] is True
     assert client.post(pause).status_code == 403

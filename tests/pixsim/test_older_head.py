@@ -104,6 +104,7 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "accounts.0006_notification_preferences",
         "accounts.0007_credit_references_of_each_owner",
         "accounts.0008_log_in_attempts",
+        "accounts.0009_rights",
         "crawler.0006_source_kinds",
         "crawler.0007_attempts",
         "crawler.0008_outcomes",

@@ -5,7 +5,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
@@ -55,11 +55,14 @@ def test_an_empty_system_has_a_page(admin_client):
     assert "Nothing waits" in html
 
 
-def test_only_staff_sees_the_figures(client, db):
+def test_only_staff_who_may_see_everybodys_work_sees_the_figures(client, db):
     assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [302, 302]
     client.force_login(User.objects.create_user("eve"))
     assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [302, 302]
-    client.force_login(User.objects.create_user("sam", is_staff=True))
+    sam = User.objects.create_user("sam", is_staff=True)
+    client.force_login(sam)
+    assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [403, 403]
+    sam.user_permissions.set(Permission.objects.filter(codename__in=["system_work", "others_work"]))
     assert [client.get(url).status_code for url in (PAGE, FIGURES)] == [200, 200]
 
 

@@ -157,4 +157,6 @@ def test_only_who_may_see_people_sees_the_page(client: Client) -> None:
     client.force_login(staff)
     assert client.get(PAGE).status_code == 403
     staff.user_permissions.add(Permission.objects.get(codename="view_profile"))
+    assert client.get(PAGE).status_code == 403
+    staff.user_permissions.add(Permission.objects.get(codename="others_work"))
     assert client.get(PAGE).status_code == 200

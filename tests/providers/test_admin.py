@@ -378,7 +378,7 @@ def test_the_status_page_counts_what_ended_by_provider_class_and_time(
     ended_submission(second, 61.5)
     live_submission(account, submitted_at=timezone.now() - timedelta(minutes=30))
 
-    found = {one.provider_id: one for one in figures()}
+    found = {one.provider_id: one for one in figures(ProviderAccount.objects.all())}
     local = found["local"]
     assert (local.ended, local.used, local.limit) == (12, 1, 4)
     assert local.errors == {"unavailable": 1, "filtered": 1}

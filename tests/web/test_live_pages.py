@@ -50,7 +50,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def staff() -> User:
     user = User.objects.create_user("staff", is_staff=True)
-    wanted = ["view_crawljob", "change_crawljob"]
+    wanted = ["view_crawljob", "change_crawljob", "system_work"]
     user.user_permissions.set(Permission.objects.filter(codename__in=wanted))
     return user
 

@@ -6,10 +6,13 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter, widgets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth import get_user_model
 from django.core.exceptions import BadRequest, ValidationError
 from django.db.models import ForeignKey, JSONField, QuerySet
+from django.forms import Select
 from django.http import HttpRequest, HttpResponse
 
+from pixsim.core.admin.links import visible
 from pixsim.core.forms import JsonField
 
 FILTER_LOOKUPS = ("exact", "isnull", "gte", "lt", "pk__exact", "id__exact")
@@ -30,6 +33,9 @@ class AutocompleteSelect(widgets.AutocompleteSelect):
 class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A model admin whose list is filtered by what its page offers, and by nothing else.
 
+    Its rows, and those that a field of it may refer to, are those that the user may see: `visible_to`
+    of the model's rows.
+
     Django allows every lookup on a model's own fields, shown or not: `?key_hash__startswith=a`
     would read a hidden hash, digit by digit. Every other lookup is answered with 400, and so are
     keys that are none.
@@ -38,6 +44,43 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     formfield_overrides: ClassVar[Any] = {JSONField: {"form_class": JsonField}}
     link_lookups: ClassVar[Sequence[str]] = ()
     """Lookups of our own links to this list that none of its filters has."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return visible(super().get_queryset(request), request.user)
+
+    def get_field_queryset(
+        self, db: str | None, db_field: Any, request: HttpRequest
+    ) -> QuerySet[Any] | None:
+        rows = super().get_field_queryset(db, db_field, request)
+        if rows is None:
+            rows = db_field.remote_field.model._default_manager.using(db)
+        rows = visible(rows, request.user)
+        if self._may_view(db_field.remote_field.model, request):
+            return rows
+        own = getattr(rows, "of_user", None)
+        if db_field.remote_field.model is get_user_model():
+            return rows.filter(pk=request.user.pk)
+        return rows if own is None else own(request.user)
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
+        return [name for name in self.autocomplete_fields if self._may_pick(name, request)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return also what the user could not choose anew, once it is chosen."""
+        shown = super().get_readonly_fields(request, obj)
+        return [*shown, *self.unpickable(request)] if obj else shown
+
+    def unpickable(self, request: HttpRequest) -> list[str]:
+        """Return the fields of which the user may not see the list that one chooses from."""
+        names = (*self.autocomplete_fields, *self.raw_id_fields)
+        return [name for name in names if not self._may_pick(name, request)]
+
+    def _may_pick(self, name: str, request: HttpRequest) -> bool:
+        return self._may_view(self.opts.get_field(name).related_model, request)
+
+    def _may_view(self, model: Any, request: HttpRequest) -> bool:
+        shown = self.admin_site._registry.get(model)
+        return shown is None or shown.has_view_permission(request)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         offered = set(self.link_lookups)
@@ -67,4 +110,6 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         if db_field.name in self.get_autocomplete_fields(request):
             kwargs.setdefault("widget", AutocompleteSelect(db_field, self.admin_site))
+        elif not self._may_view(db_field.remote_field.model, request):
+            kwargs.setdefault("widget", Select())  # the chooser would answer with 403
         return super().formfield_for_foreignkey(db_field, request, **kwargs)

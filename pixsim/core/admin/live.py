@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -70,11 +70,11 @@ class LivePageAdmin(ModelAdmin):
     def live(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return the HTML of the live part, the page's title, and whether it will change any more."""
         with one_moment():
+            if not self.has_view_permission(request):
+                raise PermissionDenied
             obj = self.get_object(request, str(pk))
             if obj is None:
                 return HttpResponse(status=404)
-            if not self.has_view_permission(request, obj):
-                raise PermissionDenied
             html = render_to_string(self.live_template, self.live_context(request, obj), request)
             title = f"{self.tab_title(obj)} | {self.admin_site.site_title}"
             return JsonResponse({"html": html, "title": title, "live": self.is_live(obj)})
@@ -98,6 +98,8 @@ class LivePageAdmin(ModelAdmin):
         """Do an action of the list to this one row."""
         if action not in self.buttons or not self.has_act_permission(request):
             raise PermissionDenied
+        if self.get_object(request, str(pk)) is None:
+            raise Http404
         getattr(self, action)(request, self.get_queryset(request).filter(pk=pk))
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
         return HttpResponseRedirect(reverse(name, args=[pk]))

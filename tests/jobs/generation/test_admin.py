@@ -417,7 +417,8 @@ def test_who_may_only_look_sees_the_timeline_and_changes_nothing(
 ) -> None:
     job = ask(ada)
     viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.set(Permission.objects.filter(codename="view_job"))
+    may = ["view_job", "others_work"]
+    viewer.user_permissions.set(Permission.objects.filter(codename__in=may))
     client.force_login(viewer)
     page = client.get(page_of(job)).content.decode()
     assert "asked for by ada" in page
