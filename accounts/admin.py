@@ -138,12 +138,15 @@ admin.site.unregister([User, Group])
 
 @admin.register(User)
 class UserAdmin(ModelAdmin, auth_admin.UserAdmin):  # type: ignore[type-arg]
-    """Django's own, whose list is filtered by what its page offers."""
+    """Django's own, on our ModelAdmin."""
+
+    # Written by each log-in, so no values of a form.
+    readonly_fields = ["last_login", "date_joined"]
 
 
 @admin.register(Group)
 class GroupAdmin(ModelAdmin, auth_admin.GroupAdmin):
-    """Django's own, whose list is filtered by what its page offers."""
+    """Django's own, on our ModelAdmin."""
 
 
 @admin.register(Profile)
@@ -199,7 +202,8 @@ class ProfileAdmin(OwnedAdmin):
     def save_model(self, request: HttpRequest, obj: Profile, form: Any, change: bool) -> None:
         if "user_tier" in form.changed_data:
             change_tier(profile=obj, tier=obj.user_tier, actor=actor_of(request))
-        obj.save(update_fields=["avatar_url", "updated_at"])
+        if "avatar_url" in form.changed_data:
+            obj.save(update_fields=["avatar_url", "updated_at"])
 
     def has_change_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
         """Return False for who may work on their own rows only: limits hold for them, too."""

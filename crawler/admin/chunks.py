@@ -187,9 +187,7 @@ class JobChunkAdmin(OwnedAdmin, ServiceAdmin, KeysetAdmin):
     def save_model(self, request: HttpRequest, obj: JobChunk, form: Any, change: bool) -> None:
         actor = actor_of(request)
         if change:
-            chunks.change_chunk(
-                chunk_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor
-            )
+            chunks.change_chunk(chunk_id=obj.pk, changes=form.changes, shown=form.was, actor=actor)
             return
         chunk_id = chunks.add_chunk(
             job_id=obj.job_id,

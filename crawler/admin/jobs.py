@@ -92,7 +92,7 @@ class ProjectAdmin(OwnedAdmin, ServiceAdmin, DatabaseCascadeAdmin):
         actor = actor_of(request)
         if change:
             projects.change_project(
-                project_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor
+                project_id=obj.pk, changes=form.changes, shown=form.was, actor=actor
             )
         else:
             copy_row(projects.create_project(**form.cleaned_data, actor=actor), obj)
@@ -230,7 +230,7 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
     def save_model(self, request: HttpRequest, obj: CrawlJob, form: Any, change: bool) -> None:
         if change:
             lifecycle.change_job(
-                job_id=obj.pk, changes=form.changes, shown=form.shown, actor=actor_of(request)
+                job_id=obj.pk, changes=form.changes, shown=form.was, actor=actor_of(request)
             )
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

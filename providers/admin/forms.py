@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.views.decorators.debug import sensitive_variables
 
+from pixsim.core.admin.shown import ShownForm
 from pixsim.core.forms import JsonField
 from providers.models import ProviderAccount
 
@@ -18,7 +19,7 @@ class SecretInput(forms.PasswordInput):
         super().__init__(render_value=False, attrs={"autocomplete": "new-password", "size": 60})
 
 
-class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProviderAccountForm(ShownForm):
     """An account with inputs for new secrets; stored secrets are never sent to the page."""
 
     new_password = forms.CharField(required=False, strip=False, widget=SecretInput)
@@ -54,3 +55,7 @@ class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
             if secret := self.cleaned_data[f"new_{name}"]:
                 setattr(self.instance, name, secret)
         return super().save(commit)
+
+    def changed_columns(self) -> list[str]:
+        given = [name for name in CREDENTIALS if self.cleaned_data[f"new_{name}"]]
+        return [*super().changed_columns(), *{*given, *self.cleaned_data["forget"]}]

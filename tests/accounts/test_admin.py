@@ -9,6 +9,7 @@ from django.test import Client
 
 from accounts.admin import ProfileColumn
 from accounts.models import ActivityLog, Profile
+from tests.admin_forms import sent
 
 pytestmark = pytest.mark.django_db
 PROFILES = "/admin/accounts/profile/"
@@ -82,15 +83,15 @@ def test_an_edit_of_the_tier_in_the_form_is_logged_too(
     admin_client: Client, people: list[Profile]
 ) -> None:
     url = f"{PROFILES}{people[0].pk}/change/"
-    answer = admin_client.post(
-        url, {"user_tier": "ENTERPRISE", "avatar_url": "", "email": "forged@x.org", "role": "admin"}
-    )
+    forged = {"email": "forged@x.org", "role": "admin"}
+    given = sent(admin_client.get(url), user_tier="ENTERPRISE", **forged)
+    answer = admin_client.post(url, given)
     assert answer.status_code == 302
     changed = Profile.objects.get(pk=people[0].pk)
     assert (changed.user_tier, changed.email, changed.role) == ("ENTERPRISE", "p00@x.org", "user")
     assert ActivityLog.objects.get().metadata == {"before": "FREE", "after": "ENTERPRISE"}
 
-    admin_client.post(url, {"user_tier": "ENTERPRISE", "avatar_url": "https://x.org/a.png"})
+    admin_client.post(url, sent(admin_client.get(url), avatar_url="https://x.org/a.png"))
     assert ActivityLog.objects.count() == 1
     assert Profile.objects.get(pk=people[0].pk).avatar_url == "https://x.org/a.png"
 

@@ -307,10 +307,13 @@ def test_saving_an_old_form_does_not_take_the_chunk_from_its_worker(admin_client
     page = admin_client.get(url_of(before))
     [work] = claim()
 
-    assert admin_client.post(url_of(before), sent(page, priority="8")).status_code == 302
-    refused = admin_client.post(url_of(before), sent(page, status="failed"))
+    refused = admin_client.post(url_of(before), sent(page, priority="8"))
 
-    assert "has changed since this page was shown" in refused.content.decode()
+    assert "Status: was “pending”, is “processing” now, stays so." in refused.content.decode()
+    assert job.chunks.get().priority == 5
+    again = sent(refused)
+    assert (again["status"], again["priority"]) == ("processing", "8")
+    assert admin_client.post(url_of(before), again).status_code == 302
     after = job.chunks.get()
     assert (after.status, after.lease_id, after.priority) == ("processing", work.lease, 8)
     assert api.complete([work]) == {before.pk}

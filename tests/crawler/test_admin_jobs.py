@@ -320,8 +320,10 @@ def test_saving_the_form_does_not_undo_what_workers_counted_meanwhile(admin_clie
     loop.run_worker_loop(task_id="t", slice_seconds=20)
 
     refused = admin_client.post(url_of(job), sent(page, options='{"min_side": 64}'))
-    assert "has changed since this page was shown" in refused.content.decode()
-    assert admin_client.post(url_of(job), sent(page, name="dogs")).status_code == 302
+    assert "has changed since the page was shown" in refused.content.decode()
+    refused = admin_client.post(url_of(job), sent(page, name="dogs"))
+    assert "was “pending”, is “completed” now" in refused.content.decode()
+    assert admin_client.post(url_of(job), sent(refused)).status_code == 302
 
     job.refresh_from_db()
     assert (job.name, job.status, job.valid_images) == ("dogs", "completed", 5), job.outcomes
@@ -332,12 +334,18 @@ def test_a_form_does_not_undo_what_somebody_else_changed_meanwhile(admin_client,
     page = admin_client.get(url_of(job))
     CrawlJob.objects.update(name="dogs", priority=8)
 
-    assert admin_client.post(url_of(job), sent(page, keywords="cats")).status_code == 302
     refused = admin_client.post(url_of(job), sent(page, priority="2", keywords="birds"))
 
-    assert "has changed since this page was shown" in errors_of(refused)["priority"]
+    assert list(refused.context["adminform"].form.non_field_errors())[1:] == [
+        "Name: was “cats”, is “dogs” now, stays so.",
+        'Keywords: was empty, is empty now, would become ["birds"].',
+        "Priority: was 5, is 8 now, would become 2.",
+    ]
     job.refresh_from_db()
-    assert (job.name, job.priority, job.keywords) == ("dogs", 8, ["cats"])
+    assert (job.name, job.priority, job.keywords) == ("dogs", 8, [])
+    admin_client.post(url_of(job), sent(refused))
+    job.refresh_from_db()
+    assert (job.name, job.priority, job.keywords) == ("dogs", 2, ["birds"])
 
 
 def test_what_changes_while_the_form_is_saved_is_not_overwritten(admin_client, job, monkeypatch):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from jobs.models import Asset, Job, QueuePause, WorkAttempt, Worker, Workspace
 from providers.admin.figures import figures
 from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
+from tests.admin_forms import sent
 from tests.providers.adapters.simple_fake import SimpleFake
 
 pytestmark = pytest.mark.django_db
@@ -86,10 +87,12 @@ def test_an_edit_keeps_secrets_that_are_not_given_and_replaces_those_that_are(
     admin_client: Client, secretive: ProviderAccount
 ) -> None:
     url = f"{ACCOUNTS}{secretive.pk}/change/"
-    assert admin_client.post(url, form(nickname="one", new_api_key=OTHER)).status_code == 302
+    given = sent(admin_client.get(url), nickname="one", new_api_key=OTHER)
+    assert admin_client.post(url, given).status_code == 302
     account = ProviderAccount.objects.get()
     assert (account.nickname, account.password, account.api_key) == ("one", SECRET, OTHER)
-    assert admin_client.post(url, form(new_password=OTHER, forget=["cookies"])).status_code == 302
+    given = sent(admin_client.get(url), new_password=OTHER, forget=["cookies"])
+    assert admin_client.post(url, given).status_code == 302
     account = ProviderAccount.objects.get()
     assert (account.password, account.cookies, account.api_key) == (OTHER, None, OTHER)
 
@@ -124,8 +127,8 @@ def test_list_and_form_work_when_the_secrets_cannot_be_read(
     settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
     assert admin_client.get(ACCOUNTS).status_code == 200
     url = f"{ACCOUNTS}{secretive.pk}/change/"
-    assert admin_client.get(url).status_code == 200
-    assert admin_client.post(url, form(status="disabled")).status_code == 302
+    page = admin_client.get(url)
+    assert admin_client.post(url, sent(page, status="disabled")).status_code == 302
     assert ProviderAccount.objects.get().status == "disabled"
 
 

@@ -13,6 +13,7 @@ from django.forms import Select
 from django.http import HttpRequest, HttpResponse
 
 from pixsim.core.admin.links import visible
+from pixsim.core.admin.shown import shown_form, token_of
 from pixsim.core.forms import JsonField
 
 FILTER_LOOKUPS = ("exact", "isnull", "gte", "lt", "pk__exact", "id__exact")
@@ -31,7 +32,7 @@ class AutocompleteSelect(widgets.AutocompleteSelect):
 
 
 class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A model admin whose list is filtered by what its page offers, and by nothing else.
+    """A model admin whose forms overwrite nothing (`shown`), and whose list has only its own filters.
 
     Its rows, and those that a field of it may refer to, are those that the user may see: `visible_to`
     of the model's rows.
@@ -94,6 +95,24 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if self.date_hierarchy:
             offered |= {f"{self.date_hierarchy}__{lookup}" for lookup in DATE_LOOKUPS}
         return lookup in offered
+
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        return shown_form(super().get_form(request, *args, **options), request)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        shown = [context["adminform"].form]
+        for inline in context["inline_admin_formsets"]:
+            shown += inline.formset.initial_forms
+        context["shown_token"] = token_of(shown)
+        return super().render_change_form(request, context, *args, **options)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            form.write()
+        else:
+            super().save_model(request, obj, form, change)
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
