@@ -197,6 +197,12 @@ ERROR_KINDS = (
         codes=["23"],
     ),
     ErrorKind(
+        "The search path in {place} leads to no schema in which tables can be made: {said}. Nothing was "
+        "changed. `SHOW search_path` says where it leads; make that schema, or name another with ALTER "
+        "DATABASE … SET search_path or ALTER ROLE … SET search_path.",
+        codes=["3F000"],
+    ),
+    ErrorKind(
         "{place} is not as the code expects it: {said}. See `manage.py db status` and `manage.py "
         "db verify`.",
         codes=["42P01", "42703", "42704"],

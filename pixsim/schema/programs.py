@@ -102,7 +102,8 @@ def first_error(said: IO[bytes]) -> str:
     script's line number."""
     lines = _lines(said)
     found = next((line for line in lines if ERROR.search(line)), lines[-1])
-    return ERROR.split(found)[-1].strip().rstrip(".")
+    # What the server says in another language follows two spaces, as ERROR does in English.
+    return ERROR.split(found)[-1].rpartition(":  ")[2].strip().rstrip(".")
 
 
 def server_error(said: IO[bytes]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema.connecting import ServerTooOld, explain, refuse_old
 from pixsim.schema.refusals import refusal_code
+from pixsim.schema.verbs import all_verbs
 from tests.schema.packages import Packages, creates, migration
 
 
@@ -214,6 +215,64 @@ def test_a_read_only_database_can_be_read_and_not_written(settings_of, db, sql) 
     assert db("status", "--json").json["database"]["read_only"] is True
     one_message(db("prune", "--yes"), "is read-only: a replica, or", "Name the primary")
     assert sql("SELECT count(*) FROM django_migrations") == [(2,)]
+
+
+# Each verb, with words that let it go as far as it can.
+EACH_VERB = {
+    "accept": [["book"], ["--revoke", "book"]],
+    "adopt": [[], ["--apply", "--yes"], ["--undo", "--yes"]],
+    "backfill": [["list"], ["run", "nothing_like_it"]],
+    "backup": [["{folder}"]],
+    "check": [[]],
+    "downgrade": [["shop", "zero", "--yes"]],
+    "heads": [[]],
+    "branches": [[]],
+    "history": [[]],
+    "merge": [["shop"]],
+    "prune": [["--yes"]],
+    "rehearse": [[]],
+    "restore": [["{folder}/none.dump"]],
+    "revision": [["-m", "nothing", "shop"]],
+    "schema": [[]],
+    "show": [["shop", "0001"]],
+    "sql": [["shop", "0001"]],
+    "stamp": [["zero", "--force", "--yes"]],
+    "status": [[]],
+    "upgrade": [[]],
+    "verify": [[]],
+    "wipe": [["--yes-really", "{name}"]],
+}
+
+
+def test_each_verb_is_tried_below() -> None:
+    aliases = {alias for verb in all_verbs() for alias in verb.aliases}
+    assert (
+        {verb.name for verb in all_verbs()}
+        <= EACH_VERB.keys()
+        <= ({verb.name for verb in all_verbs()} | aliases)
+    )
+
+
+@pytest.mark.parametrize("how", ["without rights", "read-only", "no schema", "nowhere"])
+def test_every_verb_says_in_words_why_it_cannot(role, settings_of, db, sql, tmp_path, how) -> None:
+    name = connections["scratch"].settings_dict["NAME"]
+    changes = {"without rights": {"USER": role}, "nowhere": {"NAME": "pixsim_nowhere"}}
+    if how == "read-only":
+        sql("DELETE FROM django_migrations WHERE name = '0001_initial'")  # so that it is pending
+        sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    if how == "no schema":
+        sql(f'ALTER DATABASE "{name}" SET search_path = nothing_like_it')
+    settings_of(**changes.get(how, {}))
+    for verb, lines in EACH_VERB.items():
+        for words in lines:
+            given = [word.format(folder=tmp_path, name=name) for word in words]
+            ran = db(verb, *given)
+            assert ran.code in (0, 1, 2), (verb, ran.out, ran.err)
+            assert "Traceback" not in ran.out + ran.err
+            assert ran.code == 0 or ran.out + ran.err, verb
+    if how == "read-only":
+        sql("SET default_transaction_read_only = off")
+        sql(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
 
 def test_an_alias_that_does_not_exist(shop, db, capsys) -> None:

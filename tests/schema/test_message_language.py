@@ -204,7 +204,7 @@ def test_what_is_there_already_and_what_one_may_not_read_is_said(
     connections[ALIAS].settings_dict["USER"] = "guest"
     assert "'guest' may not do this" in db("history").err
     backup = db("backup", str(tmp_path / "never.dump"))
-    assert "keine Berechtigung für Tabelle" in backup.err
+    assert " failed: keine Berechtigung für Tabelle" in backup.err
 
 
 def test_a_restore_that_lacks_a_role_or_a_right_names_the_option(
