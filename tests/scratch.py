@@ -80,14 +80,16 @@ def one_head(monkeypatch: pytest.MonkeyPatch, _head: Reference) -> None:
     """Who asks what the schema is at the head gets it from there: to build it takes seconds."""
 
     @contextmanager
-    def once(connection: BaseDatabaseWrapper, *, at: Any = None) -> Iterator[Reference]:
-        loader = load_migrations(connection)
+    def once(
+        connection: BaseDatabaseWrapper, *, at: Any = None, loader: Any = None
+    ) -> Iterator[Reference]:
+        loader = loader or load_migrations(connection)
         applied = loader.applied_migrations.keys() & loader.graph.nodes.keys()
         asked = applied if at is None else at
         if asked == loader.graph.leaf_nodes() or set(asked) == set(_head.made):
             yield _head
         else:
-            with reference(connection, at=at) as built:
+            with reference(connection, at=at, loader=loader) as built:
                 yield built
 
     for module in (

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,23 +62,56 @@ class History:
         return self.applied[-1] if self.applied else None
 
 
-def load_migrations(connection: BaseDatabaseWrapper | None) -> MigrationLoader:
+class HalfSquashed(SchemaError):
+    """The database has applied only a part of what a squashed migration replaces."""
+
+
+def load_migrations(
+    connection: BaseDatabaseWrapper | None, *, allow_half: bool = False
+) -> MigrationLoader:
     """Load the migration files, and with a connection what is applied of them.
 
-    Raise SchemaError if a file cannot be imported, or names one that does not exist, or if the
-    database has applied only a part of what a squashed migration replaces and the files are gone.
+    Raise SchemaError if a file cannot be imported, or names one that does not exist; HalfSquashed if
+    the database has applied only a part of what a squashed migration replaces and the files are gone.
+    With `allow_half` that squashed migration counts as not applied instead.
     """
+    loader = _Loader(connection, load=False)
     try:
-        loader = MigrationLoader(connection)
+        loader.build_graph()
     except DatabaseError:
         raise
     except Exception as error:  # a migration file may raise anything when it is imported
-        raise SchemaError(
-            f"The migration files cannot be read: {type(error).__name__}: {error}{_where(error)}. "
-            f"Nothing was changed. Mend or bring back the file that is named."
-        ) from error
-    _refuse_partly_replaced(loader)
-    return loader
+        half = _half_squashed(loader) if isinstance(error, NodeNotFoundError) else ""
+        if not half:
+            raise SchemaError(
+                f"The migration files cannot be read: {type(error).__name__}: {error}"
+                f"{_where(error)}. Nothing was changed. Mend or bring back the file that is named."
+            ) from error
+    else:
+        half = _half_squashed(loader)
+    if not half:
+        return loader
+    if not allow_half:
+        raise HalfSquashed(half)
+    return _as_not_applied(loader)
+
+
+class _Loader(MigrationLoader):
+    def load_disk(self) -> None:
+        """Read the files; a squashed migration comes after those that it replaces, so that Django
+        knows whether these are applied when it looks at one that replaces squashed ones."""
+        super().load_disk()
+        found: dict[Key, Migration] = {}
+
+        def place(key: Key) -> None:
+            if key in self.disk_migrations and key not in found:
+                for each in self.disk_migrations[key].replaces:
+                    place(each)
+                found[key] = self.disk_migrations[key]
+
+        for key in sorted(self.disk_migrations):
+            place(key)
+        self.disk_migrations = found
 
 
 def read_history(
@@ -201,19 +234,21 @@ def in_order(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
     stead of all that it replaces, where that is applied: in the place of the last of them, but before
     what needs it."""
     rows = set(applied)
-    replaced = {
-        each: key
-        for key, migration in loader.replacements.items()
-        if key in loader.graph.nodes and rows.issuperset(migration.replaces)
-        for each in migration.replaces
-    }
+    replaced: dict[Key, Key] = {}
+    for key, migration in loader.replacements.items():
+        if rows.issuperset(migration.replaces):
+            rows.add(key)
+            replaced |= dict.fromkeys(migration.replaces, key)
     squashed = set(replaced.values())
     last: dict[Key, None] = {}
     for row in applied:
-        if row not in squashed:  # its own row is written when the whole run ends
-            key = replaced.get(row, row)
-            last.pop(key, None)
-            last[key] = None
+        if row in squashed:  # its own row is written when the whole run ends
+            continue
+        key = row
+        while key in replaced:
+            key = replaced[key]
+        last.pop(key, None)
+        last[key] = None
     nodes = loader.graph.node_map
     order: dict[Key, None] = {}
 
@@ -228,18 +263,52 @@ def in_order(loader: MigrationLoader, applied: Sequence[Key]) -> list[Key]:
     return list(order)
 
 
-def _refuse_partly_replaced(loader: MigrationLoader) -> None:
-    """Raise SchemaError where Django would leave a squashed migration out of the graph, and go on
-    with what comes after it."""
-    for (app, name), migration in sorted(loader.replacements.items()):
-        done = [key for key in migration.replaces if key in loader.applied_migrations]
-        missing = [key for key in migration.replaces if key not in loader.applied_migrations]
-        if done and any(key not in loader.disk_migrations for key in missing):
-            raise SchemaError(
+def _half_squashed(loader: MigrationLoader) -> str:
+    """Return what to do if Django would leave a half applied squashed migration out of the graph and
+    go on with what comes after it, or apply it a second time; else an empty text."""
+    squashed, applied, graph = loader.replacements, loader.applied_migrations, loader.graph.nodes
+
+    def parts(key: Key) -> Iterator[Key]:
+        if key in squashed and key not in applied:
+            for each in squashed[key].replaces:
+                yield from parts(each)
+        else:
+            yield key
+
+    def has_file(key: Key) -> bool:
+        return key in loader.disk_migrations or any(
+            key in each.replaces and other in graph for other, each in squashed.items()
+        )
+
+    for (app, name), migration in sorted(squashed.items()):
+        replaced = [part for each in migration.replaces for part in parts(each)]
+        done = [each for each in replaced if each in applied]
+        missing = [each for each in replaced if each not in applied]
+        are_gone = not all(map(has_file, replaced))
+        if done and missing and (are_gone or (app, name) in graph):
+            why = "and the files are gone" if are_gone else "and Django would apply all of it again"
+            before = "that still has these files" if are_gone else f"before {name}"
+            return (
                 f"The database stands in the middle of what {app} {name} replaces: {_named(done)} "
-                f"applied, {_named(missing)} not, and the files are gone. Nothing was changed. "
-                f"Upgrade to the head of the release that still has these files, then to this one."
+                f"applied, {_named(missing)} not, {why}. Nothing was changed. Upgrade to the head of "
+                f"the release {before}, then to this one; or, if the rest is in the database "
+                f"already, record it with `manage.py db stamp {app} {name}`, which compares first."
             )
+    return ""
+
+
+def _as_not_applied(loader: MigrationLoader) -> MigrationLoader:
+    """Return the graph with the squashed migrations in the stead of all that they replace, and as
+    applied those of which all is."""
+    fresh = _Loader(None)
+    fresh.connection = loader.connection
+    fresh.applied_migrations = dict(loader.applied_migrations)
+    for key, migration in fresh.replacements.items():
+        if fresh.applied_migrations.keys() >= {*migration.replaces}:
+            fresh.applied_migrations[key] = migration
+        else:
+            fresh.applied_migrations.pop(key, None)
+    return fresh
 
 
 def _named(keys: Iterable[Key]) -> str:

@@ -11,6 +11,7 @@ tables or schemas by name.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from pixsim.schema.catalog import Schema, quoted, read_schema
 from pixsim.schema.connecting import only_database, place, require_own_session, session_beside
@@ -52,14 +54,18 @@ class Reference:
 
 @contextmanager
 def reference(
-    connection: BaseDatabaseWrapper, *, at: Sequence[Key] | None = None
+    connection: BaseDatabaseWrapper,
+    *,
+    at: Sequence[Key] | None = None,
+    loader: MigrationLoader | None = None,
 ) -> Iterator[Reference]:
     """Build the schema after the migrations `at` and all they depend on; without `at`, after those
     that are recorded as applied.
 
-    Drop it after the block. Raise NoReference if the server refuses or a migration fails.
+    `loader` are the migrations; without it they are loaded. Drop the schema after the block. Raise
+    NoReference if the server refuses or a migration fails.
     """
-    loader = load_migrations(connection)
+    loader = copy(loader) if loader else load_migrations(connection)
     if at is None:
         at = [key for key in loader.applied_migrations if key in loader.graph.nodes]
     with _scratch(connection) as scratch:
@@ -107,10 +113,9 @@ def _migrate(
     done: Sequence[Key] = (),
 ) -> tuple[Key, ...]:
     """Apply the migrations, without the signals of `migrate`; return them in their order."""
-    executor = MigrationExecutor(scratch)
     # The graph as the live database has it: whether a squashed migration stands for those that it
     # replaces depends on what was applied. Here nothing is but what is `done`.
-    executor.loader = loader
+    executor = _Executor(scratch, loader)
     loader.applied_migrations = {key: loader.graph.nodes[key] for key in done}
     with ExitStack() as stack:
         stack.enter_context(scratch.execute_wrapper(_without_concurrency))
@@ -129,6 +134,15 @@ def _migrate(
                 f"{str(error).strip()}. The database itself was not touched."
             ) from error
     return tuple((migration.app_label, migration.name) for migration, _ in plan)
+
+
+class _Executor(MigrationExecutor):
+    def __init__(self, connection: BaseDatabaseWrapper, loader: MigrationLoader) -> None:
+        """Take `loader`. Django's own cannot read squashed migrations that replace squashed ones."""
+        self.connection = connection
+        self.loader = loader
+        self.recorder = MigrationRecorder(connection)
+        self.progress_callback = None
 
 
 def _without_concurrency(

@@ -20,7 +20,9 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.transaction import atomic
 from django.utils.module_loading import module_has_submodule
@@ -28,7 +30,7 @@ from django.utils.module_loading import module_has_submodule
 from pixsim.schema import files
 from pixsim.schema.connecting import explain
 from pixsim.schema.errors import SchemaError
-from pixsim.schema.history import graph_order
+from pixsim.schema.history import graph_order, load_migrations
 from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
 from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.target_parsing import Key
@@ -102,8 +104,12 @@ class Executor(MigrationExecutor):
         policy: LockPolicy | None = None,
         listener: Listener | None = None,
         done: list[Done] | None = None,
+        loader: MigrationLoader | None = None,
     ) -> None:
-        super().__init__(connection, progress_callback)
+        self.connection = connection
+        self.loader = loader or load_migrations(connection)
+        self.recorder = MigrationRecorder(connection)
+        self.progress_callback = progress_callback
         self._listener = listener or Listener()
         self._done = [] if done is None else done
         self._waits: list[Wait] = []
@@ -184,9 +190,14 @@ class Executor(MigrationExecutor):
 
     # The stubs describe another method than Django has.
     def record_migration(self, migration: Migration) -> None:  # type: ignore[override]
-        super().record_migration(migration)  # type: ignore[call-arg, arg-type]
+        key = (migration.app_label, migration.name)
         if migration.replaces:  # Django would record it itself at the end of the run
-            self.recorder.record_applied(migration.app_label, migration.name)
+            there = self.recorder.applied_migrations()
+            for each in [*migration.replaces, key]:
+                if each not in there:
+                    self.recorder.record_applied(*each)
+        else:
+            self.recorder.record_applied(*key)
         files.record(self.connection, migration)
 
     def _record_unapplied(self, migration: Migration) -> None:
@@ -197,14 +208,13 @@ class Executor(MigrationExecutor):
     def check_replacements(self) -> None:
         """Record the squashed migrations of which all that they replace is applied, in the order
         in which they would be applied, with the hashes of their files."""
-        applied = self.recorder.applied_migrations()
-        for key in graph_order(self.loader):
-            migration = self.loader.graph.nodes[key]
-            if (
-                migration.replaces
-                and key not in applied
-                and applied.keys() >= {*migration.replaces}
-            ):
+        applied = {*self.recorder.applied_migrations()}
+        squashed = self.loader.replacements
+        inner = [key for key in squashed if key not in self.loader.graph.nodes]
+        for key in [*inner, *(key for key in graph_order(self.loader) if key in squashed)]:
+            migration = squashed[key]
+            if key not in applied and applied.issuperset(migration.replaces):
+                applied.add(key)
                 self.recorder.record_applied(*key)
                 files.make_table(self.connection)
                 files.record(self.connection, migration)

@@ -11,7 +11,6 @@ from django.db.transaction import atomic
 from pixsim.schema import accepting, drift, files
 from pixsim.schema.catalog import Schema, read_schema
 from pixsim.schema.drift import Difference
-from pixsim.schema.history import load_migrations
 from pixsim.schema.reference import reference
 from pixsim.schema.running import Executor
 from pixsim.schema.target_parsing import Key
@@ -28,18 +27,19 @@ class Look:
     """How many there are in tables of other apps, which the plan says nothing about."""
 
 
-def look(connection: BaseDatabaseWrapper, applied: Sequence[Key], plan: Plan) -> Look:
+def look(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, applied: Sequence[Key], plan: Plan
+) -> Look:
     """Compare the database with what it should be if the plan were recorded.
 
     Raise NoReference if the reference cannot be built.
     """
-    loader = load_migrations(connection)
     known = [key for key in applied if key in loader.graph.nodes]
     forgotten = {step.key for step in plan.steps if step.backwards}
     recorded = [step.key for step in plan.steps if not step.backwards]
     after = [*(key for key in known if key not in forgotten), *recorded]
     owners_before, owners_after = _owners(loader, known), _owners(loader, after)
-    with reference(connection, at=after) as expected:
+    with reference(connection, at=after, loader=loader) as expected:
         found = read_schema(connection)
         differences = drift.between(expected, found)
     differences = accepting.judge(connection, differences, tables=found.tables).open
@@ -50,10 +50,10 @@ def look(connection: BaseDatabaseWrapper, applied: Sequence[Key], plan: Plan) ->
     return Look(tuple(near), elsewhere=len(differences) - len(near))
 
 
-def record(connection: BaseDatabaseWrapper, plan: Plan) -> None:
+def record(connection: BaseDatabaseWrapper, loader: MigrationLoader, plan: Plan) -> None:
     """Write the rows of the plan and the hashes of the files in one transaction."""
     with atomic(connection.alias):
-        executor = Executor(connection)
+        executor = Executor(connection, loader=loader)
         executor.recorder.ensure_schema()
         files.make_table(connection)
         for step in plan.steps:

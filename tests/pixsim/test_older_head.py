@@ -173,7 +173,8 @@ def test_a_database_in_the_middle_of_the_older_history_is_refused_by_every_comma
         "The database stands in the middle of what jobs 0003_columns replaces: jobs 0003_defaults "
         "applied, jobs 0005_work_lease_sequence, jobs 0006_params_source, jobs 0008_held, jobs "
         "0009_work_columns not, and the files are gone. Nothing was changed. Upgrade to the head of "
-        "the release that still has these files, then to this one."
+        "the release that still has these files, then to this one; or, if the rest is in the database "
+        "already, record it with `manage.py db stamp jobs 0003_columns`, which compares first."
     )
 
     with pytest.raises(CommandError) as raised:

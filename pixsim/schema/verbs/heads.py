@@ -1,9 +1,14 @@
 """`db heads` and `db branches`: where each app's history ends, and where it forks.
 
-Both read the files alone, so they work without a database.
+Both read the files, and work without a database; one that answers must not stand in the middle of a
+squashed migration.
 """
 
 from argparse import ArgumentParser
+from contextlib import suppress
+
+from django.db import DatabaseError
+from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import Fork, forks, heads, load_migrations, summary
@@ -26,7 +31,7 @@ class Heads(Verb):
         _add_verbose(parser)
 
     def run(self, context: Context) -> int:
-        loader = load_migrations(None)
+        loader = _load(context)
         found = heads(loader)
         keys = [(app, name) for app, names in found.items() for name in names]
         if context.options.verbose:
@@ -51,7 +56,7 @@ class Branches(Verb):
         _add_verbose(parser)
 
     def run(self, context: Context) -> int:
-        loader = load_migrations(None)
+        loader = _load(context)
         found = forks(loader)
         for fork in found:
             context.console.say(_text(fork))
@@ -71,6 +76,13 @@ class Branches(Verb):
             }
         )
         return WRONG if found else FINE
+
+
+def _load(context: Context) -> MigrationLoader:
+    """Return the files. Raise HalfSquashed if the database answers and they end for it elsewhere."""
+    with suppress(DatabaseError):
+        load_migrations(context.connection)
+    return load_migrations(None)
 
 
 def _add_verbose(parser: ArgumentParser) -> None:

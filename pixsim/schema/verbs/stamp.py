@@ -29,7 +29,7 @@ class Stamp(Verb):
 
     def run(self, context: Context) -> int:
         connection, console, options = context.connection, context.console, context.options
-        loader = load_migrations(connection)
+        loader = load_migrations(connection, allow_half=True)
         refuse_foreign(connection, loader)
         history = read_history(connection, loader=loader)
         plan = plan_between(loader, history.keys, options.target, revisions=plugins.revisions())
@@ -40,7 +40,7 @@ class Stamp(Verb):
         for step in plan.steps:
             console.say(f"{'Forget' if step.backwards else 'Record'} {step.app} {step.name}")
         try:
-            seen = look(connection, history.keys, plan)
+            seen = look(connection, loader, history.keys, plan)
         except NoReference as error:
             if not options.force:
                 raise
@@ -55,7 +55,7 @@ class Stamp(Verb):
             _conclude(console, plan, seen, stamped=False)
             return WRONG
         console.confirm("Change these rows of django_migrations, and run nothing?")
-        record(connection, plan)
+        record(connection, loader, plan)
         console.say(f"Stamped: {plan.target}. No migration was run.")
         _conclude(console, plan, seen, stamped=True)
         return FINE
