@@ -49,6 +49,7 @@ def rehearse(
     steps: Sequence[Step],
     *,
     keep: bool = False,
+    drop_dependents: bool = False,
     listener: RehearsalListener,
     report: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Rehearsed:
@@ -66,7 +67,12 @@ def rehearse(
         with only_database(copy.connection.alias), monitored(copy.connection) as monitor:
             measuring = _Measuring(monitor, loader, listener)
             try:
-                run(copy.connection, steps, listener=measuring)
+                run(
+                    copy.connection,
+                    steps,
+                    listener=measuring,
+                    drop_dependents=drop_dependents,
+                )
             except SchemaError as error:
                 failure = str(error)
     return Rehearsed(copy, tuple(measuring.measured), failure)

@@ -10,6 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
 from pixsim.schema.console import Console
+from pixsim.schema.dependents import Dependent, listing
 from pixsim.schema.lock_retry import LockPolicy, Wait
 from pixsim.schema.running import Done, Listener
 from pixsim.schema.targets import Plan, Step
@@ -113,6 +114,16 @@ def show_plan(
             **(more or {}),
         }
     )
+
+
+def show_dependents(console: Console, found: Sequence[Dependent]) -> None:
+    """Print what no migration made and goes with what a run drops."""
+    if found:
+        console.say(listing(found))
+
+
+def dependents_as_json(found: Sequence[Dependent]) -> dict[str, Any]:
+    return {"dependents": [each.as_json() for each in found]}
 
 
 def add_lock_arguments(parser: ArgumentParser) -> None:

@@ -6,7 +6,7 @@ next run continues with the interrupted operation.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
@@ -29,6 +29,13 @@ from django.utils.module_loading import module_has_submodule
 
 from pixsim.schema import files
 from pixsim.schema.connecting import explain
+from pixsim.schema.dependents import (
+    Dependent,
+    by_migration,
+    dependents_of,
+    drop,
+    refuse_dependents,
+)
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import graph_order, load_migrations
 from pixsim.schema.lock_retry import LockPolicy, LockRetry, Wait
@@ -66,17 +73,21 @@ def run(
     policy: LockPolicy | None = None,
     listener: Listener | None = None,
     ignore_foreign: bool = False,
+    drop_dependents: bool = False,
 ) -> list[Done]:
     """Apply the steps, or take them back, with the signals that Django's `migrate` sends.
 
     All steps have one direction. Raise MigrationFailed, LockNotGiven or Interrupted; what was done
-    before stays.
+    before stays. Raise HasDependents before anything is done if objects that no migration made would
+    go along; with `drop_dependents` they do.
     """
     for app in apps.get_app_configs():  # where receivers of the signals are registered
         if app.module and module_has_submodule(app.module, "management"):
             import_module(".management", app.name)
     done: list[Done] = []
-    executor = Executor(connection, policy=policy, listener=listener, done=done)
+    executor = Executor(
+        connection, policy=policy, listener=listener, done=done, drop_dependents=drop_dependents
+    )
     refuse_foreign(connection, executor.loader, ignore=ignore_foreign)
     nodes = executor.loader.graph.nodes
     plan = [(nodes[step.key], step.backwards) for step in steps]
@@ -105,6 +116,7 @@ class Executor(MigrationExecutor):
         listener: Listener | None = None,
         done: list[Done] | None = None,
         loader: MigrationLoader | None = None,
+        drop_dependents: bool = False,
     ) -> None:
         self.connection = connection
         self.loader = loader or load_migrations(connection)
@@ -117,10 +129,18 @@ class Executor(MigrationExecutor):
             connection, policy or LockPolicy.from_settings(), self._on_wait
         )
         self._unfinished: dict[tuple[Key, bool], files.Unfinished] = {}
+        self._drop_dependents = drop_dependents
+        self._dependents: Mapping[Key, list[Dependent]] = {}
 
     def state_before(self) -> ProjectState:
         """Return the state after all applied migrations."""
         return super()._create_project_state(with_applied_migrations=True)  # type: ignore[misc,no-any-return]
+
+    def migration_plan(
+        self, targets: Any, clean_start: bool = False
+    ) -> list[tuple[Migration, bool]]:
+        self.planned = super().migration_plan(targets, clean_start)
+        return self.planned
 
     def migrate(
         self,
@@ -131,6 +151,10 @@ class Executor(MigrationExecutor):
         fake_initial: bool = False,
     ) -> ProjectState:
         plan = self.migration_plan(targets) if plan is None else plan
+        if plan and not fake:
+            found = dependents_of(self.connection, self.loader, plan)
+            refuse_dependents(found, may_go=self._drop_dependents)
+            self._dependents = by_migration(found)
         if plan:
             self.recorder.ensure_schema()
             files.make_table(self.connection)
@@ -259,6 +283,8 @@ class Executor(MigrationExecutor):
             ]
             vars(migration)["operations"] = once
         with atomic(self.connection.alias) if original.atomic else nullcontext():
+            for each in self._dependents.get((original.app_label, original.name), ()):
+                drop(self.connection, each)
             # Were the transaction the editor's own, what it does last would be recorded apart.
             with self.connection.schema_editor(atomic=False) as editor:
                 state = (migration.unapply if backwards else migration.apply)(state, editor)

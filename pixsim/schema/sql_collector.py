@@ -283,8 +283,13 @@ class _NoCursor:
 
 
 class _Editor(DatabaseSchemaEditor):
-    """An editor that derives the names of constraints as Django does, since it cannot look them up."""
+    """An editor that derives the names of constraints as Django does, since it cannot look them up.
 
+    It drops without CASCADE: a script cannot ask first what others made of a table or column.
+    """
+
+    sql_delete_table = DatabaseSchemaEditor.sql_delete_table.removesuffix(" CASCADE")
+    sql_delete_column = DatabaseSchemaEditor.sql_delete_column.removesuffix(" CASCADE")
     _drops_column = False
 
     def remove_field(self, model: type[Model], field: Field[Any, Any]) -> None:

@@ -7,6 +7,7 @@ applied, since that is what "the last one" means to the person who applied it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema.errors import SchemaError, UsageError
@@ -53,6 +54,11 @@ class Plan:
     def along(self) -> tuple[Step, ...]:
         """Return the steps that were not asked for but are needed."""
         return tuple(step for step in self.steps if not step.asked)
+
+
+def executable(loader: MigrationLoader, plan: Plan) -> list[tuple[Migration, bool]]:
+    """Return the plan as Django's executor takes it."""
+    return [(loader.graph.nodes[step.key], step.backwards) for step in plan.steps]
 
 
 def plan_for(

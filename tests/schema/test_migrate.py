@@ -79,7 +79,8 @@ def test_the_options_of_django_go_on_working(shop, migrate, sql):
 
     shop.remove("shop", "0002_pages")
     assert "Pruning shop.0002_pages OK" in migrate("shop", prune=True)
-    assert "Unapply all migrations: shop" in migrate("shop", "zero")
+    # The column that the pruned migration made is nobody's now.
+    assert "Unapply all migrations: shop" in migrate("shop", "zero", drop_dependents=True)
     assert sql("SELECT to_regclass('shop_book')") == [(None,)]
 
 

@@ -8,6 +8,11 @@ from django.db.migrations.loader import MigrationLoader
 
 from pixsim.schema import plugins
 from pixsim.schema.console import Console
+from pixsim.schema.dependents import (
+    add_dependents_argument,
+    dependents_of,
+    refuse_dependents,
+)
 from pixsim.schema.destructive_changes import (
     DestructiveChange,
     destructive_changes_of,
@@ -19,13 +24,15 @@ from pixsim.schema.ownership import refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
     add_lock_arguments,
+    dependents_as_json,
     lock_policy_from,
     name,
+    show_dependents,
     show_plan,
 )
 from pixsim.schema.running import run
 from pixsim.schema.target_parsing import RELATIVE
-from pixsim.schema.targets import Plan, plan_for
+from pixsim.schema.targets import Plan, executable, plan_for
 from pixsim.schema.verbs import Context, Verb
 from pixsim.schema.verbs.sql import write_script
 
@@ -44,6 +51,7 @@ class Downgrade(Verb):
             action="store_true",
             help="print the script for psql, as `db sql --backwards` does: [START:]END",
         )
+        add_dependents_argument(parser)
         add_lock_arguments(parser)
 
     def run(self, context: Context) -> int:
@@ -59,17 +67,28 @@ class Downgrade(Verb):
         )
         refuse_irreversible(loader, plan)
         lost = destructive_changes_of(connection, loader, plan)
+        dependents = dependents_of(connection, loader, executable(loader, plan))
         if options.plan:
             _warn(console, loader, plan, lost)
-            show_plan(console, loader, plan, {"lost": [_as_json(each) for each in lost]})
+            show_dependents(console, dependents)
+            more = {"lost": [_as_json(each) for each in lost], **dependents_as_json(dependents)}
+            show_plan(console, loader, plan, more)
             return FINE
         if plan.steps:
             _show(console, plan)
             _warn(console, loader, plan, lost)
+            refuse_dependents(dependents, may_go=options.drop_dependents)
+            show_dependents(console, dependents)
             console.confirm(f"Take back {len(plan.steps)}?")
         with console.progress("Taking back") as bar:
             reporter = Reporter(console, len(plan.steps), bar)
-            done = run(connection, plan.steps, policy=lock_policy_from(options), listener=reporter)
+            done = run(
+                connection,
+                plan.steps,
+                policy=lock_policy_from(options),
+                listener=reporter,
+                drop_dependents=options.drop_dependents,
+            )
         reporter.conclude(plan, done)
         return FINE
 

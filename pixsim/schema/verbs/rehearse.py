@@ -8,6 +8,7 @@ from pixsim.schema import plugins
 from pixsim.schema.connecting import look
 from pixsim.schema.console import Console, readable_size
 from pixsim.schema.copying import Copy, drop_left_behind
+from pixsim.schema.dependents import add_dependents_argument
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
 from pixsim.schema.lock_monitor import Lock
@@ -27,6 +28,7 @@ class Rehearse(Verb):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("target", nargs="*", help="as for upgrade; head if it is left out")
         parser.add_argument("--keep", action="store_true", help="leave the copy to look at")
+        add_dependents_argument(parser)
 
     def run(self, context: Context) -> int:
         connection, console = context.connection, context.console
@@ -48,6 +50,7 @@ class Rehearse(Verb):
                 loader,
                 plan.steps,
                 keep=context.options.keep,
+                drop_dependents=context.options.drop_dependents,
                 listener=_Printer(console, len(plan.steps), bar),
                 report=bar,
             )

@@ -6,6 +6,7 @@ from django.conf import settings
 
 from pixsim.schema import plugins
 from pixsim.schema.console import Console
+from pixsim.schema.dependents import add_dependents_argument, dependents_of
 from pixsim.schema.destructive_changes import Rows
 from pixsim.schema.errors import FINE, WRONG
 from pixsim.schema.history import load_migrations, read_history
@@ -13,12 +14,14 @@ from pixsim.schema.ownership import add_foreign_argument, refuse_foreign
 from pixsim.schema.reporting import (
     Reporter,
     add_lock_arguments,
+    dependents_as_json,
     lock_policy_from,
     name,
+    show_dependents,
     show_plan,
 )
 from pixsim.schema.running import run
-from pixsim.schema.targets import Step, plan_for
+from pixsim.schema.targets import Step, executable, plan_for
 from pixsim.schema.unsafe import Finding, too_large
 from pixsim.schema.verbs import Context, Verb
 from pixsim.schema.verbs.sql import write_script
@@ -48,6 +51,7 @@ class Upgrade(Verb):
             default=getattr(settings, "SCHEMA_UNSAFE_ROWS", 100_000),
             help="a table with more rows is large (%(default)s)",
         )
+        add_dependents_argument(parser)
         add_lock_arguments(parser)
         add_foreign_argument(parser)
 
@@ -61,7 +65,10 @@ class Upgrade(Verb):
         plan = plan_for(loader, history.keys, options.target, revisions=plugins.revisions())
         unsafe = too_large(connection, loader, plan, threshold=options.threshold)
         if options.plan:
-            show_plan(console, loader, plan, {"unsafe": [_as_json(*each) for each in unsafe]})
+            dependents = dependents_of(connection, loader, executable(loader, plan))
+            more = {"unsafe": [_as_json(*each) for each in unsafe]}
+            show_plan(console, loader, plan, more | dependents_as_json(dependents))
+            show_dependents(console, dependents)
         if unsafe:
             _show(console, unsafe)
             if not options.allow_unsafe:
@@ -84,6 +91,7 @@ class Upgrade(Verb):
                 policy=lock_policy_from(options),
                 listener=reporter,
                 ignore_foreign=options.ignore_alembic,
+                drop_dependents=options.drop_dependents,
             )
         reporter.conclude(plan, done)
         return FINE

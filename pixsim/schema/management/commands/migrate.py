@@ -4,7 +4,6 @@ the hash of every file recorded, and another system's databases refused."""
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -22,6 +21,7 @@ from django.db.migrations.exceptions import (
 from pixsim.core.cli.pipes import QuietOnClosedPipe
 from pixsim.core.db.sessions import past_the_pooler
 from pixsim.schema.connecting import explain
+from pixsim.schema.dependents import add_dependents_argument, dependents_of, listing
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import load_migrations
 from pixsim.schema.lock_retry import Wait
@@ -46,6 +46,7 @@ class Command(QuietOnClosedPipe, migrate.Command):
         super().add_arguments(parser)
         add_lock_arguments(parser)
         add_foreign_argument(parser)
+        add_dependents_argument(parser)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         with past_the_pooler():
@@ -74,11 +75,23 @@ class Command(QuietOnClosedPipe, migrate.Command):
         with alone or schema_lock(connection, wait=wait, say=self.stdout.write):
             loader = load_migrations(connection)
             refuse_foreign(connection, loader, ignore=options["ignore_alembic"])
-            executor = partial(
-                Executor, policy=lock_policy_from(Namespace(**options)), listener=_Waits(self)
-            )
+            made: list[Executor] = []
+
+            def executor(*args: Any) -> Executor:
+                made.append(
+                    Executor(
+                        *args,
+                        policy=lock_policy_from(Namespace(**options)),
+                        listener=_Waits(self),
+                        drop_dependents=options["drop_dependents"],
+                    )
+                )
+                return made[-1]
+
             with _replaced(executor):
                 super().handle(*args, **options)
+            if options["plan"] and (found := dependents_of(connection, loader, made[-1].planned)):
+                self.stdout.write(listing(found))
 
 
 class _Waits(Listener):
