@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.pixsim.support import free_port
+from tests.world import World
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
@@ -46,6 +49,7 @@ class Pooler:
             admin_users = {user}
             pool_mode = transaction
             max_client_conn = 500
+            server_login_retry = 1
             logfile = {self._folder / "log"}
         """)
 
@@ -100,3 +104,11 @@ class Pooler:
     def log(self) -> str:
         log = self._folder / "log"
         return log.read_text(errors="replace") if log.exists() else ""
+
+
+@contextmanager
+def before(world: World) -> Iterator[Pooler]:
+    """Let everything in `world` reach its database through a pooler inside the block."""
+    with Pooler(host=str(world.paths.sockets), user="pixsim") as pooler:
+        world.environment["DATABASE_URL"] = pooler.url("pixsim")
+        yield pooler

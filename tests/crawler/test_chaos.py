@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from subprocess import Popen
 
 import psutil
@@ -16,6 +17,7 @@ from pixsim.embedded.postgres import Postgres
 from pixsim.embedded.redis import Redis
 from tests import broker_faults
 from tests.crawler.pictures import jpeg
+from tests.pooler import before, needs_pgbouncer
 from tests.site import Site
 from tests.world import World, has_redis
 
@@ -110,10 +112,15 @@ def restart(server: Postgres | Redis) -> None:
     server.start()
 
 
-def test_nothing_is_lost_or_done_twice_whatever_is_killed(url_list):
+@pytest.mark.parametrize(
+    "reached",
+    [nullcontext, pytest.param(before, marks=needs_pgbouncer)],
+    ids=["directly", "through a pooler"],
+)
+def test_nothing_is_lost_or_done_twice_whatever_is_killed(url_list, reached):
     """The broker fails over, is full, restarts and forgets meanwhile; PostgreSQL restarts."""
     dice = random.Random(7)
-    with Site(answer) as site, World() as world:
+    with Site(answer) as site, World() as world, reached(world):
         listed = url_list(site, 2400)
         job = world.crawl(
             "--source", "urls", "--from", listed, "--max-images", str(IMAGES),
