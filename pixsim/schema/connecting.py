@@ -290,14 +290,17 @@ def require_own_session(connection: BaseDatabaseWrapper) -> None:
 
     Called before anything that would stay in the session: a lock, a setting.
     """
+    if why := why_no_session(connection):
+        raise NoSession(f"{why} Nothing was changed.")
+
+
+def why_no_session(connection: BaseDatabaseWrapper) -> str:
+    """Return why `require_own_session` refuses the connection, and the remedy; else an empty text."""
     is_direct = connection.alias == DEFAULT_DB_ALIAS and goes_past_the_pooler()
     if is_pooled(connection):
-        raise NoSession(
-            f"{place(connection)} is a connection pooler, and this needs a session of its own. Nothing "
-            f"was changed. {_remedy(connection.alias, is_direct)}"
-        )
-    if is_direct and (why := _why_another_database(connection)):
-        raise NoSession(f"{why} Nothing was changed. Both must name the same database.")
+        remedy = _remedy(connection.alias, is_direct)
+        return f"{place(connection)} is a connection pooler, and this needs a session of its own. {remedy}"
+    return _why_another_database(connection) if is_direct else ""
 
 
 def _remedy(alias: str, is_direct: bool) -> str:

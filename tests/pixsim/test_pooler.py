@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 
 from jobs.queue.ops import maintenance
 from jobs.queue.worker import registry
@@ -20,6 +20,7 @@ from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from pixsim.core.db.sessions import is_pooled, past_the_pooler
 from pixsim.core.db.sql import fetch
+from pixsim.schema.connecting import explain
 from tests.crawler.test_chaos import IMAGES, answer, assert_all_is_accounted_for
 from tests.pooler import Pooler, before, needs_pgbouncer
 from tests.scratch import db as db
@@ -228,11 +229,36 @@ def test_heartbeats_and_sweepers_go_past_the_pooler_where_they_can(
             sweeper.stop()
 
 
+def found() -> list[str]:
+    """What `manage.py check --database default` says of it."""
+    about = ("pooler", "DATABASE_DIRECT_URL")
+    messages = run_checks(databases=["default"])
+    return [str(each.id) for each in messages if any(word in each.msg for word in about)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_check_says_what_does_not_fit_a_pooler(pooler, settings, monkeypatch):
+    settings.QUEUE_PREPARE = True
+    options = {**connection.settings_dict["OPTIONS"], "options": "-c jit=off"}
+    direct = {**connection.settings_dict, "NAME": "postgres"}
+    assert found() == []
+    with through(pooler):
+        settings.DATABASE_DIRECT = {**direct, "HOST": "127.0.0.1", "PORT": str(pooler.port)}
+        assert found() == ["pixsim.W001", "pixsim.E002", "pixsim.E003"]
+        settings.DATABASE_DIRECT = direct
+        assert found() == ["pixsim.W001", "pixsim.E002", "pixsim.E003"]
+        settings.QUEUE_PREPARE = settings.DATABASE_DIRECT = None
+        assert found() == ["pixsim.W001"]
+        assert left_in_session(pooler, connection.settings_dict["NAME"]) == []
+        connection.close()
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+        with pytest.raises(OperationalError) as refused:
+            connection.ensure_connection()
+        assert "Take it out of DATABASE_URL" in explain(refused.value, connection)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_check_says_that_the_role_has_no_limit(pooler):
-    def found() -> list[str]:
-        return [each.id for each in run_checks(databases=["default"]) if "pooler" in each.msg]
-
     assert found() == []
     with through(pooler):
         assert found() == ["pixsim.W001"]
