@@ -31,6 +31,8 @@ POLICIES = {
     ErrorClass.AUTH: ErrorPolicy(
         retry_seconds=0, max_submissions=5, account_status=AccountStatus.ERROR
     ),
+    # Another account is tried at once; with none left, the job fails (`model_access`).
+    ErrorClass.MODEL_ACCESS: ErrorPolicy(retry_seconds=0, max_submissions=50),
     ErrorClass.QUOTA: ErrorPolicy(
         retry_seconds=0,
         max_submissions=20,

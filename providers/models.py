@@ -155,6 +155,27 @@ class ProviderCredit(models.Model):
         return f"{self.amount} {self.credit_type}"
 
 
+class ModelRefusal(models.Model):
+    """A model that an account may not use, as its provider last said."""
+
+    id = models.BigAutoField(primary_key=True)
+    account = NamedForeignKey(ProviderAccount, models.CASCADE, related_name="model_refusals")
+    model = models.CharField(max_length=100)
+    message = models.CharField(help_text="The provider's words.")
+    refused_at = models.DateTimeField(db_default=TransactionNow(), editable=False)
+
+    class Meta:
+        db_table = "provider_model_refusals"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "model"], name="uq_provider_model_refusals_account_model"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} may not use {self.model}"
+
+
 class SubmissionStatus(models.TextChoices):
     PENDING = "pending", "pending"
     ACCEPTED = "accepted", "accepted"

@@ -11,7 +11,7 @@ from accounts import activity
 from accounts.models import Profile
 from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.text import unfit
-from providers import error_policy
+from providers import error_policy, model_access
 from providers.adapters import UnknownProvider, adapter_named
 from providers.adapters.errors import ProviderError
 from providers.credentials import try_account
@@ -95,7 +95,8 @@ def test_account(*, account: ProviderAccount) -> str | None:
 
 
 def enable_account(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
-    """Make the account active without a cooldown. Return False if it was."""
+    """Make the account active without a cooldown, for all models. Return False if it was."""
+    model_access.forget(account.pk)
     return _set(
         account, actor, "enabled", status=AccountStatus.ACTIVE, cooldown_until=None,
         failure_streak=0,
@@ -108,7 +109,8 @@ def disable_account(*, account: ProviderAccount, actor: Profile | None = None) -
 
 
 def clear_cooldown(*, account: ProviderAccount, actor: Profile | None = None) -> bool:
-    """End the account's cooldown now. Return False if it has none."""
+    """End the account's cooldown now, and try refused models again. Return False if it has none."""
+    model_access.forget(account.pk)
     return _set(account, actor, "cooldown_cleared", cooldown_until=None, failure_streak=0)
 
 

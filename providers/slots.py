@@ -15,6 +15,7 @@ from django.db import connection
 from pixsim.core.db.sql import fetch
 from providers import circuits
 from providers.adapters import Adapter
+from providers.model_access import REFUSED
 from providers.models import LIVE, AccountStatus, ProviderAccount
 
 HEALTH_WINDOW = 20
@@ -65,10 +66,11 @@ least(account.max_concurrent_jobs - ({_USED}),
 """
 
 CANDIDATES = f"""
-SELECT id, provider_id, user_id, free, priority, health, credit FROM (
+SELECT id, provider_id, user_id, free, priority, health, credit, refused FROM (
     SELECT account.id, account.provider_id, account.priority, account.last_used,
            CASE WHEN account.is_private THEN account.user_id END AS user_id,
-           {_FREE} AS free, coalesce(({_HEALTH}), 1) AS health, ({_CREDIT}) AS credit
+           {_FREE} AS free, coalesce(({_HEALTH}), 1) AS health, ({_CREDIT}) AS credit,
+           {REFUSED} AS refused
     FROM provider_accounts account WHERE {_OPEN}
 ) account
 WHERE free > 0 AND (credit IS NULL OR credit > 0)
@@ -125,6 +127,8 @@ class Candidate:
     priority: int
     health: float
     credit: int | None
+    refused_models: Sequence[str] = ()
+    """The models that it may not use."""
     is_probe: bool = False
     """The provider's circuit is open: one submission may probe it."""
 

@@ -73,6 +73,7 @@ def allocate(
         task_id=task_id,
         provider=candidate.provider_id,
         user=account.user_id if account.is_private else None,
+        refused_models=list(candidate.refused_models),
     )
     if not works:
         return []

@@ -70,6 +70,7 @@ class GenerationKind(Kind):
     # planner keeps the order of the claim.
     claimable_sql = """
         provider_id = %(provider)s AND (%(user)s::int IS NULL OR user_id = %(user)s::int)
+        AND coalesce(model <> ALL(%(refused_models)s::text[]), TRUE)
         AND (SELECT count(*) FROM provider_submissions live
              WHERE live.job_id = jobs.id AND live.reference IS NOT NULL
                AND live.status IN ('pending', 'accepted', 'unknown')) = 0"""

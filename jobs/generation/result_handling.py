@@ -22,7 +22,7 @@ from jobs.models import Asset, Job
 from jobs.queue import api
 from jobs.queue.errors import LeaseLost
 from pixsim.core.db.sql import fetch
-from providers import error_policy, submissions
+from providers import error_policy, model_access, submissions
 from providers.adapters.base import Accepted, Failed, Output, Running, Succeeded
 from providers.adapters.errors import MAY_HAVE_BEEN_ACCEPTED, ErrorClass, ProviderError
 from providers.models import LIVE, ProviderSubmission, SubmissionStatus
@@ -288,9 +288,17 @@ def _end(
         ):
             return
         if is_account_error:
-            error_policy.apply(attempt.submission.account_id, error)
+            _apply_to_account(attempt, error)
         if is_ours and not (may_retry and _retry(attempt, error)):
             _fail_job(attempt, str(error), error_class=job_error_class or error.error_class)
+
+
+def _apply_to_account(attempt: Attempt, error: ProviderError) -> None:
+    submission = attempt.submission
+    if error.error_class is ErrorClass.MODEL_ACCESS and submission.model:
+        model_access.record(submission.account_id, submission.model, error)
+    else:
+        error_policy.apply(submission.account_id, error)
 
 
 def _retry(attempt: Attempt, error: ProviderError) -> bool:
@@ -300,6 +308,12 @@ def _retry(attempt: Attempt, error: ProviderError) -> bool:
         job_id=attempt.job.pk, reference__isnull=False, error_class=error.error_class
     ).count()
     if policy.retry_seconds is None or count >= policy.max_submissions:
+        return False
+    if error.error_class is ErrorClass.MODEL_ACCESS and not model_access.is_left_to_try(
+        provider=attempt.submission.provider_id,
+        model=attempt.submission.model or "",
+        user_id=attempt.job.user_id,
+    ):
         return False
     api.wait(
         attempt.work,

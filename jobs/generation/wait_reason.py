@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from jobs.models import Job, JobStatus
 from providers import circuits, slots
-from providers.models import AccountStatus, ProviderAccount
+from providers.models import AccountStatus, ModelRefusal, ProviderAccount
 
 SHOWN_ACCOUNTS = 3
 
@@ -30,7 +30,10 @@ def no_slot(job: Job) -> str | None:
             f"{job.provider_id} does not answer. It is tried again at {_time(circuit.probed_at)}."
         )
     usable = (None, job.user_id)
-    if any(one.user_id in usable for one in slots.candidates([job.provider_id])):
+    if any(
+        one.user_id in usable and job.model not in one.refused_models
+        for one in slots.candidates([job.provider_id])
+    ):
         return None
     accounts = list(
         ProviderAccount.objects.filter(
@@ -43,17 +46,27 @@ def no_slot(job: Job) -> str | None:
             f"accounts add {job.provider_id} EMAIL"
         )
     standings = slots.standings([account.pk for account in accounts])
-    reasons = [f"{one} {_closed(one, standings[one.pk])}" for one in accounts[:SHOWN_ACCOUNTS]]
+    refusals = dict(
+        ModelRefusal.objects.filter(account__in=accounts, model=job.model or "").values_list(
+            "account_id", "message"
+        )
+    )
+    reasons = [
+        f"{one} {_closed(one, standings[one.pk], refusals.get(one.pk))}"
+        for one in accounts[:SHOWN_ACCOUNTS]
+    ]
     if len(accounts) > SHOWN_ACCOUNTS:
         reasons.append(f"{len(accounts) - SHOWN_ACCOUNTS} more take nothing either")
     return f"No account takes it now: {'; '.join(reasons)}."
 
 
-def _closed(account: ProviderAccount, standing: slots.Standing) -> str:
+def _closed(account: ProviderAccount, standing: slots.Standing, refusal: str | None) -> str:
     if account.status == AccountStatus.DISABLED:
         return "is disabled"
     if account.status == AccountStatus.ERROR:
         return f"waits to be mended ({account.last_error or 'no error recorded'})"
+    if refusal:
+        return f"may not use this model ({refusal}); it is asked again within a day"
     if account.cooldown_until and account.cooldown_until > timezone.now():
         state = "cools down" if account.status == AccountStatus.ACTIVE else f"is {account.status}"
         return f"{state} until {_time(account.cooldown_until)}"

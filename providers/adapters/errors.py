@@ -24,6 +24,8 @@ class ErrorClass(StrEnum):
 
     AUTH = "auth"
     """The credentials are wrong or have expired. The account is set to error; another is tried."""
+    MODEL_ACCESS = "model_access"
+    """The account may not use this model. It goes on with others; another account is tried."""
     QUOTA = "quota"
     """The account has no credit left. It is set to exhausted; another is tried."""
     RATE_LIMIT = "rate_limit"

@@ -34,7 +34,7 @@ from providers.admin.standing import (
     slot_bar,
     state_of,
 )
-from providers.models import AccountStatus, ProviderAccount, ProviderCredit
+from providers.models import AccountStatus, ModelRefusal, ProviderAccount, ProviderCredit
 from providers.slots import Standing
 
 MAX_TRIED = 10
@@ -52,6 +52,18 @@ RECORD: Any = [
 class CreditInline(TabularInline):
     model = ProviderCredit
     extra = 0
+
+
+class RefusalInline(TabularInline):
+    """The models that the account may not use; deleting one tries it again."""
+
+    model = ModelRefusal
+    extra = 0
+    fields = ["model", "message", "refused_at"]
+    readonly_fields = ["model", "message", "refused_at"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class AccountChangeList(ChangeList):
@@ -152,7 +164,7 @@ class ProviderAccountAdmin(LivePageAdmin):
         ("Record", {"classes": ["collapse"], "fields": RECORD}),
     ]
     readonly_fields = ["secrets", *RECORD]
-    inlines = [CreditInline]
+    inlines = [CreditInline, RefusalInline]
     actions = list(BUTTONS)
     buttons = tuple(BUTTONS)
     live_seconds = 5

@@ -36,6 +36,8 @@ def form(account: ProviderAccount | None = None, **changes: Any) -> dict[str, An
         "ema_alpha": 0.3,
         "credits-TOTAL_FORMS": rows,
         "credits-INITIAL_FORMS": rows,
+        "model_refusals-TOTAL_FORMS": 0,
+        "model_refusals-INITIAL_FORMS": 0,
         **changes,
     }
 

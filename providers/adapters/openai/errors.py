@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from providers.adapters.errors import ErrorClass, ProviderError
+from pixsim.core.patterns import pattern
+from providers.adapters.errors import LONGEST_MESSAGE, ErrorClass, ProviderError
 from providers.adapters.http import Answer, by_status
 
 CODES = {
@@ -21,6 +22,11 @@ CODES = {
 }
 """Class by `code`, else by `type`. Other errors are classified by their status."""
 
+names_a_model = pattern(
+    r"(?i)\b(the|this|to) model\b|does not have access to", longest=LONGEST_MESSAGE, method="search"
+)
+"""A 403 for one model only, such as "Your organization must be verified to use the model …"."""
+
 
 def classify(answer: Answer) -> ProviderError | None:
     """Return the error of a call. The `error` of a video that failed is not the call's."""
@@ -29,6 +35,8 @@ def classify(answer: Answer) -> ProviderError | None:
         return None
     found = by_status(answer, *_words(error))
     found.error_class = _class(error) or found.error_class
+    if (answer.status == 403 and names_a_model(str(found))) or found.code == "model_not_found":
+        found.error_class = ErrorClass.MODEL_ACCESS
     return found
 
 

@@ -39,6 +39,8 @@ def classify(answer: Answer) -> ProviderError | None:
     found = by_status(answer, message, str(body.get("title") or "") or None)
     if answer.status == 429 and found.retry_after is None and (match := find_reset(message)):
         found.retry_after = parse_retry_after(match[1], now=datetime.now(UTC))
+    if answer.status == 403:  # 401 is a wrong token
+        found.error_class = ErrorClass.MODEL_ACCESS
     if find_filtered(message) and not names_a_field(message):
         found.error_class = ErrorClass.FILTERED
     return found

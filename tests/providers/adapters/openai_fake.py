@@ -366,7 +366,7 @@ CASE = Case(
                 refuses(503, error("service_unavailable_error", "server_is_overloaded"))),
         Trouble("server error", ErrorClass.UNKNOWN, answers(500, error("server_error", None))),
         Trouble("filtered at once", ErrorClass.FILTERED, refuses(400, BLOCKED)),
-        Trouble("unknown model", ErrorClass.INVALID_PARAMETER,
+        Trouble("unknown model", ErrorClass.MODEL_ACCESS,
                 refuses(404, error("invalid_request_error", "model_not_found"))),
         Trouble("country", ErrorClass.AUTH,
                 refuses(403, error("request_forbidden", "unsupported_country_region_territory"))),
