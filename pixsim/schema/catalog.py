@@ -137,6 +137,52 @@ SELECT t.relname AS in_table, g.tgname AS name, pg_get_triggerdef(g.oid, true) A
  ORDER BY t.relname, g.tgname
 """
 
+RULES = f"""
+SELECT t.relname AS in_table, r.rulename AS name, pg_get_ruledef(r.oid, true)
+       || CASE r.ev_enabled WHEN 'D' THEN ' (disabled)' ELSE '' END AS definition
+  FROM pg_rewrite AS r
+  {OURS.format(oid="r.ev_class")}
+ ORDER BY t.relname, r.rulename
+"""
+
+POLICIES = f"""
+SELECT t.relname AS in_table, p.polname AS name,
+       concat_ws(' ', CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, 'FOR',
+           CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                         WHEN 'd' THEN 'DELETE' ELSE 'ALL' END, 'TO',
+           (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE r::regrole::text END, ', '
+                              ORDER BY r) FROM unnest(p.polroles) AS r),
+           'USING (' || pg_get_expr(p.polqual, p.polrelid) || ')',
+           'WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')') AS definition
+  FROM pg_policy AS p
+  {OURS.format(oid="p.polrelid")}
+ ORDER BY t.relname, p.polname
+"""
+
+VIEWS = f"""
+SELECT c.relname AS name,
+       CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END AS kind,
+       rtrim(pg_get_viewdef(c.oid, true), ';') AS definition
+  FROM pg_class AS c
+ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('v', 'm')
+   AND NOT {OF_EXTENSION.format(catalog="pg_class", oid="c.oid")}
+ ORDER BY c.relname
+"""
+
+FUNCTIONS = f"""
+SELECT format('%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS name,
+       concat_ws(' ', 'RETURNS', pg_get_function_result(p.oid), 'LANGUAGE', l.lanname,
+           CASE p.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' END,
+           CASE WHEN p.proisstrict THEN 'STRICT' END,
+           CASE WHEN p.prosecdef THEN 'SECURITY DEFINER' END,
+           'SET ' || array_to_string(p.proconfig, ', '),
+           coalesce(pg_get_function_sqlbody(p.oid), 'AS ' || p.prosrc)) AS definition
+  FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+ WHERE p.pronamespace = current_schema()::regnamespace AND p.prokind IN ('f', 'p')
+   AND NOT {OF_EXTENSION.format(catalog="pg_proc", oid="p.oid")}
+ ORDER BY 1
+"""
+
 SEQUENCES = f"""
 SELECT c.relname AS name, format_type(s.seqtypid, NULL) AS type, s.seqstart AS start,
        s.seqincrement AS increment, s.seqmin AS minimum, s.seqmax AS maximum, s.seqcycle AS cycles,
@@ -264,6 +310,24 @@ class Trigger:
 
 
 @dataclass(frozen=True)
+class Definition:
+    """A rule or policy of a table, or a function."""
+
+    name: str
+    """Of a function with the types of its arguments."""
+    definition: str
+
+
+@dataclass(frozen=True)
+class View:
+    name: str
+    kind: str
+    """`view` or `materialized view`."""
+    definition: str
+    """The query."""
+
+
+@dataclass(frozen=True)
 class Sequence:
     name: str
     type: str
@@ -297,6 +361,8 @@ class Table:
     constraints: dict[str, Constraint] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
+    rules: dict[str, Definition] = field(default_factory=dict)
+    policies: dict[str, Definition] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
     """Storage parameters, like those of autovacuum."""
     logged: bool = True
@@ -311,6 +377,8 @@ class Schema:
     tables: dict[str, Table] = field(default_factory=dict)
     sequences: dict[str, Sequence] = field(default_factory=dict)
     types: dict[str, Type] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    functions: dict[str, Definition] = field(default_factory=dict)
 
     def counter(self, column: Column) -> Sequence | None:
         """Return the sequence of a counting column."""
@@ -330,6 +398,10 @@ def read_schema(connection: BaseDatabaseWrapper, name: str | None = None) -> Sch
             schema.sequences[row["name"]] = Sequence(**row)
         for row in _rows(cursor, TYPES):
             schema.types[row["name"]] = Type(**row)
+        for row in _rows(cursor, VIEWS):
+            schema.views[row["name"]] = View(**row)
+        for row in _rows(cursor, FUNCTIONS):
+            schema.functions[row["name"]] = Definition(**row)
         for table, row in _of_tables(cursor, COLUMNS, schema):
             table.columns[row["name"]] = Column(**row)
         for table, row in _of_tables(cursor, CONSTRAINTS, schema):
@@ -341,6 +413,10 @@ def read_schema(connection: BaseDatabaseWrapper, name: str | None = None) -> Sch
             table.indexes[row["name"]] = Index(keys=keys, **row)
         for table, row in _of_tables(cursor, TRIGGERS, schema):
             table.triggers[row["name"]] = Trigger(**row)
+        for table, row in _of_tables(cursor, RULES, schema):
+            table.rules[row["name"]] = Definition(**row)
+        for table, row in _of_tables(cursor, POLICIES, schema):
+            table.policies[row["name"]] = Definition(**row)
     return schema
 
 

@@ -1,8 +1,8 @@
 """The difference between the schema that the migrations make and the one in the database.
 
 Equal meanings are equal: the text of a condition, serial or identity, the order of columns and the name
-of a sequence make no difference. An extra object on a table of ours is a difference; a table that no
-migration made is unknown, and left alone.
+of a sequence make no difference. An extra object on a table of ours is a difference; a table or view that
+no migration made is unknown, and left alone.
 """
 
 import re
@@ -16,7 +16,16 @@ from django.db.migrations.recorder import MigrationRecorder
 from pixsim.schema import plugins
 from pixsim.schema.accepted import TABLE as ACCEPTED
 from pixsim.schema.backfills import TABLE as BACKFILLS
-from pixsim.schema.catalog import Column, Constraint, Index, Schema, Table, Trigger, read_schema
+from pixsim.schema.catalog import (
+    Column,
+    Constraint,
+    Definition,
+    Index,
+    Schema,
+    Table,
+    Trigger,
+    read_schema,
+)
 from pixsim.schema.catalog import Sequence as Counter
 from pixsim.schema.expression_equivalence import ExpressionEquivalence
 from pixsim.schema.files import TABLE as FILES
@@ -26,7 +35,7 @@ from pixsim.schema.target_parsing import Key
 NOTHING = "nothing"
 BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES, BACKFILLS, ACCEPTED)
 """Tables that say what was done. They are made where they are missing, by no migration."""
-Named = TypeVar("Named", Constraint, Index, Trigger)
+Named = TypeVar("Named", Constraint, Index, Trigger, Definition)
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,10 @@ class Difference:
     """One difference between the database and what the migrations make."""
 
     kind: str
-    """`table`, `column`, `constraint`, `index`, `trigger`, `storage parameter`, `sequence`,
-    `type`."""
+    """`table`, `column`, `constraint`, `index`, `trigger`, `rule`, `policy`, `storage parameter`,
+    `sequence`, `type`, `view`, `materialized view`, `function`."""
     table: str
-    """Empty for a sequence or a type."""
+    """Empty for what belongs to no table."""
     name: str
     """Of the column, constraint …; of the table itself for a table."""
     expected: str
@@ -85,6 +94,13 @@ def unknown_tables(expected: Schema, found: Schema) -> list[str]:
     ]
 
 
+def unknown_views(expected: Schema, found: Schema) -> list[str]:
+    """Return the views that no migration of `expected` made, with their kind. They are left alone."""
+    return [
+        f"{each.kind} {name}" for name, each in found.views.items() if name not in expected.views
+    ]
+
+
 class _Comparison:
     def __init__(self, expected: Reference, found: Schema) -> None:
         self.expected = expected.schema
@@ -106,6 +122,20 @@ class _Comparison:
             wanted, got = type_.definition, there_type.definition if there_type else NOTHING
             if wanted != got:
                 yield Difference("type", "", name, wanted, got)
+        yield from self._alone()
+
+    def _alone(self) -> Iterator[Difference]:
+        """Compare the views and functions that migrations made; others are left alone."""
+        for name, view in self.expected.views.items():
+            there = self.found.views.get(name)
+            got = there.definition if there and there.kind == view.kind else NOTHING
+            if view.definition != got:
+                yield Difference(view.kind, "", name, view.definition, got)
+        for name, function in self.expected.functions.items():
+            found = self.found.functions.get(name)
+            got = found.definition if found else NOTHING
+            if function.definition != got:
+                yield Difference("function", "", name, function.definition, got)
 
     def _table(self, wanted: Table, got: Table) -> Iterator[Difference]:
         name = wanted.name
@@ -120,6 +150,8 @@ class _Comparison:
         yield from self._named("constraint", wanted, wanted.constraints, got.constraints)
         yield from self._named("index", wanted, wanted.indexes, got.indexes)
         yield from self._named("trigger", wanted, wanted.triggers, got.triggers)
+        yield from self._named("rule", wanted, wanted.rules, got.rules)
+        yield from self._named("policy", wanted, wanted.policies, got.policies)
         for option in sorted({*wanted.options, *got.options}):
             values = (wanted.options.get(option, NOTHING), got.options.get(option, NOTHING))
             if values[0] != values[1]:
@@ -261,6 +293,8 @@ def _counting(sequence: Counter) -> str:
 
 
 def _text(thing: Named) -> str:
+    if isinstance(thing, Definition):
+        return thing.definition
     if isinstance(thing, Trigger):
         return thing.definition + ("" if thing.enabled else " (disabled)")
     if isinstance(thing, Index):

@@ -260,6 +260,16 @@ SEEDED = {
         "trigger stop of images: expected nothing, found CREATE TRIGGER stop BEFORE UPDATE ON "
         "images FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     ),
+    "a rule changes what is written": (
+        "CREATE RULE quiet AS ON DELETE TO images DO INSTEAD NOTHING",
+        "rule quiet of images: expected nothing, found CREATE RULE quiet AS ON DELETE TO images DO "
+        "INSTEAD NOTHING;",
+    ),
+    "a policy hides rows once row security is on": (
+        "CREATE POLICY few ON images FOR SELECT USING (width > 10)",
+        "policy few of images: expected nothing, found PERMISSIVE FOR SELECT TO PUBLIC USING "
+        "((width > 10))",
+    ),
     "autovacuum is as by default": (
         "ALTER TABLE job_chunks RESET (autovacuum_vacuum_scale_factor)",
         "storage parameter autovacuum_vacuum_scale_factor of job_chunks: expected 0.01, "
@@ -316,6 +326,10 @@ SAME = {
         "ALTER TABLE images DROP COLUMN width; ALTER TABLE images ADD COLUMN width integer"
     ),
     "tables that are not ours": "CREATE TABLE visitors (id int); CREATE SEQUENCE theirs",
+    "views and functions that are not ours": (
+        "CREATE VIEW wide AS SELECT id FROM images; CREATE MATERIALIZED VIEW kept AS SELECT 1; "
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    ),
     "a cluster key, comments and statistics": (
         "COMMENT ON TABLE images IS 'x'; ALTER TABLE images CLUSTER ON ix_images_sha256; "
         "ALTER TABLE images ALTER COLUMN width SET STATISTICS 500"

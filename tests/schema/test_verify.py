@@ -106,6 +106,83 @@ def test_what_is_recorded_but_not_there_is_a_difference(shop, db, sql):
     assert there == ["column shop_pen.note: expected text, null, no default, found nothing"]
 
 
+MADE = """
+CREATE VIEW names AS SELECT count(*) AS n FROM shop_pen;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM shop_pen;
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER kept BEFORE UPDATE ON shop_pen FOR EACH ROW EXECUTE FUNCTION keep();
+CREATE RULE stays AS ON DELETE TO shop_pen DO INSTEAD NOTHING;
+CREATE POLICY all_of_it ON shop_pen USING (id > 0);
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("SELECT", "Clean: 3 migrations compared."),
+        (
+            "DROP VIEW names",
+            "view names: expected SELECT count(*) AS n FROM shop_pen, found nothing",
+        ),
+        (
+            "CREATE OR REPLACE VIEW names AS SELECT count(*) + 1 AS n FROM shop_pen",
+            "view names: expected SELECT count(*) AS n FROM shop_pen, found SELECT count(*) + 1 AS n "
+            "FROM shop_pen",
+        ),
+        (
+            "DROP MATERIALIZED VIEW counted",
+            "materialized view counted: expected SELECT count(*) AS count FROM shop_pen, found nothing",
+        ),
+        (
+            "DROP TRIGGER kept ON shop_pen",
+            "trigger kept of shop_pen: expected CREATE TRIGGER kept BEFORE UPDATE ON shop_pen FOR "
+            "EACH ROW EXECUTE FUNCTION keep(), found nothing",
+        ),
+        (
+            "DROP FUNCTION keep CASCADE",
+            "function keep(): expected RETURNS trigger LANGUAGE plpgsql AS BEGIN RETURN new; END, "
+            "found nothing",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN "
+            "old; END'",
+            "found RETURNS trigger LANGUAGE plpgsql AS BEGIN RETURN old; END",
+        ),
+        (
+            "DROP RULE stays ON shop_pen",
+            "rule stays of shop_pen: expected CREATE RULE stays AS ON DELETE TO shop_pen DO INSTEAD "
+            "NOTHING;, found nothing",
+        ),
+        (
+            "DROP POLICY all_of_it ON shop_pen",
+            "policy all_of_it of shop_pen: expected PERMISSIVE FOR ALL TO PUBLIC USING ((id > 0)), "
+            "found nothing",
+        ),
+    ],
+)
+def test_what_migrations_made_beside_tables_is_compared(shop, db, sql, statement, sentence):
+    text = migration(f"migrations.RunSQL({MADE!r})", depends=[("shop", "0002_note")])
+    shop.write("shop", "0003_beside", text)
+    call_command("migrate", database=ALIAS, verbosity=0)
+
+    sql(statement)
+    ran = db("verify")
+
+    assert sentence in ran.out
+    assert ran.code == (0 if statement == "SELECT" else 1)
+
+
+def test_views_of_others_are_named_and_left_alone(shop, db, sql):
+    sql("CREATE TABLE visitors (id int); CREATE VIEW titles AS SELECT name FROM shop_pen")
+    ran = db("verify")
+    assert (ran.code, ran.out) == (
+        0,
+        "Not of any migration, and left alone: visitors, view titles.\n"
+        "Clean: 2 migrations compared.\n",
+    )
+    assert db("verify", "--json").json["unknown_views"] == ["view titles"]
+
+
 def test_what_a_row_without_a_file_did_is_not_proved_and_another_projects_is_let_be(shop, db, sql):
     shop.remove("shop", "0002_note")
     sql("INSERT INTO django_migrations (app, name, applied) VALUES ('old', '0001_it', now())")

@@ -41,12 +41,13 @@ class Verify(Verb):
         broken = [each for each in findings if each.rows]
         skipped = [each for each in findings if each.skipped]
         unknown = drift.unknown_tables(expected.schema, found)
+        views = drift.unknown_views(expected.schema, found)
         if not history.applied:
             console.say(_nothing_applied(foreign_history(connection, loader)))
         for line in (*_standing(history), *judged.open, *_accepted(judged), *broken):
             console.say(str(line))
-        if unknown:
-            console.say(f"Not of any migration, and left alone: {', '.join(unknown)}.")
+        if left := [*unknown, *views]:
+            console.say(f"Not of any migration, and left alone: {', '.join(left)}.")
         if skipped:
             names = ", ".join(each.name for each in skipped)
             console.say(f"Not proved, since their columns are not there: {names}.")
@@ -79,6 +80,7 @@ class Verify(Verb):
                 ],
                 "not_proved": [each.name for each in skipped],
                 "unknown_tables": unknown,
+                "unknown_views": views,
             }
         )
         return FINE if is_clean else WRONG
