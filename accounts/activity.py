@@ -3,6 +3,7 @@
 from typing import Any
 
 from accounts.models import ActivityLog, Profile
+from pixsim.core.redaction import redacted
 
 
 def record(
@@ -25,7 +26,7 @@ def record(
         resource_id=resource_id or None,
         # A client's header may be too long, and the change must not fail because of that.
         request_id=request_id[:64] or None,
-        metadata=metadata or None,
+        metadata=redacted(metadata) or None,
     )
 
 

@@ -143,6 +143,20 @@ class UserAdmin(ModelAdmin, auth_admin.UserAdmin):  # type: ignore[type-arg]
     # Written by each log-in, so no values of a form.
     readonly_fields = ["last_login", "date_joined"]
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return what Django's form asks for when it is opened."""
+        return super().has_add_permission(request) and self.has_change_permission(request)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Leave out the password, which has a link to its form, for who may not change it."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (title, {**about, "fields": [name for name in about["fields"] if name != "password"]})
+            for title, about in fieldsets
+        ]
+
 
 @admin.register(Group)
 class GroupAdmin(ModelAdmin, auth_admin.GroupAdmin):

@@ -9,6 +9,7 @@ from django.db.models.expressions import RawSQL
 
 from accounts.visibility import OwnedQuerySet
 from crawler.labels import MAX_LABEL, MAX_NAME
+from crawler.public import shown_address
 from jobs.queue.items import (
     WorkItem,
     WorkItemQuerySet,
@@ -21,6 +22,7 @@ from pixsim.core.db.expressions import TransactionNow
 from pixsim.core.db.fields import NamedForeignKey
 from pixsim.core.db.indexes import NamedIndex
 from pixsim.core.priority import DEFAULT_PRIORITY, PRIORITY_HELP
+from pixsim.core.redaction import redact
 
 MAX_CHUNK_SIZE = 100_000
 RANGE_RULE = (
@@ -207,7 +209,7 @@ class CrawlSource(WorkItem):
         constraints = [*work_constraints("crawl_sources"), *queue_constraints("crawl_sources")]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.location}"
+        return f"{self.kind} {redact(self.location)}"
 
     # Properties
 
@@ -385,7 +387,7 @@ class Candidate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.url
+        return shown_address(self.url, self.provenance)
 
 
 class ImageQuerySet(OwnedQuerySet["Image"]):

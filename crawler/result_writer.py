@@ -30,8 +30,10 @@ from crawler.fetch.tasks import (
     refused_by,
 )
 from crawler.models import MAX_TRIES, PHASH_BAND_KEYS, JobChunk, Outcome
+from crawler.public import shown_address
 from jobs.queue.kinds import Work
 from pixsim.core.db import sql
+from pixsim.core.redaction import redact
 from pixsim.core.text import storable
 
 _fetch = partial(sql.fetch, plan_anew=True)  # images and candidates grow within seconds
@@ -178,7 +180,7 @@ class _Batch:
     awake: set[tuple[str, str]] = field(default_factory=set)
 
     def close(self, result: Picture | Refused, outcome: str, detail: str | None = None) -> None:
-        detail = detail and storable(detail, longest=MAX_DETAIL_LENGTH)
+        detail = detail and storable(redact(detail), longest=MAX_DETAIL_LENGTH)
         self.closed[result.task.id] = outcome, detail
 
 
@@ -296,7 +298,7 @@ def _decide(chunk: JobChunk, results: Sequence[Result], free: Sequence[int]) -> 
         elif (twin := _twin(result, distinct, distance)) is not None:
             known.add(result.sha256)
             batch.twins.append((result, twin))
-            batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles {twin.url}.")
+            batch.close(result, Outcome.NEAR_DUPLICATE, f"Resembles {shown_address(twin.url)}.")
         elif (index := next(indexes, None)) is None:
             batch.reopened[result.task.id] = 0, 0.0
         else:

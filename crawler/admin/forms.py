@@ -18,6 +18,7 @@ from jobs.queue.items import RETRY_COUNT_HELP, Status
 from pixsim.core.admin.forms import ServiceForm
 from pixsim.core.forms import JsonField
 from pixsim.core.priority import MAX_PRIORITY, MIN_PRIORITY, PRIORITY_HELP
+from pixsim.core.redaction import redact
 
 # The form's field for each limit of a tier.
 LIMIT_FIELDS = {"images_per_job": "max_images", "highest_priority": "priority"}
@@ -182,9 +183,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.errors:
             return values
         try:
-            sources.build(
-                values["kind"], values["location"], values["options"], values["label"]
-            ).check()
+            sources.checked(values["kind"], values["location"], values["options"], values["label"])
         except FieldRefused as refusal:
             self.add_error(refusal.field.partition(".")[0], refusal.message)
         except CrawlError as refusal:
@@ -193,6 +192,12 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class SourceFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def _construct_form(self, i: int, **kwargs: Any) -> Any:
+        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
+        if form.instance.pk:  # shown, never saved again
+            form.instance.location = redact(form.instance.location)
+        return form
+
     def clean(self) -> None:
         super().clean()
         if any(self.errors) or self.instance.pk is not None:

@@ -1,5 +1,6 @@
 """Images and candidates in the admin: to look at, and to unmark what is no near duplicate."""
 
+import json
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,6 +15,7 @@ from django.utils.safestring import SafeString
 from accounts import activity
 from accounts.admin import RecordAdmin, actor_of
 from crawler.models import Candidate, CrawlJob, Image
+from crawler.public import shown_address
 from crawler.thumbnails import SIDES, thumbnail
 from pixsim.core.admin.display import age, badge, shortened
 from pixsim.core.admin.links import linked, page_url
@@ -21,6 +23,7 @@ from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_size
+from pixsim.core.redaction import redacted
 
 NO_PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="120" viewBox="0 0 160 120">'
@@ -53,6 +56,10 @@ def _resembles(image: Image) -> SafeString | str:
     other = image.near_duplicate_of
     words = format_html("{} #{}", picture_tag(other), other.pk)
     return linked(words, page_url("crawler_image_change", other.pk))
+
+
+def _provenance(row: Image | Candidate) -> str:
+    return json.dumps(redacted(row.provenance), ensure_ascii=False) if row.provenance else "-"
 
 
 def _size(image: Image) -> str:
@@ -92,8 +99,8 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         "crawl_job",
         "image_index",
         "label",
-        "original_url",
-        "provenance",
+        "address",
+        "provenance_text",
         "size",
         "sha256",
         "phash",
@@ -111,7 +118,13 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     crawl_job = column("crawl job", lambda image: _link(image.crawl_job))
     size = column("size", _size)
     resembles = column("resembles", _resembles)
-    origin = column("from", lambda image: shortened(image.original_url, 60))
+    origin = column(
+        "from", lambda image: shortened(shown_address(image.original_url, image.provenance), 60)
+    )
+    address = column(
+        "original URL", lambda image: shown_address(image.original_url, image.provenance)
+    )
+    provenance_text = column("provenance", _provenance)
     retrieved = column("age", lambda image: age(image.retrieved_at))
 
     def get_search_results(
@@ -202,9 +215,13 @@ class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     search_fields = ["job_id"]
     search_number = "job_id"
     search_help_text = "A crawl job's number."
-    exclude = ["url_key"]
+    exclude = ["url_key", "url", "provenance"]
+    readonly_fields = ["whole_address", "provenance_text"]
 
-    address = column("address", lambda candidate: shortened(candidate.url, 90))
+    whole_address = column("address", lambda candidate: str(candidate))
+    provenance_text = column("provenance", _provenance)
+
+    address = column("address", lambda candidate: shortened(str(candidate), 90))
     crawl_job = column("crawl job", lambda candidate: _link(candidate.job))
     result = column("outcome", _result)
     detail_text = column("detail", lambda candidate: shortened(candidate.detail))

@@ -17,6 +17,7 @@ from pixsim.core.admin.charts import Row, bars
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
 from pixsim.core.admin.links import page_url
 from pixsim.core.formats import format_duration
+from pixsim.core.redaction import redact
 
 STRIP_LIMIT = 1000
 """A job of more chunks is shown with a bar of their counts instead of a cell for each chunk."""
@@ -133,7 +134,7 @@ def _sources(job: CrawlJob) -> list[dict[str, Any]]:
     is_paused = job.status == JobStatus.PAUSED
     return [
         {
-            "name": shortened(source.location, 60),
+            "name": shortened(redact(source.location), 60),
             "kind": title_of(source.kind),
             "state": badge(
                 _state(job, source.status, "paused" if source.held and is_paused else source.status)

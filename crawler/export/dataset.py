@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from crawler.errors import CrawlError
 from crawler.fetch.metadata import Malformed, strip_metadata
 from crawler.models import CrawlJob, Image
+from crawler.public import shown_address
 from pixsim.core import blobs
 
 PAGE_SIZE = 500
@@ -77,7 +78,7 @@ class Dataset:
             try:
                 data, sha256 = self._file_of(image)
             except _Unusable as problem:
-                url = image.original_url
+                url = shown_address(image.original_url, image.provenance)
                 self.left_out.append(LeftOut(image.pk, image.image_index, url, str(problem)))
             else:
                 label = image.label or only_label

@@ -128,7 +128,7 @@ class Checker(threading.Thread):
         except NotAFile:
             return Refused(task, "not_an_image", "not a regular file")
         except (OSError, ValueError) as error:
-            return Refused(task, "unreadable_file", str(error))
+            return Refused(task, "unreadable_file", _reason(error))
         if len(item.body) > most:
             return Refused(task, "too_large", f"more than {most} bytes")
         if not item.body:
@@ -228,3 +228,8 @@ def _path_of(url: str) -> bytes:
     if parts.netloc not in ("", "localhost"):
         raise Outside
     return unquote_to_bytes(parts.path)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return what is wrong with a local file, without its path."""
+    return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__

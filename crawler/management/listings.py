@@ -9,9 +9,11 @@ from accounts.management.lookup import find_profile
 from crawler.export.csv_rows import csv_head, csv_row
 from crawler.management import reports
 from crawler.models import OPEN_STATUSES, Candidate, CrawlJob, Outcome
+from crawler.public import shown_address
 from crawler.sources.base import clean
 from pixsim.core import cli
 from pixsim.core.cli.tables import render, table
+from pixsim.core.redaction import redact
 
 OPEN = "open"
 SYSTEM = "system"
@@ -86,9 +88,10 @@ def _refused(
             yield {
                 "outcome": one.outcome,
                 "detail": clean(one.detail or ""),
-                "url": clean(one.url, longest=len(one.url)),
+                "url": clean(shown_address(one.url, known), longest=len(one.url)),
                 "label": one.label,
                 **{name: known.get(name) for name in REFUSED_COLUMNS[4:]},
+                "landing_page": known.get("landing_page") and redact(known["landing_page"]),
             }
 
 

@@ -19,6 +19,7 @@ from crawler.services.projects import project_named
 from crawler.sources.roots import storable_location
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
+from pixsim.core.redaction import redact
 
 MAX_CHUNKS_AT_ONCE = 5000
 """A job of more chunks is planned by the workers, so that nobody waits for it."""
@@ -99,15 +100,14 @@ def add_sources(
         if job is None:
             raise WrongState(f"Crawl job {job_id} has ended: no source can be added.")
         _insert_sources(job, source_specs)
-        locations = [spec.location for spec in source_specs]
+        locations = [redact(spec.location) for spec in source_specs]
         activity.record_change("crawl_job", job_id, "sources_added", actor=actor, sources=locations)
         transaction.on_commit(partial(api.register_and_notify, kind_named("discovery")))
 
 
 def _checked(spec: SourceSpec) -> SourceSpec:
     """Return a source as it is stored. Raise SourceRefused for one that cannot work."""
-    source = sources.build(spec.kind, spec.location, spec.options, spec.label)
-    source.check()
+    source = sources.checked(spec.kind, spec.location, spec.options, spec.label)
     return replace(spec, label=source.label, options=source.given_options)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from crawler.errors import SourceRefused
 from crawler.sources.base import Source
 from pixsim.core.plugins import plugin_classes
+from pixsim.core.urls import has_user_info
 
 
 @cache
@@ -34,6 +35,16 @@ def build(kind: str, location: str, options: Mapping[str, Any] | None, label: st
     if not location.strip():
         raise SourceRefused("location", "is empty")
     return all_sources()[kind](location, options or {}, label)
+
+
+def checked(kind: str, location: str, options: Mapping[str, Any] | None, label: str) -> Source:
+    """Return a source that a job may have. Raise SourceRefused, naming what is wrong."""
+    source = build(kind, location, options, label)
+    if has_user_info(location):
+        why = "names a user or a password, which are never sent and may be seen: leave them out"
+        raise SourceRefused("location", why)
+    source.check()
+    return source
 
 
 def guess_kind(location: str) -> str:

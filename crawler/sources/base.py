@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from crawler.errors import SourceRefused, SourceUnavailable
 from crawler.labels import LabelTooLong, check_label
 from pixsim.core.formats import first_line
+from pixsim.core.redaction import redact
 from pixsim.core.text import LONGEST_ESCAPE, storable, unfit
 from pixsim.core.urls import MAX_LENGTH
 
@@ -231,7 +232,7 @@ def reason_of(error: Exception, *foreseen: type[Exception]) -> str:
 
 def rejection(entry: object, why: object) -> Rejected:
     """Return an entry as it was read, shortened, and why it is no candidate."""
-    return clean(entry, MAX_REJECTED_TEXT), clean(why)
+    return clean(redact(str(entry)), MAX_REJECTED_TEXT), clean(redact(str(why)))
 
 
 def provenance(*, caption: str = "", **values: object) -> dict[str, str]:

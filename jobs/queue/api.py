@@ -21,6 +21,7 @@ from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind, Left, Work
 from jobs.queue.worker import identity, notify
 from pixsim.core.db.sql import fetch
+from pixsim.core.redaction import redact
 from pixsim.core.text import storable
 
 MAX_ERROR_LENGTH = 4000
@@ -105,7 +106,7 @@ def fail(
     `error_class` is the kind of error, to group by; `unexpected` is logged with its traceback.
     Return False if the lease was lost; nothing is written then.
     """
-    error = storable(error, longest=MAX_ERROR_LENGTH)
+    error = storable(redact(error), longest=MAX_ERROR_LENGTH)
     params = {"error": error, "permanent": permanent, **_retry_params()}
     return bool(
         _leave(

@@ -66,6 +66,14 @@ def sendable(url: str, base: str = "", encoding: str = "utf-8") -> str:
     return sent
 
 
+def has_user_info(url: str) -> bool:
+    """Return whether an http(s) address names a user, whose password may stand beside the name."""
+    parts = _match_parts(_tidy(url)[:MAX_LENGTH])
+    if parts is None or (parts["scheme"] or "").lower() not in DEFAULT_PORTS:
+        return False
+    return "@" in (parts["authority"] or "")
+
+
 def _absolute(url: str, base: str) -> tuple[str, str, str, str | None]:
     """Return scheme, authority, path and query of a reference (RFC 3986, 5.2.2). Raise BadUrl."""
     parts = _match_parts(url)

@@ -17,8 +17,10 @@ from crawler.export.csv_rows import csv_head, csv_row
 from crawler.export.dataset import Dataset, Picture
 from crawler.export.files import Archive, class_folder
 from crawler.fetch.metadata import STRIPPED_FORMATS
+from crawler.public import shown_address, shown_location
+from pixsim.core.redaction import redact
 
-TOOL = "PixSim export 2"
+TOOL = "PixSim export 3"
 """The layout's version: another one gives other bytes for the same dataset."""
 
 PROVENANCE = (
@@ -32,6 +34,7 @@ PROVENANCE = (
     "licence_url",
     "attribution",
 )
+ADDRESSES = ("landing_page", "licence_url")
 ATTRIBUTION = ("file_name", *PROVENANCE[4:], "landing_page", "url")
 
 
@@ -69,8 +72,8 @@ def _row(picture: Picture, name: str, file_sha256: str) -> dict[str, Any]:
     return {
         "file_name": name,
         "label": picture.label,
-        "url": image.original_url,
-        **{key: "" if known.get(key) is None else str(known[key]) for key in PROVENANCE},
+        "url": shown_address(image.original_url, known),
+        **{key: _told(key, known.get(key)) for key in PROVENANCE},
         "sha256": picture.sha256,
         "file_sha256": file_sha256,
         "phash": "" if image.phash is None else f"{image.phash & 0xFFFF_FFFF_FFFF_FFFF:016x}",
@@ -81,6 +84,11 @@ def _row(picture: Picture, name: str, file_sha256: str) -> dict[str, Any]:
         "index": -1 if image.image_index is None else image.image_index,
         "retrieved_at": _time(image.retrieved_at),
     }
+
+
+def _told(key: str, value: Any) -> str:
+    text = "" if value is None else str(value)
+    return redact(text) if key in ADDRESSES else text
 
 
 def _time(moment: datetime | None) -> str:
@@ -101,7 +109,10 @@ def _manifest(dataset: Dataset, folders: dict[str, str]) -> dict[str, Any]:
             "created_at": job.created_at.isoformat(),
             "completed_at": job.completed_at and job.completed_at.isoformat(),
         },
-        "sources": list(job.sources.order_by("id").values("kind", "location", "label")),
+        "sources": [
+            {"kind": each.kind, "location": shown_location(each.location), "label": each.label}
+            for each in job.sources.order_by("id")
+        ],
         "requested": job.max_images,
         "stored": job.valid_images,
         "images": sum(dataset.classes.values()),

@@ -143,7 +143,7 @@ class Command(cli.Command):
             f"completed, {job.failed_chunks:,} failed. {job.total_images:,} addresses were found:"
         )
         for source in job.sources.order_by("id"):
-            line = f"  {source.found:>10,}  {source.kind} {source.location}: {source.status}"
+            line = f"  {source.found:>10,}  {source}: {source.status}"
             if source.rejected:
                 line += f", {source.rejected:,} entries rejected ({source.rejection})"
             if source.error_message:
