@@ -87,12 +87,13 @@ class German:
 
 
 @pytest.fixture(scope="module")
-def german() -> Iterator[German]:
+def german(django_db_blocker: Any) -> Iterator[German]:
     folder = Path(tempfile.mkdtemp(prefix="de-", dir="/tmp"))
     server = German(folder)
     try:
         server.start()
-        yield server
+        with django_db_blocker.unblock():
+            yield server
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
