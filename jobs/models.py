@@ -545,3 +545,23 @@ class WorkRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.hour:%Y-%m-%d %H:%M}"
+
+
+class SharedFigures(models.Model):
+    """Figures for pages, computed by one process for all who look (see `jobs.queue.ops.shared`)."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=100)
+    value = models.JSONField(null=True)
+    taken_at = models.DateTimeField(null=True)
+    valid_until = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(
+        null=True, help_text="A process computes them, and has died if they do not come by then."
+    )
+
+    class Meta:
+        db_table = "shared_figures"
+        constraints = [models.UniqueConstraint(fields=["name"], name="uq_shared_figures_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,15 +1,17 @@
 """The figures of the status page, as plain data. No query scans a large table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
-from jobs.queue.kinds import Kind
-from jobs.queue.ops.status import SAMPLE_SIZE
+from jobs.queue.kinds import Kind, all_kinds
+from jobs.queue.ops.status import SAMPLE_SIZE, KindStatus, snapshots
+from jobs.queue.ops.trends import TRENDS, Period, Unit, periods_of, starts
 from jobs.queue.worker.registry import ACTIVE_SECONDS
-from pixsim.core.db.sql import fetch
+from pixsim.core.db.sql import fetch, fetch_together, one_moment
 from providers.models import IS_LIVE, ProviderAccount, ProviderSubmission
 
 MINUTES = 60
@@ -47,10 +49,58 @@ SWEEPER_RUNS = """
 SELECT EXISTS (
     SELECT FROM workers WHERE last_seen_at > now() - make_interval(secs => %(seconds)s))
 """
-
+COURSE_PARAMS = {"minutes": MINUTES, "limit": SAMPLE_SIZE, "bounds": list(TIME_BOUNDS)}
+IMAGES_PARAMS = {"minutes": MINUTES, "limit": 100_000}
 
 Ended = tuple[int, int]
 """How many items ended as completed, and how many as failed."""
+
+
+@dataclass(frozen=True)
+class KindFigures:
+    """One kind of work: its state, its last hour, and its periods."""
+
+    status: KindStatus
+    minutes: list[Ended]
+    times: list[Ended]
+    periods: list[Period]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the status page shows."""
+
+    kinds: dict[str, KindFigures]
+    images: list[int]
+    worker_runs: bool
+    accounts: list[dict[str, Any]]
+
+
+def figures(by: Unit) -> Figures:
+    """Return the figures of this moment, from a few statements for all of them."""
+    kinds = all_kinds()
+    with one_moment() as cursor:
+        found = snapshots(cursor, kinds, {"course": (COURSE, COURSE_PARAMS)})
+        periods, images, sweeper, accounts_found = fetch_together(
+            cursor,
+            [
+                (TRENDS, {"unit": by, "first": starts(by)[0]}),
+                (IMAGES_PER_MINUTE, IMAGES_PARAMS),
+                (SWEEPER_RUNS, {"seconds": ACTIVE_SECONDS}),
+                accounts().query.sql_with_params(),
+            ],
+        )
+    of_kind = periods_of(periods, by)
+    names = ("provider_id", "status", "accounts", "cooling", "slots")
+    return Figures(
+        kinds={
+            one.kind: KindFigures(one, *_course(more["course"]), of_kind[one.kind])
+            for one, more in found
+        },
+        images=_by_minute(images),
+        worker_runs=bool(sweeper[0][0]),
+        accounts=[dict(zip(names, row, strict=True)) for row in accounts_found],
+    )
 
 
 def worker_runs() -> bool:
@@ -63,10 +113,13 @@ def course(kind: Kind) -> tuple[list[Ended], list[Ended]]:
 
     By the minute, the oldest first; and by processing time, up to each of TIME_BOUNDS and beyond.
     """
+    return _course(fetch(kind.sql(COURSE), COURSE_PARAMS))
+
+
+def _course(rows: Iterable[Sequence[Any]]) -> tuple[list[Ended], list[Ended]]:
     minutes: list[Ended] = [(0, 0)] * MINUTES
     times: list[Ended] = [(0, 0)] * (len(TIME_BOUNDS) + 1)
-    params = {"minutes": MINUTES, "limit": SAMPLE_SIZE, "bounds": list(TIME_BOUNDS)}
-    for what, place, completed, failed in fetch(kind.sql(COURSE), params):
+    for what, place, completed, failed in rows:
         if what == "time":
             times[place] = completed, failed
         elif place < MINUTES:
@@ -74,13 +127,13 @@ def course(kind: Kind) -> tuple[list[Ended], list[Ended]]:
     return minutes, times
 
 
-def images_per_minute() -> list[int]:
-    """Return how many images were stored in each of the last MINUTES minutes, the oldest first."""
-    found = dict(fetch(IMAGES_PER_MINUTE, {"minutes": MINUTES, "limit": 100_000}))
+def _by_minute(rows: Iterable[tuple[int, int]]) -> list[int]:
+    """Return how many there were in each of the last MINUTES minutes, the oldest first."""
+    found = dict(rows)
     return [found.get(ago, 0) for ago in reversed(range(MINUTES))]
 
 
-def accounts() -> Iterable[Mapping[str, Any]]:
+def accounts() -> QuerySet[Any, Any]:
     """Return how many accounts of a provider have a status; `cooling` counts those with a cooldown,
     `slots` the submissions that they may carry at once.
     """

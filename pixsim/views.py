@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,26 +12,30 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin import PROFILE_FILTERS
 from accounts.log_in import answer_refusal
 from accounts.visibility import OTHERS_WORK, sees_all
 from jobs.queue.items import MAX_RETRIES
-from jobs.queue.kinds import Kind, all_kinds
-from jobs.queue.ops.status import Count, KindStatus, TableState, snapshot
-from jobs.queue.ops.trends import UNITS, Period, Unit, trend
+from jobs.queue.ops.shared import shared
+from jobs.queue.ops.status import Count, KindStatus, TableState
+from jobs.queue.ops.trends import UNITS, Period, Unit
 from pixsim import status, tiers
 from pixsim.core.admin.charts import Column, Row, bars, columns
 from pixsim.core.admin.display import badge, tone_of, until
-from pixsim.core.admin.links import page_url
+from pixsim.core.admin.links import page_url, without_links
 from pixsim.core.formats import format_duration, format_size
 from pixsim.status import MINUTES, TIME_BOUNDS, Ended
 
 OLD_SECONDS = 600.0
 """Ready work that waits for longer is shown as a problem."""
 MANY_FAILED_PERCENT = 10.0
+STATUS_SECONDS = 5
+"""The figures that all viewers share are at most so old, if they cost little."""
 BACKLOG_PERIODS = 12
 """So many periods ahead are shown."""
 
@@ -50,7 +55,7 @@ STATES = {
 
 
 # Kind → its list in the admin; sources have none, they stand on the page of their job.
-LISTS = {"chunk": "crawler_jobchunk_changelist", "generation": "jobs_job_changelist"}
+LISTS = {"chunk": "admin:crawler_jobchunk_changelist", "generation": "admin:jobs_job_changelist"}
 STATE_FILTERS = {
     "ready": "state=ready",
     "waiting": "state=waiting",
@@ -70,20 +75,49 @@ def log_in(request: HttpRequest) -> HttpResponse:
 def status_page(request: HttpRequest) -> HttpResponse:
     """Return the page, of everybody's work, to members of staff who may see it."""
     _require_all(request)
-    context = {**admin.site.each_context(request), "title": "Status", **_figures(_unit(request))}
-    return render(request, "admin/status.html", context)
+    by = _unit(request)
+    context = {**admin.site.each_context(request), "title": "Status", "by": by}
+    return render(request, "admin/status.html", {**context, "figures": _status(request, by)})
 
 
 def status_figures(request: HttpRequest) -> JsonResponse:
     """Return the part of the page that is loaded again while the page is open."""
     _require_all(request)
-    html = render_to_string("admin/status_figures.html", _figures(_unit(request)), request)
-    return JsonResponse({"html": html, "live": True})
+    return JsonResponse({"html": _status(request, _unit(request)), "live": True})
 
 
 def _require_all(request: HttpRequest) -> None:
     if not sees_all(request.user):
         raise PermissionDenied
+
+
+def _status(request: HttpRequest, by: Unit) -> SafeString:
+    """Return the figures as HTML, which all viewers share."""
+    found = shared(f"status by {by}", partial(_figures, by), seconds=STATUS_SECONDS)
+    taken_at = f"{timezone.localtime(found.taken_at):%H:%M:%S %Z}"
+    words = f"As of {taken_at}, kept fresh while this page is open."
+    shown = without_links(found.value, request)
+    return format_html('{}<p class="px-quiet-text">{}</p>', shown, words)
+
+
+def _figures(by: Unit) -> str:
+    """Return the figures of this moment as HTML, with the links of who may open everything."""
+    found = status.figures(by)
+    kinds = [_kind(one, by) for one in found.kinds.values()]
+    context = {
+        "worker_runs": found.worker_runs,
+        # Chunks come first: most of the work is theirs.
+        "kinds": sorted(kinds, key=lambda kind: not kind["is_chunks"]),
+        "by": by,
+        "units": list(UNITS),
+        "images": _minutes([[("good", n)] for n in found.images], "images"),
+        "images_last_hour": sum(found.images),
+        "accounts": [
+            {**row, "state": badge(row["status"].replace("_", " "), tone_of(row["status"]))}
+            for row in found.accounts
+        ],
+    }
+    return render_to_string("admin/status_figures.html", context)
 
 
 def tiers_page(request: HttpRequest) -> HttpResponse:
@@ -145,29 +179,9 @@ def _unit(request: HttpRequest) -> Unit:
     return next((unit for unit in UNITS if unit == request.GET.get("by")), "hour")
 
 
-def _figures(by: Unit) -> dict[str, Any]:
-    """Return the figures of this moment as texts and charts, for the template."""
-    images = status.images_per_minute()
-    return {
-        "taken_at": timezone.now(),
-        "worker_runs": status.worker_runs(),
-        # Chunks come first: most of the work is theirs.
-        "kinds": sorted(
-            (_kind(kind, by) for kind in all_kinds()), key=lambda kind: not kind["is_chunks"]
-        ),
-        "by": by,
-        "units": list(UNITS),
-        "images": _minutes([[("good", n)] for n in images], "images"),
-        "images_last_hour": sum(images),
-        "accounts": [
-            {**row, "state": badge(row["status"].replace("_", " "), tone_of(row["status"]))}
-            for row in status.accounts()
-        ],
-    }
-
-
-def _kind(kind: Kind, by: Unit) -> dict[str, Any]:
-    one, (minutes, times) = snapshot(kind), status.course(kind)
+def _kind(figures: status.KindFigures, by: Unit) -> dict[str, Any]:
+    """Return the figures of a kind of work as texts and charts, for the template."""
+    one, minutes, times = figures.status, figures.minutes, figures.times
     recent = one.recent
     lengths = [
         ("half took up to", recent.seconds_p50),
@@ -177,7 +191,7 @@ def _kind(kind: Kind, by: Unit) -> dict[str, Any]:
     return {
         "name": one.kind,
         "tiles": _tiles(one),
-        "trends": _trends(one.kind, by),
+        "trends": _trends(one.kind, figures.periods, by),
         "backlog": _backlog(one, by),
         "throughput": _minutes([_parts(ended) for ended in minutes], one.kind),
         "rates": ", ".join(
@@ -228,12 +242,12 @@ def _kind(kind: Kind, by: Unit) -> dict[str, Any]:
 
 def _list(kind: str, query: str) -> str:
     """Return the URL of the list of a kind's items with a filter; empty if it has none."""
-    return page_url(LISTS[kind], query=query) if kind in LISTS else ""
+    return f"{reverse(LISTS[kind])}?{query}" if kind in LISTS else ""
 
 
 def _attempts(kind: str, outcome: str = "") -> str:
     query = f"kind={kind}" + (f"&outcome={outcome}" if outcome else "")
-    return page_url("jobs_workattempt_changelist", query=query)
+    return f"{reverse('admin:jobs_workattempt_changelist')}?{query}"
 
 
 def _tiles(one: KindStatus) -> list[tuple[str, str, bool, str]]:
@@ -269,9 +283,8 @@ def _tiles(one: KindStatus) -> list[tuple[str, str, bool, str]]:
     ]
 
 
-def _trends(kind: str, by: Unit) -> list[tuple[str, SafeString, str]]:
+def _trends(kind: str, periods: Sequence[Period], by: Unit) -> list[tuple[str, SafeString, str]]:
     """Return a title, a chart and a link for each course of the attempts, period by period."""
-    periods = trend(kind, by)
     form = "%H:%M" if by == "hour" else "%m-%d"
 
     def drawn(title: str, parts: Callable[[Period], tuple[list[tuple[str, float]], str]]) -> Any:

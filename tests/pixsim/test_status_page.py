@@ -1,11 +1,13 @@
 """The status page of the admin."""
 
 import re
+import tempfile
 from datetime import timedelta
 from html import unescape
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -212,3 +214,51 @@ def test_charts_take_any_numbers_and_escape_any_words():
     assert "<script>" not in drawn
     assert [nice_ceiling(value) for value in (0, 1, 3, 5, 11, 2e6)] == [2, 2, 4, 10, 20, 2e6]
     assert nice_ceiling(float("inf")) == 2
+
+
+def sent_statements(action):
+    """Return how many statements went to the server: libpq itself writes down what it sends."""
+    with tempfile.TemporaryFile("w+") as trace:
+        pgconn = connection.connection.pgconn
+        pgconn.trace(trace.fileno())
+        action()
+        pgconn.untrace()
+        trace.seek(0)
+        sent = [line.split("\t") for line in trace if "\tF\t" in line]
+    return sum(line[3] in ("Query", "Execute") for line in sent)
+
+
+def test_one_viewer_computes_the_figures_with_few_statements_for_all_others(admin_client, job):
+    make_chunk(job, **finished(1, 2.0))
+    admin_client.get(reverse("admin:password_change"))  # what is read once in a process
+
+    def look():
+        assert admin_client.get(FIGURES).status_code == 200
+
+    people = 2  # the session, and its user
+    assert sent_statements(look) <= 12 + people
+    assert sent_statements(look) <= 2 + people
+
+
+def test_figures_of_many_items_take_one_statement_more(monkeypatch, admin_client, job):
+    monkeypatch.setattr("jobs.queue.ops.status.EXACT_UP_TO", 1)
+    for _ in range(3):
+        make_chunk(job, **finished(1, 2.0))
+        make_chunk(job, status="processing", ready_at=timezone.now())
+    admin_client.get(reverse("admin:password_change"))
+
+    assert sent_statements(lambda: admin_client.get(FIGURES)) <= 14
+
+
+def test_links_to_what_one_may_not_open_are_words(client, job):
+    make_chunk(job, ready_at=timezone.now())
+    sam = User.objects.create_user("sam", is_staff=True)
+    allowed = ["system_work", "others_work", "view_jobchunk"]
+    sam.user_permissions.set(Permission.objects.filter(codename__in=allowed))
+    client.force_login(sam)
+
+    html = client.get(FIGURES).json()["html"]
+
+    links = {href.split("?")[0] for href in hrefs(html) if href.startswith("/admin/")}
+    assert links == {"/admin/crawler/jobchunk/"}
+    assert "finished per minute" in html, "without a link to the attempts"

@@ -1,8 +1,8 @@
 """The figures operators watch: what waits, what runs, how fast it goes, and what is stuck."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,14 @@ from django.db.backends.utils import CursorWrapper
 
 from jobs.queue.items import MAX_RETRIES
 from jobs.queue.kinds import Kind
-from jobs.queue.ops.trends import finished_per_hour
-from pixsim.core.db.sql import one_moment
+from jobs.queue.ops.trends import FINISHED, rate_of
+from pixsim.core.db.sql import fetch_together, one_moment
 from pixsim.core.priority import PRIORITIES
+
+Statement = tuple[str, Mapping[str, Any]]
+"""A SELECT, and its parameters beside `table`."""
+Statements = Mapping[str, Statement]
+Rows = list[Any]
 
 EXACT_UP_TO = 50_000
 """More rows than this are not counted one by one: the planner's estimate has to do."""
@@ -35,6 +40,13 @@ READY = "status = 'pending' AND ready_at IS NOT NULL"
 WAITING = "status = 'pending' AND ready_at IS NULL AND NOT held"
 SCHEDULED = "status = 'pending' AND held AND available_at IS NOT NULL"
 OF_STATUS = "status = '{status}'"
+
+INDEX_OF = {
+    "ready": "ix_{table}_claim",
+    "waiting": "ix_{table}_waiting",
+    "scheduled": "ix_{table}_available",
+}
+"""The indexes that hold just the rows of a state."""
 
 COUNT = "SELECT count(*) FROM (SELECT 1 FROM {table} WHERE [condition] LIMIT %(limit)s) counted"
 
@@ -325,44 +337,120 @@ class KindStatus:
 
 def depth(kind: Kind) -> Depth:
     """Return the figures of `snapshot` that come from indexes alone."""
-    with one_moment() as cursor, _by_index(cursor):
-        counts = _counts(cursor, kind)
-        ages, _owners = _ages(cursor, kind)
-        _stuck_leases, stuck_count = _stuck(cursor, kind)
-        return Depth(counts, ages, stuck_count, _backlog(kind, counts))
+    with one_moment() as cursor:
+        [first] = _asked(cursor, [kind], _from_indexes, by_index=True)
+        [counts] = _counts(cursor, [kind], [first])
+    ages, _owners = _ages(first)
+    return Depth(counts, ages, _stuck(first)[1], _backlog(first, counts))
 
 
 def snapshot(kind: Kind) -> KindStatus:
-    """The state of one kind of work, from one consistent view of the database.
-
-    Cheap with millions of items, so a page may show it: what is counted and how old it is comes
-    from indexes. Only the last hour's figures read the table where `finished_at` has no index.
-    """
+    """The state of one kind of work, with what its statements cost and notes for people."""
     with one_moment() as cursor:
-        cursor.execute("SELECT now()")
-        taken_at = cursor.fetchone()[0]
-        with _by_index(cursor):
-            counts = _counts(cursor, kind)
-            ages, waiting_owners = _ages(cursor, kind)
-            stuck, stuck_count = _stuck(cursor, kind)
-            retrying = dict(_rows(cursor, kind, RETRYING, limit=EXACT_UP_TO))
-        return KindStatus(
-            kind=kind.name,
-            taken_at=taken_at,
-            counts=counts,
-            ages=ages,
-            waiting_owners=waiting_owners,
-            recent=_recent(cursor, kind),
-            backlog=_backlog(kind, counts),
-            retrying=retrying,
-            tiers=_tiers(cursor, kind, counts),
-            stuck=stuck,
-            stuck_count=stuck_count,
-            indexes=[IndexUse(*row) for row in _rows(cursor, kind, INDEXES, table=kind.table)],
-            statements=_statements(cursor, kind),
-            table=_table(cursor, kind),
-            notes=[*_failed_note(kind, counts["failed"]), *kind.notes()],
-        )
+        [(one, _more)] = snapshots(cursor, [kind])
+        statements = _statements(cursor, kind)
+        notes = [*_failed_note(kind, one.counts["failed"]), *kind.notes()]
+    return replace(one, statements=statements, notes=notes)
+
+
+def snapshots(
+    cursor: CursorWrapper, kinds: Sequence[Kind], more: Statements | None = None
+) -> list[tuple[KindStatus, dict[str, Rows]]]:
+    """The state of each kind of work, and the rows of `more` for each, in a few statements.
+
+    Call it in a transaction that sees one moment. Cheap with millions of items, so a page may show
+    it: what is counted and how old it is comes from indexes. Only the last hour's figures read the
+    table where `finished_at` has no index.
+    """
+    first = _asked(cursor, kinds, _from_indexes, by_index=True)
+    counts = _counts(cursor, kinds, first)
+    wanted = {
+        kind.name: _from_tables(found, counted)
+        for kind, found, counted in zip(kinds, first, counts, strict=True)
+    }
+    second = _asked(cursor, kinds, lambda kind: {**wanted[kind.name], **(more or {})})
+    return [
+        (_status(*given), given[-1]) for given in zip(kinds, counts, first, second, strict=True)
+    ]
+
+
+def _status(
+    kind: Kind, counts: dict[str, Count], first: dict[str, Rows], second: dict[str, Rows]
+) -> KindStatus:
+    ages, waiting_owners = _ages(first)
+    stuck, stuck_count = _stuck(first)
+    return KindStatus(
+        kind=kind.name,
+        taken_at=_time(first["now"][0][0]),
+        counts=counts,
+        ages=ages,
+        waiting_owners=waiting_owners,
+        recent=_recent(second["recent"]),
+        backlog=_backlog(first, counts),
+        retrying=dict(first["retrying"]),
+        tiers=_tiers(second["tiers"], counts),
+        stuck=stuck,
+        stuck_count=stuck_count,
+        indexes=[IndexUse(*row) for row in second["indexes"]],
+        statements=None,
+        table=_table(second["table"]),
+        notes=[],
+    )
+
+
+def _from_indexes(kind: Kind) -> Statements:
+    """The statements that read indexes, and nothing else of a large table."""
+    return {
+        "now": ("SELECT now()", {}),
+        **{name: (COUNT.replace("[condition]", condition), {"limit": EXACT_UP_TO + 1})
+           for name, condition in _conditions(kind).items()},
+        **{
+            f"{name} estimated": (ESTIMATED_ROWS, {"name": index.format(table=kind.table)})
+            for name, index in INDEX_OF.items()
+        },
+        "dropped": ("{dropped_count}", {}),
+        "rows": (ESTIMATED_ROWS, {"name": kind.table}),
+        "ready_ages": (READY_AGES, {"priorities": list(PRIORITIES)}),
+        "waiting_age": (WAITING_AGE, {"owners": MAX_OWNERS, "priorities": list(PRIORITIES)}),
+        "processing_age": (PROCESSING_AGE, {}),
+        "stuck": (STUCK, {"limit": MAX_STUCK}),
+        "retrying": (RETRYING, {"limit": EXACT_UP_TO}),
+        "finished": (FINISHED, {"kind": kind.name}),
+    }  # fmt: skip
+
+
+def _from_tables(first: dict[str, Rows], counts: dict[str, Count]) -> Statements:
+    recent = {"seconds": SAMPLE_SECONDS, "limit": SAMPLE_SIZE, "minutes": list(RATE_MINUTES)}
+    tiers: Statement = (TIERS.replace("[sample]", ""), {})
+    if not _has_few_open(counts):
+        percent = min(100.0, 100 * EXACT_UP_TO / max(1, first["rows"][0][0]))
+        sample = "TABLESAMPLE SYSTEM (%(percent)s)"
+        tiers = TIERS.replace("[sample]", sample), {"percent": percent}
+    return {
+        "recent": (RECENT, recent),
+        "tiers": tiers,
+        "indexes": (INDEXES, {}),
+        "table": (TABLE, {}),
+    }
+
+
+def _asked(
+    cursor: CursorWrapper,
+    kinds: Sequence[Kind],
+    statements: Callable[[Kind], Statements],
+    *,
+    by_index: bool = False,
+) -> list[dict[str, Rows]]:
+    """Return the rows of each statement of each kind, from one statement."""
+    wanted = [(kind, statements(kind)) for kind in kinds]
+    flat = [
+        (kind.sql(text), {"table": kind.table, **params})
+        for kind, named in wanted
+        for text, params in named.values()
+    ]
+    with _by_index(cursor) if by_index else nullcontext():
+        rows = iter(fetch_together(cursor, flat))
+    return [{name: next(rows) for name in named} for _kind, named in wanted]
 
 
 @contextmanager
@@ -376,21 +464,59 @@ def _by_index(cursor: CursorWrapper) -> Iterator[None]:
     cursor.execute("SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL jit TO DEFAULT")
 
 
-def _counts(cursor: CursorWrapper, kind: Kind) -> dict[str, Count]:
-    counts = {
-        "ready": _count(cursor, kind, READY, index=f"ix_{kind.table}_claim"),
-        "waiting": _count(cursor, kind, WAITING, index=f"ix_{kind.table}_waiting"),
-        "scheduled": _count(cursor, kind, SCHEDULED, index=f"ix_{kind.table}_available"),
-    }
-    pending = _count(cursor, kind, OF_STATUS.format(status="pending"))
-    for status in ("processing", "completed", "failed"):
-        counts[status] = _count(cursor, kind, OF_STATUS.format(status=status))
+def _conditions(kind: Kind) -> dict[str, str]:
+    statuses = ["pending", "processing", "completed", "failed"]
     if "cancelled" in kind.ended:
-        counts["cancelled"] = _count(cursor, kind, OF_STATUS.format(status="cancelled"))
-        dropped = Count(0)
-    else:
-        [[number]] = _rows(cursor, kind, "{dropped_count}")
-        counts["cancelled"] = dropped = Count(max(0, int(number)))
+        statuses.append("cancelled")
+    by_status = {status: OF_STATUS.format(status=status) for status in statuses}
+    return {"ready": READY, "waiting": WAITING, "scheduled": SCHEDULED, **by_status}
+
+
+def _counts(
+    cursor: CursorWrapper, kinds: Sequence[Kind], found: Sequence[dict[str, Rows]]
+) -> list[dict[str, Count]]:
+    """Exact up to EXACT_UP_TO, else what the planner knows."""
+    many = {
+        (kind.name, name): ESTIMATE.replace("[condition]", condition)
+        for kind, rows in zip(kinds, found, strict=True)
+        for name, condition in _conditions(kind).items()
+        if rows[name][0][0] > EXACT_UP_TO and name not in INDEX_OF
+    }
+    estimates = _estimates(cursor, kinds, many)
+    return [_counts_of(kind, rows, estimates) for kind, rows in zip(kinds, found, strict=True)]
+
+
+def _estimates(
+    cursor: CursorWrapper, kinds: Sequence[Kind], wanted: Mapping[tuple[str, str], str]
+) -> dict[tuple[str, str], int]:
+    """Return how many rows the planner expects of each, all asked at once."""
+    if not wanted:
+        return {}
+    by_name = {kind.name: kind for kind in kinds}
+    texts = [by_name[kind].sql(text) for (kind, _name), text in wanted.items()]
+    cursor.execute("; ".join(texts))
+    found = {}
+    for key in wanted:
+        [[plan]] = cursor.fetchall()
+        found[key] = int(plan[0]["Plan"]["Plan Rows"])
+        cursor.nextset()
+    return found
+
+
+def _counts_of(
+    kind: Kind, rows: dict[str, Rows], estimates: Mapping[tuple[str, str], int]
+) -> dict[str, Count]:
+    counts = {}
+    for name in _conditions(kind):
+        number = int(rows[name][0][0])
+        counts[name] = Count(number)
+        if number > EXACT_UP_TO:
+            known = rows[f"{name} estimated"][0][0] if name in INDEX_OF else 0
+            estimate = estimates.get((kind.name, name), known)
+            counts[name] = Count(max(number, estimate), exact=False)
+    pending, dropped = counts.pop("pending"), Count(0)
+    if "cancelled" not in counts:
+        counts["cancelled"] = dropped = Count(max(0, int(rows["dropped"][0][0])))
     # No index tells the held from the other pending items.
     others = [*(counts[state] for state in ("ready", "waiting", "scheduled")), dropped]
     counts["held"] = Count(
@@ -400,26 +526,10 @@ def _counts(cursor: CursorWrapper, kind: Kind) -> dict[str, Count]:
     return {state: counts[state] for state in STATES}
 
 
-def _count(cursor: CursorWrapper, kind: Kind, condition: str, *, index: str | None = None) -> Count:
-    """Exact up to EXACT_UP_TO, else what the planner knows; `index` holds just these rows."""
-    statement = COUNT.replace("[condition]", condition)
-    [[number]] = _rows(cursor, kind, statement, limit=EXACT_UP_TO + 1)
-    if number <= EXACT_UP_TO:
-        return Count(number)
-    if index is not None:
-        [[estimate]] = _rows(cursor, kind, ESTIMATED_ROWS, name=index)
-    else:
-        [[plan]] = _rows(cursor, kind, ESTIMATE.replace("[condition]", condition))
-        estimate = plan[0]["Plan"]["Plan Rows"]
-    return Count(max(number, int(estimate)), exact=False)
-
-
-def _ages(cursor: CursorWrapper, kind: Kind) -> tuple[Ages, int]:
-    ready = dict(_rows(cursor, kind, READY_AGES, priorities=list(PRIORITIES)))
-    [[waiting_owners, waiting]] = _rows(
-        cursor, kind, WAITING_AGE, owners=MAX_OWNERS, priorities=list(PRIORITIES)
-    )
-    [[processing]] = _rows(cursor, kind, PROCESSING_AGE)
+def _ages(first: dict[str, Rows]) -> tuple[Ages, int]:
+    ready = dict(first["ready_ages"])
+    [[waiting_owners, waiting]] = first["waiting_age"]
+    [[processing]] = first["processing_age"]
     ages = Ages(
         ready=max(ready.values(), default=None),
         ready_by_priority=ready,
@@ -429,15 +539,8 @@ def _ages(cursor: CursorWrapper, kind: Kind) -> tuple[Ages, int]:
     return ages, waiting_owners
 
 
-def _recent(cursor: CursorWrapper, kind: Kind) -> Recent:
-    [[finished, failed, reach, in_time, p50, p95, longest, retries]] = _rows(
-        cursor,
-        kind,
-        RECENT,
-        seconds=SAMPLE_SECONDS,
-        limit=SAMPLE_SIZE,
-        minutes=list(RATE_MINUTES),
-    )
+def _recent(rows: Rows) -> Recent:
+    [[finished, failed, reach, in_time, p50, p95, longest, retries]] = rows
     return Recent(
         finished=finished,
         per_minute={
@@ -452,9 +555,13 @@ def _recent(cursor: CursorWrapper, kind: Kind) -> Recent:
     )
 
 
-def _backlog(kind: Kind, counts: Mapping[str, Count]) -> Backlog:
+def _backlog(first: dict[str, Rows], counts: Mapping[str, Count]) -> Backlog:
     items = Count.sum(counts[state] for state in ("ready", "waiting", "scheduled", "processing"))
-    return Backlog(items, finished_per_hour(kind.name))
+    return Backlog(items, rate_of(first["finished"], now=_time(first["now"][0][0])))
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _per_minute(items: int, minutes: int, *, reach: float | None) -> float:
@@ -470,24 +577,31 @@ def _failed_note(kind: Kind, failed: Count) -> Iterator[str]:
         yield FAILED_NOTE.format(failed=failed, limit=MAX_RETRIES, table=kind.table)
 
 
-def _tiers(cursor: CursorWrapper, kind: Kind, counts: Mapping[str, Count]) -> dict[str, Count]:
+def _has_few_open(counts: Mapping[str, Count]) -> bool:
+    """Return whether all open items were counted; then their tiers are counted, too."""
+    return _open(counts).exact and counts["cancelled"].number <= EXACT_UP_TO
+
+
+def _open(counts: Mapping[str, Count]) -> Count:
+    return Count.sum(counts[state] for state in OPEN_STATES)
+
+
+def _tiers(rows: Rows, counts: Mapping[str, Count]) -> dict[str, Count]:
     """Exact when all open items were counted, else from a sample of the table's pages."""
-    open_count = Count.sum(counts[state] for state in OPEN_STATES)
-    total = open_count.number
-    if open_count.exact and counts["cancelled"].number <= EXACT_UP_TO:
-        rows = _rows(cursor, kind, TIERS.replace("[sample]", ""))
+    if _has_few_open(counts):
         return {tier: Count(number) for tier, number in rows}
-    [[table_rows]] = _rows(cursor, kind, ESTIMATED_ROWS, name=kind.table)
-    percent = min(100.0, 100 * EXACT_UP_TO / max(1, table_rows))
-    statement = TIERS.replace("[sample]", "TABLESAMPLE SYSTEM (%(percent)s)")
-    rows = _rows(cursor, kind, statement, percent=percent)
+    total = _open(counts).number
     sampled = sum(number for _tier, number in rows) or 1
     return {tier: Count(round(total * n / sampled), exact=False) for tier, n in rows}
 
 
-def _stuck(cursor: CursorWrapper, kind: Kind) -> tuple[list[StuckLease], int]:
-    rows = _rows(cursor, kind, STUCK, limit=MAX_STUCK)
-    return [StuckLease(*row[:5]) for row in rows], rows[0][5] if rows else 0
+def _stuck(first: dict[str, Rows]) -> tuple[list[StuckLease], int]:
+    rows = first["stuck"]
+    leases = [
+        StuckLease(id, task, retries, until and _time(until), overdue)
+        for id, task, retries, until, overdue, _count in rows
+    ]
+    return leases, rows[0][5] if rows else 0
 
 
 def _statements(cursor: CursorWrapper, kind: Kind) -> list[StatementUse] | None:
@@ -501,9 +615,11 @@ def _statements(cursor: CursorWrapper, kind: Kind) -> list[StatementUse] | None:
         return None
 
 
-def _table(cursor: CursorWrapper, kind: Kind) -> TableState | None:
-    rows = _rows(cursor, kind, TABLE, table=kind.table)
-    return TableState(*rows[0]) if rows else None
+def _table(rows: Rows) -> TableState | None:
+    if not rows:
+        return None
+    times = [text and _time(text) for text in rows[0][4:]]
+    return TableState(*rows[0][:4], *times)
 
 
 def _rows(cursor: CursorWrapper, kind: Kind, statement: str, **params: Any) -> list[Any]:

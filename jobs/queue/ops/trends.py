@@ -6,6 +6,8 @@ an attempt that is committed late is counted too, and a count that was stopped i
 
 import itertools
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from typing import Any, Literal
 from django.db import connection
 from django.utils import timezone
 
-from jobs.models import KEEP_ROLLUP_DAYS, WorkRollup
+from jobs.models import KEEP_ROLLUP_DAYS
 from pixsim.core.db.sql import fetch
 
 TIME_BOUNDS = (
@@ -41,8 +43,6 @@ UNITS: dict[Unit, tuple[timedelta, int]] = {
     "week": (timedelta(weeks=1), 26),
 }
 """Unit → its length, and how many of them are shown."""
-TODAY = timedelta(hours=24)
-"""The rate of the present is that of so long."""
 
 _COUNTS = ", ".join(
     f"coalesce(sum(attempts) FILTER (WHERE outcome = '{outcome}'), 0)"
@@ -109,10 +109,15 @@ ON CONFLICT (kind, hour) DO UPDATE SET counted_until = EXCLUDED.counted_until,
     times = ARRAY[{", ".join(f"old.times[{n}] + EXCLUDED.times[{n}]" for n in _PLACES)}]
 """
 
-TREND = f"""
-SELECT date_trunc(%(unit)s, hour, 'UTC') AS start, {_SUMS} FROM work_rollups
-WHERE kind = %(kind)s AND hour >= %(first)s GROUP BY start
+TRENDS = f"""
+SELECT kind, extract(epoch FROM date_trunc(%(unit)s, hour, 'UTC'))::float8 AS start, {_SUMS}
+FROM work_rollups WHERE hour >= %(first)s GROUP BY 1, 2
 """
+FINISHED = """
+SELECT extract(epoch FROM hour)::float8, completed + failed FROM work_rollups
+WHERE kind = %(kind)s AND hour > now() - interval '24 hours' ORDER BY hour
+"""
+"""The rate of the present is that of the last 24 hours."""
 TOTALS = f"SELECT kind, min(hour), {_SUMS} FROM work_rollups GROUP BY kind ORDER BY kind"
 
 
@@ -194,11 +199,19 @@ def fold_old() -> int:
 
 def trend(kind: str, unit: Unit) -> list[Period]:
     """Return the last periods of a kind, the oldest first, also those with nothing in them."""
+    rows = fetch(TRENDS, {"unit": unit, "first": starts(unit)[0]})
+    return periods_of(rows, unit)[kind]
+
+
+def periods_of(rows: Sequence[Sequence[Any]], unit: Unit) -> Mapping[str, list[Period]]:
+    """Return the last periods of each kind, from the rows of TRENDS."""
     shown = starts(unit)
-    with connection.cursor() as cursor:
-        cursor.execute(TREND, {"unit": unit, "kind": kind, "first": shown[0]})
-        found = {row[0]: Period(*row) for row in cursor.fetchall()}
-    return [found.get(start, Period(start)) for start in shown]
+    found: Mapping[str, list[Period]] = defaultdict(lambda: [Period(start) for start in shown])
+    for kind, start, *sums in rows:
+        moment = datetime.fromtimestamp(start, UTC)
+        if moment in shown:
+            found[kind][shown.index(moment)] = Period(moment, *sums)
+    return found
 
 
 def starts(unit: Unit) -> list[datetime]:
@@ -220,13 +233,16 @@ def finished_per_hour(kind: str) -> float | None:
 
     None: none did.
     """
-    now = timezone.now()
-    rows = WorkRollup.objects.filter(kind=kind, hour__gt=now - TODAY).order_by("hour")
-    found = list(itertools.dropwhile(lambda row: not row.completed + row.failed, rows))
+    return rate_of(fetch(FINISHED, {"kind": kind}), now=timezone.now())
+
+
+def rate_of(finished: Sequence[Sequence[Any]], *, now: datetime) -> float | None:
+    """Return the same from the rows of FINISHED."""
+    found = list(itertools.dropwhile(lambda row: not row[1], finished))
     if not found:
         return None
-    hours = max((now - found[0].hour) / timedelta(hours=1), 1 / 60)
-    return float(sum(row.completed + row.failed for row in found) / hours)
+    seconds = now.timestamp() - float(found[0][0])
+    return float(sum(row[1] for row in found) / max(seconds / 3600, 1 / 60))
 
 
 def _start(moment: datetime, unit: Unit) -> datetime:

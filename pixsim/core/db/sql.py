@@ -4,7 +4,7 @@ Django binds parameters on the client, so the server plans every statement anew;
 more than running most of these. On a cursor of psycopg's own they are planned once per connection.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,3 +50,22 @@ def one_moment(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[CursorWrapper]:
         if not joins:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield cursor
+
+
+def fetch_together(
+    cursor: CursorWrapper, statements: Sequence[tuple[str, Mapping[str, Any] | Sequence[Any]]]
+) -> list[list[Any]]:
+    """Run many small SELECTs as one statement; return the rows of each.
+
+    The values are as JSON has them: a number stays one, a time becomes text in ISO 8601.
+    """
+    if not statements:
+        return []
+    connection = cursor.db
+    parts = [
+        "(SELECT coalesce(json_agg(row_to_json(ROW(found.*))), '[]')"
+        f" FROM ({connection.ops.compose_sql(statement, params)}) AS found)"
+        for statement, params in statements
+    ]
+    cursor.execute(f"SELECT {', '.join(parts)}")
+    return [[list(row.values()) for row in rows] for rows in cursor.fetchone()]
