@@ -110,7 +110,7 @@ def _figures(by: Unit) -> str:
         "kinds": sorted(kinds, key=lambda kind: not kind["is_chunks"]),
         "by": by,
         "units": list(UNITS),
-        "images": _minutes([[("good", n)] for n in found.images], "images"),
+        "images": minutes_chart([[("good", n)] for n in found.images], "images"),
         "images_last_hour": sum(found.images),
         "accounts": [
             {**row, "state": badge(row["status"].replace("_", " "), tone_of(row["status"]))}
@@ -193,7 +193,7 @@ def _kind(figures: status.KindFigures, by: Unit) -> dict[str, Any]:
         "tiles": _tiles(one),
         "trends": _trends(one.kind, figures.periods, by),
         "backlog": _backlog(one, by),
-        "throughput": _minutes([_parts(ended) for ended in minutes], one.kind),
+        "throughput": minutes_chart([_parts(ended) for ended in minutes], one.kind),
         "rates": ", ".join(
             f"{rate:,.1f} in the last {_minute_words(minutes)}"
             for minutes, rate in recent.per_minute.items()
@@ -346,7 +346,7 @@ def _parts(ended: Ended) -> list[tuple[str, float]]:
     return [("good", ended[0]), ("bad", ended[1])]
 
 
-def _minutes(parts: Sequence[Sequence[tuple[str, float]]], what: str) -> SafeString:
+def minutes_chart(parts: Sequence[Sequence[tuple[str, float]]], what: str) -> SafeString:
     """Return a column for each of the last minutes, the present one at the right."""
     items = []
     for ago, one in zip(reversed(range(MINUTES)), parts, strict=True):

@@ -16,7 +16,7 @@ from crawler.admin.forms import REFUSALS, ChunkForm
 from crawler.models import OPEN_STATUSES, JobChunk
 from crawler.services import chunks
 from jobs.admin.attempts import last_attempts
-from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
+from jobs.admin.filters import ErrorClassFilter, OwnerTierFilter, QueueStateFilter
 from jobs.queue.items import MAX_RETRIES, Status
 from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority, counted
 from pixsim.core.admin.display import age, badge, shortened, until
@@ -59,6 +59,10 @@ class ChunkStateFilter(QueueStateFilter):
             Q(status=Status.FAILED, retry_count__lt=MAX_RETRIES),
         ),
     }
+
+
+class ChunkErrorFilter(ErrorClassFilter):
+    kind = "chunk"
 
 
 def _crawl_job(chunk: JobChunk) -> SafeString:
@@ -148,7 +152,7 @@ class JobChunkAdmin(OwnedAdmin, ServiceAdmin, KeysetAdmin):
         "held_by",
         "error",
     ]
-    list_filter = ["status", ChunkStateFilter, PriorityFilter, OwnerTierFilter]
+    list_filter = ["status", ChunkStateFilter, PriorityFilter, OwnerTierFilter, ChunkErrorFilter]
     list_select_related = ["job", "owner"]
     search_fields = ["task_id", "job_id"]
     search_number = "job_id"

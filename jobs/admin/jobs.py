@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,7 +20,7 @@ from accounts.errors import AccountsError
 from jobs import pricing, services
 from jobs.admin import adding
 from jobs.admin.assets import thumbnail
-from jobs.admin.filters import OwnerTierFilter, QueueStateFilter
+from jobs.admin.filters import ErrorClassFilter, OwnerTierFilter, QueueStateFilter
 from jobs.admin.timeline import context_of, is_held, is_live, state_of, took
 from jobs.errors import GenerationError, GenerationRefused
 from jobs.models import OPEN, Job, JobStatus
@@ -33,6 +34,21 @@ from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.priority import PRIORITIES
 from providers.admin import ProviderFilter
+
+
+class JobStateFilter(QueueStateFilter):
+    conditions = {
+        **QueueStateFilter.conditions,
+        # Without a lease, a job waits for its provider.
+        "stuck": (
+            "stuck: its lease has expired",
+            Q(status=JobStatus.PROCESSING, lease_expires_at__lt=Now()),
+        ),
+    }
+
+
+class JobErrorFilter(ErrorClassFilter):
+    kind = "generation"
 
 
 class UnresolvedFilter(ConditionFilter):
@@ -126,11 +142,12 @@ class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
     link_lookups = ["held__exact"]  # addresses from before the filter by the queue's state
     list_filter = [
         "status",
-        QueueStateFilter,
+        JobStateFilter,
         "operation_type",
         ProviderFilter,
         OwnerTierFilter,
         UnresolvedFilter,
+        JobErrorFilter,
     ]
     list_select_related = ["user", "owner", "asset"]
     list_per_page = 50
