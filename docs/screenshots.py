@@ -3,18 +3,18 @@ real generations, by this machine and by a provider of the tests.
 
     python docs/screenshots.py [--dark] [--only crawling|generating] [FOLDER]
 
-Needs Chromium or Chrome on the PATH, and may create a test database beside that of DATABASE_URL.
+Needs chromium and chromedriver on the PATH, and may create a test database beside that of DATABASE_URL.
 """
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from jobs import services
 from jobs.models import Job
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
-from jobs.queue.worker import loop
+from jobs.queue.worker import loop, registry
 from jobs.queue.worker.fallback import FallbackWorkers
 from jobs.queue.worker.sweeper import Sweeper
 from providers.adapters import adapter_named
@@ -58,16 +58,16 @@ from providers.adapters.local import rendering
 from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
 from tests.providers.adapters.fake import DOWN, Ending, refuses
 from tests.providers.adapters.replicate_fake import THROTTLED, ReplicateFake
+from tests.web import browser
+from tests.web.browser import Browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-)
-BROWSER_SECONDS = 90
 WORK_SECONDS = 180
-# A page needs a moment to load its pictures; this is the browser's own clock, in milliseconds.
-PAGE_TIME = 4000
+PICTURES_ARE_THERE = """
+const done = arguments[arguments.length - 1];
+for (const each of document.images) each.loading = "eager";
+const look = () => [...document.images].every((each) => each.complete) ? done(true) : setTimeout(look, 50);
+look();
+"""
 
 TASK = "5b0d9a0e-6f0b-4b6e-9a53-1f8d2c7e4a10"
 PLACES = ("a harbour in fog", "a forest in spring", "mountains at dawn", "a desert at night")
@@ -94,8 +94,20 @@ UPDATE provider_submissions SET
 FROM moved WHERE moved.id = provider_submissions.id
 """
 
-Pages = dict[str, tuple[str, int]]
-"""The path of each page, and how many pixels of it are shown."""
+WIDTH, PHONE_WIDTH = 1500, 390
+
+
+@dataclass(frozen=True)
+class View:
+    """A page, and how much of it is shown."""
+
+    path: str
+    height: int
+    width: int = WIDTH
+    dark: bool = False
+
+
+Pages = dict[str, View]
 
 
 def main() -> None:
@@ -104,17 +116,16 @@ def main() -> None:
     parser.add_argument("--dark", action="store_true", help="as dark pages")
     parser.add_argument("--only", choices=["crawling", "generating"], help="not the other pages")
     arguments = parser.parse_args()
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        sys.exit(f"There is no browser: none of {', '.join(BROWSERS)} is on the PATH.")
+    if not browser.is_there():
+        sys.exit("chromium and chromedriver must be on the PATH.")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with demo_site() as about, test_database(), a_sweeper(), admin_site() as url:
         # At once: generating goes on with what the crawls have left.
         for part, make in (("crawling", crawl_pages), ("generating", generation_pages)):
             pages = make(about) if arguments.only in (None, part) else {}
-            for name, (path, height) in pages.items():
+            for name, view in pages.items():
                 target = arguments.folder / f"{name}.png"
-                take(browser, url + path, target, height=height, dark=arguments.dark)
+                take(url, view, target, dark=arguments.dark or view.dark)
                 sys.stdout.write(f"{target}\n")
 
 
@@ -141,6 +152,7 @@ def test_database() -> Iterator[None]:
 def a_sweeper() -> Iterator[None]:
     """What a running worker does every second."""
     sweeper = Sweeper(FallbackWorkers(size=0))
+    registry.say_alive(is_new=True)
     sweeper.start()
     try:
         yield
@@ -209,11 +221,15 @@ def crawl_pages(about: dict[str, Any]) -> Pages:
     times = "retrieved_at = retrieved_at - back"
     execute(SPREAD.format(table="images", moment="retrieved_at", set=times))
     execute("ANALYZE")
+    job = reverse("admin:crawler_crawljob_change", args=[textures.pk])
     return {
-        "chunks": (f"{reverse('admin:crawler_jobchunk_changelist')}?q={textures.pk}", 1250),
-        "crawl-job": (reverse("admin:crawler_crawljob_change", args=[textures.pk]), 1300),
-        "crawl-jobs": (reverse("admin:crawler_crawljob_changelist"), 620),
-        "status": (reverse("status"), 1750),
+        "chunks": View(f"{reverse('admin:crawler_jobchunk_changelist')}?q={textures.pk}", 1250),
+        "crawl-job": View(job, 1300),
+        "crawl-job-dark": View(job, 1300, dark=True),
+        "crawl-job-phone": View(job, 1900, width=PHONE_WIDTH),
+        "crawl-jobs": View(reverse("admin:crawler_crawljob_changelist"), 620),
+        "status": View(reverse("status"), 1750),
+        "workers": View(reverse("admin:jobs_worker_changelist"), 420),
     }
 
 
@@ -268,9 +284,10 @@ def generation_pages(_about: dict[str, Any]) -> Pages:
         work_until(lambda: sent.count() >= 6, slice_seconds=1)
         execute("ANALYZE")
     return {
-        "generation": (reverse("admin:jobs_job_change", args=[shown.pk]), 1060),
-        "provider-accounts": (reverse("admin:providers_provideraccount_changelist"), 800),
-        "providers": (reverse("admin:providers_status"), 1180),
+        "generation": View(reverse("admin:jobs_job_change", args=[shown.pk]), 1060),
+        "provider-accounts": View(reverse("admin:providers_provideraccount_changelist"), 800),
+        "providers": View(reverse("admin:providers_status"), 1180),
+        "home": View(reverse("admin:index"), 1150),
     }
 
 
@@ -315,24 +332,13 @@ def work_until_ended(jobs: Sequence[Job]) -> None:
     work_until(lambda: not still.exists(), slice_seconds=1)
 
 
-def take(browser: str, url: str, target: Path, *, height: int, dark: bool) -> None:
-    with tempfile.TemporaryDirectory() as profile:
-        command = [
-            browser,
-            *FLAGS.split(),
-            f"--user-data-dir={profile}",
-            f"--window-size=1500,{height}",
-            f"--virtual-time-budget={PAGE_TIME}",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            f"--screenshot={target}",
-        ]
-        if os.geteuid() == 0:  # Chromium's sandbox refuses to run as root
-            command.append("--no-sandbox")
-        done = subprocess.run(
-            [*command, url], capture_output=True, text=True, timeout=BROWSER_SECONDS, check=False
-        )
-    if done.returncode or not target.exists():
-        sys.exit(f"The browser took no picture of {url}:\n{done.stderr[-2000:]}")
+def take(url: str, view: View, target: Path, *, dark: bool) -> None:
+    with Browser() as chromium:
+        theme = "dark" if dark else "light"
+        chromium.show_as(width=view.width, height=view.height, theme=theme)
+        chromium.open(url + view.path)
+        chromium.wait_for(PICTURES_ARE_THERE)
+        target.write_bytes(chromium.picture())
 
 
 if __name__ == "__main__":

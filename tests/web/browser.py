@@ -1,5 +1,6 @@
 """Chromium, steered by its own driver over HTTP, and what its console says."""
 
+import base64
 import json
 import os
 import re
@@ -61,9 +62,9 @@ class Browser:
         """Run a script in every page from now on, before the page's own."""
         self._devtools("Page.addScriptToEvaluateOnNewDocument", source=script)
 
-    def show_as(self, *, width: int, theme: str) -> None:
+    def show_as(self, *, width: int, theme: str, height: int = 900) -> None:
         """Take a window's width, and `light` or `dark` for what the person wants, without motion."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._devtools("Emulation.setDeviceMetricsOverride", **size)
         wanted = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in wanted.items()]
@@ -75,6 +76,12 @@ class Browser:
 
     def run(self, script: str) -> Any:
         return self._call("/execute/sync", script=script, args=[])
+
+    def picture(self) -> bytes:
+        """Return the window as a PNG, without scrollbars."""
+        self._devtools("Emulation.setScrollbarsHidden", hidden=True)
+        taken = self._devtools("Page.captureScreenshot", format="png")
+        return base64.b64decode(taken["data"])
 
     def press(self, key: str) -> None:
         """Press and release a key where the focus is."""
@@ -89,8 +96,8 @@ class Browser:
         """Return what the console has said since the last call."""
         return [entry["message"] for entry in self._call("/se/log", type="browser")]
 
-    def _devtools(self, command: str, **params: Any) -> None:
-        self._call("/goog/cdp/execute", cmd=command, params=params)
+    def _devtools(self, command: str, **params: Any) -> Any:
+        return self._call("/goog/cdp/execute", cmd=command, params=params)
 
     def _call(self, path: str, **body: Any) -> Any:
         request = urllib.request.Request(
