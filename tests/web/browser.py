@@ -66,6 +66,7 @@ class Browser:
         """Take a window's width, and `light` or `dark` for what the person wants, without motion."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._devtools("Emulation.setDeviceMetricsOverride", **size)
+        self._devtools("Emulation.setScrollbarsHidden", hidden=True)
         wanted = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in wanted.items()]
         self._devtools("Emulation.setEmulatedMedia", features=features)
@@ -78,8 +79,7 @@ class Browser:
         return self._call("/execute/sync", script=script, args=[])
 
     def picture(self) -> bytes:
-        """Return the window as a PNG, without scrollbars."""
-        self._devtools("Emulation.setScrollbarsHidden", hidden=True)
+        """Return the window as a PNG."""
         taken = self._devtools("Page.captureScreenshot", format="png")
         return base64.b64decode(taken["data"])
 
