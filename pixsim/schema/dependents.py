@@ -261,7 +261,7 @@ def _read(connection: BaseDatabaseWrapper, drops: Drops) -> list[tuple[_Address,
             {
                 "tables": [each.table_now for each in things],
                 "parts": [each.part_now for each in things],
-                "are_columns": [each.kind == "column" for each in things],
+                "are_columns": [each.is_column for each in things],
                 "columns": [
                     json.dumps(sorted(drops.columns[each.table_now]))
                     if each.kind == "table" and each.table_now in drops.columns

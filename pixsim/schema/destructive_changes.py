@@ -14,6 +14,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Field, ManyToManyField
 
+from pixsim.core.db.column_copies import CopyColumn, DropColumnCopy, ReplaceColumn
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.history import graph_order
 from pixsim.schema.sql_text import ALTER, COLUMN, NAME, bare, split
@@ -64,7 +65,8 @@ Thing = tuple[str, str | None]
 """A table, or a column or constraint of one."""
 Place = tuple[str, str]
 """A model and a field of it."""
-Kind = Literal["table", "column", "constraint"]
+Kind = Literal["table", "column", "copied column", "constraint"]
+"""The values of a copied column stay in another."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,14 @@ class Drop:
     migration: Key
 
     def __str__(self) -> str:
-        if self.kind == "column":
+        if self.is_column:
             return f"column {self.table_now}.{self.part_now}"
         of = f"{self.part_now} of " if self.part_now else ""
         return f"{self.kind} {of}{self.table_now}"
+
+    @property
+    def is_column(self) -> bool:
+        return self.kind in ("column", "copied column")
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def destructive_changes_of(
     """Return what the plan drops, tables first. Read the database for the numbers of rows."""
     drops = read_drops(loader, executable(loader, plan))
     dropped = dict.fromkeys(
-        (each.table_now, each.part_now) for each in drops.things if each.kind != "constraint"
+        (each.table_now, each.part_now) for each in drops.things if each.kind in ("table", "column")
     )
     tables = {table for table, column in dropped if column is None}
     found = []
@@ -192,7 +198,7 @@ def column_name(name: str, field: Field[Any, Any]) -> str:
 def read_drops(loader: MigrationLoader, plan: Sequence[tuple[Migration, bool]]) -> Drops:
     """Return what the migrations drop, in their order; with True a migration is taken back.
 
-    Django's operations are read from their states, RunSQL from its text.
+    Django's operations are read from their states, RunSQL from its text, and our own as they are.
     """
     before = {
         migration: state.clone() for migration, state in walk(loader, [each for each, _ in plan])
@@ -238,6 +244,13 @@ def _follow(
     if isinstance(operation, operations.RunSQL):
         for thing in _in_sql(operation.reverse_sql if backwards else operation.sql):
             drop("column" if thing[1] else "table", thing)
+        return
+    if isinstance(operation, ReplaceColumn):
+        drop("copied column", (operation.table, operation.column))
+        return
+    if isinstance(operation, CopyColumn):
+        if isinstance(operation, DropColumnCopy) != backwards:
+            drop("copied column", (operation.table, operation.copy))
         return
     layouts = [_layout(state, migration.app_label, drops.names) for state in (old, new)]
     renamed = {}

@@ -252,6 +252,40 @@ def test_what_statements_of_a_migration_drop_is_known_with_and_without_cascade(s
     assert sql("SELECT to_regclass('thick')") == [(None,)]
 
 
+COPIES = "from pixsim.core.db.column_copies import ColumnVersion, CopyColumn, ReplaceColumn\n"
+WIDER = (
+    'ReplaceColumn(table="shop_book", column="pages", new=ColumnVersion(type="bigint"), '
+    'old=ColumnVersion(type="integer"))'
+)
+
+
+def test_a_column_that_a_copy_of_it_replaces_is_known_before_it_is_filled(shop, db, sql):
+    text = migration(WIDER, depends=[("shop", "0002_pages")], more="atomic = False")
+    shop.write("shop", "0003_wide", COPIES + text)
+    sql("CREATE VIEW thick AS SELECT pages FROM shop_book")
+    assert (
+        db("upgrade").err == f"{NAMED}  view thick (depends on column shop_book.pages)\n{REFUSED}"
+    )
+    assert sql("SELECT FROM pg_attribute WHERE attname = 'pages_new'") == []
+
+    assert db("upgrade", "--drop-dependents").code == 0
+    sql("CREATE VIEW thick AS SELECT pages FROM shop_book")
+    ran = db("downgrade", "-1", "--yes")
+    assert (ran.code, "is lost" in ran.out) == (1, False)
+    assert "view thick (depends on column shop_book.pages)" in ran.err
+
+
+def test_a_copy_of_a_column_that_goes_again(shop, db, sql):
+    copy = 'CopyColumn(table="shop_book", column="pages", copy="leaves", type="integer")'
+    text = migration(copy, depends=[("shop", "0002_pages")], more="atomic = False")
+    shop.write("shop", "0003_copy", COPIES + text)
+    assert db("upgrade").code == 0
+    sql("CREATE VIEW thick AS SELECT leaves FROM shop_book")
+    assert "view thick (depends on column shop_book.leaves)" in db("downgrade", "-1", "--yes").err
+    sql("DROP VIEW thick")
+    assert db("downgrade", "-1", "--yes").code == 0
+
+
 def test_a_field_that_only_the_models_lose_takes_nothing_along(shop, db, sql):
     step = 'migrations.SeparateDatabaseAndState([], [migrations.RemoveField("Book", "pages")])'
     sql("CREATE VIEW thick AS SELECT pages FROM shop_book")
