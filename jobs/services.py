@@ -24,7 +24,7 @@ from jobs.queue.kinds import Kind, kind_named
 from pixsim.core.media import Unavailable
 from pixsim.core.priority import check_priority
 from pixsim.core.text import unfit
-from providers import slots
+from providers import model_dates, slots
 from providers.adapters import Adapter, UnknownProvider, adapter_named
 from providers.adapters.params import Params, ParamsRefused, validated
 from providers.models import IS_LIVE
@@ -250,6 +250,8 @@ def _validate(
     if model not in offered.models:
         known = ", ".join(offered.models)
         raise GenerationRefused({"model": f"there is no {model!r}; there is: {known}."})
+    if why := model_dates.refusal(adapter, model):
+        raise GenerationRefused({"model": why})
     try:
         schema = offered.models[model]
         return adapter, model, validated(schema, inputs.placed(schema, params, files))

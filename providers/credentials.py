@@ -1,7 +1,7 @@
 """An account's secrets in the form that adapters use, and calls of one account."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
@@ -55,6 +55,20 @@ async def ask(
     except Exception as error:
         message = f"The answer cannot be read: {type(error).__name__}: {error}"
         raise ProviderError(ErrorClass.UNKNOWN, message) from error
+
+
+def models_of(account: ProviderAccount) -> Sequence[str]:
+    """Return the models that the provider names to the account, where `can_list_models`.
+
+    Raise as `try_account` does.
+    """
+    adapter, credentials = adapter_named(account.provider_id), credentials_of(account)
+
+    async def models() -> Sequence[str]:
+        async with open_session() as session:
+            return await ask(session, adapter, adapter.models, credentials)
+
+    return asyncio.run(models())
 
 
 def try_account(account: ProviderAccount) -> None:

@@ -26,6 +26,7 @@ from jobs.generation import inputs
 from jobs.models import Job, JobQuerySet, OperationType, Workspace
 from pixsim.core.admin.base import AutocompleteSelect
 from pixsim.core.priority import PRIORITIES
+from providers import model_dates
 from providers.adapters import Adapter, all_adapters
 from providers.adapters.params import Params
 from providers.forms import ParamsForm, form_of
@@ -264,7 +265,11 @@ def all_choices() -> list[dict[str, Any]]:
             "operations": [
                 {
                     "label": OperationType(name).label,
-                    "models": [Choice(adapter, name, model) for model in operation.models],
+                    "models": [
+                        Choice(adapter, name, model)
+                        for model in operation.models
+                        if not model_dates.refusal(adapter, model)
+                    ],
                 }
                 for name, operation in adapter.operations.items()
             ],

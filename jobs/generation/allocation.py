@@ -12,11 +12,11 @@ from jobs.queue import api
 from jobs.queue.kinds import Kind, Work
 from pixsim.core.crypto import CredentialsUnreadable
 from pixsim.core.db.sql import fetch
-from providers import error_policy, slots, webhooks
+from providers import error_policy, model_dates, slots, webhooks
 from providers.adapters import all_adapters
 from providers.adapters.base import Request
 from providers.adapters.errors import ErrorClass, ProviderError
-from providers.adapters.params import validated
+from providers.adapters.params import ParamsRefused, validated
 from providers.credentials import credentials_of
 from providers.models import ProviderAccount, ProviderSubmission
 
@@ -114,11 +114,14 @@ def _insert_submissions(
 def request_for(attempt: Attempt) -> Request:
     """Return what to send: the job's params, validated once more, with its inputs filled in.
 
-    Raise ParamsRefused, or BadInput for an input that does not exist any more.
+    Raise ParamsRefused, also for a model that was shut down meanwhile, or BadInput for an input
+    that does not exist any more.
     """
     job, operation = attempt.job, attempt.operation
     model = job.model or operation.default_model
     schema = operation.models[model]
+    if why := model_dates.refusal(attempt.adapter, model):
+        raise ParamsRefused({"model": why})
     params = validated(schema, job.params)
     # After the validation: a file's bytes may be longer than an address may be.
     params = params.model_copy(update=inputs.resolved(schema, params.canonical(), job=job))

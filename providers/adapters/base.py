@@ -16,6 +16,7 @@ from pixsim.core.redaction import declare
 from pixsim.core.text import storable
 from providers.adapters.errors import ErrorClass, ProviderError, WebhookRefused
 from providers.adapters.http import Http
+from providers.adapters.models import Dates
 from providers.adapters.params import Params
 
 LONGEST_ID = 200
@@ -177,6 +178,9 @@ class Adapter(ABC):
     base_url: ClassVar[str]
     """The published API. PROVIDER_BASE_URLS[name] replaces it."""
     operations: ClassVar[Mapping[str, Operation]]
+    dates: ClassVar[Mapping[str, Dates]] = {}
+    """When models were or will be offered, by model."""
+    can_list_models: ClassVar[bool] = False
     can_find: ClassVar[bool] = False
     """Whether `find` is certain about whether our reference was accepted."""
     can_cancel: ClassVar[bool] = False
@@ -207,6 +211,10 @@ class Adapter(ABC):
     async def credits(self, http: Http, credentials: Credentials) -> Mapping[str, int]:
         """Return the account's credits by type; empty where the provider does not report them."""
         return {}
+
+    async def models(self, http: Http, credentials: Credentials) -> Sequence[str]:
+        """Return the names of the models that the account may use, where `can_list_models`."""
+        raise NotImplementedError(f"{self.name} does not list its models")
 
     async def test(self, http: Http, credentials: Credentials) -> None:
         """Return if the credentials work, at no cost. Raise ProviderError if they do not."""

@@ -5,15 +5,15 @@
     [fields.size]
     width = { type = "integer", ge = 16, le = 4096, default = 768, description = "Pixels." }
 
-A later group replaces fields of the same name. A field has a `type` (string by default) or `choices`;
-`many` makes it a list, `optional` allows no value; `format` is shown to forms. Everything else is an
-argument of pydantic's Field. A rule over several fields is a validator of the last of them, in a class
-that the adapter names for a group.
+`families` and `dates` are described in `models.py`. A later group replaces fields of the same name. A
+field has a `type` (string by default) or `choices`; `many` makes it a list, `optional` allows no value;
+`format` is shown to forms. Everything else is an argument of pydantic's Field. A rule over several fields
+is a validator of the last of them, in a class that the adapter names for a group.
 """
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from pixsim.core.media.format_names import canonical_format
 from providers.adapters.base import Deadlines, Operation
+from providers.adapters.models import Dates, Models
 from providers.adapters.params import Media, Params
 
 TYPES: dict[str, Any] = {
@@ -39,7 +40,7 @@ def read_operations(
 
     `rules` are classes with the validators of a group of fields.
     """
-    declared = tomllib.loads(Path(adapter_file).with_name("models.toml").read_text("utf-8"))
+    declared = _declared(adapter_file)
     groups = declared["fields"]
 
     def schema(name: str, model: str, parts: Sequence[str]) -> type[Params]:
@@ -51,15 +52,28 @@ def read_operations(
         doc = f"{name} by `{model}`."
         return create_model(f"{name} {model}", __base__=bases or Params, __doc__=doc, **definitions)
 
+    def schemas(name: str, parts_by_model: Mapping[str, Sequence[str]]) -> dict[str, type[Params]]:
+        return {model: schema(name, model, parts) for model, parts in parts_by_model.items()}
+
     return {
         name: Operation(
             name,
-            {model: schema(name, model, parts) for model, parts in one["models"].items()},
+            Models(schemas(name, one["models"]), schemas(name, one.get("families", {}))),
             one["expected_seconds"],
             Deadlines(**one["deadlines"]),
         )
         for name, one in declared["operations"].items()
     }
+
+
+def read_dates(adapter_file: str) -> dict[str, Dates]:
+    """Return the dates of models in the `models.toml` beside an adapter's module."""
+    return {name: Dates(**one) for name, one in _declared(adapter_file).get("dates", {}).items()}
+
+
+@cache
+def _declared(adapter_file: str) -> dict[str, Any]:
+    return tomllib.loads(Path(adapter_file).with_name("models.toml").read_text("utf-8"))
 
 
 def _field(

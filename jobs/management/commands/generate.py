@@ -25,6 +25,8 @@ from pixsim.core import cli
 from pixsim.core.cli import UsageError
 from pixsim.core.cli.progress import display_on
 from pixsim.core.priority import PRIORITY_HELP
+from providers import model_dates
+from providers.adapters import adapter_named
 
 # What a refusal calls a field, and the flag to correct.
 FLAGS = {
@@ -78,6 +80,8 @@ class Command(cli.Command):
 
     def handle(self, **options: Any) -> None:
         job = _accept(options)
+        if coming := model_dates.warning(adapter_named(job.provider_id), job.model or ""):
+            self.stderr.write(f"Warning: {coming}", style_func=str)
         waits = options["wait"] or options["timeout"] is not None
         if waits:
             job = self._wait(job, options)

@@ -8,6 +8,7 @@ find a request; no call of the API can.
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
 from providers.adapters.base import (
@@ -24,7 +25,7 @@ from providers.adapters.base import (
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
 from providers.adapters.openai import errors, rules
-from providers.adapters.operations import read_operations
+from providers.adapters.operations import read_dates, read_operations
 from providers.adapters.rest import RestAdapter, accepted, check_id, path_of, without_empty
 
 
@@ -35,6 +36,8 @@ class OpenAI(RestAdapter):
     title = "OpenAI"
     base_url = "https://api.openai.com/v1"
     classify = staticmethod(errors.classify)
+    can_list_models = True
+    dates = read_dates(__file__)
     operations = read_operations(__file__, {"picture": rules.Picture, "any_size": rules.AnySize})
 
     async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
@@ -65,8 +68,12 @@ class OpenAI(RestAdapter):
             case status:
                 raise ProviderError(ErrorClass.UNKNOWN, f"The video is {status!r}.")
 
+    async def models(self, http: Http, credentials: Credentials) -> Sequence[str]:
+        answer = await self.call(http, credentials, "GET", "models")
+        return [str(each.get("id")) for each in answer.get("data") or () if isinstance(each, dict)]
+
     async def test(self, http: Http, credentials: Credentials) -> None:
-        await self.call(http, credentials, "GET", "models")
+        await self.models(http, credentials)
 
 
 def _question(request: Request) -> tuple[str, dict[str, Any]]:

@@ -40,7 +40,7 @@ class Replicate(RestAdapter):
     classify = staticmethod(errors.classify)
     can_cancel = True
     operations = {
-        name: replace(each, models=schemas.Models(each.models))
+        name: replace(each, models=schemas.AnyModel(each.models))
         for name, each in read_operations(__file__).items()
     }
 

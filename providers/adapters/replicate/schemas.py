@@ -32,7 +32,7 @@ class AnyInput(Params):
         return value
 
 
-class Models(Mapping[str, type[Params]]):
+class AnyModel(Mapping[str, type[Params]]):
     """Schemas by model: own ones by name, and AnyInput for every other valid name."""
 
     def __init__(self, named: Mapping[str, type[Params]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pixsim.core import cli
 from providers.adapters import all_adapters, base_url_of
 from providers.adapters.base import Adapter
-from providers.management import accounts
+from providers.management import accounts, models
 from providers.webhooks import sends_webhooks
 
 Thing = TypeVar("Thing")
@@ -32,6 +32,20 @@ class Command(cli.Command):
         action.add_argument("--model", help="default: the operation's first")
         action.set_defaults(run=self._schema)
 
+        action = actions.add_parser("models", help="its models, with their dates")
+        action.add_argument("provider", help="its name, as list shows it")
+        action.add_argument(
+            "--refresh", action="store_true", help="ask the provider which of them it offers now"
+        )
+        action.add_argument(
+            "--account",
+            type=int,
+            metavar="ID",
+            help="as this account; default: the first that works",
+        )
+        cli.add_json_flag(action)
+        action.set_defaults(run=self._models)
+
         action = actions.add_parser("accounts", help="the accounts we have there")
         accounts.add_arguments(action)
         action.set_defaults(run=self._accounts)
@@ -51,6 +65,10 @@ class Command(cli.Command):
         model = model or found.default_model
         schema = _named(f"{provider} has no model for {operation}", model, found.models)
         self.print_json(schema.model_json_schema(), indent=2)
+
+    def _models(self, *, provider: str, **options: Any) -> None:
+        adapter = _named("There is no provider", provider, all_adapters())
+        models.print_models(self, adapter, **options)
 
     def _accounts(self, *, do: Any, **options: Any) -> None:
         do(self, **options)

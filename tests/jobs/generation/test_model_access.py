@@ -10,6 +10,8 @@ from jobs import services
 from jobs.generation.wait_reason import reason
 from jobs.models import Job
 from providers import model_access
+from providers.adapters import adapter_named
+from providers.adapters.models import Dates
 from providers.models import ModelRefusal, ProviderAccount
 from providers.services import enable_account
 from tests.jobs.generation.conftest import finish, work
@@ -88,3 +90,19 @@ def test_it_is_tried_again(openai, again) -> None:
         ModelRefusal.objects.update(refused_at=timezone.now() - timedelta(days=1, minutes=1))
     assert model_access.is_left_to_try(provider="openai", model="gpt-image-2", user_id=job.user_id)
     work(lambda: Job.objects.get(pk=job.pk).status == "completed")
+
+
+def test_a_model_that_is_shut_down_while_its_job_waits_costs_nothing(openai, monkeypatch) -> None:
+    """At the published address; its fake stands there for this test."""
+    account(1)
+    adapter = adapter_named("openai")
+    monkeypatch.setattr(type(adapter), "base_url", openai.base_url)
+    job = ask()
+    dates = {"gpt-image-2": Dates(shut_down=timezone.now().date(), successor="gpt-image-3")}
+    monkeypatch.setattr(type(adapter), "dates", dates)
+
+    job = finish(job)
+
+    assert (job.status, job.error_class) == ("failed", "invalid_parameter")
+    assert "use gpt-image-3" in job.error_message
+    assert openai.requests["submit"] == 0
