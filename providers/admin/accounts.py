@@ -130,7 +130,12 @@ def _action(description: str, act: Callable[..., bool], done: str) -> Any:
     @admin.action(description=description, permissions=["change"])
     def action(model_admin: Any, request: HttpRequest, queryset: QuerySet[ProviderAccount]) -> None:
         accounts = queryset.order_by("pk")[:MAX_CHANGED]
-        changed = sum(act(account=account, actor=actor_of(request)) for account in accounts)
+        changed = 0
+        for account in accounts:
+            try:
+                changed += act(account=account, actor=actor_of(request))
+            except services.AccountRefused as refused:
+                messages.error(request, str(refused))
         verb = "1 account is" if changed == 1 else f"{changed} accounts are"
         messages.success(request, f"{verb} {done}.")
 

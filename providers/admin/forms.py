@@ -7,6 +7,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from pixsim.core.admin.shown import ShownForm
 from pixsim.core.forms import JsonField
+from providers import services
 from providers.models import ProviderAccount
 
 CREDENTIALS = ["password", "jwt_token", "api_key", "api_key_paid", "cookies"]
@@ -46,6 +47,19 @@ class ProviderAccountForm(ShownForm):
         if cookies is not None and not isinstance(cookies, dict):
             raise forms.ValidationError("Cookies must be a JSON object of names and values.")
         return cookies
+
+    @sensitive_variables()
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        forgotten = set(self.cleaned_data.get("forget", ()))
+        given = {name for name in CREDENTIALS if self.cleaned_data.get(f"new_{name}")}
+        secrets = {*self.instance.stored_credentials} - forgotten | given
+        changed = {*self.changed_data, *forgotten, *given}
+        if self.instance._state.adding:
+            changed |= services.EVERYTHING
+        for name, text in services.problems_of(self.instance, changed, secrets=secrets).items():
+            if name not in self.errors:
+                self.add_error(name if name in self.fields else None, text)
 
     @sensitive_variables()
     def save(self, commit: bool = True) -> Any:

@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add = verb.add_argument
     add("provider", help="its name, as list shows it")
-    add("email", help="the log-in there, or a name for it")
+    add("email", help="the e-mail address of the log-in there")
     add("--secret-env", metavar="NAME", help="read the secret from this variable")
     add("--nickname")
     add("--slots", type=int, default=2, help="generations it may carry at once (2)")
@@ -122,7 +122,10 @@ def _switch(
     command: cli.Command, *, ids: Sequence[int], service: Callable[..., bool], result: str, **_: Any
 ) -> None:
     for account in _named(ids):
-        said = result if service(account=account) else f"was {result} already"
+        try:
+            said = result if service(account=account) else f"was {result} already"
+        except services.AccountRefused as refused:
+            raise CommandError(f"{account.pk} {refused}") from refused
         command.stdout.write(f"{account.pk} {account}: {said}.")
 
 

@@ -7,6 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -132,6 +133,97 @@ def test_list_and_form_work_when_the_secrets_cannot_be_read(
     page = admin_client.get(url)
     assert admin_client.post(url, sent(page, status="disabled")).status_code == 302
     assert ProviderAccount.objects.get().status == "disabled"
+
+
+NONSENSE = [
+    ({"provider_id": "nonsense"}, "provider_id", "There is no such provider; there is: "),
+    ({"email": "x"}, "email", "no e-mail address"),
+    ({"max_concurrent_jobs": -3}, "max_concurrent_jobs", "give it a slot"),
+    ({"max_concurrent_jobs": 0}, "max_concurrent_jobs", "give it a slot"),
+    ({"max_daily_videos": -1}, "max_daily_videos", "fewer than none"),
+    ({"max_daily_videos": "9" * 20}, "max_daily_videos", "less than or equal"),
+    ({"provider_id": "replicate"}, "status", "An account of replicate needs its api_key before"),
+    ({"status": "nonsense"}, "status", "not one of the available choices"),
+    ({"nickname": "n" * 101}, "nickname", "at most 100 characters"),
+]
+
+
+@pytest.mark.parametrize(("values", "field", "words"), NONSENSE)
+def test_nonsense_in_the_form_of_an_account_is_refused_at_its_field(
+    admin_client: Client, account: ProviderAccount, values: Any, field: str, words: str
+) -> None:
+    url = f"{ACCOUNTS}{account.pk}/change/"
+    page = sent(admin_client.get(url), **values)
+    for answer in (
+        admin_client.post(f"{ACCOUNTS}add/", form(email="b@x.org") | values),
+        admin_client.post(url, page),
+    ):
+        errors = answer.context["adminform"].form.errors
+        assert list(errors) == [field]
+        assert words in errors[field][0]
+    assert ProviderAccount.objects.values().get() == {
+        **ProviderAccount.objects.values().get(),
+        "provider_id": account.provider_id,
+        "email": account.email,
+        "max_concurrent_jobs": account.max_concurrent_jobs,
+    }
+
+
+def test_an_active_account_keeps_the_secret_that_it_needs(
+    admin_client: Client, account: ProviderAccount
+) -> None:
+    needs = {"provider_id": "replicate", "email": "b@x.org"}
+    for given in ({"new_api_key": SECRET}, {"status": "disabled", "email": "c@x.org"}):
+        added = admin_client.post(f"{ACCOUNTS}add/", form(**needs | given))
+        assert added.status_code == 302
+    active, disabled = ProviderAccount.objects.filter(provider_id="replicate").order_by("id")
+
+    url = f"{ACCOUNTS}{active.pk}/change/"
+    refused = admin_client.post(url, sent(admin_client.get(url), forget=["api_key"]))
+    assert "needs its api_key" in refused.context["adminform"].form.errors["status"][0]
+    answer = admin_client.post(
+        ACCOUNTS,
+        {"action": "enable", "_selected_action": [disabled.pk, account.pk]},
+        follow=True,
+    )
+    assert "needs its api_key before it can be active" in answer.content.decode()
+    with pytest.raises(CommandError, match="needs its api_key"):
+        call_command("providers", "accounts", "enable", str(disabled.pk))
+    disabled.refresh_from_db()
+    active.refresh_from_db()
+    assert (disabled.status, active.api_key) == ("disabled", SECRET)
+
+
+def test_what_an_older_account_has_does_not_stop_a_change_of_something_else(
+    admin_client: Client, account: ProviderAccount
+) -> None:
+    ProviderAccount.objects.update(provider_id="gone", email="a name", max_concurrent_jobs=0)
+    url = f"{ACCOUNTS}{account.pk}/change/"
+    assert admin_client.post(url, sent(admin_client.get(url), nickname="n")).status_code == 302
+    assert ProviderAccount.objects.get().nickname == "n"
+
+
+def test_the_same_account_is_not_added_twice(
+    admin_client: Client, account: ProviderAccount
+) -> None:
+    again = form(provider_id=account.provider_id, email=account.email)
+    refused = admin_client.post(f"{ACCOUNTS}add/", again)
+    words = f"Account {account.pk} is {account.email} at {account.provider_id} already."
+    assert refused.context["adminform"].form.errors == {"email": [words]}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["local", "x"], "email: This is no e-mail address"),
+        (["local", "x@y.org", "--slots", "-3"], "give it a slot"),
+        (["local", "x@y.org", "--daily-cap", "-3"], "fewer than none"),
+    ],
+)
+def test_the_command_refuses_what_the_form_refuses(given: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        call_command("providers", "accounts", "add", *given)
+    assert not ProviderAccount.objects.exists()
 
 
 def test_an_account_with_history_is_not_deleted_and_disabling_is_suggested(

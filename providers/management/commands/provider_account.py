@@ -38,6 +38,8 @@ class Command(cli.Command):
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         provider, email = options["provider"], options["email"]
+        if options["max_concurrent_jobs"] < 1:
+            raise cli.UsageError("--max-concurrent-jobs: an account carries at least one job.")
         with connection.cursor() as cursor:
             cursor.execute(SAME, [provider, email])
             if same := cursor.fetchone():
