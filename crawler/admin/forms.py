@@ -185,7 +185,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             sources.checked(values["kind"], values["location"], values["options"], values["label"])
         except FieldRefused as refusal:
-            self.add_error(refusal.field.partition(".")[0], refusal.message)
+            field, _, option = refusal.field.partition(".")
+            self.add_error(field, f"{option}: {refusal.message}" if option else refusal.message)
         except CrawlError as refusal:
             self.add_error("location", str(refusal))
         return values

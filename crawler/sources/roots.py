@@ -44,7 +44,10 @@ def local_path(location: str) -> Path:
     except BadUrl as error:
         raise SourceRefused("location", str(error)) from None
     if "\0" in location or not path.is_absolute():
-        raise SourceRefused("location", f"{location!r:.200} is not an absolute path")
+        what = (
+            "no address that is read (https://…)" if "://" in location else "no address (https://…)"
+        )
+        raise SourceRefused("location", f"{location!r:.200} is {what} and not an absolute path")
     if not inside_roots(path):
         roots = ", ".join(map(path_text, settings.CRAWL_FOLDER_ROOTS))
         raise SourceRefused(

@@ -34,6 +34,9 @@ from providers.models import AccountStatus, ProviderAccount
 
 # The limit or feature of a tier → the field that asks for more than it allows.
 LIMIT_FIELDS = {"highest_priority": "priority", "schedule": "scheduled_at"}
+FILES_LOST = (
+    "Your files were not kept, since nobody owns them yet: choose the owner and them again."
+)
 
 
 @dataclass(frozen=True)
@@ -119,15 +122,23 @@ class FileInput(forms.ClearableFileInput):
     allow_multiple_selected = True
 
 
+class FilesField(forms.FileField):
+    """Any number of files. `JobForms` reads and checks them."""
+
+    widget = FileInput
+
+    def clean(self, data: Any, initial: Any = None) -> Any:
+        return data
+
+
 class UploadForm(forms.Form):
     """One file input for each parameter that takes media."""
 
     def __init__(self, schema: type[Params], *, data: Any = None, files: Any = None) -> None:
         super().__init__(data, files, prefix="upload")
         for name in inputs.media_fields(schema):
-            self.fields[name] = forms.FileField(
+            self.fields[name] = FilesField(
                 required=False,
-                widget=FileInput,
                 help_text=f"Becomes an asset of the owner, and the {name} of this job.",
             )
 
@@ -155,8 +166,10 @@ class JobForms:
         """Create the job; on a refusal return None, with each error on its field."""
         # Both forms are validated, so that all mistakes are shown at once.
         is_valid = self.job.is_valid()
-        refusals = self._upload() if is_valid else {}
+        refusals = self._upload()
         is_valid = self.params.is_valid() and is_valid
+        bad = inputs.bad_addresses(self.choice.schema, self.params.cleaned_data)
+        refusals |= {error.field.partition(".")[0]: error.message for error in bad}
         for name, text in refusals.items():
             self.params.add_error(name, text)
         if refusals or not is_valid:
@@ -181,12 +194,15 @@ class JobForms:
     def _upload(self) -> dict[str, str]:
         """Store the files as assets of the owner, and name them in their parameters.
 
-        Return the refusals. An uploaded asset stays, also if something else is refused.
+        Return the refusals. An uploaded asset stays, also if something else is refused: the form
+        that is shown again names it.
         """
+        if "owner" in self.job.errors:
+            return {name: FILES_LOST for name in self.uploads.fields if self._files(name)}
         refusals = {}
         for name in self.uploads.fields:
             assets = []
-            for file in self.uploads.files.getlist(self.uploads.add_prefix(name)):
+            for file in self._files(name):
                 try:
                     asset = services.upload_asset(
                         owner=self.job.cleaned_data["owner"],
@@ -200,6 +216,10 @@ class JobForms:
             if assets and self._data is not None:
                 self._data[self.params.add_prefix(name)] = "\n".join(assets)
         return refusals
+
+    def _files(self, name: str) -> list[Any]:
+        files: Any = self.uploads.files
+        return files.getlist(self.uploads.add_prefix(name)) if files else []
 
     def context(self, model_admin: Any) -> dict[str, Any]:
         """Return the context of the template `admin/jobs/job/add.html`."""

@@ -45,10 +45,19 @@ def check(schema: type[Params], values: dict[str, Any], *, user: User, has_paren
             raise BadInput(field, "there is no parent job whose asset could be used.")
         if value.startswith(ASSET):
             _asset(field, value, user_id=user.pk)
-        elif value == PARENT or value.startswith("data:"):
-            continue
-        elif refusal := address_refusal(value):
-            raise BadInput(field, f"it may not be fetched: {refusal}")
+    for bad in bad_addresses(schema, values):
+        raise bad
+
+
+def bad_addresses(schema: type[Params], values: Mapping[str, Any]) -> Iterator[BadInput]:
+    """Yield each input among `values` that is an address which nobody may fetch.
+
+    The one rule of the form, the commands, and the worker before it sends anything.
+    """
+    for field, value in _references(schema, values):
+        is_ours = value == PARENT or value.startswith((ASSET, "data:"))
+        if not is_ours and (refusal := address_refusal(value)):
+            yield BadInput(field, f"it may not be fetched: {refusal}")
 
 
 def placed(
@@ -71,7 +80,12 @@ def placed(
 
 
 def resolved(schema: type[Params], values: dict[str, Any], *, job: Job) -> dict[str, Any]:
-    """Return the media among `values` with our files filled in. Raise BadInput for a missing one."""
+    """Return the media among `values` with our files filled in.
+
+    Raise BadInput for a missing file, or an address that nobody may fetch.
+    """
+    for bad in bad_addresses(schema, values):
+        raise bad
     found = {}
     for field, value in _references(schema, values):
         if value == PARENT:
@@ -116,7 +130,7 @@ def _object_fields(schema: type[Params]) -> tuple[str, ...]:
     )
 
 
-def _references(schema: type[Params], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _references(schema: type[Params], values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each text that is given for a file, after the place where it stands."""
     places = [(name, values.get(name)) for name in media_fields(schema)]
     for name in _object_fields(schema):

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts import credits
 from accounts.models import Profile
 from jobs import services
+from jobs.errors import GenerationRefused
 from jobs.models import Asset, Job, Workspace
 from providers.models import ProviderAccount, ProviderSubmission
 from tests.jobs.generation.conftest import ask, finish, work
@@ -142,6 +143,62 @@ def test_a_file_from_ones_own_computer_is_an_input(
     assert asset.is_upright
     assert job.params["image"] == f"asset:{asset.pk}"
     assert finish(job).status == "completed"
+
+
+def test_a_file_beside_a_wrong_field_is_kept_or_asked_for_again(
+    admin_client: Client, ada: Profile, blob_folder: Any
+) -> None:
+    effect = {"params-effect": "auto", "params-format": "png", "params-quality": "88"}
+
+    def with_file(**values: Any) -> Any:
+        mine = SimpleUploadedFile("mine.png", picture(), "image/png")
+        return post(admin_client, EDIT, **{**effect, **values, "upload-image": mine})
+
+    for wrong in ({"priority": "77"}, {"params-effect": "nonsense"}, {"parent": "77"}):
+        page = with_file(owner=ada.pk, **wrong)
+        [field] = wrong
+        assert list(errors_of(page)) == [field.removeprefix("params-")]
+        assert "No file was submitted" not in page.content.decode()
+        asset = Asset.objects.get()
+        assert page.context["params_form"].form["image"].value() == f"asset:{asset.pk}"
+    page = with_file(owner="nobody")
+    assert "choose the owner and them again" in page.content.decode()
+    assert Asset.objects.count() == 1
+    kept = {"owner": ada.pk, **effect, "params-image": f"asset:{asset.pk}"}
+    assert post(admin_client, EDIT, **kept).status_code == 302
+    assert Job.objects.get().params["image"] == f"asset:{asset.pk}"
+
+
+FORBIDDEN = [
+    "javascript:alert(1)", "file:///etc/passwd", "ftp://x.org/a.png", "not a url", "//x.org/a.png",
+    "http://169.254.169.254/latest/meta-data", "http://[fe80::1]/a.png", "http://0x7f.1:22/",
+    "http://user:pw@localhost:5432/", "parent:1", "blob:x", "\\\\host\\share",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+def test_an_input_that_nobody_may_fetch_is_refused_by_form_command_and_worker(
+    admin_client: Client, address: str
+) -> None:
+    for effect in ("auto", "nonsense"):  # beside another mistake, too
+        given = {"params-image": address, "params-effect": effect, "params-format": "png"}
+        refused = errors_of(post(admin_client, EDIT, **given, **{"params-quality": "88"}))
+        assert "may not be fetched" in refused["image"]
+    with pytest.raises(GenerationRefused, match="image"):
+        services.create_job(
+            owner=None, provider="local", operation="image_to_image", params={"image": address}
+        )
+    assert not Job.objects.exists()
+    job = services.create_job(
+        owner=None,
+        provider="local",
+        operation="image_to_image",
+        params={"image": "https://x.org/a.png"},
+    )
+    Job.objects.update(params={"image": address})
+    job = finish(job)
+    assert job.status == "failed"
+    assert "image" in (job.error_message or "")
 
 
 def test_every_refusal_lands_on_its_field_and_nothing_is_kept(
