@@ -12,10 +12,11 @@ from contextlib import suppress
 
 import psycopg
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError, ProgrammingError, connections
 from django.db.migrations.recorder import MigrationRecorder
 
+from pixsim.core import cli
 from pixsim.schema.connecting import ServerTooOld, explain, refuse_old
 from pixsim.schema.refusals import refusal_code
 from pixsim.schema.verbs import all_verbs
@@ -215,6 +216,20 @@ def test_a_read_only_database_can_be_read_and_not_written(settings_of, db, sql) 
     assert db("status", "--json").json["database"]["read_only"] is True
     one_message(db("prune", "--yes"), "is read-only: a replica, or", "Name the primary")
     assert sql("SELECT count(*) FROM django_migrations") == [(2,)]
+
+
+def test_other_commands_say_it_in_one_line_too(role, settings_of, sql) -> None:
+    settings_of(USER=role)
+    with pytest.raises(CommandError) as refused, cli.database_errors("No job was created."):
+        sql("SELECT * FROM shop_book")
+    assert str(refused.value) == (
+        "No job was created. The user of DATABASE_URL may not do this: permission denied for table "
+        "shop_book. Name the owner of the tables there, or have the owner GRANT it."
+    )
+    sql("SET default_transaction_read_only = on")
+    said = r"^The database is read-only: cannot execute CREATE TABLE"
+    with pytest.raises(CommandError, match=said), cli.database_errors():
+        sql("CREATE TABLE mine (id int)")
 
 
 # Each verb, with words that let it go as far as it can.
