@@ -6,7 +6,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.schema.packages import Packages, adds, creates, migration
+from tests.schema.test_verify import as_guest
 from tests.scratch import ALIAS
+
+__all__ = ["as_guest"]
 
 FIRST = [("shop", "0001_initial")]
 PAGES = "models.IntegerField(null=True)"
@@ -235,6 +238,23 @@ def test_what_migrations_made_themselves_goes_with_them(shop, db, sql):
     assert db(*BACK).err == f"{NAMED}  view mine (depends on column shop_book.pages)\n{REFUSED}"
     sql("DROP VIEW mine")
     assert db("downgrade", "shop", "zero", "--yes").code == 0
+
+
+def test_who_may_not_build_the_schema_beside_ours_is_told_of_all_that_depends(
+    shop, db, sql, as_guest
+):
+    text = migration(
+        "migrations.RunSQL('CREATE VIEW ours AS SELECT pages FROM shop_book', 'DROP VIEW ours')",
+        depends=[("shop", "0002_pages")],
+    )
+    shop.write("shop", "0003_view", text)
+    assert db("upgrade").code == 0
+    sql("CREATE VIEW mine AS SELECT pages FROM shop_book")
+    as_guest(may="CONNECT")
+    assert db(*BACK).err == (
+        f"{NAMED}  view mine (depends on column shop_book.pages)\n"
+        f"  view ours (depends on column shop_book.pages)\n{REFUSED}"
+    )
 
 
 def test_what_statements_of_a_migration_drop_is_known_with_and_without_cascade(shop, db, sql):
