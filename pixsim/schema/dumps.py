@@ -10,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from glob import escape
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,16 +22,57 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
+from pixsim.schema.archives import extensions
 from pixsim.schema.connecting import look, require_own_session
-from pixsim.schema.contents import count_rows, tables
+from pixsim.schema.contents import count_rows, database_objects, tables
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.programs import Program, environment, find_program, first_error, server_major
 
 PARTIAL, MANIFEST = ".partial", ".manifest.json"
 MARK = "pixsim_restoring"
 """A table that is there from before a restore begins until its rows are counted."""
+MARKS = f"""
+SELECT format('%I.%I', nspname, relname)
+FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE relname = '{MARK}' AND relkind = 'r'
+"""
 LOCK_WAIT_MILLISECONDS = 30_000
 CHUNK = 1024 * 1024
+
+# As pg_dump writes it, for extensions that their authors do not trust everybody with, and those in
+# a schema that a superuser made.
+SUPERUSER_COMMANDS = """
+SELECT CASE WHEN n.nspname <> 'public' THEN format('CREATE SCHEMA IF NOT EXISTS %I; ', n.nspname)
+       ELSE '' END || format('CREATE EXTENSION IF NOT EXISTS %I WITH SCHEMA %I;', extname, n.nspname)
+FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace
+JOIN pg_roles AS r ON r.oid = nspowner
+LEFT JOIN pg_available_extension_versions AS v ON v.name = extname AND v.version = extversion
+WHERE extname <> 'plpgsql' AND (v.name IS NULL OR v.superuser AND NOT v.trusted
+    OR nspname <> 'public' AND rolsuper)
+ORDER BY pg_extension.oid
+"""
+SUPERUSER_KINDS = (
+    "access method",
+    "event trigger",
+    "foreign-data wrapper",
+    "operator class",
+    "operator family",
+    "subscription",
+    "text search parser",
+    "text search template",
+)
+SETTINGS = """
+SELECT format('ALTER %s%sSET %I = %s;', 'ROLE ' || quote_ident(rolname) || ' IN ',
+              format('DATABASE %I ', datname), split_part(setting, '=', 1),
+              CASE WHEN setting ~ '^[^=]*\\.' THEN '…'  -- an application's own may be a secret
+                   WHEN split_part(setting, '=', 1) IN ('search_path', 'temp_tablespaces')
+                   THEN substr(setting, strpos(setting, '=') + 1)
+                   ELSE quote_literal(substr(setting, strpos(setting, '=') + 1)) END)
+FROM pg_db_role_setting JOIN pg_database AS d ON d.oid = setdatabase
+LEFT JOIN pg_roles AS r ON r.oid = setrole CROSS JOIN unnest(setconfig) AS setting
+WHERE datname = current_database()
+ORDER BY 1
+"""
 
 Report = Callable[[int, int | None], None]
 """Called with how much is done, and of how much (None: unknown)."""
@@ -63,6 +104,14 @@ class Manifest:
     """Rows of each, counted in the snapshot that the dump shows."""
     migrations: list[str]
     """Applied ones, as app.name."""
+    extensions: dict[str, str] = field(default_factory=dict)
+    """The version of each."""
+    superuser_commands: list[str] = field(default_factory=list)
+    """What a superuser says in the new database before another role restores the file."""
+    superuser_objects: list[str] = field(default_factory=list)
+    """What only a superuser can restore."""
+    settings: list[str] = field(default_factory=list)
+    """Those of the database itself, which no dump has: commands, for a database of the same name."""
 
     @property
     def rows(self) -> int:
@@ -81,7 +130,8 @@ class Manifest:
         """Return the manifest of a dump. Raise BadBackup if it is missing or cannot be read."""
         file = manifest_of(dump)
         try:
-            return cls(**json.loads(file.read_text()))
+            known = {each.name for each in fields(cls)}  # a newer version may say more
+            return cls(**{k: v for k, v in json.loads(file.read_text()).items() if k in known})
         except FileNotFoundError as error:
             raise BadBackup(
                 f"{dump} has no manifest {file.name} beside it, so nobody knows whether it is "
@@ -136,13 +186,13 @@ def backup(
     pg_restore = find_program("pg_restore", at_least=pg_dump.major)
     if target.exists():
         raise NoBackup(f"{target} is there already and is not written over. Name another file.")
-    with _part(part_of(target)) as file, _snapshot(connection) as snapshot:
-        if is_half_restored(connection):
+    with _part(part_of(target)) as file, snapshot(connection) as taken:
+        if mark_of_restore(connection):
             raise NoBackup(
                 "A restore into this database did not end. Nothing was written. Run that restore "
                 "again, then back up."
             )
-        size, digest = _dump(connection, pg_dump, snapshot, file, report)
+        size, digest = _dump(connection, pg_dump, taken, file, report)
         manifest = Manifest(
             made_at=timezone.now().isoformat(timespec="seconds"),
             database=connection.settings_dict["NAME"],
@@ -153,6 +203,12 @@ def backup(
             sha256=digest,
             tables=count_rows(connection, tables(connection)),
             migrations=_migrations(connection),
+            extensions=extensions(connection),
+            superuser_commands=_column(connection, SUPERUSER_COMMANDS),
+            superuser_objects=[
+                str(each) for each in database_objects(connection) if each.kind in SUPERUSER_KINDS
+            ],
+            settings=_column(connection, SETTINGS),
         )
         file.close()
         _check_listing(pg_restore, part_of(target), manifest)
@@ -217,7 +273,7 @@ def _part(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _snapshot(connection: BaseDatabaseWrapper) -> Iterator[str]:
+def snapshot(connection: BaseDatabaseWrapper) -> Iterator[str]:
     """Export a snapshot of the database that the connection and pg_dump share."""
     with transaction.atomic(using=connection.alias, durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -231,7 +287,7 @@ def _snapshot(connection: BaseDatabaseWrapper) -> Iterator[str]:
 def _dump(
     connection: BaseDatabaseWrapper,
     pg_dump: Program,
-    snapshot: str,
+    taken: str,
     file: IO[bytes],
     report: Report,
 ) -> tuple[int, str]:
@@ -243,7 +299,7 @@ def _dump(
         pg_dump.path,
         "--format=custom",
         "--no-password",
-        f"--snapshot={snapshot}",
+        f"--snapshot={taken}",
         f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
     ]
     digest, size = hashlib.sha256(), 0
@@ -320,8 +376,16 @@ def _publish(target: Path, manifest: Manifest) -> None:
         os.close(folder)
 
 
-def is_half_restored(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a restore began in this database and did not end."""
+def _column(connection: BaseDatabaseWrapper, query: str) -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [MARK])
-        return bool(cursor.fetchone()[0])
+        cursor.execute(query)
+        return [value for (value,) in cursor.fetchall()]
+
+
+def mark_of_restore(connection: BaseDatabaseWrapper) -> str | None:
+    """Return the table that marks a restore which began in this database and did not end.
+
+    It is in the schema in which tables could be made then, wherever the search path leads now.
+    """
+    found = _column(connection, MARKS)
+    return found[0] if found else None

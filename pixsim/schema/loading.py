@@ -26,6 +26,7 @@ OWNERS = re.compile(
     rb"^.*STATEMENT:  .*(?: OWNER TO |GRANT |REVOKE |DEFAULT PRIVILEGES )", re.MULTILINE
 )
 """How psql repeats a statement of a dump about owners and grants."""
+TABLESPACES = re.compile(rb"^.*STATEMENT:  SET default_tablespace ", re.MULTILINE)
 CHUNK = 1024 * 1024
 PREAMBLE_LINES = 50
 TRANSACTION_TIMEOUT_SINCE = 17
@@ -35,12 +36,19 @@ class NotLoaded(SchemaError):
     """One of the programs failed; the message says why."""
 
     def __init__(
-        self, program: str, why: str, *, code: str = "", about_owners: bool = False
+        self,
+        program: str,
+        why: str,
+        *,
+        code: str = "",
+        about_owners: bool = False,
+        about_tablespaces: bool = False,
     ) -> None:
         self.code = code
         """The server's SQLSTATE, if it was the server that refused."""
         self.about_owners = about_owners
         """Whether it was about somebody's right to an object."""
+        self.about_tablespaces = about_tablespaces
         super().__init__(f"{program} failed: {why}.")
 
 
@@ -87,14 +95,20 @@ def load(
             source.kill()
         if target.wait():
             code, why = server_error(answered)
-            raise NotLoaded(str(psql), why, code=code, about_owners=_is_about_owners(answered))
+            raise NotLoaded(
+                str(psql),
+                why,
+                code=code,
+                about_owners=_said(OWNERS, answered),
+                about_tablespaces=_said(TABLESPACES, answered),
+            )
         if source.wait():
             raise NotLoaded(Path(script.command[0]).stem, first_error(written))
 
 
-def _is_about_owners(answered: IO[bytes]) -> bool:
+def _said(pattern: re.Pattern[bytes], answered: IO[bytes]) -> bool:
     answered.seek(0)
-    return OWNERS.search(answered.read()) is not None
+    return pattern.search(answered.read()) is not None
 
 
 @contextmanager

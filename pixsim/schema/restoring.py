@@ -4,6 +4,7 @@ A table marks the database from before the first statement until the rows are co
 run knows what a killed one has left: nothing, or everything but the counting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,18 +12,25 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pixsim.schema import dumps, loading
+from pixsim.schema.archives import Missing, choose, extensions, listed
+from pixsim.schema.catalog import quoted
 from pixsim.schema.connecting import INSUFFICIENT_PRIVILEGE, UNDEFINED_OBJECT, place
-from pixsim.schema.contents import DatabaseObject, count_rows, database_objects, tables
+from pixsim.schema.contents import (
+    DatabaseObject,
+    count_rows,
+    database_objects,
+    place_for_tables,
+    some,
+    tables,
+)
 from pixsim.schema.dumps import MARK, Manifest, Report
 from pixsim.schema.errors import SchemaError
 from pixsim.schema.loading import NotLoaded, Script, load
 from pixsim.schema.programs import environment, find_program, server_major
 
-CREATE_MARK = f"""
-CREATE TABLE {MARK} AS SELECT %s::text AS file, %s::text AS sha256, clock_timestamp() AS began_at
+CREATE_MARK = """
+CREATE TABLE {} AS SELECT %s::text AS file, %s::text AS sha256, clock_timestamp() AS began_at
 """
-SHOWN = 5
-"""The number of objects that a message names."""
 
 
 class NotRestored(SchemaError):
@@ -47,6 +55,12 @@ class Restored:
     """A run that was stopped before this one."""
     only_counted: bool
     """That run had put all rows in; this one counted them."""
+    missing: Sequence[Missing] = ()
+    """Extensions that were left out."""
+    left: Sequence[str] = ()
+    """Grants, rows and comments that were left as they are here, or left out with an extension."""
+    other_versions: Sequence[str] = ()
+    """Extensions that have another version here."""
 
 
 def restore(
@@ -54,59 +68,81 @@ def restore(
     dump: Path,
     *,
     with_owners: bool = True,
+    with_tablespaces: bool = True,
     report: Report = lambda done, total: None,
 ) -> Restored:
     """Fill an empty database with a backup; the caller holds the lock.
 
-    Without owners, everything belongs to the user who restores, without grants. `report` gets
-    numbers of rows. Raise BadBackup if the file is damaged or the server too old for it,
-    NotRestored if the database is not empty or the counts differ.
+    Without owners, everything belongs to the user who restores, without grants; without tablespaces,
+    everything is in the database's own. Extensions and schemas that are there stay as they are; an
+    extension that the user may not make is left out. `report` gets numbers of rows. Raise BadBackup
+    if the file is damaged or the server too old for it, NotRestored if the database is not empty or
+    the counts differ.
     """
     manifest = dumps.check(dump, report=report)
     _refuse_older_server(connection, manifest)
     earlier = _mark(connection)
     _refuse_while_it_ends(connection)
-    found = [thing for thing in database_objects(connection) if not thing.name.endswith(f".{MARK}")]
+    found = [
+        thing
+        for thing in database_objects(connection)
+        if thing.kind != "schema" and not thing.name.endswith(f".{MARK}")
+    ]
     only_counted = bool(earlier and found and earlier.sha256 == manifest.sha256)
     if found and not only_counted:
         raise NotRestored(_not_empty(connection, found, earlier))
+    options = [] if with_owners else ["--no-owner", "--no-privileges"]
+    options += [] if with_tablespaces else ["--no-tablespaces"]
+    missing: list[Missing] = []
+    left: list[str] = []
     if not found:
         _set_mark(connection, dump, manifest)
-        _load(connection, dump, manifest, with_owners, report)
+        missing, left = _load(connection, dump, manifest, options, report)
     _compare(connection, manifest)
+    _remove_mark(connection)
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP TABLE {MARK}")
         cursor.execute("ANALYZE")
-    return Restored(manifest, earlier, only_counted)
+    here = extensions(connection)
+    other_versions = [
+        f"{name} is {here[name]} here and was {version}"
+        for name, version in manifest.extensions.items()
+        if here.get(name, version) != version
+    ]
+    return Restored(manifest, earlier, only_counted, missing, left, other_versions)
 
 
 def _load(
     connection: BaseDatabaseWrapper,
     dump: Path,
     manifest: Manifest,
-    with_owners: bool,
+    options: list[str],
     report: Report,
-) -> None:
+) -> tuple[list[Missing], list[str]]:
+    """Load what the database takes of the dump; return what it does not."""
     newest = max(server_major(connection), manifest.program_major)
     pg_restore = find_program("pg_restore", at_least=newest)
-    options = [] if with_owners else ["--no-owner", "--no-privileges"]
-    # One transaction: COMMIT is the last that is written, so half a script leaves nothing.
-    command: list[str | Path] = [
-        pg_restore.path,
-        "--file=-",
-        "--single-transaction",
-        *options,
-        dump,
-    ]
-    try:
-        load(
-            connection,
-            Script(command, environment(connection)),
-            on_lines=lambda lines: report(min(lines, manifest.rows), manifest.rows),
-        )
-    except NotLoaded as error:
-        _remove_mark(connection)
-        raise NotRestored(f"{error} Nothing was restored.{_advice(error)}") from error
+    chosen = choose(connection, pg_restore, dump)
+    with listed(chosen.lines) as entries:
+        # One transaction: COMMIT is the last that is written, so half a script leaves nothing.
+        command: list[str | Path] = [
+            pg_restore.path,
+            "--file=-",
+            "--single-transaction",
+            f"--use-list={entries}",
+            *options,
+            dump,
+        ]
+        try:
+            load(
+                connection,
+                Script(command, environment(connection)),
+                on_lines=lambda lines: report(min(lines, manifest.rows), manifest.rows),
+            )
+        except NotLoaded as error:
+            _remove_mark(connection)
+            advice = _advice(error, options, manifest, chosen.missing)
+            raise NotRestored(f"{error} Nothing was restored.{advice}") from error
+    return chosen.missing, chosen.left
 
 
 def _compare(connection: BaseDatabaseWrapper, manifest: Manifest) -> None:
@@ -119,7 +155,7 @@ def _compare(connection: BaseDatabaseWrapper, manifest: Manifest) -> None:
     ]
     if wrong:
         raise NotRestored(
-            f"What was restored is not what was backed up: {_some(wrong)}. It is left for you to "
+            f"What was restored is not what was backed up: {some(wrong)}. It is left for you to "
             f"look at. Begin again with `manage.py db wipe`, then `manage.py db restore`."
         )
 
@@ -158,38 +194,56 @@ def _not_empty(
             f"file again to have them counted, or `manage.py db wipe` first."
         )
     return (
-        f"Database {place(connection)} is not empty: {_some([str(thing) for thing in found])}. "
+        f"Database {place(connection)} is not empty: {some(found)}. "
         f"Nothing was changed. Restore into a new database, or `manage.py db wipe` this one first."
     )
 
 
 def _mark(connection: BaseDatabaseWrapper) -> Mark | None:
-    if not dumps.is_half_restored(connection):
+    table = dumps.mark_of_restore(connection)
+    if not table:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT file, sha256, began_at FROM {MARK}")
+        cursor.execute(f"SELECT file, sha256, began_at FROM {table}")
         return Mark(*cursor.fetchone())
 
 
 def _set_mark(connection: BaseDatabaseWrapper, dump: Path, manifest: Manifest) -> None:
     _remove_mark(connection)
+    schema = place_for_tables(connection)
+    if not schema:
+        user = quoted(connection.settings_dict["USER"])
+        raise NotRestored(
+            f"There is no schema in {place(connection)} in which tables may be made. Nothing was "
+            f"changed. Have the owner of the database say: GRANT USAGE, CREATE ON SCHEMA public TO "
+            f"{user};"
+        )
     with connection.cursor() as cursor:
-        cursor.execute(CREATE_MARK, [str(dump), manifest.sha256])
+        table = f"{quoted(schema)}.{MARK}"
+        cursor.execute(CREATE_MARK.format(table), [str(dump), manifest.sha256])
 
 
 def _remove_mark(connection: BaseDatabaseWrapper) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP TABLE IF EXISTS {MARK}")
+    if table := dumps.mark_of_restore(connection):
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {table}")
 
 
-def _some(texts: list[str]) -> str:
-    more = len(texts) - SHOWN
-    return ", ".join(texts[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _advice(error: NotLoaded) -> str:
-    if error.about_owners and error.code == UNDEFINED_OBJECT:
-        return " Make that role, or leave owners and grants out with --no-owner."
-    if error.about_owners and error.code == INSUFFICIENT_PRIVILEGE:
-        return " Connect as its member, or leave owners and grants out with --no-owner."
-    return ""
+def _advice(
+    error: NotLoaded, options: list[str], manifest: Manifest, missing: Sequence[Missing]
+) -> str:
+    """Return what to do about the server's refusal; it may be empty."""
+    commands = [each.command for each in missing]
+    advice = ""
+    if error.about_tablespaces and error.code == UNDEFINED_OBJECT:
+        advice = " Make that tablespace, or leave tablespaces out with --no-tablespaces."
+    elif error.about_owners and error.code == UNDEFINED_OBJECT:
+        advice = " Make that role, or leave owners and grants out with --no-owner."
+    elif error.about_owners and error.code == INSUFFICIENT_PRIVILEGE:
+        advice = " Connect as its member, or leave owners and grants out with --no-owner."
+        commands = manifest.superuser_commands
+    elif error.code == INSUFFICIENT_PRIVILEGE and manifest.superuser_objects:
+        advice = f" Restore it as a superuser, for {some(manifest.superuser_objects)}."
+    if commands:
+        advice += f" The backup needs that a superuser says there first: {' '.join(commands)}"
+    return advice

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pixsim.schema import dumps
 from pixsim.schema.console import readable_size
+from pixsim.schema.contents import some
 from pixsim.schema.errors import FINE
 from pixsim.schema.verbs import Context, Verb
 
@@ -39,6 +40,13 @@ class Backup(Verb):
             f"{manifest.rows:,} rows, {len(manifest.migrations)} migrations."
         )
         console.say(f"sha256 {manifest.sha256}, in {dumps.manifest_of(target).name} with the rest.")
+        if manifest.superuser_commands:
+            console.say(
+                f"Before a role that is no superuser restores it, a superuser says in the new "
+                f"database: {' '.join(manifest.superuser_commands)}"
+            )
+        if manifest.superuser_objects:
+            console.say(f"Only a superuser can restore {some(manifest.superuser_objects)}.")
         console.say(f"Back with `manage.py db restore {target}`, into an empty database.")
         console.result({"file": str(target), **asdict(manifest)})
         return FINE

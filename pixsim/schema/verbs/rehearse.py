@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from pixsim.schema import plugins
@@ -71,8 +72,10 @@ class _Printer(RehearsalListener):
         self._finished = 0
 
     def copied(self, copy: Copy) -> None:
-        how = "dumped and loaded" if copy.others else "cloned"
+        how = f"dumped and loaded ({copy.why_loaded})" if copy.why_loaded else "cloned"
         self._console.say(f"The copy was {how} in {copy.seconds:.1f} s.")
+        for each in copy.missing:
+            self._console.say(f"The copy is without {each}")
         self._bar(0, self._total)
 
     def ended(self, done: Done) -> None:
@@ -150,8 +153,10 @@ def _as_json(rehearsed: Rehearsed) -> dict[str, Any]:
     copy = rehearsed.copy
     return {
         "copy": {
-            "how": "dump" if copy.others else "template",
+            "how": "dump" if copy.why_loaded else "template",
             "seconds": round(copy.seconds, 3),
+            "why_loaded": copy.why_loaded or None,
+            "missing_extensions": [asdict(each) for each in copy.missing],
             "kept_as": copy.kept_as,
         },
         "seconds": round(_seconds(rehearsed), 3),
