@@ -19,10 +19,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from pixsim.core.invariants import Invariant
 from pixsim.schema.target_parsing import Key, Revisions
 
+WAYS_BESIDE = (
+    "Use another database, or a schema of its own (DATABASE_URL with "
+    "?options=-csearch_path%3DNAME); or go on in this one, beside what is there, with "
+    "--ignore-alembic."
+)
+
 
 @dataclass(frozen=True)
 class ForeignHistory:
-    """What another system made of the database, before any migration of the project ran."""
+    """What another system made of the database, before any migration of the project ran; or what
+    the project's migrations made in a schema that sessions do not look in."""
 
     statement: str
     """What was recognised, as the beginning of a sentence."""
@@ -30,18 +37,15 @@ class ForeignHistory:
     """The command that takes the database over, as `manage.py db adopt`; empty if none does."""
     revisions: tuple[str, ...] = ()
     """Where the other system says that the database stands."""
+    ways: str = WAYS_BESIDE
+    """What to do, where no command takes the database over."""
+    is_ours: bool = False
+    """Whether it is the project's own, in another schema."""
 
     def __str__(self) -> str:
         if self.command:
             return f"{self.statement}: take it over with `{self.command}`."
-        return f"{self.statement}. {WAYS_BESIDE}"
-
-
-WAYS_BESIDE = (
-    "Use another database, or a schema of its own (DATABASE_URL with "
-    "?options=-csearch_path%3DNAME); or go on in this one, beside what is there, with "
-    "--ignore-alembic."
-)
+        return f"{self.statement}. {self.ways}"
 
 
 class Plugin:

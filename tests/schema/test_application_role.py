@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 
 from tests.schema.installed_server import InstalledServer, alias_on, installed_server
@@ -324,3 +324,84 @@ def test_what_only_a_superuser_can_restore_is_named_before_and_after(
         "\"app.password\" = …; ALTER DATABASE shop SET work_mem = '7MB';\n"
     ) in ran.out
     assert books(sql) == 7
+
+
+def test_tables_in_a_schema_that_sessions_do_not_look_in_are_named_by_every_verb(
+    site: Site, db: Db, sql: Sql, tmp_path: Path
+) -> None:
+    site.make("apart")
+    site.dba(
+        "apart", "CREATE SCHEMA app AUTHORIZATION app", "ALTER DATABASE apart SET search_path = app"
+    )
+    site.migrate("apart")
+    file = tmp_path / "apart.dump"
+    assert db("backup", str(file)).code == 0
+    site.use(site.make("another"))
+    said = (
+        'The tables are in the schema app, and sessions look in "$user", public. {}Let them look '
+        "there: ALTER DATABASE another SET search_path = app, public; "
+    )
+
+    restored = db("restore", str(file))
+
+    assert restored.code == 0, restored.err
+    assert said.format("") in restored.out
+    assert "ALTER DATABASE apart SET search_path = app;" in restored.out
+    status = db("status")
+    assert (status.code, said.format("") in status.out, "pending" in status.out) == (1, True, False)
+    assert "Current      not known: the tables are in another schema, see below\n" in status.out
+    for verb in (["upgrade"], ["rehearse"], ["stamp", "head"]):
+        ran = db(*verb)
+        assert ran.code == 1
+        assert said.format("Nothing was changed. ") in ran.err
+    with pytest.raises(CommandError, match="The tables are in the schema app"):
+        call_command("migrate", database=ALIAS, verbosity=0)
+    assert said.format("") in db("verify").out
+    assert not sql("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+
+    sql("ALTER DATABASE another SET search_path = app, public")
+    site.use("another")
+    assert [each["name"] for each in db("rehearse", "--json").json["migrations"]] == ["0002_price"]
+    assert db("upgrade").code == 0
+    assert db("status", "--json").json["at_head"]
+
+
+def test_whoever_names_a_schema_in_database_url_may_have_tables_of_their_own_there(
+    site: Site, db: Db, sql: Sql
+) -> None:
+    sql("CREATE SCHEMA second")
+    site.use("shop")
+    options = connections[ALIAS].settings_dict["OPTIONS"]
+    options["options"] = "-csearch_path=second"
+    status = db("status")
+    assert "2 pending: apply with `manage.py db upgrade`.\n" in status.out
+    assert "The tables are in the schema public, and sessions look in second." in status.out
+    assert db("upgrade").code == 0
+    assert sql("SELECT count(*) FROM second.shop_book") == [(0,)]
+    assert sql("SELECT count(*) FROM public.shop_book") == [(7,)]
+
+
+def test_a_search_path_that_leads_nowhere_is_explained_and_restored_into(
+    site: Site, db: Db, sql: Sql, tmp_path: Path
+) -> None:
+    site.make("apart")
+    site.dba(
+        "apart", "CREATE SCHEMA app AUTHORIZATION app", "ALTER DATABASE apart SET search_path = app"
+    )
+    site.migrate("apart")
+    file = tmp_path / "apart.dump"
+    assert db("backup", str(file)).code == 0
+    site.make("another")
+    site.dba("another", "ALTER DATABASE another SET search_path = app")
+    site.use("another")
+
+    refused = db("upgrade")
+
+    assert refused.code == 1
+    assert "leads to no schema in which tables can be made" in refused.err
+    assert db("restore", str(file)).code == 0
+    assert db("upgrade").code == 0
+    # The schema is still there for what comes next.
+    assert db("wipe", "--yes-really", "another").code == 0
+    assert db("restore", str(file)).code == 0
+    assert db("status", "--json").json["last_applied"]["name"] == "0001_initial"

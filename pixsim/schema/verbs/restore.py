@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pixsim.schema.contents import some
 from pixsim.schema.errors import FINE
+from pixsim.schema.ownership import tables_elsewhere
 from pixsim.schema.restoring import Restored, restore
 from pixsim.schema.verbs import Context, Verb
 
@@ -57,6 +58,8 @@ class Restore(Verb):
         )
         for line in _remarks(restored):
             console.say(line)
+        if elsewhere := tables_elsewhere(context.connection):
+            console.say(str(elsewhere))
         console.say("See where it stands with `manage.py db status`.")
         console.result(
             {

@@ -19,7 +19,7 @@ from pixsim.schema.history import (
     read_history,
     row_names,
 )
-from pixsim.schema.ownership import foreign_history, own_apps
+from pixsim.schema.ownership import foreign_history, own_apps, tables_elsewhere
 from pixsim.schema.plugins import ForeignHistory
 from pixsim.schema.standing import Standing, standing
 from pixsim.schema.target_parsing import Key, listed
@@ -61,9 +61,11 @@ class Status(Verb):
         )
         wrong = list(_wrong(history, foreign))
         wrong += map(str, files.unfinished(connection, loader))
+        if not history.applied and not foreign and (beside := tables_elsewhere(connection)):
+            wrong.append(str(beside))
         if broken := inconsistency(connection, loader):
             wrong.append(broken)
-        _show(context, history, wrong)
+        _show(context, history, wrong, with_apps=not (foreign and foreign.is_ours))
         for plugin in plugins.registered():
             for line in plugin.status(connection):
                 console.say(line)
@@ -118,6 +120,8 @@ def _standing(loader: MigrationLoader, present: Collection[Key]) -> Standing:
 def _current(
     current: Standing, head: Standing, history: History, foreign: ForeignHistory | None
 ) -> str:
+    if foreign and foreign.is_ours:
+        return "not known: the tables are in another schema, see below"
     if foreign:
         return f"{listed(foreign.revisions) or 'no revision'}: another system's, see below"
     if not history.pending:
@@ -187,15 +191,15 @@ def _wrong(history: History, foreign: ForeignHistory | None) -> list[str]:
     return wrong
 
 
-def _show(context: Context, history: History, wrong: list[str]) -> None:
+def _show(context: Context, history: History, wrong: list[str], *, with_apps: bool = True) -> None:
     console, last = context.console, history.last
     console.say(
         f"Last applied {last.app} {last.name}, {last.at:%Y-%m-%d %H:%M:%S %Z}"
         if last
-        else "Last applied nothing yet"
+        else f"Last applied {'nothing yet' if with_apps else 'not known'}"
     )
     rows = _all_rows(history) if context.options.verbose else _rows_with_something_to_say(history)
-    if rows:
+    if rows and with_apps:
         console.say()
         console.table(("app", "applied", "at", "pending"), rows)
     console.say()
