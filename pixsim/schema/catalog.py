@@ -14,6 +14,8 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from pixsim.schema.contents import database_objects
+
 # The queries look at the schema that is the search path, and take no parameters. Columns that not
 # every supported server has are read through `to_jsonb`.
 
@@ -379,6 +381,8 @@ class Schema:
     types: dict[str, Type] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     functions: dict[str, Definition] = field(default_factory=dict)
+    others: set[tuple[str, str]] = field(default_factory=set)
+    """Kind and name of everything but tables, sequences and these types."""
 
     def counter(self, column: Column) -> Sequence | None:
         """Return the sequence of a counting column."""
@@ -417,12 +421,18 @@ def read_schema(connection: BaseDatabaseWrapper, name: str | None = None) -> Sch
             table.rules[row["name"]] = Definition(**row)
         for table, row in _of_tables(cursor, POLICIES, schema):
             table.policies[row["name"]] = Definition(**row)
+        schema.others = set(_others(connection, schema))
     return schema
 
 
 def quoted(name: str) -> str:
     """Return the name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def unquoted(identifier: str) -> str:
+    """Return the name that an identifier of SQL means."""
+    return identifier.strip('"').replace('""', '"')
 
 
 @contextmanager
@@ -448,6 +458,15 @@ def _rows(cursor: CursorWrapper, query: str) -> Iterator[dict[str, Any]]:
     names = [column.name for column in cursor.description]
     for row in cursor.fetchall():
         yield dict(zip(names, row, strict=True))
+
+
+def _others(connection: BaseDatabaseWrapper, schema: Schema) -> Iterator[tuple[str, str]]:
+    known = schema.tables.keys() | schema.sequences.keys() | schema.types.keys()
+    for thing in database_objects(connection):
+        # Inside the schema its own name is left out, also where arguments name a type of it.
+        name = thing.name.replace(f"{thing.schema}.", "")
+        if thing.schema and unquoted(thing.schema) == schema.name and unquoted(name) not in known:
+            yield thing.kind, name
 
 
 def _of_tables(

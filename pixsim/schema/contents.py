@@ -60,7 +60,7 @@ WITH own AS MATERIALIZED (
             SELECT FROM pg_depend AS e
             WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e'))
 )
-SELECT o.type, o.identity, CASE
+SELECT o.type, o.identity, coalesce(o.schema, ''), CASE
     WHEN o.type = 'large object' THEN format('SELECT lo_unlink(%s)', objid)
     WHEN o.type = 'transform' THEN
         format('DROP TRANSFORM IF EXISTS FOR %s LANGUAGE %I', a.object_names[1], a.object_args[1])
@@ -129,6 +129,8 @@ class DatabaseObject:
     """As PostgreSQL calls it: table, view, function, text search configuration …"""
     name: str
     """With its schema, quoted where it must be."""
+    schema: str
+    """Quoted where it must be; empty for what is in none."""
     drop: str
     """The statement that drops it."""
 

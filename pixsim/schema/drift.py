@@ -33,6 +33,8 @@ from pixsim.schema.reference import Reference, reference
 from pixsim.schema.target_parsing import Key
 
 NOTHING = "nothing"
+VIEWS, ROUTINES = ("view", "materialized view"), ("function", "procedure")
+"""Kinds of which the definitions are compared."""
 BOOKKEEPING = (MigrationRecorder.Migration._meta.db_table, FILES, BACKFILLS, ACCEPTED)
 """Tables that say what was done. They are made where they are missing, by no migration."""
 Named = TypeVar("Named", Constraint, Index, Trigger, Definition)
@@ -44,7 +46,8 @@ class Difference:
 
     kind: str
     """`table`, `column`, `constraint`, `index`, `trigger`, `rule`, `policy`, `storage parameter`,
-    `sequence`, `type`, `view`, `materialized view`, `function`."""
+    `sequence`, `type`, `view`, `materialized view`, `function`; or of what is only missed:
+    `collation`, `aggregate` …"""
     table: str
     """Empty for what belongs to no table."""
     name: str
@@ -101,6 +104,15 @@ def unknown_views(expected: Schema, found: Schema) -> list[str]:
     ]
 
 
+def unknown_objects(expected: Schema, found: Schema) -> list[str]:
+    """Return what else no migration of `expected` made, such as functions. It is left alone, too."""
+    return [
+        f"{kind} {name}"
+        for kind, name in sorted(found.others - expected.others)
+        if kind not in VIEWS
+    ]
+
+
 class _Comparison:
     def __init__(self, expected: Reference, found: Schema) -> None:
         self.expected = expected.schema
@@ -123,6 +135,9 @@ class _Comparison:
             if wanted != got:
                 yield Difference("type", "", name, wanted, got)
         yield from self._alone()
+        for kind, name in sorted(self.expected.others - self.found.others):
+            if kind not in (*VIEWS, *ROUTINES):
+                yield Difference(kind, "", name, f"{_article(kind)} {kind}", NOTHING)
 
     def _alone(self) -> Iterator[Difference]:
         """Compare the views and functions that migrations made; others are left alone."""
@@ -254,6 +269,10 @@ class _Comparison:
             texts = (_counting(wanted), _counting(got) if got else NOTHING)
             if texts[0] != texts[1]:
                 yield Difference("sequence", "", name, *texts)
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def _shape(table: Table) -> str:

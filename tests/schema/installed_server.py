@@ -89,13 +89,13 @@ def installed_server(django_db_blocker: Any) -> Iterator[InstalledServer]:
 
 
 @contextmanager
-def alias_on(server: InstalledServer, database: str, *, user: str = "app") -> Iterator[None]:
-    """Let the alias of the scratch database be one of this server, as a user."""
+def alias_on(server: InstalledServer, database: str) -> Iterator[None]:
+    """Let the alias of the scratch database be one of this server, as the application's role."""
     connections.databases[ALIAS] = deepcopy(connections["default"].settings_dict) | {
         "NAME": database,
         "HOST": str(server.folder),
         "PORT": "",
-        "USER": user,
+        "USER": "app",
         "PASSWORD": "",
     }
     try:

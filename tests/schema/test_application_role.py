@@ -40,10 +40,10 @@ class Site:
                 cursor = dba.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def use(self, name: str) -> None:
+    def use(self, name: str, *, user: str = "app") -> None:
         """Let the commands use this database from now on."""
         connections[ALIAS].close()
-        connections[ALIAS].settings_dict["NAME"] = name
+        connections[ALIAS].settings_dict |= {"NAME": name, "USER": user}
 
     def migrate(self, name: str) -> None:
         """Apply the first migration, and leave nobody connected."""
@@ -279,8 +279,9 @@ def test_what_the_other_server_does_not_have_is_named(
         "shop", "CREATE TABLE quick (n integer) TABLESPACE fast; ALTER TABLE quick OWNER TO lost"
     )
     file = tmp_path / "shop.dump"
-    with alias_on(site.server, "shop", user="dba"):
-        made = db("backup", str(file))
+    site.use("shop", user="dba")
+    made = db("backup", str(file))
+    connections[ALIAS].close()
     assert made.code == 0, made.err
     site.dba("shop", "DROP TABLE quick")
     site.dba("shop", "DROP TABLESPACE fast", "DROP ROLE lost")
@@ -316,8 +317,8 @@ def test_what_only_a_superuser_can_restore_is_named_before_and_after(
 
     assert refused.code == 1
     assert refused.err.endswith("Restore it as a superuser, for event trigger noticing.\n")
-    with alias_on(site.server, "another", user="dba"):
-        ran = db("restore", str(file))
+    site.use("another", user="dba")
+    ran = db("restore", str(file))
     assert ran.code == 0, ran.err
     assert (
         "A dump has no settings of the database itself. Those of 'shop' were: ALTER DATABASE shop SET "

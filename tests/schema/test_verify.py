@@ -65,6 +65,36 @@ def test_drift_and_unknown_tables_are_told_apart(shop, db, sql):
     ]
 
 
+def test_other_kinds_of_objects_are_looked_for_too(packages, database, db, sql):
+    collation = "CREATE COLLATION plain (locale = 'C')"
+    total = "CREATE AGGREGATE total(shop_pen) (sfunc = pair, stype = bigint)"
+    pair = "CREATE FUNCTION pair(bigint, shop_pen) RETURNS bigint LANGUAGE sql AS 'SELECT 1'"
+    steps = [f'migrations.RunSQL("""{text}""", "")' for text in (collation, pair, total)]
+    packages.add(
+        "shop",
+        {
+            "0001_initial": creates("Pen"),
+            "0002_more": migration(", ".join(steps), depends=[("shop", "0001_initial")]),
+        },
+    )
+    call_command("migrate", database=ALIAS, verbosity=0)
+    sql("CREATE TEXT SEARCH CONFIGURATION mine (copy = simple); CREATE VIEW ours AS SELECT 1")
+    sql("CREATE FUNCTION twice(shop_pen) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    others = "function twice(shop_pen), text search configuration mine"
+    said = f"Not of any migration, and left alone: view ours, {others}.\n"
+    assert db("verify").out == f"{said}Clean: 2 migrations compared.\n"
+    assert ", ".join(db("verify", "--json").json["unknown_objects"]) == others
+
+    sql("DROP COLLATION plain; DROP AGGREGATE total(shop_pen)")
+
+    ran = db("verify")
+    assert (ran.code, ran.out) == (
+        1,
+        "aggregate total(shop_pen): expected an aggregate, found nothing\n"
+        f"collation plain: expected a collation, found nothing\n{said}",
+    )
+
+
 def test_rows_are_proved_unless_one_asks_not_to(packages, database, db, sql):
     key = 'models.ForeignKey("shop.Pen", models.CASCADE, null=True, db_constraint=True)'
     packages.add(

@@ -42,11 +42,12 @@ class Verify(Verb):
         skipped = [each for each in findings if each.skipped]
         unknown = drift.unknown_tables(expected.schema, found)
         views = drift.unknown_views(expected.schema, found)
+        objects = drift.unknown_objects(expected.schema, found)
         if not history.applied:
             console.say(_nothing_applied(foreign_history(connection, loader)))
         for line in (*_standing(history), *judged.open, *_accepted(judged), *broken):
             console.say(str(line))
-        if left := [*unknown, *views]:
+        if left := [*unknown, *views, *objects]:
             console.say(f"Not of any migration, and left alone: {', '.join(left)}.")
         if skipped:
             names = ", ".join(each.name for each in skipped)
@@ -81,6 +82,7 @@ class Verify(Verb):
                 "not_proved": [each.name for each in skipped],
                 "unknown_tables": unknown,
                 "unknown_views": views,
+                "unknown_objects": objects,
             }
         )
         return FINE if is_clean else WRONG
