@@ -4,6 +4,7 @@ A table marks the database from before the first statement until the rows are co
 run knows what a killed one has left: nothing, or everything but the counting.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,7 @@ from pixsim.schema.errors import SchemaError
 from pixsim.schema.loading import NotLoaded, Script, load
 from pixsim.schema.programs import environment, find_program, server_major
 
+LEAVING_SECONDS = 2
 CREATE_MARK = """
 CREATE TABLE {} AS SELECT %s::text AS file, %s::text AS sha256, clock_timestamp() AS began_at
 """
@@ -171,17 +173,25 @@ def _refuse_older_server(connection: BaseDatabaseWrapper, manifest: Manifest) ->
 
 
 def _refuse_while_it_ends(connection: BaseDatabaseWrapper) -> None:
+    """Raise NotRestored if an earlier restore is still in the server; one that has just failed may
+    leave."""
+    deadline = time.monotonic() + LEAVING_SECONDS
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = %s",
-            [loading.SESSION],
-        )
-        if row := cursor.fetchone():
-            raise NotRestored(
-                f"An earlier restore was stopped, and the server is still undoing it (process "
-                f"{row[0]}). Nothing was changed. Try again in a moment."
+        while True:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = %s",
+                [loading.SESSION],
             )
+            row = cursor.fetchone()
+            if not row:
+                return
+            if time.monotonic() > deadline:
+                raise NotRestored(
+                    f"An earlier restore was stopped, and the server is still undoing it (process "
+                    f"{row[0]}). Nothing was changed. Try again in a moment."
+                )
+            time.sleep(0.05)
 
 
 def _not_empty(
@@ -235,7 +245,7 @@ def _advice(
     """Return what to do about the server's refusal; it may be empty."""
     commands = [each.command for each in missing]
     advice = ""
-    if error.about_tablespaces and error.code == UNDEFINED_OBJECT:
+    if error.about_tablespaces:
         advice = " Make that tablespace, or leave tablespaces out with --no-tablespaces."
     elif error.about_owners and error.code == UNDEFINED_OBJECT:
         advice = " Make that role, or leave owners and grants out with --no-owner."

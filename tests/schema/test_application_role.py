@@ -332,22 +332,24 @@ def test_tables_in_a_schema_that_sessions_do_not_look_in_are_named_by_every_verb
 ) -> None:
     site.make("apart")
     site.dba(
-        "apart", "CREATE SCHEMA app AUTHORIZATION app", "ALTER DATABASE apart SET search_path = app"
+        "apart",
+        "CREATE SCHEMA site AUTHORIZATION app",
+        "ALTER DATABASE apart SET search_path = site",
     )
     site.migrate("apart")
     file = tmp_path / "apart.dump"
     assert db("backup", str(file)).code == 0
     site.use(site.make("another"))
     said = (
-        'The tables are in the schema app, and sessions look in "$user", public. {}Let them look '
-        "there: ALTER DATABASE another SET search_path = app, public; "
+        'The tables are in the schema site, and sessions look in "$user", public. {}Let them look '
+        "there: ALTER DATABASE another SET search_path = site, public; "
     )
 
     restored = db("restore", str(file))
 
     assert restored.code == 0, restored.err
     assert said.format("") in restored.out
-    assert "ALTER DATABASE apart SET search_path = app;" in restored.out
+    assert "ALTER DATABASE apart SET search_path = site;" in restored.out
     status = db("status")
     assert (status.code, said.format("") in status.out, "pending" in status.out) == (1, True, False)
     assert "Current      not known: the tables are in another schema, see below\n" in status.out
@@ -355,12 +357,12 @@ def test_tables_in_a_schema_that_sessions_do_not_look_in_are_named_by_every_verb
         ran = db(*verb)
         assert ran.code == 1
         assert said.format("Nothing was changed. ") in ran.err
-    with pytest.raises(CommandError, match="The tables are in the schema app"):
+    with pytest.raises(CommandError, match="The tables are in the schema site"):
         call_command("migrate", database=ALIAS, verbosity=0)
     assert said.format("") in db("verify").out
     assert not sql("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace")
 
-    sql("ALTER DATABASE another SET search_path = app, public")
+    sql("ALTER DATABASE another SET search_path = site, public")
     site.use("another")
     assert [each["name"] for each in db("rehearse", "--json").json["migrations"]] == ["0002_price"]
     assert db("upgrade").code == 0
@@ -387,13 +389,15 @@ def test_a_search_path_that_leads_nowhere_is_explained_and_restored_into(
 ) -> None:
     site.make("apart")
     site.dba(
-        "apart", "CREATE SCHEMA app AUTHORIZATION app", "ALTER DATABASE apart SET search_path = app"
+        "apart",
+        "CREATE SCHEMA site AUTHORIZATION app",
+        "ALTER DATABASE apart SET search_path = site",
     )
     site.migrate("apart")
     file = tmp_path / "apart.dump"
     assert db("backup", str(file)).code == 0
     site.make("another")
-    site.dba("another", "ALTER DATABASE another SET search_path = app")
+    site.dba("another", "ALTER DATABASE another SET search_path = site")
     site.use("another")
 
     refused = db("upgrade")
