@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from pixsim.schema.archives import Missing, choose, listed
 from pixsim.schema.catalog import quoted
-from pixsim.schema.connecting import place, session_beside
+from pixsim.schema.connecting import INSUFFICIENT_PRIVILEGE, place, session_beside
 from pixsim.schema.contents import tables
 from pixsim.schema.dumps import LOCK_WAIT_MILLISECONDS, snapshot
 from pixsim.schema.errors import SchemaError
@@ -187,7 +187,9 @@ def _load(
                 )
                 _pass(connection, name, [*restore, "--section=post-data"])
     except NotLoaded as error:
-        raise NoCopy(f"{error} The database itself is as it was.{_advice(missing)}") from error
+        raise NoCopy(
+            f"{error} The database itself is as it was.{_advice(error, missing)}"
+        ) from error
     with session_beside(connection, ALIAS, NAME=name) as own, own.cursor() as cursor:
         cursor.execute("ANALYZE")
     return missing
@@ -261,12 +263,14 @@ def _without_config(connection: BaseDatabaseWrapper) -> list[str]:
         return [f"--exclude-table-data={name}" for (name,) in cursor.fetchall()]
 
 
-def _advice(missing: Sequence[Missing]) -> str:
-    if not missing:
+def _advice(error: NotLoaded, missing: Sequence[Missing]) -> str:
+    """Return what to do about the server's refusal; it may be empty."""
+    if not missing and error.code != INSUFFICIENT_PRIVILEGE:
         return ""
+    without = f" The user may not make {'; '.join(map(str, missing))}" if missing else ""
     return (
-        f" The user may not make {'; '.join(map(str, missing))} Rehearse while nobody else is "
-        f"connected, so that the database is cloned with all it has, or as a superuser."
+        f"{without} Rehearse while nobody else is connected, so that the database is cloned with all "
+        f"it has, or as a superuser."
     )
 
 

@@ -199,6 +199,13 @@ def test_a_rehearsal_leaves_extensions_out_that_only_a_superuser_makes(
         assert "Rehearse while nobody else is connected" in refused.err
     connections[ALIAS].close()
     assert db("rehearse", "--json").json["copy"]["how"] == "template"
+    site.dba(
+        "shop", "DROP EXTENSION pg_stat_statements CASCADE", "CREATE PUBLICATION p FOR ALL TABLES"
+    )
+    with site.server.connect("shop", "app"):
+        refused = db("rehearse")
+    assert refused.code == 1
+    assert "as it was. Rehearse while nobody else is connected" in refused.err
 
 
 def test_a_collation_version_that_has_changed_is_no_end_of_a_rehearsal(site: Site, db: Db) -> None:

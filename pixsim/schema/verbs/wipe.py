@@ -41,7 +41,8 @@ class Wipe(Verb):
             console.say(
                 f"{place(connection)}: {readable_size(look(connection).size)}, "
                 + ", ".join(
-                    f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.most_common()
+                    f"{count} {_plural(kind) if count > 1 else kind}"
+                    for kind, count in kinds.most_common()
                 )
             )
             if given is None:
@@ -56,3 +57,9 @@ class Wipe(Verb):
             )
         console.result({"database": name, "dropped": [str(thing) for thing in found]})
         return FINE
+
+
+def _plural(kind: str) -> str:
+    if kind.endswith("y"):
+        return f"{kind.removesuffix('y')}ies"
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
