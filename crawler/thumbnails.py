@@ -17,7 +17,7 @@ from pixsim.core import blobs, media
 SIDES = {"small": 160, "large": 640}
 """Pixels of the longer side, by the ending of the file's name."""
 QUALITY = 80
-SECONDS = 10.0
+SECONDS = 30.0
 """How long decoding one may take, by the clock, and how long to wait for somebody who makes the same."""
 GREY = "#808080"
 """What shows through where an image is transparent: it goes with light and dark pages."""

@@ -1,5 +1,6 @@
 """What a browser sends for a form of the admin."""
 
+import re
 from typing import Any
 
 from django.forms import MultipleChoiceField
@@ -25,3 +26,20 @@ def sent(response: Any, **values: Any) -> dict[str, Any]:
             data[f"{inline.formset.prefix}-{name}"] = "0"
     data.update(values)
     return {name: value for name, value in data.items() if value is not None}
+
+
+def hidden(answer: Any) -> dict[str, list[str]]:
+    """Return what the page of a question sends when one agrees."""
+    found: dict[str, list[str]] = {}
+    html = answer.content.decode()
+    for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', html):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def agreed(client: Any, url: str, data: dict[str, Any]) -> Any:
+    """Send an action, agree if it asks first, and return the page that follows."""
+    answer = client.post(url, data, follow=True)
+    if "Are you sure" in answer.content.decode():
+        answer = client.post(url, hidden(answer), follow=True)
+    return answer

@@ -18,7 +18,14 @@ from crawler.services import chunks
 from jobs.admin.attempts import last_attempts
 from jobs.admin.filters import ErrorClassFilter, OwnerTierFilter, QueueStateFilter
 from jobs.queue.items import MAX_RETRIES, Status
-from pixsim.core.admin.actions import PriorityActionForm, PriorityFilter, chosen_priority, counted
+from pixsim.core.admin.actions import (
+    PriorityActionForm,
+    PriorityFilter,
+    chosen_priority,
+    counted,
+    report,
+)
+from pixsim.core.admin.batches import BatchedAdmin
 from pixsim.core.admin.display import age, badge, shortened, until
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.links import linked, page_url
@@ -26,8 +33,6 @@ from pixsim.core.admin.lists import column
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 
-MAX_SELECTED = 10_000
-"""The most chunks that one action may change."""
 CANCELLED = ~Q(job__status__in=OPEN_STATUSES)
 """Of pending chunks: those that their job has ended without."""
 EDITABLE = ["status", "priority", "owner", "held"]
@@ -109,19 +114,16 @@ def _lease(chunk: JobChunk) -> SafeString | str:
 def _act(
     request: HttpRequest, queryset: QuerySet[JobChunk], act: Callable[..., int], done: str
 ) -> None:
-    ids = list(queryset.order_by().values_list("pk", flat=True)[: MAX_SELECTED + 1])
-    if len(ids) > MAX_SELECTED:
-        messages.error(request, f"Select at most {MAX_SELECTED:,} chunks at once.")
-        return
+    ids = list(queryset.order_by().values_list("pk", flat=True))
     try:
         changed = act(ids, actor=actor_of(request))
     except REFUSALS as refusal:
-        messages.error(request, f"Nothing was changed. {refusal}")
+        messages.error(request, f"{len(ids):,} were not changed. {refusal}")
         return
-    if changed:
-        messages.success(request, f"{counted(changed, queryset.model._meta)} {done}.")
-    if unchanged := len(ids) - changed:
-        messages.info(request, f"{counted(unchanged, queryset.model._meta)} as before.")
+    names, unchanged = queryset.model._meta, len(ids) - changed
+    report(request, names, changed=changed, done=done, refused=unchanged)
+    if unchanged and not hasattr(request, "tally"):
+        messages.info(request, f"{counted(unchanged, names)} as before.")
 
 
 def _action(title: str, act: Callable[..., int], done: str) -> Any:
@@ -133,12 +135,14 @@ def _action(title: str, act: Callable[..., int], done: str) -> Any:
 
 
 @admin.register(JobChunk)
-class JobChunkAdmin(OwnedAdmin, ServiceAdmin, KeysetAdmin):
+class JobChunkAdmin(OwnedAdmin, ServiceAdmin, BatchedAdmin, KeysetAdmin):
     owner_path = "owner"
     form = ChunkForm
     refusals = REFUSALS
     action_form = PriorityActionForm
     actions = ["retry", "requeue", "change_priority", "hold"]
+    batched = ["retry", "requeue", "change_priority", "hold"]
+    batch_size = 5_000
     autocomplete_fields = ["owner"]
     raw_id_fields = ["job"]
     list_display = [

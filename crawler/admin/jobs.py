@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
+from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -41,6 +42,7 @@ from pixsim.core.admin.lists import ConditionFilter, column
 from pixsim.core.admin.live import LivePageAdmin
 from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import EstimatedPaginator
+from pixsim.core.redaction import redact
 
 # A worker locks its chunk or source first, then rows that it found, then the job.
 LOCK_OF_JOBS = tuple(
@@ -110,7 +112,11 @@ class SourceInline(TabularInline):
     fields = ["location", "kind", "label", "options"]
 
     def get_extra(self, request: HttpRequest, obj: CrawlJob | None = None, **kwargs: Any) -> int:
-        return 0 if obj else 1
+        if obj:
+            return 0
+        jobs: Any = self.admin_site.get_model_admin(CrawlJob)
+        like = jobs.like_of(request)
+        return like.sources.count() if like else 1
 
     def has_view_permission(self, request: HttpRequest, obj: CrawlJob | None = None) -> bool:
         return request.user.has_perm("crawler.view_crawljob") or self.has_add_permission(
@@ -127,6 +133,11 @@ class SourceInline(TabularInline):
 
     def has_delete_permission(self, request: HttpRequest, obj: CrawlJob | None = None) -> bool:
         return False
+
+
+def _without_secrets(location: str) -> str:
+    """Return a location to begin with; an address with a secret must be typed anew."""
+    return location if redact(location) == location else ""
 
 
 def _chunks(job: CrawlJob) -> SafeString:
@@ -164,6 +175,7 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
     change_list_template = "admin/wide_change_list.html"
     action_form = PriorityActionForm
     actions = ["pause", "resume", "cancel", "retry", "repeat", "change_priority"]
+    batched = ["pause", "resume", "cancel", "retry", "change_priority"]
     autocomplete_fields = ["project"]
     list_display = [
         "job",
@@ -220,6 +232,32 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         if obj is None and not request.user.has_perm(SYSTEM_WORK):
             form.project_help = f"{OF_ITS_OWNER} Empty: to you, in {DEFAULT_PROJECT}."
         return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        like = self.like_of(request)
+        if like is None:
+            return super().get_changeform_initial_data(request)
+        names = ("name", "project", "keywords", "max_images", "priority", "chunk_size", "options")
+        return model_to_dict(like, names)
+
+    def get_formset_kwargs(
+        self, request: HttpRequest, obj: CrawlJob, inline: Any, prefix: str
+    ) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
+        if obj.pk is None and request.method == "GET" and (like := self.like_of(request)):
+            names = ("location", "kind", "label", "options")
+            kwargs["initial"] = [
+                model_to_dict(source, names) | {"location": _without_secrets(source.location)}
+                for source in like.sources.order_by("id")
+            ]
+        return kwargs
+
+    def like_of(self, request: HttpRequest) -> CrawlJob | None:
+        """Return the job whose values a new one begins with, if the user may see it."""
+        key = request.GET.get("like", "")
+        if not (key.isascii() and key.isdecimal() and self.has_view_permission(request)):
+            return None
+        return self.get_queryset(request).filter(pk=int(key[:9])).first()
 
     def get_readonly_fields(self, request: HttpRequest, obj: CrawlJob | None = None) -> list[str]:
         if obj is None:

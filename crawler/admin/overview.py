@@ -67,6 +67,7 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "images": list(job.images.order_by("-id")[:THUMBNAILS]),
         "near_duplicates": job.outcomes.get(Outcome.NEAR_DUPLICATE, 0),
         "buttons": buttons(job, may_add=may_add) if may_act else (),
+        "like_url": page_url("crawler_crawljob_add", query=f"like={job.pk}"),
     }
 
 

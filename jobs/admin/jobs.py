@@ -126,6 +126,7 @@ class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
         "resolve_released",
     )
     actions = [*buttons]
+    batched = ["retry", "cancel", "change_priority", "resolve_charged", "resolve_released"]
     list_display = [
         "made",
         "job",

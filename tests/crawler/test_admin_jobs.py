@@ -20,7 +20,7 @@ from crawler.sources import guess_kind
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from jobs.queue.worker import loop
-from tests.admin_forms import sent
+from tests.admin_forms import agreed, sent
 from tests.crawler.in_process import wait_until
 from tests.crawler.pictures import jpeg
 
@@ -444,7 +444,7 @@ def test_a_priority_above_the_tiers_highest_is_refused_when_it_is_changed(
 def test_a_job_is_paused_resumed_and_cancelled_by_its_buttons(admin_client, job):
     def press(verb):
         url = reverse("admin:crawler_crawljob_act", args=[job.pk, verb])
-        return admin_client.post(url, follow=True).content.decode()
+        return admin_client.post(url, {"confirmed": "yes"}, follow=True).content.decode()
 
     assert "is paused" in press("pause")
     assert job.chunks.filter(held=True).count() == 3
@@ -459,7 +459,7 @@ def test_a_job_is_paused_resumed_and_cancelled_by_its_buttons(admin_client, job)
 def test_a_cancelled_job_is_taken_up_again_or_repeated_by_its_buttons(admin_client, job):
     def press(verb):
         url = reverse("admin:crawler_crawljob_act", args=[job.pk, verb])
-        return admin_client.post(url, follow=True).content.decode()
+        return admin_client.post(url, {"confirmed": "yes"}, follow=True).content.decode()
 
     page = press("cancel")
     assert [verb in page for verb in (">Retry<", ">Repeat<", ">Resume<")] == [True, True, False]
@@ -521,7 +521,7 @@ def test_actions_of_the_list_change_the_selected_jobs(admin_client, job):
 
     def act(action, **values):
         data = {"action": action, "_selected_action": [job.pk], "index": "0", **values}
-        return admin_client.post(url, data, follow=True).content.decode()
+        return agreed(admin_client, url, data).content.decode()
 
     assert "Choose the priority" in act("change_priority")
     assert "No action selected" in act("change_priority", priority="11")

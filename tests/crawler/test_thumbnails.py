@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 from django.urls import reverse
+from PIL import Image as Pillow
 
 from crawler import maintenance, thumbnails
 from crawler.models import Image
@@ -172,3 +173,11 @@ def test_where_the_lock_is_not_had_in_time_there_is_a_placeholder(
         done.set()
         holder.join()
     assert picture_of(admin_client, image).status_code == 200
+
+
+@pytest.mark.parametrize("size", [(8000, 6000), (9000, 6000)])
+def test_the_largest_picture_that_a_crawl_accepts_can_be_seen(admin_client, settings, size):
+    settings.CRAWL_MAX_PIXELS = size[0] * size[1]  # also above what other decoders take
+    largest = Pillow.new("RGB", size, "red")
+    image = add_image(make_job(), 1, encode(largest, "PNG", compress_level=1), suffix=".png")
+    assert picture_of(admin_client, image).content.startswith(b"\xff\xd8\xff")

@@ -5,6 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from jobs.models import Job
+from tests.admin_forms import agreed
 
 pytestmark = pytest.mark.django_db
 JOBS = "/admin/jobs/job/"
@@ -80,7 +81,7 @@ def test_failed_jobs_are_tried_again_from_the_beginning(
 
 def test_jobs_are_cancelled_by_hand(admin_client: Client, held: list[Job]) -> None:
     data = {"action": "cancel", "_selected_action": [held[0].pk, held[-1].pk]}
-    page = admin_client.post(JOBS, data, follow=True).content.decode()
+    page = agreed(admin_client, JOBS, data).content.decode()
     assert "1 job is cancelled." in page
     assert "is failed already" in page
     assert Job.objects.get(pk=held[0].pk).status == "cancelled"

@@ -1,6 +1,7 @@
 """Actions on selected rows: done row by row by a service, whose refusals become messages."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -68,12 +69,31 @@ def act_on_each(
             act(row)
         except refusals as refusal:
             refused.append(str(refusal))
-    if changed := len(rows) - len(refused):
-        messages.success(request, f"{counted(changed, names)} {done}.")
+    report(request, names, changed=len(rows) - len(refused), done=done, refused=len(refused))
     for text in refused[:MAX_REFUSALS]:
         messages.error(request, text)
     if len(refused) > MAX_REFUSALS:
         messages.error(request, f"{len(refused) - MAX_REFUSALS:,} more were refused.")
+
+
+@dataclass
+class Tally:
+    """What the batches of one action did so far."""
+
+    changed: int = 0
+    refused: int = 0
+    done: str = ""
+
+
+def report(request: HttpRequest, names: Any, *, changed: int, done: str, refused: int = 0) -> None:
+    """Say how many rows are now `done`; in a batch of many, add it to what is said at the end."""
+    tally = getattr(request, "tally", None)
+    if tally:
+        tally.changed += changed
+        tally.refused += refused
+        tally.done = done
+    elif changed:
+        messages.success(request, f"{counted(changed, names)} {done}.")
 
 
 def counted(count: int, names: Any) -> str:

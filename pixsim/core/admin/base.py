@@ -117,12 +117,16 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
     ) -> HttpResponse | None:
+        self.check_keys(request)
+        return super().response_action(request, queryset, *args, **options)
+
+    def check_keys(self, request: HttpRequest) -> None:
+        """Raise BadRequest for a selected row whose key is none."""
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.opts.pk.get_prep_value(self.opts.pk.to_python(key))
             except (ValueError, ValidationError) as error:
                 raise BadRequest("A selected row has no such key.") from error
-        return super().response_action(request, queryset, *args, **options)
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any

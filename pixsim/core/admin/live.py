@@ -10,11 +10,11 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from pixsim.core.admin.base import ModelAdmin
+from pixsim.core.admin.batches import BatchedAdmin
 from pixsim.core.db.sql import one_moment
 
 
-class LivePageAdmin(ModelAdmin):
+class LivePageAdmin(BatchedAdmin):
     """A model admin whose change page shows `live_context` and renews it (`pixsim/live.js`).
 
     The pages are named `<app>_<model>_live` and `<app>_<model>_act`. All figures of one answer are
@@ -98,8 +98,13 @@ class LivePageAdmin(ModelAdmin):
         """Do an action of the list to this one row."""
         if action not in self.buttons or not self.has_act_permission(request):
             raise PermissionDenied
-        if self.get_object(request, str(pk)) is None:
+        obj = self.get_object(request, str(pk))
+        if obj is None:
             raise Http404
-        getattr(self, action)(request, self.get_queryset(request).filter(pk=pk))
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
-        return HttpResponseRedirect(reverse(name, args=[pk]))
+        page = reverse(name, args=[pk])
+        if action in self.asks_first and "confirmed" not in request.POST:
+            asked = {"count": str(obj), "back": page, "hidden": [("confirmed", "yes")]}
+            return self.confirmation(request, action, **asked)
+        getattr(self, action)(request, self.get_queryset(request).filter(pk=pk))
+        return HttpResponseRedirect(page)

@@ -31,6 +31,9 @@ class Count(int):
         count.words = words or f"{value:,}"
         return count
 
+    def __str__(self) -> str:
+        return self.words
+
 
 def _count_with_keys(queryset: QuerySet[Any]) -> tuple[Count, list[Any] | None]:
     """Return how many rows there are, exactly up to COUNT_CAP, and their keys if so few.

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from django.conf import settings
+
 from pixsim.core.confined import Confined, Died
 from pixsim.core.media import decoder
 from pixsim.core.text import storable
@@ -57,6 +59,11 @@ class Medium(NamedTuple):
     small: Pixels | None
 
 
+def max_pixels() -> int:
+    """Return the most pixels of a picture: what a crawl accepts can be looked at, too."""
+    return max(decoder.MAX_PIXELS, settings.CRAWL_MAX_PIXELS)
+
+
 def examine(
     data: bytes,
     *,
@@ -74,7 +81,7 @@ def examine(
     """
     if len(data) > LARGEST_FILE:
         raise Undecodable(f"It has more than {LARGEST_FILE // 1024**2} MiB.")
-    request = decoder.Request(len(data), mime_type, side, background, is_still)
+    request = decoder.Request(len(data), mime_type, side, background, is_still, max_pixels())
     with _child() as child:
         try:
             return _ask(child, request, data, seconds)
@@ -144,7 +151,7 @@ def _child() -> Iterator[Confined]:
         except IndexError:
             child = Confined(
                 "pixsim.core.media.decoder",
-                memory_bytes=decoder.MAX_PIXELS * BYTES_PER_PIXEL + LARGEST_FILE + SPARE_BYTES,
+                memory_bytes=max_pixels() * BYTES_PER_PIXEL + LARGEST_FILE + SPARE_BYTES,
             )
         try:
             yield child

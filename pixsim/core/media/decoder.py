@@ -36,6 +36,7 @@ class Request(NamedTuple):
     side: int
     background: str
     is_still: bool
+    max_pixels: int = MAX_PIXELS
 
 
 class Refused(Exception):
@@ -109,8 +110,8 @@ def _measure_picture(data: bytes, request: Request) -> Answer:
         raise Refused("It is no picture that can be read.") from None
     with picture:
         width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise Refused(f"It has {width} x {height} pixels, more than {MAX_PIXELS:,}.")
+        if width * height > request.max_pixels:
+            raise Refused(f"It has {width} x {height} pixels, more than {request.max_pixels:,}.")
         frames = 1 if request.is_still else getattr(picture, "n_frames", 1)
         if frames > MAX_FRAMES or frames * width * height > MAX_ALL_PIXELS:
             raise Refused(

@@ -59,7 +59,7 @@ def errors_of(answer: Any) -> dict[str, str]:
 
 def act(client: Client, job: Job, action: str, **values: str) -> str:
     url = reverse("admin:jobs_job_act", args=[job.pk, action])
-    answer = client.post(url, values, follow=True)
+    answer = client.post(url, {"confirmed": "yes", **values}, follow=True)
     return str(answer.content.decode())
 
 
