@@ -64,13 +64,15 @@ class RestAdapter(Adapter):
         credentials: Credentials,
         request: Request,
         path: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None = None,
+        *,
+        form: aiohttp.FormData | None = None,
     ) -> dict[str, Any]:
         """Make the call that submits a generation, within the deadline of its operation."""
         timeout = self.operations[request.operation].deadlines.submit
         return await self.call(
-            http, credentials, "POST", path, body, headers=headers, timeout=timeout
+            http, credentials, "POST", path, body, form=form, headers=headers, timeout=timeout
         )
 
     async def upload(

@@ -11,6 +11,8 @@ import binascii
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
+
 from providers.adapters.base import (
     Credentials,
     Failed,
@@ -24,6 +26,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.errors import ErrorClass, ProviderError
 from providers.adapters.http import Http
+from providers.adapters.inline import inline_bytes
 from providers.adapters.openai import errors, rules
 from providers.adapters.operations import read_dates, read_operations
 from providers.adapters.rest import RestAdapter, accepted, check_id, path_of, without_empty
@@ -41,8 +44,13 @@ class OpenAI(RestAdapter):
     operations = read_operations(__file__, {"picture": rules.Picture, "any_size": rules.AnySize})
 
     async def submit(self, http: Http, credentials: Credentials, request: Request) -> Submitted:
-        path, body = _question(request)
         headers = {"X-Client-Request-Id": request.reference}
+        if form := _form(request):
+            answer = await self.create(
+                http, credentials, request, "images/edits", None, headers, form=form
+            )
+            return _pictures(answer)
+        path, body = _question(request)
         answer = await self.create(http, credentials, request, path, body, headers)
         if path != "videos":
             return _pictures(answer)
@@ -74,6 +82,37 @@ class OpenAI(RestAdapter):
 
     async def test(self, http: Http, credentials: Credentials) -> None:
         await self.models(http, credentials)
+
+
+def _form(request: Request) -> aiohttp.FormData | None:
+    """Return an edit whose inputs are all bytes as a form; None for other requests.
+
+    A form takes files of up to 50 MB each, a data URL about a third of that.
+    """
+    if request.operation != "image_to_image":
+        return None
+    values = without_empty(request.params.given()) | {"model": request.model}
+    pictures = [("image[]", url) for url in values.pop("images")]
+    pictures += [("mask", values.pop("mask"))] if "mask" in values else []
+    if not all(url.startswith("data:") for _, url in pictures):
+        return None
+    form = aiohttp.FormData()
+    for name, value in values.items():
+        form.add_field(name, str(value))
+    for number, (name, url) in enumerate(pictures):
+        kind, content = _inline(url)
+        filename = f"{number}.{kind.rpartition('/')[2]}"
+        form.add_field(name, content, filename=filename, content_type=kind)
+    return form
+
+
+def _inline(url: str) -> tuple[str, bytes]:
+    try:
+        inline = inline_bytes(url)
+    except ValueError as error:
+        raise ProviderError(ErrorClass.INVALID_PARAMETER, f"A file: {error}.") from error
+    assert inline is not None  # noqa: S101 - for the type checker
+    return inline
 
 
 def _question(request: Request) -> tuple[str, dict[str, Any]]:

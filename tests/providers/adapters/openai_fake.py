@@ -174,6 +174,11 @@ class OpenAIFake(Fake):
             ("GET", "/models", "test", self._models),
         ]
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.file_sizes: list[int] = []
+        """Of the files that came in forms."""
+
     def new_id(self) -> str:
         return f"video_{super().new_id()}"
 
@@ -257,16 +262,38 @@ class OpenAIFake(Fake):
         reference = request.headers.get("X-Client-Request-Id", "")
         if len(reference) > 512 or not reference.isascii():
             raise refusal(("X-Client-Request-Id", "At most 512 ASCII characters (D)."))
-        try:
-            body = await request.json()
-        except json.JSONDecodeError:
-            raise refused(400, error("invalid_request_error", None, "No JSON.")) from None
+        if request.content_type == "multipart/form-data":
+            body = await self._posted(request)
+        else:
+            try:
+                body = await request.json()
+            except json.JSONDecodeError:
+                raise refused(400, error("invalid_request_error", None, "No JSON.")) from None
         if broken := broken_rule(rules, body):
             raise refusal(broken)
         if account in self.exhausted:
             # "429 - You exceeded your current quota, please check your plan and billing" (C)
             raise refused(429, error("insufficient_quota", "insufficient_quota"))
         return account, body
+
+    async def _posted(self, request: web.Request) -> Json:
+        """A form as the JSON that says the same. Each file of an edit is less than 50 MB (E)."""
+        form = await request.post()
+        body: Json = {}
+        for name, value in form.items():
+            if isinstance(value, web.FileField):
+                content = value.file.read()
+                if not value.content_type.startswith("image/") or len(content) >= 50_000_000:
+                    raise refusal((name, "A png, webp, or jpg file less than 50MB (E)."))
+                self.file_sizes.append(len(content))
+                reference = {"image_url": f"data:{value.content_type};base64,"}
+                if name == "image[]":
+                    body.setdefault("images", []).append(reference)
+                else:
+                    body[name] = reference
+            else:
+                body[name] = int(value) if name in ("n", "output_compression") else value
+        return body
 
     def _video(self, request: web.Request) -> Generation:
         account = self._account(request)

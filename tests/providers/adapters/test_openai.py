@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -110,5 +112,29 @@ def test_an_id_cannot_lead_to_another_page() -> None:
         with pytest.raises(ProviderError):
             await ADAPTER.check(http, KEY, "../models")
         assert fake.requests == {"check": 1}
+
+    run(body)
+
+
+def test_files_of_ours_go_as_a_form_and_may_be_larger_than_a_data_url() -> None:
+    large = b"\x89PNG" + bytes(16 * 1024 * 1024)
+
+    async def body(fake: OpenAIFake, http: Http, session: aiohttp.ClientSession) -> None:
+        url = f"data:image/png;base64,{base64.b64encode(large).decode()}"
+        small = f"data:image/jpeg;base64,{base64.b64encode(b'x').decode()}"
+        request = asked("image_to_image", prompt="dusk", images=["x", "y"], n=2)
+        # The caller puts the files there after the check.
+        params = request.params.model_copy(update={"images": [url, small], "mask": url})
+        sent = replace(request, params=params)
+        result = await ADAPTER.submit(http, KEY, sent)
+        assert isinstance(result, Succeeded)
+        assert len(result.outputs) == 2
+        assert fake.file_sizes == [len(large), 1, len(large)]
+        (generation,) = fake.generations.values()
+        assert {"prompt": "dusk", "n": 2}.items() <= generation.params.items()
+
+        broken = request.params.model_copy(update={"images": ["data:image/png,x"]})
+        with pytest.raises(ProviderError, match="only base64 is understood"):
+            await ADAPTER.submit(http, KEY, replace(request, params=broken))
 
     run(body)
