@@ -169,7 +169,7 @@ class ProfileAdmin(OwnedAdmin):
 
     owner_path = "pk"
     change_list_template = "admin/wide_change_list.html"
-    list_display = ["email", "name", "user_tier", "window", "user", "created_at"]
+    list_display = ["email", "name", "user_tier", "window", "log_in", "created_at"]
     list_filter = ["user_tier"]
     list_select_related = ["user"]
     search_fields = ["email", "full_name"]
@@ -192,6 +192,7 @@ class ProfileAdmin(OwnedAdmin):
     name = column(
         "full name", lambda profile: shortened(profile.full_name, 40), ordering="full_name"
     )
+    log_in = column("user", lambda profile: shortened(str(profile.user or ""), 40), ordering="user")
     window = column("window", lambda profile: tier_of(profile).window)
     limits = column("may do", _limits)
     preferences = column("notifications", _preferences)

@@ -278,7 +278,7 @@ def _tiles(one: KindStatus) -> list[tuple[str, str, bool, str]]:
             f"{one.stuck_count:,}",
             "stuck leases",
             one.stuck_count > 0,
-            _list(one.kind, "state=stuck") if one.kind == "chunk" else "",
+            _list(one.kind, "state=stuck"),
         ),
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -34,15 +34,25 @@ from pixsim.core.admin.owned import OwnedAdmin
 from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.priority import PRIORITIES
 from providers.admin import ProviderFilter
+from providers.models import ProviderSubmission
 
 
 class JobStateFilter(QueueStateFilter):
+    # What waits for its provider has no lease, but a submission that is followed.
     conditions = {
         **QueueStateFilter.conditions,
-        # Without a lease, a job waits for its provider.
         "stuck": (
             "stuck: its lease has expired",
-            Q(status=JobStatus.PROCESSING, lease_expires_at__lt=Now()),
+            Q(status=JobStatus.PROCESSING)
+            & (Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now()))
+            & ~Exists(
+                ProviderSubmission.objects.filter(
+                    Q(status__in=["pending", "accepted", "unknown"])
+                    | Q(next_poll_at__isnull=False),
+                    job=OuterRef("pk"),
+                    reference__isnull=False,
+                )
+            ),
         ),
     }
 

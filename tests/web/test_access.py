@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from crawler.models import CrawlJob
+from accounts.models import Profile
+from crawler.models import CrawlJob, Project
 from pixsim.core.admin.display import TONES, badge
 from providers.models import ProviderAccount
 from tests.web import browser, pages
+from tests.web.test_admin_filters import list_of
 
 pytestmark = [
     pytest.mark.skipif(not browser.is_there(), reason="needs chromium and chromedriver"),
@@ -100,3 +102,27 @@ def test_nothing_is_wrong_with_pages_that_refuse_or_ask(
     chromium.wait_for(WAIT.format("body:not(:has(#logout-form))"))
     found["logged out"] = pages.faults(chromium)
     assert {page: faults for page, faults in found.items() if faults} == {}
+
+
+ROWS = """
+const region = document.querySelector(".results");
+const heights = [...document.querySelectorAll("#result_list tbody tr")].map((row) => row.offsetHeight);
+return [region.scrollWidth - region.clientWidth, Math.max(...heights)];
+"""
+
+
+def test_a_long_name_pushes_no_column_off_the_list(
+    admin_client: Client, live_server: Any, rows: Any
+) -> None:
+    for model in (CrawlJob, Project, Group):
+        model.objects.update(name="W" * 100)
+    Profile.objects.update(email="W" * 100, full_name="W" * 100)
+    with browser.Browser() as chromium:
+        chromium.show_as(width=1280, theme="light")
+        chromium.open(f"{live_server.url}/admin/login/")
+        chromium.set_cookie("sessionid", admin_client.cookies["sessionid"].value)
+        for model in (CrawlJob, Project, Group, Profile):
+            chromium.open(live_server.url + list_of(model))
+            wider, height = chromium.run(ROWS)
+            assert wider <= 0, model
+            assert height < 90, model
