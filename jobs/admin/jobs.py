@@ -45,12 +45,14 @@ class JobStateFilter(QueueStateFilter):
             "stuck: its lease has expired",
             Q(status=JobStatus.PROCESSING)
             & (Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now()))
-            & ~Exists(
-                ProviderSubmission.objects.filter(
-                    Q(status__in=["pending", "accepted", "unknown"])
-                    | Q(next_poll_at__isnull=False),
-                    job=OuterRef("pk"),
-                    reference__isnull=False,
+            & ~Q(
+                Exists(
+                    ProviderSubmission.objects.filter(
+                        Q(status__in=["pending", "accepted", "unknown"])
+                        | Q(next_poll_at__isnull=False),
+                        job=OuterRef("pk"),
+                        reference__isnull=False,
+                    )
                 )
             ),
         ),
