@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 
 
 class BadValuesMiddleware:
-    """Refuse the character NUL, and what PostgreSQL says it cannot store or compare.
+    """Refuse the character NUL, what PostgreSQL says it cannot store or compare, and keys that are none.
 
     NUL is refused in paths and in cookies at once, since other middleware looks them up.
     """
@@ -21,7 +22,7 @@ class BadValuesMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return _refused() if isinstance(error, DataError) else None
+        return _refused() if isinstance(error, DataError | ValidationError) else None
 
 
 def _refused() -> HttpResponse:

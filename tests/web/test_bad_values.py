@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from django.contrib import admin
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -133,6 +134,64 @@ def test_no_action_fails_for_a_bad_value(
             if answer.status_code >= 500:
                 failed.append((page, form))
     assert failed == []
+
+
+ESCAPED = ["%ff", "%ed%a0%80", "%00", "abc"]
+BODIES = [
+    ("application/x-www-form-urlencoded; charset=nonsense", b"a=\xff"),
+    ("application/x-www-form-urlencoded; charset=utf-16", b"a=b"),
+    ("application/x-www-form-urlencoded", b"\xff\xfe=%ff&%00=1"),
+    ("multipart/form-data", b"x"),
+    ("multipart/form-data; boundary=a", b'--a\r\nContent-Disposition: form-data; name="\xff"\r\n'),
+    ("", b"\0"),
+]
+
+
+def test_no_address_of_a_row_fails_for_bytes_that_are_no_text(
+    admin_client: Client, rows: Any
+) -> None:
+    admin_client.raise_request_exception = False
+    failed = []
+    for route in sorted(set(addresses())):
+        query = "&".join(f"{name}={value}" for name in OF_ANY_PAGE[:3] for value in ESCAPED)
+        pages = [filled(route, "1") + f"?{query}&o=%ff&by=%ff&e=%ff"]
+        if "<" in route:
+            pages += [filled(route, "X").replace("X", value) for value in ESCAPED]
+        for page in pages:
+            if admin_client.generic("GET", page).status_code >= 500:
+                failed.append(page)
+    # A row's number where the model has other keys.
+    for model in ContentType.objects.all():
+        if admin_client.get(f"/admin/r/{model.pk}/1/").status_code >= 500:
+            failed.append(f"/admin/r/ of {model}")
+    assert failed == []
+
+
+def test_no_form_fails_for_the_filters_of_a_list_that_are_none(
+    admin_client: Client, rows: Any
+) -> None:
+    """A change page leads back to its list, with the filters that the list had."""
+    admin_client.raise_request_exception = False
+    failed = []
+    for model in admin.site._registry:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        page = reverse(f"{name}_change", args=[rows[model].pk])
+        for filters in ("priority%3Dabc", "%25ff", "p%3D" + "9" * 30):
+            url = f"{page}?_changelist_filters={filters}"
+            shown = admin_client.get(url)
+            answers = [shown]
+            if shown.status_code == 200 and "adminform" in (shown.context or {}):
+                answers.append(admin_client.post(url, sent(shown), follow=True))
+            failed += [url for answer in answers if answer.status_code >= 500]
+    assert failed == []
+
+
+def test_no_body_fails_that_is_no_form(admin_client: Client) -> None:
+    admin_client.raise_request_exception = False
+    for page in (*QUERIED, "/admin/jobs/job/add/?provider=local&operation=image_to_image"):
+        for kind, body in BODIES:
+            answer = admin_client.generic("POST", page, body, content_type=kind)
+            assert answer.status_code < 500, (page, kind)
 
 
 def test_no_cookie_fails(db: None) -> None:
