@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from pixsim.core.patterns import pattern
+from pixsim.core.redaction import redact
 from pixsim.core.text import storable
 
 MAX_MESSAGE = 4000
@@ -51,8 +52,8 @@ MAY_HAVE_BEEN_ACCEPTED = frozenset({ErrorClass.TIMEOUT, ErrorClass.UNKNOWN})
 class ProviderError(Exception):
     """A call or a generation that failed.
 
-    `message` is for people and contains no secret; `code` is the provider's own, if there is one;
-    `retry_after` is in seconds.
+    `message` is for people; what looks like a secret in it is masked. `code` is the provider's own,
+    if there is one; `retry_after` is in seconds.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class ProviderError(Exception):
         code: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(storable(message, longest=MAX_MESSAGE))
+        super().__init__(storable(redact(message), longest=MAX_MESSAGE))
         self.error_class = error_class
         self.code = code
         self.retry_after = retry_after

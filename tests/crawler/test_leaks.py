@@ -20,6 +20,7 @@ from crawler.services.accepting import SourceSpec, add_sources
 from jobs.queue import api
 from jobs.queue.kinds import kind_named
 from pixsim.core.urls import has_user_info
+from providers.adapters.errors import ErrorClass, ProviderError
 from tests.admin_forms import sent
 from tests.crawler.test_export import add_image, blob_folder, make_job  # noqa: F401
 
@@ -132,3 +133,17 @@ def test_what_went_wrong_is_recorded_without_keys(job: CrawlJob) -> None:
     chunk.refresh_from_db()
     assert chunk.error_message
     assert leaked(chunk.error_message) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Incorrect API key provided: sk-hunter2A",
+        "GET https://x/?token=hunter2 failed",
+        "Bearer hunter2",
+    ],
+)
+def test_the_error_of_a_provider_has_no_key_in_it(message: str) -> None:
+    error = ProviderError(ErrorClass.AUTH, f"It says: {message}")
+    assert leaked(str(error)) == []
+    assert str(error).startswith("It says: ")
