@@ -228,6 +228,34 @@ def test_a_migration_that_makes_a_column_of_that_name_ends_it(shop: Packages, db
     assert ran.out.startswith(f"{TAG}: expected integer, found text\n")
 
 
+def test_any_kind_of_difference_is_accepted_by_the_name_that_verify_gives_it(
+    shop: Packages, db: Db, sql: Sql
+) -> None:
+    db("accept", TAG, INDEX, "name")
+    view = "CREATE VIEW pens AS SELECT id FROM shop_pen; CREATE SEQUENCE pen_numbers"
+    shop.write("shop", "0002_view", migration(f'migrations.RunSQL("{view}")', depends=FIRST))
+    call_command("migrate", database=ALIAS, verbosity=0)
+    sql(
+        "CREATE OR REPLACE VIEW pens AS SELECT id FROM shop_pen WHERE id > 0;"
+        " ALTER SEQUENCE pen_numbers INCREMENT 2;"
+        " ALTER TABLE shop_pen SET (fillfactor = 70); ALTER TABLE shop_pen ADD CHECK (id > 0);"
+        " CREATE TRIGGER site_trigger BEFORE UPDATE ON shop_pen FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    )
+    names = [
+        line.partition(": expected ")[0]
+        for line in db("verify").out.splitlines()
+        if not line.startswith(("Known: ", "Not of any migration"))
+    ]
+    assert [name.split()[0] for name in sorted(names)] == [
+        "constraint", "sequence", "storage", "trigger", "view"
+    ]  # fmt: skip
+    assert db("accept", *names).code == 0
+    assert drift(db) == []
+    assert db("accept", "--revoke", *names).code == 0
+    assert len(drift(db)) == 5
+
+
 def test_stamping_asks_only_about_what_nobody_accepted(shop: Packages, db: Db, sql: Sql) -> None:
     sql("DELETE FROM django_migrations")
     sql("CREATE TABLE stays (id int)")
