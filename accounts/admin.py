@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts import credits
+from accounts import activity, credits
 from accounts.log_in import LogInForm
 from accounts.models import (
     ActivityLog,
@@ -33,7 +33,7 @@ from accounts.models import (
 from accounts.services import change_tier, create_profile_for_user
 from accounts.tiers import tier_of
 from accounts.visibility import OTHERS_WORK, SYSTEM_WORK
-from pixsim.core.admin.base import ModelAdmin
+from pixsim.core.admin.base import RECORDERS, ModelAdmin
 from pixsim.core.admin.display import shortened
 from pixsim.core.admin.lists import column
 from pixsim.core.admin.owned import OwnedAdmin
@@ -81,6 +81,18 @@ def own_or_systems(request: HttpRequest, field: Any) -> Any:
         field.initial = create_profile_for_user(user=own).pk if is_profile else own.pk
         field.help_text = "Whose limits count."
     return field
+
+
+def _record(request: HttpRequest, obj: Any, what: str, message: Any) -> None:
+    """Write into the activity log what Django's admin has done by itself."""
+    changes = message if isinstance(message, list) else []
+    fields = [name for change in changes for name in change.get("changed", {}).get("fields", [])]
+    about = {"fields": fields} if fields else {"name": str(obj)[:200]}
+    kind = activity.resource_type_of(type(obj))
+    activity.record_change(kind, obj.pk, what, actor=actor_of(request), in_history=False, **about)
+
+
+RECORDERS.append(_record)
 
 
 def owner_and_tier(owner: Profile | None) -> SafeString:
@@ -168,6 +180,7 @@ class ProfileAdmin(OwnedAdmin):
     """Profiles follow their log-in; only tier and picture are edited here."""
 
     owner_path = "pk"
+    is_recorded = True
     change_list_template = "admin/wide_change_list.html"
     list_display = ["email", "name", "user_tier", "window", "log_in", "created_at"]
     list_filter = ["user_tier"]
@@ -219,6 +232,9 @@ class ProfileAdmin(OwnedAdmin):
             change_tier(profile=obj, tier=obj.user_tier, actor=actor_of(request))
         if "avatar_url" in form.changed_data:
             obj.save(update_fields=["avatar_url", "updated_at"])
+            activity.record_change(
+                "profile", obj.pk, "changed", actor=actor_of(request), fields=["avatar_url"]
+            )
 
     def has_change_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
         """Return False for who may work on their own rows only: limits hold for them, too."""
@@ -293,6 +309,7 @@ class CreditAccountAdmin(OwnedAdmin, RecordAdmin):
     """Balances; people change the terms. `average_daily_usage` is not shown: see the model."""
 
     owner_path = "user"
+    is_recorded = True
     form = CreditTermsForm
     list_display = ["user", "current_balance", "used", "monthly_limit", "a_day", "refill"]
     list_filter = ["auto_refill_enabled"]

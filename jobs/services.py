@@ -48,6 +48,7 @@ def create_job(
     workspace: Workspace | None = None,
     name: str | None = None,
     idempotency_key: str | None = None,
+    actor: Profile | None = None,
 ) -> Job:
     """Create a job within the owner's limits, hold its credits, and notify workers.
 
@@ -96,12 +97,15 @@ def create_job(
             idempotency_key=idempotency_key,
             estimate=pricing.estimate(owner, adapter, operation, checked.canonical()),
         )
+        record_change("job", job.pk, "created", actor=actor)
         _begin(job, priority=priority)
     job.refresh_from_db()
     return job
 
 
-def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
+def upload_asset(
+    *, owner: Profile | None, data: bytes, name: str, actor: Profile | None = None
+) -> Asset:
     """Store a person's file as their asset, which jobs take as the input `asset:ID`.
 
     The same bytes are one asset. Raise GenerationRefused if it is no medium that we know, or cannot
@@ -118,7 +122,9 @@ def upload_asset(*, owner: Profile | None, data: bytes, name: str) -> Asset:
         logger.error("An upload cannot be decoded: %s", error)
         text = f"{name}: files cannot be decoded at the moment. Try again later."
         raise GenerationRefused({"file": text}) from error
-    return files.record_upload(kept, user_id=user.pk, name=name)
+    asset = files.record_upload(kept, user_id=user.pk, name=name)
+    record_change("asset", asset.pk, "uploaded", actor=actor, name=name[:200])
+    return asset
 
 
 def cancel_job(*, job: Job, actor: Profile | None = None) -> None:

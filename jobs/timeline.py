@@ -18,6 +18,7 @@ MAX_ACTIVITIES = 100
 """Of older activities of people nothing is shown."""
 MAX_RUNS = 60
 """Of older runs no credits are shown."""
+CREATED = "job.created"
 SAME_MOMENT = timedelta(seconds=2)
 
 
@@ -52,9 +53,8 @@ def attempts_of(job: Job) -> list[ProviderSubmission]:
 def events_of(job: Job, attempts: Sequence[ProviderSubmission]) -> list[Event]:
     """Return what happened to the job, the earliest first; only these of its attempts."""
     events = chain(
-        [_requested(job)],
-        _credits(job),
         _activities(job),
+        _credits(job),
         *(_attempt(number, one) for number, one in enumerate(attempts, start=1)),
         _next_try(job, attempts),
         _ended(job, attempts),
@@ -62,7 +62,8 @@ def events_of(job: Job, attempts: Sequence[ProviderSubmission]) -> list[Event]:
     return sorted(events, key=lambda event: event.at)
 
 
-def _requested(job: Job) -> Event:
+def _requested(job: Job, asked: ActivityLog | None) -> Event:
+    """Return how the job began, and who asked for it: on the command line nobody is known by name."""
     parts = [job.provider_id, job.model or "", f"priority {job.priority}"]
     if job.scheduled_at:
         parts.append(f"not before {timezone.localtime(job.scheduled_at):%Y-%m-%d %H:%M:%S}")
@@ -70,7 +71,10 @@ def _requested(job: Job) -> Event:
         parts.append(f"after job {job.parent_job_id}")
     if job.run:
         parts.append(f"started anew by hand {_times(job.run)}")
-    title = f"{capfirst(job.get_operation_type_display())} asked for by {job.user}"
+    owner = str(job.user) if job.owner_id else "the system"
+    actor = asked.user if asked else None
+    whose = f"{actor.email}, for {owner}" if actor and actor.pk != job.owner_id else owner
+    title = f"{capfirst(job.get_operation_type_display())} asked for by {whose}"
     return Event(job.created_at, title, ", ".join(filter(None, parts)))
 
 
@@ -92,8 +96,10 @@ def _credits(job: Job) -> Iterator[Event]:
 
 
 def _activities(job: Job) -> Iterator[Event]:
-    """Yield what people did to the job, as in `Cancelled by ann@example.org`."""
+    """Yield who asked for it, and what people did to it, as in `Cancelled by ann@example.org`."""
     log = ActivityLog.objects.filter(resource_type="job", resource_id=str(job.pk))
+    yield _requested(job, log.filter(action=CREATED).select_related("user").first())
+    log = log.exclude(action=CREATED)
     for line in reversed(log.select_related("user").order_by("-id")[:MAX_ACTIVITIES]):
         what = line.action.removeprefix("job.").replace("_", " ")
         values = "".join(f", {name} {value}" for name, value in (line.metadata or {}).items())

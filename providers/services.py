@@ -121,11 +121,12 @@ def _lacks(account: ProviderAccount, secrets: Collection[str]) -> str:
     return f"An account of {account.provider_id} needs its {credential} before it can be active."
 
 
-def test_account(*, account: ProviderAccount) -> str | None:
+def test_account(*, account: ProviderAccount, actor: Profile | None) -> str | None:
     """Test the account's credentials at the provider; return why they do not work, None if they do.
 
     On success an account in error is active again; else the error policy is applied.
     """
+    activity.record_change("provider_account", account.pk, "tested", actor=actor)
     try:
         try_account(account)
     except ProviderError as error:

@@ -140,7 +140,8 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
 
     @admin.action(description="Not a near duplicate: take into the dataset", permissions=["change"])
     def unmark(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:
-        ids = list(queryset.values_list("pk", flat=True))
+        is_marked = queryset.filter(near_duplicate_of__isnull=False)
+        ids = list(is_marked.values_list("pk", flat=True))
         marked = Image.objects.filter(pk__in=ids, near_duplicate_of__isnull=False)
         changed = marked.update(near_duplicate_of=None)
         if changed:
@@ -148,6 +149,7 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
                 actor=actor_of(request),
                 action="images.unmarked_near_duplicate",
                 resource_type="image",
+                resource_ids=ids,
                 images=ids[:100],
                 changed=changed,
             )

@@ -8,6 +8,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from accounts.models import ActivityLog
 from crawler import missing_source
 from crawler.models import CrawlJob, JobStatus, Outcome
 from crawler.services.ending import failed_for_now
@@ -54,6 +55,7 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
     return {
         "job": job,
         "owner": job.project.owner,
+        "asked_by": _asked_by(job),
         "tone": tone_of(job.status),
         "problem": job.error_message or missing_source.reason(job),
         "retry_hint": failed_for_now(job),
@@ -69,6 +71,14 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "buttons": buttons(job, may_add=may_add) if may_act else (),
         "like_url": page_url("crawler_crawljob_add", query=f"like={job.pk}"),
     }
+
+
+def _asked_by(job: CrawlJob) -> str:
+    """Return who asked for the job; empty if nobody did who is known, as on the command line."""
+    log = ActivityLog.objects.filter(
+        resource_type="crawl_job", resource_id=str(job.pk), action="crawl_job.created"
+    )
+    return log.values_list("user__email", flat=True).first() or ""
 
 
 def buttons(job: CrawlJob, *, may_add: bool) -> tuple[str, ...]:

@@ -212,6 +212,7 @@ def _record(
             action=f"job_chunks.{what}",
             resource_type="job_chunk",
             resource_id=str(ids[0]) if len(ids) == 1 else "",
+            resource_ids=ids,
             chunks=list(ids[:100]),
             changed=changed,
             **details,

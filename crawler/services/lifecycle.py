@@ -212,4 +212,5 @@ def _move(job_id: int, to: JobStatus, *, allowed: Sequence[str], actor: Profile 
         if to == JobStatus.CANCELLED:
             why = why_short(get_job(job_id))
             CrawlJob.objects.filter(pk=job_id).update(error_message=why)
-        activity.record_change("crawl_job", job_id, to, actor=actor)
+        what = "resumed" if to == JobStatus.RUNNING else to
+        activity.record_change("crawl_job", job_id, what, actor=actor)

@@ -162,11 +162,11 @@ class JobForms:
             self._data, prefix="params", initial=dict(like.params) if like else None
         )
 
-    def create(self) -> Job | None:
+    def create(self, *, actor: Profile | None) -> Job | None:
         """Create the job; on a refusal return None, with each error on its field."""
         # Both forms are validated, so that all mistakes are shown at once.
         is_valid = self.job.is_valid()
-        refusals = self._upload()
+        refusals = self._upload(actor)
         is_valid = self.params.is_valid() and is_valid
         bad = inputs.bad_addresses(self.choice.schema, self.params.cleaned_data)
         refusals |= {error.field.partition(".")[0]: error.message for error in bad}
@@ -182,6 +182,7 @@ class JobForms:
                 operation=self.choice.operation,
                 model=self.choice.model,
                 params=params.given() if params else {},
+                actor=actor,
                 **values | {name: values[name] or None for name in ("name", "idempotency_key")},
             )
         except GenerationRefused as refused:
@@ -191,7 +192,7 @@ class JobForms:
             self._add_error(LIMIT_FIELDS.get(refused.subject, "owner"), str(refused))
         return None
 
-    def _upload(self) -> dict[str, str]:
+    def _upload(self, actor: Profile | None) -> dict[str, str]:
         """Store the files as assets of the owner, and name them in their parameters.
 
         Return the refusals. An uploaded asset stays, also if something else is refused: the form
@@ -208,6 +209,7 @@ class JobForms:
                         owner=self.job.cleaned_data["owner"],
                         data=file.read(services.MAX_UPLOAD_BYTES + 1),
                         name=file.name or name,
+                        actor=actor,
                     )
                 except GenerationRefused as error:
                     refusals[name] = " ".join(error.errors.values())

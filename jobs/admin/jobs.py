@@ -223,11 +223,10 @@ class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
             return render(request, "admin/jobs/job/choose.html", context)
         data = request.POST if request.method == "POST" else None
         forms = adding.JobForms(choice, request, data=data, like=like)
-        job = forms.create() if data is not None else None
+        job = forms.create(actor=actor_of(request)) if data is not None else None
         if job is None:
             context |= forms.context(self)
             return render(request, "admin/jobs/job/add.html", context)
-        self.log_addition(request, job, f"Asked for in the form: {choice.label}.")
         messages.success(request, f"Job {job.pk} is asked for.")
         is_another = "_addanother" in request.POST
         page = row_url(job) or reverse("admin:index")

@@ -54,6 +54,9 @@ class QueuePauseAdmin(ModelAdmin):
     """Deleting a pause resumes."""
 
     form = PauseForm
+    # The service writes the activity log; a pause is no row of it, so Django writes the History.
+    log_addition = admin.ModelAdmin.log_addition
+    log_deletions = admin.ModelAdmin.log_deletions
     list_display = ["scope", "name", "reason", "paused_by", "created_at"]
 
     @admin.display(description="what")

@@ -118,7 +118,7 @@ def _test(model_admin: Any, request: HttpRequest, queryset: QuerySet[ProviderAcc
         return
     for account in accounts:
         again = " and is active again" if account.status == AccountStatus.ERROR else ""
-        if problem := services.test_account(account=account):
+        if problem := services.test_account(account=account, actor=actor_of(request)):
             messages.error(request, f"{account}: {problem}")
         else:
             messages.success(request, f"{account} works{again}.")

@@ -111,7 +111,7 @@ def _list(command: cli.Command, *, provider: str | None, json: bool, **options: 
 def _test(command: cli.Command, *, ids: Sequence[int], **options: Any) -> None:
     failed = 0
     for account in _named(ids):
-        problem = services.test_account(account=account)
+        problem = services.test_account(account=account, actor=None)
         failed += problem is not None
         command.stdout.write(f"{account.pk} {account}: {problem or 'works.'}")
     if failed:

@@ -1,6 +1,6 @@
 """The model admin that all others are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -18,6 +18,8 @@ from pixsim.core.forms import JsonField
 
 FILTER_LOOKUPS = ("exact", "isnull", "gte", "lt", "pk__exact", "id__exact")
 """What the links of Django's own filters add to the name of their field."""
+RECORDERS: list[Callable[[HttpRequest, Any, str, Any], None]] = []
+"""Called with each row that Django's History gets an entry of: request, row, what was done, message."""
 DATE_LOOKUPS = ("year", "month", "day", "gte", "lt")
 
 
@@ -45,6 +47,8 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     formfield_overrides: ClassVar[Any] = {JSONField: {"form_class": JsonField}}
     link_lookups: ClassVar[Sequence[str]] = ()
     """Lookups of our own links to this list that none of its filters has."""
+    is_recorded: ClassVar[bool] = False
+    """Whether services record what is done here, in the activity log and in the History."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return visible(super().get_queryset(request), request.user)
@@ -128,6 +132,23 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             except (ValueError, ValidationError) as error:
                 raise BadRequest("A selected row has no such key.") from error
 
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if self.is_recorded:
+            return None
+        _tell(request, obj, "added", message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if self.is_recorded:
+            return None
+        _tell(request, obj, "changed", message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            _tell(request, obj, "deleted", str(obj))
+        return super().log_deletions(request, queryset)
+
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> Any:
@@ -136,3 +157,8 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         elif not self._may_view(db_field.remote_field.model, request):
             kwargs.setdefault("widget", Select())  # the chooser would answer with 403
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+def _tell(request: HttpRequest, obj: Any, what: str, message: Any) -> None:
+    for record in RECORDERS:
+        record(request, obj, what, message)

@@ -37,6 +37,8 @@ class ServiceForm(ShownForm):
 class ServiceAdmin(ModelAdmin):
     """A model admin that saves through services. Its form is a ServiceForm."""
 
+    is_recorded = True
+
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
     """What the services raise. The form is shown again then, with the reason at its field."""
 
