@@ -163,6 +163,12 @@ class CrawlJob(models.Model):
         return self.status in OPEN_STATUSES
 
     @property
+    def status_words(self) -> str:
+        """Return the status as people read it."""
+        is_short = self.status == JobStatus.COMPLETED and self.ended_short
+        return "completed short" if is_short else self.status
+
+    @property
     def ended_short(self) -> bool:
         """Return whether the job ended with fewer images than were asked for."""
         return not self.is_open and self.valid_images < self.max_images

@@ -66,7 +66,7 @@ def _requested(job: Job, asked: ActivityLog | None) -> Event:
     """Return how the job began, and who asked for it: on the command line nobody is known by name."""
     parts = [job.provider_id, job.model or "", f"priority {job.priority}"]
     if job.scheduled_at:
-        parts.append(f"not before {timezone.localtime(job.scheduled_at):%Y-%m-%d %H:%M:%S}")
+        parts.append(f"not before {timezone.localtime(job.scheduled_at):%Y-%m-%d %H:%M:%S %Z}")
     if job.parent_job_id:
         parts.append(f"after job {job.parent_job_id}")
     if job.run:

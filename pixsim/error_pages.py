@@ -1,7 +1,15 @@
-"""What the page of an error, and a mail about it, show of settings and requests."""
+"""Pages of errors, and what the page and a mail about one show of settings and requests.
 
+The templates 400.html, 403.html, 403_csrf.html, 404.html and 500.html need neither a context nor the
+database.
+"""
+
+import logging
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, HttpResponseServerError
+from django.templatetags.static import static
+from django.views import defaults
 from django.views.debug import SafeExceptionReporterFilter
 
 from pixsim.core.redaction import MASK, is_secret, redact
@@ -18,3 +26,17 @@ class Filter(SafeExceptionReporterFilter):
             return MASK
         shown = super().cleanse_setting(key, value)
         return redact(shown) if isinstance(shown, str) else shown
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the page of an error of ours; as plain text where even that page cannot be made."""
+    try:
+        return defaults.server_error(request)
+    except Exception:  # such as static files that nobody has collected
+        logging.getLogger(__name__).exception("The page of an error cannot be made")
+        return HttpResponseServerError("The server has an error. It is logged.\n", "text/plain")
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Return where the icon is, for browsers that ask before they have read a page."""
+    return HttpResponseRedirect(static("pixsim/favicon.svg"))

@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "pixsim.looking.LookingMiddleware",
     "pixsim.core.admin.links.ViewerMiddleware",
+    "pixsim.web.zones.ZoneMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 if not DEBUG:

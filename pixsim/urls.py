@@ -5,13 +5,14 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from jobs import webhooks
-from pixsim import home, looking, metrics, views
+from pixsim import error_pages, home, looking, metrics, views
 
 admin.site.site_title = admin.site.site_header = "PixSim"
 admin.site.site_url = None  # "View site" would lead back to the admin
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("favicon.ico", error_pages.favicon),
     path("admin/status/", admin.site.admin_view(views.status_page), name="status"),
     path(
         "admin/status/figures/", admin.site.admin_view(views.status_figures), name="status_figures"
@@ -27,3 +28,5 @@ urlpatterns = [
     path("metrics", metrics.shown, name="metrics"),
     path("webhooks/<str:provider>/<str:reference>", webhooks.receive, name="webhook"),
 ]
+
+handler500 = error_pages.server_error

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from accounts import activity
 from accounts.admin import RecordAdmin, actor_of
-from crawler.models import Candidate, CrawlJob, Image
+from crawler.models import Candidate, CrawlJob, Image, Outcome
 from crawler.public import shown_address
 from crawler.thumbnails import SIDES, thumbnail
 from pixsim.core.admin.display import age, badge, shortened
@@ -198,6 +198,17 @@ def _result(candidate: Candidate) -> SafeString:
     return badge(candidate.outcome, "good" if candidate.outcome == "stored" else "off")
 
 
+class OutcomeFilter(ConditionFilter):
+    """A filter by outcome, each named as pages, exports and commands name it."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+    conditions = {
+        "none": ("open or in flight", Q(outcome=None)),
+        **{name: (name, Q(outcome=name)) for name in Outcome.values},
+    }
+
+
 @admin.register(Candidate)
 class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     owner_path = "job__project__owner"
@@ -211,14 +222,14 @@ class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         "tries",
         "age",
     ]
-    list_filter = ["outcome"]
+    list_filter = [OutcomeFilter]
     link_lookups = ["chunk__id__exact"]
     list_select_related = ["job"]
     search_fields = ["job_id"]
     search_number = "job_id"
     search_help_text = "A crawl job's number."
-    exclude = ["url_key", "url", "provenance"]
-    readonly_fields = ["whole_address", "provenance_text"]
+    exclude = ["url_key", "url", "provenance", "outcome"]
+    readonly_fields = ["result", "whole_address", "provenance_text"]
 
     whole_address = column("address", lambda candidate: str(candidate))
     provenance_text = column("provenance", _provenance)

@@ -34,7 +34,7 @@ from pixsim.core.admin.actions import (
     chosen_priority,
 )
 from pixsim.core.admin.deleting import DatabaseCascadeAdmin
-from pixsim.core.admin.display import age, badge
+from pixsim.core.admin.display import age, badge, tone_of
 from pixsim.core.admin.forms import ServiceAdmin, copy_row
 from pixsim.core.admin.inlines import TabularInline
 from pixsim.core.admin.links import linked, page_url
@@ -207,7 +207,7 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         lambda job: format_html('{} <span class="px-quiet-text">#{}</span>', job.name, job.pk),
         ordering="name",
     )
-    state = column("status", lambda job: badge(job.status))
+    state = column("status", lambda job: badge(job.status_words, tone_of(job.status)))
     progress_bar = column(
         "progress",
         lambda job: format_html(
@@ -311,7 +311,7 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         return is_live(obj)
 
     def tab_title(self, obj: CrawlJob) -> str:
-        return f"Crawl job {obj.pk} {obj.status}, {obj.progress} %: {obj.name}"
+        return f"Crawl job {obj.pk} {obj.status_words}, {obj.progress} %: {obj.name}"
 
     # Actions
 

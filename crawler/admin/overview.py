@@ -12,6 +12,7 @@ from accounts.models import ActivityLog
 from crawler import missing_source
 from crawler.models import CrawlJob, JobStatus, Outcome
 from crawler.services.ending import failed_for_now
+from crawler.services.why_short import why_short
 from crawler.sources import title_of
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
@@ -57,7 +58,8 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "owner": job.project.owner,
         "asked_by": _asked_by(job),
         "tone": tone_of(job.status),
-        "problem": job.error_message or missing_source.reason(job),
+        "state": job.status_words,
+        "problem": job.error_message or why_short(job) or missing_source.reason(job),
         "retry_hint": failed_for_now(job),
         "stored": f"{job.valid_images:,} of {job.max_images:,} images",
         "progress": progress_bar(job),
@@ -132,7 +134,7 @@ def _outcomes(job: CrawlJob) -> SafeString | str:
             f"{100 * count / total:.1f} %",
             page_url(
                 "crawler_candidate_changelist",
-                query=urlencode({"q": job.pk, "outcome__exact": name}),
+                query=urlencode({"q": job.pk, "outcome": name}),
             ),
         )
         for name, count in sorted(counts, key=lambda item: -item[1])

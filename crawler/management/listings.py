@@ -110,7 +110,7 @@ def _row(job: CrawlJob) -> Sequence[object]:
     return (
         job.pk,
         job.name,
-        reports.status(job),
+        job.status_words,
         _owner(job) or SYSTEM,
         job.priority,
         f"{job.valid_images:,}",

@@ -44,15 +44,10 @@ def report(job: CrawlJob, *, export: Export | None = None) -> dict[str, Any]:
     }
 
 
-def status(job: CrawlJob) -> str:
-    """Return the job's status as people read it."""
-    return f"{job.status} short" if job.status == "completed" and job.ended_short else job.status
-
-
 def sentence(job: CrawlJob) -> str:
     """Return how the job stands, with the reason and the next step if it did not end well."""
     text = (
-        f"Crawl job {job.pk} is {status(job)}: {job.valid_images:,} of {job.max_images:,} images in "
+        f"Crawl job {job.pk} is {job.status_words}: {job.valid_images:,} of {job.max_images:,} images in "
         f"{seconds_of(job):.1f} s."
     )
     if job.error_message:

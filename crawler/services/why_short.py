@@ -57,6 +57,8 @@ def why_short(job: CrawlJob) -> str | None:
             f"It was cancelled when {job.valid_images:,} of {job.max_images:,} images were stored and "
             f"{ended:,} of {_number(job.total_chunks, 'chunk')} had ended."
         )
+    if job.is_open:
+        return None
     failures = _failures(job)
     if not job.ended_short:
         return f"It is complete, but {' and '.join(failures)}." if failures else None

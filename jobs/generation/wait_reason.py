@@ -1,5 +1,7 @@
 """Why a job is not sent now, for people. Read without locks, so it holds for that moment only."""
 
+from datetime import datetime
+
 from django.db.models import Q
 from django.utils import timezone
 
@@ -77,5 +79,5 @@ def _closed(account: ProviderAccount, standing: slots.Standing, refusal: str | N
     return f"has {standing.used} of {account.max_concurrent_jobs} slots in use"
 
 
-def _time(moment: object) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+def _time(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from django.core.exceptions import ValidationError
 from django.db import DataError
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse
+from django.views.defaults import bad_request
 
 
 class BadValuesMiddleware:
@@ -18,12 +19,12 @@ class BadValuesMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if any("\0" in text for text in (request.path, *request.COOKIES.values())):
-            return _refused()
+            return _refused(request)
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return _refused() if isinstance(error, DataError | ValidationError) else None
+        return _refused(request) if isinstance(error, DataError | ValidationError) else None
 
 
-def _refused() -> HttpResponse:
-    return HttpResponseBadRequest("The request has a value that cannot be.\n", "text/plain")
+def _refused(request: HttpRequest) -> HttpResponse:
+    return bad_request(request, ValueError("The request has a value that cannot be."))

@@ -70,7 +70,8 @@ def _shown(submission: ProviderSubmission, value: Any) -> SafeString | str:
 def _exact(moment: datetime | None) -> str:
     if moment is None:
         return "-"
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    moment = timezone.localtime(moment)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03} {moment:%Z}"
 
 
 @admin.register(ProviderSubmission)

@@ -151,4 +151,4 @@ def _ago(moment: datetime | None) -> str:
 
 
 def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
