@@ -291,10 +291,9 @@ def _trends(kind: str, periods: Sequence[Period], by: Unit) -> list[tuple[str, S
         items = []
         for place, period in enumerate(periods):
             values, words = parts(period)
-            # Days and weeks are counted in UTC.
-            start = timezone.localtime(period.start) if by == "hour" else period.start
-            label = f"{start:{form}}" if place % (len(periods) // 4) == 0 else ""
-            told = f"{start:%Y-%m-%d %H:%M %Z}: {words}"
+            # In UTC: the charts are made once for all viewers.
+            label = f"{period.start:{form}}" if place % (len(periods) // 4) == 0 else ""
+            told = f"{period.start:%Y-%m-%d %H:%M} UTC: {words}"
             items.append(Column(values, title=told, label=label))
         return columns(items, label=f"{kind}: {title} by the {by}")
 

@@ -25,6 +25,7 @@ from pixsim.core.admin.paging import KeysetAdmin
 from pixsim.core.formats import format_size
 from pixsim.core.redaction import redacted
 
+MAX_DIGITS = 10
 NO_PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="120" viewBox="0 0 160 120">'
     '<rect width="160" height="120" fill="#8883"/><path d="M50 40l60 40M110 40l-60 40"'
@@ -39,6 +40,26 @@ class NearDuplicateFilter(ConditionFilter):
         "yes": ("marked ones", Q(near_duplicate_of__isnull=False)),
         "no": ("the dataset", Q(near_duplicate_of__isnull=True)),
     }
+
+
+class LabelFilter(admin.SimpleListFilter):
+    """A filter by the class labels of the job whose number is searched for."""
+
+    title = "label"
+    parameter_name = "label"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        number = request.GET.get("q", "").strip()
+        job = None
+        if number.isascii() and number.isdecimal() and len(number) < MAX_DIGITS:
+            job = CrawlJob.objects.filter(pk=int(number)).first()
+        labels = set(job.sources.values_list("label", flat=True)) if job else set()
+        if job and isinstance(job.keywords, list):
+            labels.update(map(str, job.keywords))
+        return [(label, label) for label in sorted(labels | {self.value() or ""} - {""})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(label=self.value()) if self.value() else queryset
 
 
 def picture_tag(image: Image, size: str = "small") -> SafeString:
@@ -67,6 +88,14 @@ def _size(image: Image) -> str:
     return f"{image.width or '?'} × {image.height or '?'} {image.format or ''} {size}"
 
 
+def _original(image: Image) -> SafeString | str:
+    """Return a link to the picture at its server; a browser opens no other kind of address."""
+    address = shown_address(image.original_url, image.provenance)
+    if not address.startswith(("http://", "https://")):
+        return address
+    return format_html('<a href="{0}" target="_blank" rel="noopener noreferrer">{0}</a>', address)
+
+
 def _link(job: CrawlJob) -> SafeString | str:
     return linked(job, page_url("crawler_crawljob_change", job.pk))
 
@@ -87,7 +116,8 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         "retrieved",
     ]
     list_display_links = ["thumbnail", "file"]
-    list_filter = [NearDuplicateFilter]
+    change_form_template = "admin/crawler/image/change_form.html"
+    list_filter = [NearDuplicateFilter, LabelFilter]
     link_lookups = ["chunk__id__exact"]
     list_select_related = ["crawl_job", "near_duplicate_of"]
     list_per_page = 50
@@ -99,7 +129,7 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         "crawl_job",
         "image_index",
         "label",
-        "address",
+        "original",
         "provenance_text",
         "size",
         "sha256",
@@ -117,12 +147,10 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
     file = column("file", lambda image: shortened(image.filename, 16))
     crawl_job = column("crawl job", lambda image: _link(image.crawl_job))
     size = column("size", _size)
+    original = column("original", _original)
     resembles = column("resembles", _resembles)
     origin = column(
         "from", lambda image: shortened(shown_address(image.original_url, image.provenance), 60)
-    )
-    address = column(
-        "original URL", lambda image: shown_address(image.original_url, image.provenance)
     )
     provenance_text = column("provenance", _provenance)
     retrieved = column("age", lambda image: age(image.retrieved_at))
@@ -156,6 +184,27 @@ class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         self.message_user(request, f"{changed} no longer marked.", messages.SUCCESS)
 
     # Pictures
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        image = self.get_object(request, object_id)
+        extra = self._beside(request, image) if image else {}
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def _beside(self, request: HttpRequest, image: Image) -> dict[str, str]:
+        """Return the addresses of the pictures before and after one in the list of its job."""
+        others = self.get_queryset(request).filter(crawl_job=image.crawl_job_id)
+        keys = {
+            "previous_url": others.filter(pk__gt=image.pk).order_by("pk"),
+            "next_url": others.filter(pk__lt=image.pk).order_by("-pk"),
+        }
+        found = {name: rows.values_list("pk", flat=True).first() for name, rows in keys.items()}
+        return {name: page_url("crawler_image_change", pk) for name, pk in found.items() if pk}
 
     def get_urls(self) -> list[Any]:
         return [
@@ -222,7 +271,7 @@ class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
         "tries",
         "age",
     ]
-    list_filter = [OutcomeFilter]
+    list_filter = [OutcomeFilter, LabelFilter]
     link_lookups = ["chunk__id__exact"]
     list_select_related = ["job"]
     search_fields = ["job_id"]

@@ -8,7 +8,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.forms import model_to_dict
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -25,6 +26,7 @@ from crawler.admin.forms import (
     SourceFormSet,
 )
 from crawler.admin.overview import is_live, overview, progress_bar
+from crawler.export import newest_export
 from crawler.models import CrawlJob, CrawlSource, Project
 from crawler.services import accepting, lifecycle, projects
 from pixsim.core.admin.actions import (
@@ -299,6 +301,25 @@ class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmi
         return HttpResponseRedirect(page)
 
     # The page of a job
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.export)
+        return [
+            path("<int:pk>/export/", view, name="crawler_crawljob_export"),
+            *super().get_urls(),
+        ]
+
+    def export(self, request: HttpRequest, pk: int) -> FileResponse:
+        """Return the newest export of a job, if it was made on this machine."""
+        job = self.get_object(request, str(pk))
+        if not self.has_view_permission(request, job):
+            raise PermissionDenied
+        found = newest_export(pk) if job else None
+        if found is None or not found.is_here:
+            raise Http404
+        response = FileResponse(found.path.open("rb"), as_attachment=True, filename=found.path.name)
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
 
     def live_context(self, request: HttpRequest, obj: CrawlJob) -> dict[str, Any]:
         return overview(

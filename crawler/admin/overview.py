@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import ActivityLog
 from crawler import missing_source
+from crawler.export import newest_export
 from crawler.models import CrawlJob, JobStatus, Outcome
 from crawler.services.ending import failed_for_now
 from crawler.services.why_short import why_short
@@ -17,8 +18,8 @@ from crawler.sources import title_of
 from jobs.queue.items import Status
 from pixsim.core.admin.charts import Row, bars
 from pixsim.core.admin.display import age, badge, bar, shortened, tone_of
-from pixsim.core.admin.links import page_url
-from pixsim.core.formats import format_duration
+from pixsim.core.admin.links import linked, page_url
+from pixsim.core.formats import format_duration, format_size
 from pixsim.core.redaction import redact
 
 STRIP_LIMIT = 1000
@@ -57,6 +58,7 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "job": job,
         "owner": job.project.owner,
         "asked_by": _asked_by(job),
+        "export": _export(job),
         "tone": tone_of(job.status),
         "state": job.status_words,
         "problem": job.error_message or why_short(job) or missing_source.reason(job),
@@ -73,6 +75,20 @@ def overview(job: CrawlJob, *, may_act: bool, may_add: bool) -> dict[str, Any]:
         "buttons": buttons(job, may_add=may_add) if may_act else (),
         "like_url": page_url("crawler_crawljob_add", query=f"like={job.pk}"),
     }
+
+
+def _export(job: CrawlJob) -> SafeString | str:
+    """Return a link to the newest export with its size and age; empty if there is none."""
+    found = newest_export(job.pk)
+    if found is None:
+        return ""
+    is_here = found.is_here
+    url = page_url("crawler_crawljob_export", job.pk) if is_here else ""
+    where = "" if is_here else ", on the machine that made it"
+    words = "{}, {}, {} ago{}"
+    return format_html(
+        words, linked(found.path.name, url), format_size(found.size), age(found.at), where
+    )
 
 
 def _asked_by(job: CrawlJob) -> str:

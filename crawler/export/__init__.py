@@ -6,11 +6,13 @@ One file in the folder `formats` is a format.
 import errno
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from accounts import tiers
+from accounts import activity, tiers
+from accounts.models import ActivityLog
 from crawler.errors import WrongState
 from crawler.export.dataset import Dataset, ExportFailed, LeftOut, Progress, named
 from crawler.export.files import slug_of, written_aside
@@ -56,6 +58,30 @@ class Export:
         if self.left_out:
             text += f"\nLeft out, {len(self.left_out):,} of its images: {named(self.left_out)}."
         return text
+
+
+@dataclass(frozen=True)
+class Published:
+    """The newest export of a job, as it was recorded. `is_here` says whether this machine has it."""
+
+    path: Path
+    size: int
+    at: datetime
+
+    @property
+    def is_here(self) -> bool:
+        return self.path.is_file()
+
+
+def newest_export(job_id: int) -> Published | None:
+    """Return the last file to which the job was exported, if it was."""
+    log = ActivityLog.objects.filter(
+        resource_type="crawl_job", resource_id=str(job_id), action="crawl_job.exported"
+    )
+    entry = log.order_by("-id").first()
+    if entry is None or not entry.metadata:
+        return None
+    return Published(Path(entry.metadata["path"]), entry.metadata["size"], entry.timestamp)
 
 
 @cache
@@ -106,4 +132,8 @@ def export_job(
             f"Crawl job {job_id} was not exported to {path_text(folder)}: {reason or error}."
         ) from error
     images = sum(dataset.classes.values())
+    activity.record_change(
+        "crawl_job", job_id, "exported", actor=None, path=path_text(path.resolve()), size=size,
+        images=images,
+    )  # fmt: skip
     return Export(path, images, dict(dataset.classes), size, tuple(dataset.left_out))
