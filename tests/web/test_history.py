@@ -54,7 +54,7 @@ def done(admin_client: Client, admin_user: User) -> Callable[[Callable[[], Any]]
 
 def button(client: Client, row: Any, action: str, **data: Any) -> Any:
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_act"
-    return client.post(reverse(name, args=[row.pk, action]), data)
+    return client.post(reverse(name, args=[row.pk, action]), {"confirmed": "yes", **data})
 
 
 def chosen(client: Client, rows: Any, action: str, **data: Any) -> Any:
