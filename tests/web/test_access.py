@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -95,6 +96,19 @@ def test_nothing_is_wrong_with_pages_that_refuse_or_ask(
     )
     chromium.wait_for(WAIT.format("input[name=post]"))
     found["delete selected"] = pages.faults(chromium)
+    chromium.open(live_server.url + reverse("admin:crawler_crawljob_changelist"))
+    chromium.run(
+        "document.querySelector('.action-select').click();"
+        "document.querySelector('[name=action]').value = 'cancel';"
+        "setTimeout(() => document.querySelector('[name=index]').click());"
+    )
+    chromium.wait_for(WAIT.format(".submit-row a.button"))
+    found["cancel"] = pages.faults(chromium)
+    with connection.cursor() as cursor:
+        cursor.execute("/* queue:test */ UPDATE job_chunks SET status = 'failed'")
+    chromium.open(live_server.url + reverse("admin:index"))
+    chromium.wait_for(WAIT.format("[aria-label^='Retry these']"))
+    found["home"] = pages.faults(chromium)
     User.objects.update(is_superuser=False)
     chromium.open(live_server.url + reverse("admin:index"))
     found["nothing may be seen"] = pages.faults(chromium)
