@@ -109,6 +109,9 @@ def test_nothing_is_wrong_with_pages_that_refuse_or_ask(
     chromium.open(live_server.url + reverse("admin:index"))
     chromium.wait_for(WAIT.format("[aria-label^='Retry these']"))
     found["home"] = pages.faults(chromium)
+    for refused in ("/admin/nothing-is-here/", reverse("admin:jobs_worker_add")):
+        chromium.open(live_server.url + refused)
+        found[refused] = pages.faults(chromium)
     User.objects.update(is_superuser=False)
     chromium.open(live_server.url + reverse("admin:index"))
     found["nothing may be seen"] = pages.faults(chromium)
