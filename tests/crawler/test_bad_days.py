@@ -113,6 +113,7 @@ def assert_complete(world, job):
     assert [(world.blobs / row[1]).stat().st_size for row in rows] == [row[2] for row in rows]
 
 
+@pytest.mark.long
 def test_a_database_that_goes_away_is_outlasted(world, site, crawl):
     job = crawl(pictures_of(site))
     wait_until_stored(world, job, 5)
@@ -169,6 +170,7 @@ def unusable_folder(world):
         mend()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("trouble", "said"),
     [

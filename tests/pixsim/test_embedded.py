@@ -115,6 +115,7 @@ def test_processes_that_connect_at_once_to_a_new_home_share_one_server() -> None
         assert len(answers) == 1
 
 
+@pytest.mark.long
 def test_a_client_that_dies_in_the_first_start_leaves_no_half_made_database() -> None:
     with short_home() as home:
         env = environment(home, EMBEDDED_IDLE_SECONDS="0.3")
@@ -142,6 +143,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_the_next_connection_sta
     process.communicate("\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["postgres", "redis"])
 def test_a_server_that_dies_is_started_again_while_somebody_uses_it(
     home: Path, server: str
@@ -156,6 +158,7 @@ def test_a_server_that_dies_is_started_again_while_somebody_uses_it(
     process.communicate("\n")
 
 
+@pytest.mark.long
 def test_data_survives_a_stop() -> None:
     with short_home() as home:
         env = environment(home)
@@ -221,6 +224,7 @@ def test_services_has_nothing_to_do_where_the_settings_name_both(home: Path) -> 
     assert "Nothing is embedded here" in manage("services", "start", env=env).stderr
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_start_is_explained_by_the_end_of_its_log() -> None:
     with short_home() as home:
         run_python(CONNECT, environment(home))
@@ -237,6 +241,7 @@ def test_a_server_that_cannot_start_is_explained_by_the_end_of_its_log() -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_home_with_a_long_path_has_its_sockets_elsewhere() -> None:
     with short_home() as short:
         home = short / ("long-" * 20)
@@ -278,6 +283,7 @@ def test_started_by_root_the_data_goes_where_the_unprivileged_user_can_reach_it(
         shutil.rmtree(home)
 
 
+@pytest.mark.long
 @as_root
 def test_binaries_that_the_unprivileged_user_cannot_reach_are_copied() -> None:
     with short_home() as home, tempfile.TemporaryDirectory(dir="/tmp") as closed:
@@ -327,6 +333,7 @@ def can_run_as_nobody(python: str) -> bool:
     return version.stdout.strip() == str(sys.version_info[:2])
 
 
+@pytest.mark.long
 def test_the_embedded_redis_asks_for_its_password_also_if_it_had_none(home: Path) -> None:
     process = client(environment(home))
     socket = str(paths_for(home).sockets / "redis.sock")

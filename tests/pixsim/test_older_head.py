@@ -77,7 +77,8 @@ def rows(sql: Any) -> dict[str, Any]:
     return {table: sql(query.format(table), NEW) for table in KEPT}
 
 
-@pytest.mark.parametrize("way", [pytest.param("migrate", marks=pytest.mark.long), "db upgrade"])
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["migrate", "db upgrade"])
 def test_a_database_at_the_older_head_goes_on_with_its_rows(
     older_head: str, db: Any, sql: Any, way: str
 ) -> None:

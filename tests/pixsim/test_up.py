@@ -123,6 +123,7 @@ def test_up_ends_with_an_error_when_one_of_the_two_ends(home: Path, port: int) -
     wait_until(lambda: not processes_of(home))
 
 
+@pytest.mark.long
 def test_up_starts_again_what_ends_by_itself(home: Path, port: int) -> None:
     process = start_up(home, port, "--migrate")
     wait_until(lambda: said(home, "worker |", "ready"), seconds=60)

@@ -37,11 +37,10 @@ WALK = [
 # Read the files alone.
 WITHOUT_A_DATABASE = [
     ("upgrade head --sql", 'CREATE TABLE "job_chunks"'),
-    ("upgrade --sql", 'CREATE TABLE "job_chunks"'),
     ("upgrade 001:002 --sql", 'CREATE INDEX "ix_profiles_user_tier"'),
     ("downgrade 002:001 --sql", 'DROP COLUMN "user_tier"'),
     ("heads", "crawler"),
-    ("heads -v", "Slots are counted by index"),
+    ("heads -v", "The models that an account may not use"),
     ("branches", "No app has more than one head."),
     ("branches --verbose", "No app has more than one head."),
     ("show 002", "Migration  accounts 0002_user_tier\nOlder ids  002\n"),

@@ -78,6 +78,7 @@ def test_a_database_goes_up_and_down_and_is_proved(toy, sql):
     assert "pending" not in toy("db", "history")
 
 
+@pytest.mark.long
 def test_backups_backfills_and_the_schema_as_text(toy, sql):
     toy("migrate", "--verbosity", "0")
     sql("INSERT INTO toys_toy (name) VALUES ('ball'), ('bear')")
@@ -93,6 +94,7 @@ def test_backups_backfills_and_the_schema_as_text(toy, sql):
     assert '"toys_toy" {' in (toy.home / "docs" / "DATABASE_DIAGRAM.md").read_text()
 
 
+@pytest.mark.long
 def test_a_new_migration_is_written(toy):
     models = toy.home / "toys" / "models.py"
     models.write_text(models.read_text() + "    colour = models.TextField(null=True)\n")

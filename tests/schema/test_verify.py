@@ -35,6 +35,7 @@ def test_a_fresh_database_is_clean(at_head, db, sql):
     assert sql(SCRATCH) == []
 
 
+@pytest.mark.long
 def test_so_is_one_at_an_older_point_where_later_columns_and_invariants_are_not_yet(database, db):
     for app, name in (("accounts", "0004"), ("crawler", "0003"), ("providers", "0003")):
         call_command("migrate", app, name, database=ALIAS, verbosity=0)
