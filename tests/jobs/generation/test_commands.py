@@ -124,7 +124,7 @@ class TestGenerate:
         child = Job.objects.exclude(pk=parent.pk).get()
         assert (child.parent_job, child.held) == (parent, True)
         assert f"It waits for its parent job {parent.pk}." in run("job", child.pk, "status")[1]
-        assert "It is tried at 2130-01-01 12:00:00." in run("job", parent.pk, "status")[1]
+        assert "It is tried at 2130-01-01 12:00:00 UTC." in run("job", parent.pk, "status")[1]
 
     def test_who_may_not_schedule_is_told_so_and_a_past_time_needs_no_feature(
         self, fake, ada
