@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
 from pixsim.core.confined import Confined, Died
 from pixsim.core.media import decoder
 from pixsim.core.text import storable
@@ -61,6 +59,9 @@ class Medium(NamedTuple):
 
 def max_pixels() -> int:
     """Return the most pixels of a picture: what a crawl accepts can be looked at, too."""
+    # Imported here: confined children import this package, and no Django.
+    from django.conf import settings
+
     return max(decoder.MAX_PIXELS, settings.CRAWL_MAX_PIXELS)
 
 
