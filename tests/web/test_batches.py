@@ -102,6 +102,7 @@ def test_a_batch_that_is_sent_again_goes_on_and_names_what_is_refused(
     assert "refused or stay as they are" in admin_client.get(JOBS).content.decode()
 
 
+@pytest.mark.long
 def test_more_chunks_than_a_list_counts_can_be_changed_at_once(
     admin_client: Client, project: Project, monkeypatch: Any
 ) -> None:

@@ -34,6 +34,7 @@ def test_every_answer_has_the_policy(admin_client: Client) -> None:
 
 @pytest.mark.skipif(not browser.is_there(), reason="needs chromium and chromedriver")
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.long
 def test_a_browser_finds_nothing_to_refuse(
     admin_client: Client, live_server: Any, rows: Any
 ) -> None:

@@ -185,13 +185,14 @@ def test_with_one_permission_all_that_is_shown_can_be_opened_and_is_ones_own(
     assert wrong == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rights", "hidden"),
     [
         ((), ("THEIRS", "SYSTEMS")),
-        pytest.param(("others_work",), ("SYSTEMS",), marks=pytest.mark.long),
-        pytest.param(("system_work",), ("THEIRS",), marks=pytest.mark.long),
-        pytest.param(RIGHTS, (), marks=pytest.mark.long),
+        (("others_work",), ("SYSTEMS",)),
+        (("system_work",), ("THEIRS",)),
+        (RIGHTS, ()),
     ],
 )
 def test_with_every_other_permission_the_two_rights_say_whose_rows_are_shown(
