@@ -12,7 +12,7 @@ from django.db.models import Q
 SYSTEM_WORK = "accounts.system_work"
 OTHERS_WORK = "accounts.others_work"
 PERMISSIONS = (
-    ("system_work", "Can see and do the system's work, which has no limits"),
+    ("system_work", "Can see and do the system's work, without limits"),
     ("others_work", "Can see and do the work of other people"),
 )
 SYSTEM_USERNAME = "system"

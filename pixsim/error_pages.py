@@ -32,7 +32,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Return the page of an error of ours; as plain text where even that page cannot be made."""
     try:
         return defaults.server_error(request)
-    except Exception:  # such as static files that nobody has collected
+    except Exception:
         logging.getLogger(__name__).exception("The page of an error cannot be made")
         return HttpResponseServerError("The server has an error. It is logged.\n", "text/plain")
 

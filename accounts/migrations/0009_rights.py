@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             name="profile",
             options={
                 "permissions": (
-                    ("system_work", "Can see and do the system's work, which has no limits"),
+                    ("system_work", "Can see and do the system's work, without limits"),
                     ("others_work", "Can see and do the work of other people"),
                 )
             },

@@ -117,6 +117,8 @@ def test_what_is_new_since_the_older_head_is_all_that_is_pending(older_head: str
         "jobs.0007_rollups",
         "jobs.0008_undecoded_assets",
         "jobs.0009_upright_assets",
+        "jobs.0010_shared_figures",
+        "providers.0009_model_refusals",
     ]
     assert (sorted(status["pending"]), status["unknown"]) == (new, [])
     assert db("check").code == 0

@@ -43,14 +43,17 @@ def test_a_form_without_its_token_is_refused_in_words(settings: Any) -> None:
     assert (answer.status_code, "The form was refused" in answer.content.decode()) == (403, True)
 
 
-def test_an_error_is_answered_even_without_static_files(settings: Any, client: Client) -> None:
+@pytest.mark.parametrize("code", [400, 403, 404, 500])
+def test_an_error_is_answered_even_without_static_files(
+    settings: Any, client: Client, code: int
+) -> None:
     settings.ROOT_URLCONF = "tests.web.failing_site"
     manifest = "whitenoise.storage.CompressedManifestStaticFilesStorage"
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": manifest}}
     settings.STATIC_ROOT = "/nowhere"
     client.raise_request_exception = False
-    answer = client.get("/fail/500")
-    assert (answer.status_code, answer.headers["Content-Type"]) == (500, "text/plain")
+    answer = client.get("/nowhere" if code == 404 else f"/fail/{code}")
+    assert (answer.status_code, "| PixSim</title>" in answer.content.decode()) == (code, True)
 
 
 def test_the_root_leads_to_the_admin_and_nothing_leads_back(admin_client: Client) -> None:
