@@ -43,10 +43,7 @@ def server(world):
     heal(client)
 
 
-FAULTS = [
-    replica,
-    *(pytest.param(fault, marks=pytest.mark.long) for fault in (full, without_replicas, forbidden)),
-]
+FAULTS = [replica, full, without_replicas, forbidden]
 
 
 @pytest.fixture
@@ -78,6 +75,7 @@ def says(world, text, times=1):
     world.wait_until(lambda: world.log().count(text) == times, seconds=30, what=text)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_goes_on_while_its_broker_answers_with_errors(world, server, start, fault):
     worker = start()

@@ -65,6 +65,7 @@ def test_what_reads_the_files_alone_needs_no_database(database, db, sql, line, s
     assert sql("SELECT to_regclass('django_migrations')") == [(None,)]
 
 
+@pytest.mark.long
 def test_a_script_is_kept_in_a_file_without_any_database(tmp_path: Path) -> None:
     file = tmp_path / "migration.sql"
     done = subprocess.run(
