@@ -52,7 +52,8 @@ class LabelFilter(admin.SimpleListFilter):
         number = request.GET.get("q", "").strip()
         job = None
         if number.isascii() and number.isdecimal() and len(number) < MAX_DIGITS:
-            job = CrawlJob.objects.filter(pk=int(number)).first()
+            jobs = CrawlJob.objects.visible_to(request.user)
+            job = jobs.filter(pk=int(number)).first()
         labels = set(job.sources.values_list("label", flat=True)) if job else set()
         if job and isinstance(job.keywords, list):
             labels.update(map(str, job.keywords))

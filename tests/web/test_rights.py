@@ -271,6 +271,20 @@ def new_crawl(page: Any, **values: Any) -> dict[str, Any]:
     return sent(page, name="new") | {"max_images": "5", **source, **values}
 
 
+def test_the_labels_of_somebody_elses_job_are_no_filter(
+    client: Client, staff: User, world: Any
+) -> None:
+    client.force_login(staff)
+    allow(staff, "view_image", "view_candidate", "view_crawljob")
+    for mark in ("MINE", "THEIRS"):
+        CrawlJob.objects.filter(pk=world[mark][CrawlJob].pk).update(keywords=[f"{mark} label"])
+    for model in ("image", "candidate"):
+        lists = reverse(f"admin:crawler_{model}_changelist")
+        for mark, is_offered in (("MINE", True), ("THEIRS", False)):
+            page = client.get(lists, {"q": world[mark][CrawlJob].pk}).content.decode()
+            assert (f"{mark} label" in page) == is_offered, (model, mark)
+
+
 def test_limits_hold_for_staff_who_name_no_project(client: Client, staff: User, world: Any) -> None:
     client.force_login(staff)
     add = reverse("admin:crawler_crawljob_add")
