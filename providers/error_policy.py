@@ -59,6 +59,8 @@ POLICIES = {
 COOLDOWN_STREAK = 3
 """After this many failures of the provider in a row the account cools down, longer each time."""
 MAX_COOLDOWN_SECONDS = 300.0
+MAX_UNAVAILABLE_SECONDS = 3600.0
+"""A provider that is down, or what stands before it, may say "tomorrow" and be back sooner."""
 
 
 def apply(account_id: int, error: ProviderError) -> ErrorPolicy:
@@ -67,8 +69,10 @@ def apply(account_id: int, error: ProviderError) -> ErrorPolicy:
     accounts = ProviderAccount.objects.filter(pk=account_id)
     now = timezone.now()
     changes: dict[str, object] = {"last_error": f"{error.error_class}: {error}"[:1000]}
-    rests = policy.cooldown_seconds is not None or error.error_class is ErrorClass.UNAVAILABLE
+    rests = policy.cooldown_seconds is not None
     seconds = error.retry_after or policy.cooldown_seconds
+    if error.error_class is ErrorClass.UNAVAILABLE and error.retry_after:
+        rests, seconds = True, min(error.retry_after, MAX_UNAVAILABLE_SECONDS)
     if policy.account_status is not None:
         accounts = accounts.exclude(status=AccountStatus.DISABLED)
         changes["status"] = policy.account_status

@@ -366,7 +366,10 @@ def _poll_later(
     attempt: Attempt, *, progress: float | None = None, at_least: float | None = None
 ) -> None:
     submission = attempt.submission
-    seconds = max(submissions.next_poll_delay(submission), at_least or 0)
+    seconds = submissions.next_poll_delay(submission)
+    if at_least:  # but not beyond the deadline, at which the last poll ends it
+        left = submissions.seconds_left(submission)
+        seconds = max(seconds, min(at_least, left))
     submissions.poll_later(submission.pk, seconds=seconds, progress=progress)
 
 

@@ -674,3 +674,21 @@ def test_an_account_rests_as_long_as_its_provider_asks_whatever_succeeds_meanwhi
         rests = ProviderAccount.objects.get().cooldown_until
         assert timedelta(seconds=20) < rests - timezone.now() < timedelta(seconds=41)
         services.cancel_job(job=refused)
+
+
+def test_an_answer_that_says_tomorrow_stops_neither_a_generation_nor_an_account_for_a_day(
+    fake, account
+) -> None:
+    fake.duration = None
+    job = ask()
+    work(lambda: bool(fake.generations))
+    fake.script("check", refuses(503, error("internal"), {"Retry-After": "86400"}))
+    work(lambda: bool(hurry()) or ProviderAccount.objects.get().cooldown_until is not None)
+
+    submission = job.submissions.get()
+    assert submission.next_poll_at <= submission.deadline_at + timedelta(seconds=1)
+    rests = ProviderAccount.objects.get().cooldown_until - timezone.now()
+    assert timedelta(minutes=50) < rests <= timedelta(hours=1)
+    fake.finish(next(iter(fake.generations)))
+    hurry()
+    assert finish(job).status == "completed"
