@@ -3,14 +3,18 @@
 A day later the model is tried again, since permissions are given meanwhile; `forget` tries it now.
 """
 
+from collections.abc import Iterable
+from datetime import timedelta
+
 from django.db.models.functions import Now
 
 from pixsim.core.db.sql import fetch
 from pixsim.core.text import storable
 from providers.adapters.errors import ProviderError
-from providers.models import ModelRefusal
+from providers.models import ModelRefusal, ProviderAccount
 
 LONGEST_MESSAGE = 1000
+KEPT = timedelta(days=1)
 
 REFUSED = """
 ARRAY(SELECT refusal.model FROM provider_model_refusals refusal
@@ -27,7 +31,9 @@ LIMIT 1
 
 
 def record(account_id: int, model: str, error: ProviderError) -> None:
-    """Keep that the account may not use the model."""
+    """Keep that the account may not use the model; what nobody asks any more goes."""
+    of_account = ModelRefusal.objects.filter(account_id=account_id)
+    of_account.filter(refused_at__lte=Now() - KEPT).delete()
     ModelRefusal.objects.update_or_create(
         account_id=account_id,
         model=model,
@@ -36,6 +42,12 @@ def record(account_id: int, model: str, error: ProviderError) -> None:
             "refused_at": Now(),
         },
     )
+
+
+def refusals(accounts: Iterable[ProviderAccount], model: str) -> dict[int, str]:
+    """Return what the provider said, by account, of those that may not use the model now."""
+    rows = ModelRefusal.objects.filter(account__in=accounts, model=model)
+    return dict(rows.filter(refused_at__gt=Now() - KEPT).values_list("account_id", "message"))
 
 
 def forget(account_id: int) -> None:

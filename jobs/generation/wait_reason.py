@@ -6,8 +6,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from jobs.models import Job, JobStatus
-from providers import circuits, slots
-from providers.models import AccountStatus, ModelRefusal, ProviderAccount
+from providers import circuits, model_access, slots
+from providers.models import AccountStatus, ProviderAccount
 
 SHOWN_ACCOUNTS = 3
 
@@ -48,11 +48,7 @@ def no_slot(job: Job) -> str | None:
             f"accounts add {job.provider_id} EMAIL"
         )
     standings = slots.standings([account.pk for account in accounts])
-    refusals = dict(
-        ModelRefusal.objects.filter(account__in=accounts, model=job.model or "").values_list(
-            "account_id", "message"
-        )
-    )
+    refusals = model_access.refusals(accounts, job.model or "")
     reasons = [
         f"{one} {_closed(one, standings[one.pk], refusals.get(one.pk))}"
         for one in accounts[:SHOWN_ACCOUNTS]

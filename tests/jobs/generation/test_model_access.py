@@ -59,6 +59,9 @@ def test_another_account_is_tried_and_the_first_goes_on_with_other_models(openai
     assert (other.status, served_by(other)) == ("completed", [first.pk])
     first.refresh_from_db()
     assert first.status == "active"
+    ModelRefusal.objects.update(refused_at=timezone.now() - timedelta(days=2), model="older")
+    openai.script("submit", FORBIDDEN)
+    assert finish(ask()).status == "completed"
     refusal = ModelRefusal.objects.get()
     assert (refusal.account, refusal.model) == (first, "gpt-image-2")
     assert VERIFY in refusal.message
