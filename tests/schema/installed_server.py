@@ -22,25 +22,29 @@ OPTIONS = "-c listen_addresses='' -c fsync=off -c wal_level=logical"
 
 
 class InstalledServer:
-    """The superuser is `dba`; `app` owns its databases and is none."""
+    """The superuser is `dba`; `app` owns its databases and is none, `reader` may not log in."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    def __init__(self, folder: Path, *, options: str = "") -> None:
+        if not FOLDERS:
+            pytest.skip("no PostgreSQL server is installed in /usr/lib/postgresql")
         self.folder = folder
-        self._binaries = binaries
+        self._binaries = FOLDERS[-1]
+        self._options = options
 
     def start(self) -> None:
         data = self.folder / "data"
         self._run(
             "initdb", "-D", data, "-U", "dba", "-E", "UTF8", "--no-locale", "-A", "trust", "-N"
         )
-        options = f"{OPTIONS} -c unix_socket_directories={self.folder}"
+        options = f"{OPTIONS} {self._options} -c unix_socket_directories={self.folder}"
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", self.folder / "log", "-o", options)
         with self.connect() as dba:
             dba.execute("CREATE ROLE app LOGIN CREATEDB")
             dba.execute("CREATE ROLE reader")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self.folder / "data")
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self.folder / "data")
 
     def connect(self, database: str = "postgres", user: str = "dba") -> psycopg.Connection[Any]:
         return psycopg.connect(host=str(self.folder), dbname=database, user=user, autocommit=True)
@@ -55,6 +59,7 @@ class InstalledServer:
         with (self.folder / "said").open("w+") as said:
             done = subprocess.run(
                 [self._binaries / program, *words],
+                env={**os.environ, "LOCPATH": str(self.folder)},  # for locales that a test makes
                 stdout=said,
                 stderr=said,
                 cwd=self.folder,
@@ -68,10 +73,8 @@ class InstalledServer:
 @pytest.fixture(scope="session")
 def installed_server(django_db_blocker: Any) -> Iterator[InstalledServer]:
     """A server with contrib; the test is skipped where none is installed."""
-    if not FOLDERS:
-        pytest.skip("no PostgreSQL server is installed in /usr/lib/postgresql")
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    server = InstalledServer(FOLDERS[-1], folder)
+    server = InstalledServer(folder)
     try:
         server.start()
         with server.connect() as dba:
@@ -89,13 +92,13 @@ def installed_server(django_db_blocker: Any) -> Iterator[InstalledServer]:
 
 
 @contextmanager
-def alias_on(server: InstalledServer, database: str) -> Iterator[None]:
-    """Let the alias of the scratch database be one of this server, as the application's role."""
+def alias_on(server: InstalledServer, database: str, *, user: str = "app") -> Iterator[None]:
+    """Let the alias of the scratch database be one of this server, as one of its roles."""
     connections.databases[ALIAS] = deepcopy(connections["default"].settings_dict) | {
         "NAME": database,
         "HOST": str(server.folder),
         "PORT": "",
-        "USER": "app",
+        "USER": user,
         "PASSWORD": "",
     }
     try:

@@ -1,13 +1,9 @@
 """A server that speaks another language than English: nothing depends on the words of its messages."""
 
-import os
-import pwd
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +12,28 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
+from tests.schema.installed_server import InstalledServer, alias_on
 from tests.schema.packages import Packages, adds, creates
 from tests.scratch import ALIAS, Ran
 
 pytestmark = pytest.mark.long
 Db = Callable[..., Ran]
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 LANGUAGE = "de_DE.UTF-8"
 
 
-class German:
-    """A server whose messages are German. The superuser is `dba`; `app` and `guest` are none."""
+class German(InstalledServer):
+    """A server whose messages are German; `guest` may log in and nothing else."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, options=f"-c lc_messages={LANGUAGE}")
 
     def start(self) -> None:
-        if not BINARIES:
-            pytest.skip("no PostgreSQL server is installed in /usr/lib/postgresql")
         if not shutil.which("localedef"):
             pytest.skip("no localedef, so no German locale can be made")
         language = ["localedef", "-i", "de_DE", "-f", "UTF-8", self.folder / LANGUAGE]
         if subprocess.run(language, check=False, capture_output=True).returncode:
             pytest.skip("localedef cannot make de_DE.UTF-8 here")
-        data = self.folder / "data"
-        self._run(
-            "initdb", "-D", data, "-U", "dba", "-E", "UTF8", "--no-locale", "-A", "trust", "-N"
-        )
-        options = (
-            f"-c listen_addresses='' -c fsync=off -c lc_messages={LANGUAGE}"
-            f" -c unix_socket_directories={self.folder}"
-        )
-        self._run("pg_ctl", "start", "-w", "-D", data, "-l", self.folder / "log", "-o", options)
+        super().start()
         with self.connect() as dba:
             if dba.execute("SHOW lc_messages").fetchone() != (LANGUAGE,):
                 pytest.skip("the server does not take the German locale")
@@ -55,35 +41,7 @@ class German:
                 dba.execute("SELECT nothing")
             if "existiert nicht" not in str(caught.value):
                 pytest.skip("the installed PostgreSQL has no German messages")
-            dba.execute("CREATE ROLE app LOGIN CREATEDB")
             dba.execute("CREATE ROLE guest LOGIN")
-
-    def stop(self) -> None:
-        if (self.folder / "data" / "postmaster.pid").exists():
-            self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self.folder / "data")
-
-    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        return psycopg.connect(host=str(self.folder), dbname=database, user="dba", autocommit=True)
-
-    def _run(self, program: str, *words: str | Path) -> None:
-        who: dict[str, Any] = {}
-        if os.geteuid() == 0:  # it refuses to run as root
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-            who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        # The server inherits what it writes to: with pipes one would wait for its end.
-        with (self.folder / "said").open("w+") as said:
-            done = subprocess.run(
-                [BINARIES[-1] / program, *words],
-                env={**os.environ, "LOCPATH": str(self.folder)},
-                cwd=self.folder,
-                stdout=said,
-                stderr=said,
-                check=False,
-                **who,
-            )
-            said.seek(0)
-            assert done.returncode == 0, said.read()
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +55,6 @@ def german(django_db_blocker: Any) -> Iterator[German]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def alias_on(server: German, name: str, *, user: str = "app") -> Iterator[None]:
-    connections.databases[ALIAS] = deepcopy(connections["default"].settings_dict) | {
-        "NAME": name,
-        "HOST": str(server.folder),
-        "PORT": "",
-        "USER": user,
-        "PASSWORD": "",
-    }
-    try:
-        yield
-    finally:
-        connections[ALIAS].close()
-        del connections[ALIAS]
-        del connections.databases[ALIAS]
 
 
 @pytest.fixture
