@@ -179,7 +179,6 @@ class GroupAdmin(ModelAdmin, auth_admin.GroupAdmin):
 class ProfileAdmin(OwnedAdmin):
     """Profiles follow their log-in; only tier and picture are edited here."""
 
-    owner_path = "pk"
     is_recorded = True
     change_list_template = "admin/wide_change_list.html"
     list_display = ["email", "name", "user_tier", "window", "log_in", "created_at"]
@@ -284,7 +283,6 @@ class RecordAdmin(ModelAdmin):
 
 @admin.register(ActivityLog)
 class ActivityLogAdmin(OwnedAdmin, RecordAdmin):
-    owner_path = "user"
     list_display = ["timestamp", "user", "action", "resource_type", "resource_id", "metadata"]
     search_fields = ["=resource_id", "=request_id", "=action", "user__email"]
     ordering = ["-id"]
@@ -308,7 +306,6 @@ class CreditTermsForm(forms.ModelForm):  # type: ignore[type-arg]
 class CreditAccountAdmin(OwnedAdmin, RecordAdmin):
     """Balances; people change the terms. `average_daily_usage` is not shown: see the model."""
 
-    owner_path = "user"
     is_recorded = True
     form = CreditTermsForm
     list_display = ["user", "current_balance", "used", "monthly_limit", "a_day", "refill"]
@@ -346,7 +343,6 @@ class CreditAccountAdmin(OwnedAdmin, RecordAdmin):
 
 @admin.register(CreditTransaction)
 class CreditTransactionAdmin(OwnedAdmin, RecordAdmin):
-    owner_path = "user"
     list_display = ["created_at", "user", "type", "amount", "balance_after", "status"]
     list_filter = ["type", "status"]
     search_fields = ["user__email"]
@@ -357,7 +353,6 @@ class CreditTransactionAdmin(OwnedAdmin, RecordAdmin):
 class UsageMetricsAdmin(OwnedAdmin, RecordAdmin):
     """Use by the day. The older schema's limits are not shown: the tier says what one may do."""
 
-    owner_path = "user"
     exclude = ["images_limit", "storage_limit_gb", "api_calls_limit", "bandwidth_limit_gb"]
     list_display = ["metric_date", "user", "images_processed", "storage_used_gb", "api_calls"]
     search_fields = ["user__email"]

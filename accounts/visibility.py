@@ -32,6 +32,10 @@ class OwnedQuerySet(models.QuerySet[Row]):
     owner_path: ClassVar[str] = "owner"
     """The lookup that leads from a row to its profile."""
 
+    def of_owner(self, profile: Any) -> Self:
+        """Return the rows of this profile."""
+        return self.filter((self.owner_path, profile.pk))
+
     def of_user(self, user: Any) -> Self:
         """Return the rows of this user."""
         return self.filter(self._is_own(user))
@@ -57,6 +61,10 @@ class UserOwned:
     """Of an OwnedQuerySet: its rows belong to a log-in; those of SYSTEM_USERNAME are the system's."""
 
     owner_path: ClassVar[str] = "user"
+
+    def of_owner(self: Any, profile: Any) -> Any:
+        """Return the rows of this profile's log-in."""
+        return self.filter((f"{self.owner_path}__profile", profile.pk))
 
     def _is_own(self, user: Any) -> Q:
         return Q((self.owner_path, user.pk))

@@ -136,7 +136,6 @@ def _action(title: str, act: Callable[..., int], done: str) -> Any:
 
 @admin.register(JobChunk)
 class JobChunkAdmin(OwnedAdmin, ServiceAdmin, BatchedAdmin, KeysetAdmin):
-    owner_path = "owner"
     form = ChunkForm
     refusals = REFUSALS
     action_form = PriorityActionForm

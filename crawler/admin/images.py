@@ -103,7 +103,6 @@ def _link(job: CrawlJob) -> SafeString | str:
 
 @admin.register(Image)
 class ImageAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
-    owner_path = "crawl_job__project__owner"
     actions = ["unmark"]
     list_display = [
         "thumbnail",
@@ -261,7 +260,6 @@ class OutcomeFilter(ConditionFilter):
 
 @admin.register(Candidate)
 class CandidateAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
-    owner_path = "job__project__owner"
     list_display = [
         "address",
         "crawl_job",

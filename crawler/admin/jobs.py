@@ -69,7 +69,6 @@ class OwnerTierFilter(ConditionFilter):
 
 @admin.register(Project)
 class ProjectAdmin(OwnedAdmin, ServiceAdmin, DatabaseCascadeAdmin):
-    owner_path = "owner"
     form = ProjectForm
     refusals = REFUSALS
     list_display = ["name", "owner_and_tier", "status", "created_at"]
@@ -168,7 +167,6 @@ def _action(title: str, act: Callable[..., object], done: str) -> Any:
 
 @admin.register(CrawlJob)
 class CrawlJobAdmin(OwnedAdmin, ServiceAdmin, LivePageAdmin, DatabaseCascadeAdmin):
-    owner_path = "project__owner"
     form = CrawlJobForm
     refusals = REFUSALS
     live_template = "admin/crawler/crawljob/overview.html"

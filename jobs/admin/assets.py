@@ -82,7 +82,6 @@ def job_link(number: int | None) -> SafeString | str:
 class WorkspaceAdmin(OwnedAdmin, RecordAdmin):
     """Nothing here makes workspaces: those of an adopted database are reached from their jobs."""
 
-    owner_path = "user__profile"
     list_display = ["id", "name", "user", "is_archived", "is_public", "last_activity_at"]
     list_filter = ["is_archived"]
     search_fields = ["name", "user__username__exact"]
@@ -95,7 +94,6 @@ class WorkspaceAdmin(OwnedAdmin, RecordAdmin):
 
 @admin.register(Asset)
 class AssetAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
-    owner_path = "user__profile"
     list_display = [
         "thumbnail",
         "id",

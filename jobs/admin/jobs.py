@@ -124,7 +124,6 @@ def _action(title: str, act: Callable[..., None], done: str) -> Any:
 
 @admin.register(Job)
 class JobAdmin(OwnedAdmin, LivePageAdmin, KeysetAdmin, RecordAdmin):
-    owner_path = "user__profile"
     change_list_template = "admin/jobs/job/change_list.html"
     change_form_template = "admin/jobs/job/change_form.html"
     live_template = "admin/jobs/job/timeline.html"

@@ -76,7 +76,6 @@ def _exact(moment: datetime | None) -> str:
 
 @admin.register(ProviderSubmission)
 class ProviderSubmissionAdmin(OwnedAdmin, KeysetAdmin, RecordAdmin):
-    owner_path = "job__user__profile"
     list_display = [
         "id", "sent", "job_link", "retry_attempt", "operation", "account_link", "state", "took",
         "error", "provider_job_id",
