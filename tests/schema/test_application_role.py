@@ -334,9 +334,8 @@ def test_what_only_a_superuser_can_restore_is_named_before_and_after(
     assert books(sql) == 7
 
 
-def test_tables_in_a_schema_that_sessions_do_not_look_in_are_named_by_every_verb(
-    site: Site, db: Db, sql: Sql, tmp_path: Path
-) -> None:
+def dump_of_the_schema_site(site: Site, db: Db, folder: Path) -> Path:
+    """Return the backup of a database whose tables are in the schema `site`."""
     site.make("apart")
     site.dba(
         "apart",
@@ -344,8 +343,15 @@ def test_tables_in_a_schema_that_sessions_do_not_look_in_are_named_by_every_verb
         "ALTER DATABASE apart SET search_path = site",
     )
     site.migrate("apart")
-    file = tmp_path / "apart.dump"
+    file = folder / "apart.dump"
     assert db("backup", str(file)).code == 0
+    return file
+
+
+def test_tables_in_a_schema_that_sessions_do_not_look_in_are_named_by_every_verb(
+    site: Site, db: Db, sql: Sql, tmp_path: Path
+) -> None:
+    file = dump_of_the_schema_site(site, db, tmp_path)
     site.use(site.make("another"))
     said = (
         'The tables are in the schema site, and sessions look in "$user", public. {}Let them look '
@@ -394,15 +400,7 @@ def test_whoever_names_a_schema_in_database_url_may_have_tables_of_their_own_the
 def test_a_search_path_that_leads_nowhere_is_explained_and_restored_into(
     site: Site, db: Db, sql: Sql, tmp_path: Path
 ) -> None:
-    site.make("apart")
-    site.dba(
-        "apart",
-        "CREATE SCHEMA site AUTHORIZATION app",
-        "ALTER DATABASE apart SET search_path = site",
-    )
-    site.migrate("apart")
-    file = tmp_path / "apart.dump"
-    assert db("backup", str(file)).code == 0
+    file = dump_of_the_schema_site(site, db, tmp_path)
     site.make("another")
     site.dba("another", "ALTER DATABASE another SET search_path = site")
     site.use("another")

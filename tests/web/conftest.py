@@ -13,6 +13,8 @@ from accounts.models import (
     UsageMetrics,
 )  # fmt: skip
 from crawler.models import Candidate, CrawlJob, CrawlSource, Image, JobChunk, Project
+from crawler.services import accepting
+from crawler.services.accepting import SourceSpec
 from jobs.models import Asset, Job, QueuePause, WorkAttempt, Worker, Workspace
 from providers.models import ProviderAccount, ProviderCredit, ProviderSubmission
 
@@ -57,3 +59,14 @@ def rows(admin_user: User) -> dict[type, Any]:
     make(ProviderCredit, account=account, credit_type="web", amount=5)
     make(ProviderSubmission, job=job, account=account, provider_id="local")
     return {type(row): row for row in made}
+
+
+@pytest.fixture
+def job(tmp_path: Any, settings: Any) -> CrawlJob:
+    settings.CRAWL_FOLDER_ROOTS = [str(tmp_path)]
+    return accepting.create_crawl_job(
+        owner=None,
+        name="birds",
+        max_images=100,
+        source_specs=[SourceSpec("folder", str(tmp_path))],
+    )

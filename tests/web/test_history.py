@@ -11,8 +11,7 @@ from django.urls import reverse
 
 from accounts.models import ActivityLog, Profile
 from crawler.models import CrawlJob, JobChunk
-from crawler.services import accepting, lifecycle
-from crawler.services.accepting import SourceSpec
+from crawler.services import lifecycle
 from jobs.models import Job, QueuePause
 from providers.models import ProviderAccount
 from tests.admin_forms import sent
@@ -20,17 +19,6 @@ from tests.admin_forms import sent
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Seen = list[tuple[str, int, str]]
-
-
-@pytest.fixture
-def job(tmp_path: Any, settings: Any) -> CrawlJob:
-    settings.CRAWL_FOLDER_ROOTS = [str(tmp_path)]
-    return accepting.create_crawl_job(
-        owner=None,
-        name="birds",
-        max_images=100,
-        source_specs=[SourceSpec("folder", str(tmp_path))],
-    )
 
 
 @pytest.fixture

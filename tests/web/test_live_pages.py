@@ -12,8 +12,6 @@ from django.urls import reverse
 
 from crawler.admin.jobs import CrawlJobAdmin
 from crawler.models import CrawlJob
-from crawler.services import accepting
-from crawler.services.accepting import SourceSpec
 from tests.web import browser
 
 pytestmark = [
@@ -29,17 +27,6 @@ TAB, ENTER = "\ue004", "\ue007"
 def chromium() -> Iterator[browser.Browser]:
     with browser.Browser() as started:
         yield started
-
-
-@pytest.fixture
-def job(tmp_path: Any, settings: Any) -> CrawlJob:
-    settings.CRAWL_FOLDER_ROOTS = [str(tmp_path)]
-    return accepting.create_crawl_job(
-        owner=None,
-        name="birds",
-        max_images=100,
-        source_specs=[SourceSpec("folder", str(tmp_path))],
-    )
 
 
 @pytest.fixture(autouse=True)
